@@ -1,0 +1,66 @@
+//! What is traded.
+
+use crate::{Market, Symbol, Venue};
+use std::fmt;
+use std::sync::Arc;
+use units::{Price, Qty};
+
+/// Which instrument an event belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstrumentId {
+    /// Where it trades.
+    pub venue: Venue,
+    /// The kind of market.
+    pub market: Market,
+    /// Our name for it.
+    pub symbol: Symbol,
+    /// The venue's own name, such as `BTCUSDT`.
+    pub name: Arc<str>,
+}
+
+impl fmt::Display for InstrumentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.venue, self.market, self.symbol)
+    }
+}
+
+/// In which unit an instrument's quantities are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QtyUnit {
+    /// Base units: spot and linear contracts.
+    Base,
+    /// Quote units: inverse contracts.
+    Quote,
+}
+
+impl QtyUnit {
+    /// The text used in answers and tables.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Quote => "quote",
+        }
+    }
+}
+
+/// What a venue says about one instrument. A fact the venue does not give is `None`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instrument {
+    /// Its identity.
+    pub id: Arc<InstrumentId>,
+    /// The asset bought and sold, such as `BTC`.
+    pub base: Arc<str>,
+    /// The asset it is priced in, such as `USDT`.
+    pub quote: Arc<str>,
+    /// The smallest price step.
+    pub tick_size: Option<Price>,
+    /// The smallest quantity step.
+    pub lot_size: Option<Qty>,
+    /// Base or quote units per contract; `None` where quantities are no contracts.
+    pub contract_size: Option<Qty>,
+    /// The unit of the quantities we publish.
+    pub qty_unit: QtyUnit,
+    /// Whether it can be traded at the moment.
+    pub trading: bool,
+}

@@ -1,0 +1,15 @@
+//! What the suite talks about: venues, markets, symbols, instruments, and the events they emit.
+//!
+//! Plain data: nothing here is serialised by derive, reads a clock or does I/O.
+//! The event encoding is `wire`'s, rows are the stores'.
+
+mod event;
+mod instrument;
+mod name;
+
+pub use event::{
+    Bbo, Body, Book, BookType, Cause, Connection, Event, Gap, GapState, Identity, Kind, Kline,
+    Level, Origin, Side, Status, Ticker, Trade,
+};
+pub use instrument::{Instrument, InstrumentId, QtyUnit};
+pub use name::{Market, NameError, Symbol, Venue};

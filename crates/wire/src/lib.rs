@@ -1,0 +1,25 @@
+//! What travels between the services: subjects, streams, the event encoding and the block format.
+//!
+//! The only place where a subject is written or read.
+//! Two lanes carry the same bytes: the live lane one event a message on `md.…`, the durable lane
+//! blocks of newline-delimited events on `mdb.…`.
+//!
+//! | live lane | durable lane |
+//! |---|---|
+//! | `md.<kind>.<venue>.<market>.<symbol>` | `mdb.<kind>.<venue>.<market>` |
+//! | core NATS, nothing kept | JetStream, one stream per kind |
+
+mod block;
+mod decode;
+mod encode;
+mod subject;
+
+pub use block::{BLOCK_BYTES_MAX, BlockId, EVENT_BYTES_MAX, InvalidBlockId, events, header};
+pub use decode::{DecodeError, Decoder};
+pub use encode::encode;
+pub use subject::{
+    DurableSubject, LIVE_ROOT, STREAMS, Stream, SubjectError, live_filter, live_subject, stream,
+};
+
+/// Version of the event encoding, the field `v` of every event.
+pub const VERSION: u32 = 1;

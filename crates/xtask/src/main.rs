@@ -1,0 +1,56 @@
+//! `cargo xtask`: the project's automation, in Rust.
+
+mod ci;
+mod run;
+mod test;
+mod tidy;
+mod units;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// The project's automation.
+#[derive(Parser)]
+#[command(name = "cargo xtask", after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXAMPLES: &str = "Examples:
+  cargo xtask ci              what CI checks before it tests: format, lints, tidy, docs, licences
+  cargo xtask test            install what the tests need, and run all of them
+  cargo xtask tidy --table    the crates by layer and size, the longest file and function
+  cargo xtask units           write systemd/ anew from the description in packaging/";
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Check format, lints, layers, documentation and licences.
+    Ci,
+    /// Check what clippy cannot: layers, inherited lints, sizes, forbidden calls.
+    Tidy {
+        /// Print the crates by layer and size.
+        #[arg(long)]
+        table: bool,
+    },
+    /// Install what the tests need and run all of them.
+    Test(test::Args),
+    /// Write the units under systemd/ anew.
+    Units,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().verb {
+        Verb::Ci => ci::run(),
+        Verb::Tidy { table } => tidy::run(table),
+        Verb::Test(args) => test::run(&args),
+        Verb::Units => units::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            run::say(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
