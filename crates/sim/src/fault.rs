@@ -1,0 +1,99 @@
+//! Faults on request: what, when, how much.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A fault, and when it strikes, counted from the market's start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What happens.
+    pub action: Action,
+    /// When, after the market's start.
+    pub at: Duration,
+}
+
+/// What a fault does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// The next frames are not sent.
+    Gap(u32),
+    /// The next frames are sent twice.
+    Duplicate(u32),
+    /// Nothing is sent for a while; then everything that was held back.
+    Stall(Duration),
+    /// Every connection is closed.
+    Close,
+    /// Snapshots are answered late from now on.
+    SlowSnapshot(Duration),
+}
+
+impl FromStr for Fault {
+    type Err = String;
+
+    /// Reads `KIND@TIME[:AMOUNT]`, such as `gap@10s:50`, `stall@5s:3s` or `close@20s`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (kind, rest) = text.split_once('@').unwrap_or((text, "0s"));
+        let (at, amount) = match rest.split_once(':') {
+            Some((at, amount)) => (at, Some(amount)),
+            None => (rest, None),
+        };
+        let count = || amount.unwrap_or("1").parse().map_err(|_| format!("`{text}`: bad count"));
+        let length = || seconds(amount.unwrap_or("1s")).ok_or(format!("`{text}`: bad length"));
+        let action = match kind {
+            "gap" => Action::Gap(count()?),
+            "duplicate" => Action::Duplicate(count()?),
+            "stall" => Action::Stall(length()?),
+            "close" => Action::Close,
+            "slow-snapshot" => Action::SlowSnapshot(length()?),
+            _ => {
+                let known = "gap, duplicate, stall, close, slow-snapshot";
+                return Err(format!("unknown fault `{kind}`, expected one of {known}"));
+            }
+        };
+        Ok(Self { action, at: seconds(at).ok_or(format!("`{text}`: bad time"))? })
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = self.at;
+        match self.action {
+            Action::Gap(count) => write!(f, "gap@{at:?}:{count}"),
+            Action::Duplicate(count) => write!(f, "duplicate@{at:?}:{count}"),
+            Action::Stall(length) => write!(f, "stall@{at:?}:{length:?}"),
+            Action::Close => write!(f, "close@{at:?}"),
+            Action::SlowSnapshot(length) => write!(f, "slow-snapshot@{at:?}:{length:?}"),
+        }
+    }
+}
+
+/// Reads `250ms`, `10s` or `2m`.
+#[must_use]
+pub fn seconds(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_secs(number * 60)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_read_as_they_print() {
+        for text in ["gap@10s:50", "duplicate@1s:2", "stall@5s:3s", "close@20s"] {
+            let fault: Fault = text.parse().unwrap();
+            assert_eq!(fault.to_string(), text);
+        }
+        assert!("melt@1s".parse::<Fault>().unwrap_err().contains("unknown fault"));
+        assert!("gap@now".parse::<Fault>().is_err());
+        assert!("gap@1s:x".parse::<Fault>().is_err());
+    }
+}

@@ -1,0 +1,210 @@
+//! `marketprism-sim`: serves a simulated venue, or compares its ledger with a gateway.
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use sim::conductor::{Conductor, Source};
+use sim::fault::{Fault, seconds};
+use sim::generator::Generator;
+use sim::ledger::{self, Ledger};
+use sim::playback::Playback;
+use sim::{compare, server, tls};
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Commands waiting for the conductor; sessions wait when it is full.
+const COMMANDS: usize = 1_024;
+
+/// A simulated venue on loopback.
+#[derive(Parser)]
+#[command(name = "marketprism-sim", version, about, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Verb,
+}
+
+const EXAMPLES: &str = "Examples:
+  marketprism-sim serve --rate 20000 --seconds 60 --ledger ledger.jsonl
+  marketprism-sim serve --recording day.tsv.gz --speed 10 --listen 127.0.0.1:9443
+  marketprism-sim serve --tls-ca ca.pem --fault gap@10s:50 --fault close@20s
+  marketprism-sim compare --ledger ledger.jsonl --gateway http://127.0.0.1:8080 --key-file key";
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Serve Binance's spot protocol; the market opens when the first client has subscribed.
+    Serve(Serve),
+    /// Compare a ledger with what a gateway returns; exit code 1 if they differ.
+    Compare(Compare),
+}
+
+#[derive(Args)]
+struct Serve {
+    /// Where to listen; port 0 lets the system choose, and the address is printed.
+    #[arg(long, default_value = "127.0.0.1:9001")]
+    listen: SocketAddr,
+    /// Play this recording instead of generating a market.
+    #[arg(long, value_name = "FILE")]
+    recording: Option<PathBuf>,
+    /// Seconds of the recording per second.
+    #[arg(long, default_value_t = 1.0)]
+    speed: f64,
+    /// Events per second of the generated market.
+    #[arg(long, default_value_t = 1_000.0)]
+    rate: f64,
+    /// End the generated market after this many seconds; connections stay open.
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Instruments of the generated market.
+    #[arg(long, value_delimiter = ',', default_value = "BTCUSDT")]
+    symbols: Vec<String>,
+    /// Seed of the generated market.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Write every id here before it is sent.
+    #[arg(long, value_name = "FILE")]
+    ledger: Option<PathBuf>,
+    /// A fault: gap@T:N, duplicate@T:N, stall@T:L, close@T, slow-snapshot@T:L.
+    #[arg(long = "fault", value_name = "FAULT")]
+    faults: Vec<Fault>,
+    /// Serve TLS with a certificate for localhost, and write its authority's certificate here.
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Compare {
+    /// The ledger that `serve` wrote.
+    #[arg(long, value_name = "FILE")]
+    ledger: PathBuf,
+    /// The gateway, or a storage service itself.
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    gateway: String,
+    /// A file with the API key.
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Go on asking until they agree or this time is over, such as `30s`.
+    #[arg(long, default_value = "0s")]
+    wait: String,
+    /// Print the reports as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let installed = rustls::crypto::ring::default_provider().install_default();
+    debug_assert!(installed.is_ok(), "Invariant: installed once, here");
+    let runtime =
+        match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::error!(%error, "no runtime");
+                return ExitCode::FAILURE;
+            }
+        };
+    let result = match Cli::parse().command {
+        Verb::Serve(args) => runtime.block_on(serve(args)).map(|()| ExitCode::SUCCESS),
+        Verb::Compare(args) => runtime.block_on(compare(args)),
+    };
+    result.unwrap_or_else(|error| {
+        tracing::error!("{error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "a simulated venue stamps wall-clock time")]
+fn wall() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.ok().and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(0)
+}
+
+async fn serve(args: Serve) -> anyhow::Result<()> {
+    let (source, instruments) = match &args.recording {
+        Some(path) => {
+            let playback = Playback::open(path)?;
+            let instruments = playback.instruments().to_vec();
+            (Source::Recorded { playback, speed: args.speed }, instruments)
+        }
+        None => {
+            let market = Generator::new(&args.symbols, args.seed);
+            let length = args.seconds.map(Duration::from_secs);
+            (Source::Generated { market, rate: args.rate, length }, args.symbols.clone())
+        }
+    };
+    let ledger = Ledger::create(args.ledger.as_deref()).context("create the ledger")?;
+    let conductor = Conductor::new(source, ledger, args.faults, wall)?;
+    let (commands_tx, commands) = mpsc::channel(COMMANDS);
+    let router = server::router(server::Venue::new(commands_tx, instruments));
+
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("listen on {}", args.listen))?;
+    let address = listener.local_addr()?;
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let tls = args.tls_ca.as_deref().map(|file| tls::server(names, file)).transpose()?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    writeln!(std::io::stdout(), "listening on {scheme}://{address}")?;
+
+    let stop = CancellationToken::new();
+    let on_signal = stop.clone();
+    tokio::select! {
+        result = conductor.run(commands, stop.clone()) => result,
+        result = sim::tls::accept(listener, tls, router) => result,
+        () = signalled() => {
+            on_signal.cancel();
+            Ok(())
+        }
+    }
+}
+
+async fn signalled() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+async fn compare(args: Compare) -> anyhow::Result<ExitCode> {
+    let key = match &args.key_file {
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("read {}", path.display()))?;
+            Some(text.trim().to_owned())
+        }
+        None => None,
+    };
+    let patience = seconds(&args.wait).context("--wait wants a length such as 30s")?;
+    let entries = ledger::read(&args.ledger).context("read the ledger")?;
+    let client = compare::Client::new(&args.gateway, key)?;
+    let deadline = tokio::time::Instant::now() + patience;
+    let reports = loop {
+        let reports = compare::ledger(&entries, &client).await?;
+        let agree = reports.values().all(compare::Report::agrees);
+        if agree || tokio::time::Instant::now() >= deadline {
+            break reports;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&reports)?)?;
+    } else {
+        for (what, report) in &reports {
+            let verdict = if report.agrees() { "ok  " } else { "DIFF" };
+            writeln!(out, "{verdict} {what}: {report}")?;
+        }
+    }
+    let agree = reports.values().all(compare::Report::agrees) && !reports.is_empty();
+    Ok(if agree { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
