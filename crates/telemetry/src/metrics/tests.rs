@@ -1,0 +1,35 @@
+//! Ring 1.
+
+use prometheus_client::metrics::counter::Counter;
+
+use super::Registry;
+use crate::{Process, UnitFacts};
+
+#[test]
+fn names_begin_with_product_and_service() {
+    let registry = Registry::new("collector");
+    let gaps = Counter::<u64>::default();
+    registry.with(|registry| registry.register("gaps", "Gaps", gaps.clone()));
+    gaps.inc();
+    registry.with_common(|registry| registry.register("gaps", "Gaps", gaps.clone()));
+    let text = registry.encode().unwrap();
+    assert!(text.contains("marketprism_collector_gaps_total 1\n"), "{text}");
+    assert!(text.contains("marketprism_gaps_total{service=\"collector\"} 1\n"), "{text}");
+    assert!(text.ends_with("# EOF\n"), "{text}");
+}
+
+#[test]
+fn the_process_tells_what_it_knows() {
+    let registry = Registry::new("collector");
+    let facts =
+        UnitFacts { invocation: "abc".to_owned(), version: "1.2.3", ..UnitFacts::default() };
+    let process = Process::new(facts);
+    assert!(process.resident_bytes().unwrap() > 100_000);
+    registry.collect(Box::new(process));
+    let text = registry.encode().unwrap();
+    assert!(text.contains("# UNIT marketprism_process_resident_memory_bytes bytes\n"), "{text}");
+    let info =
+        "marketprism_unit_info{service=\"collector\",invocation_id=\"abc\",version=\"1.2.3\"}";
+    assert!(text.contains(info), "{text}");
+    assert!(!text.contains("watchdog"), "absent, not zero: {text}");
+}

@@ -1,0 +1,26 @@
+//! HTTP serving with limits, problem documents and bearer checks.
+//!
+//! `axum::serve` installs no timer, so a client that sends half a header, or nothing, holds its
+//! connection for ever. [`serve`] has an accept loop of its own: every connection has a deadline
+//! for its first byte, for each request's headers, for rest between requests and for every stall
+//! of a body, and there is a limit to connections in total and per peer.
+
+mod accept;
+mod auth;
+mod extract;
+mod guard;
+mod limits;
+mod observe;
+mod problem;
+
+pub use accept::serve;
+pub use auth::{bearer, secrets_equal};
+pub use axum::Json;
+pub use extract::{Body, Path, Query};
+pub use guard::Peer;
+pub use limits::Limits;
+pub use observe::{Metrics, observe};
+pub use problem::{Problem, method_not_allowed, not_found};
+
+/// The result of a handler.
+pub type Result<T> = std::result::Result<T, Problem>;
