@@ -1,0 +1,140 @@
+//! Ring 1: ids in, verdicts and gaps out, as a script.
+//!
+//! Steps: an id, `wait 1s`, `disconnect`, `resume 7`.
+
+use super::*;
+use expect_test::{Expect, expect};
+use model::{Market, Symbol, Venue};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+const WINDOW: Duration = Duration::from_secs(1);
+
+fn instrument() -> InstrumentId {
+    InstrumentId {
+        venue: Venue::Binance,
+        market: Market::Spot,
+        symbol: Symbol::new("ABC-XYZ").unwrap(),
+        name: Arc::from("ABCXYZ"),
+    }
+}
+
+fn describe(gap: &Gap) -> String {
+    let Gap { version, after_id, before_id, cause, state, .. } = gap;
+    let id = |id: &Option<u64>| id.map_or("?".to_owned(), |id| id.to_string());
+    format!("gap {}..{} {cause} v{version} {state}", id(after_id), id(before_id))
+}
+
+fn check(script: &str, expected: Expect) {
+    let (instrument, mut ids) = (instrument(), Continuity::new(Kind::Trade));
+    let (mut now, mut said) = (UnixNanos::new(0), Vec::new());
+    for step in script.split(' ').collect::<Vec<_>>().join(" ").split(" | ") {
+        let mut gaps = Vec::new();
+        match step.split_once(' ').unwrap_or((step, "")) {
+            ("wait", seconds) => {
+                let seconds = seconds.strip_suffix('s').unwrap().parse().unwrap();
+                now = now.plus(Duration::from_secs(seconds));
+                if ids.poll_timeout().is_some_and(|due| due <= now) {
+                    ids.handle_timeout(now, &mut gaps);
+                }
+            }
+            ("disconnect", _) => ids.handle_disconnect(),
+            ("resume", id) => ids.resume(id.parse().unwrap()),
+            (id, _) => {
+                let seen = Seen { instrument: &instrument, now, window: WINDOW };
+                match ids.observe(id.parse().unwrap(), &seen, &mut gaps) {
+                    Verdict::New => said.push(id.to_owned()),
+                    Verdict::Heals(gap) => said.push(format!("{id} heals {}", describe(&gap))),
+                    Verdict::Repeated => said.push(format!("({id})")),
+                }
+            }
+        }
+        said.extend(gaps.iter().map(describe));
+    }
+    expected.assert_eq(&said.join(", "));
+}
+
+#[test]
+fn the_first_id_opens_no_gap() {
+    check("7 | 8 | 9 | wait 5s", expect!["7, 8, 9"]);
+}
+
+#[test]
+fn a_hole_is_declared_after_the_reorder_window() {
+    check("1 | 5 | wait 1s | 6", expect!["1, 5, gap 1..5 sequence v1 open, 6"]);
+}
+
+#[test]
+fn what_comes_late_but_in_time_leaves_no_gap() {
+    check("1 | 4 | 3 | 2 | 5 | wait 9s", expect!["1, 4, 3, 2, 5"]);
+}
+
+#[test]
+fn what_comes_too_late_heals() {
+    check(
+        "1 | 4 | wait 1s | 2 | 3 | 3",
+        expect!["1, 4, gap 1..4 sequence v1 open, 2, 3 heals gap 1..4 sequence v2 healed, (3)"],
+    );
+}
+
+#[test]
+fn repetitions_are_told_apart_from_what_was_missing() {
+    check("1 | 2 | 2 | 1 | 5 | 5 | 3 | 3", expect!["1, 2, (2), (1), 5, (5), 3, (3)"]);
+}
+
+#[test]
+fn a_hole_after_a_disconnect_or_a_restart_says_so() {
+    check(
+        "1 | disconnect | 4 | 6 | wait 1s",
+        expect!["1, 4, 6, gap 1..4 disconnect v1 open, gap 4..6 sequence v1 open"],
+    );
+    check("resume 7 | disconnect | 10 | wait 1s", expect!["10, gap 7..10 restart v1 open"]);
+    check("resume 7 | 8 | wait 1s", expect!["8"]);
+}
+
+#[test]
+fn too_many_holes_declare_the_oldest_at_once() {
+    let (instrument, mut ids) = (instrument(), Continuity::new(Kind::Trade));
+    let seen = Seen { instrument: &instrument, now: UnixNanos::new(0), window: WINDOW };
+    let mut gaps = Vec::new();
+    for id in 0..=u64::try_from(HOLES_MAX).unwrap() + 1 {
+        ids.observe(id * 2, &seen, &mut gaps);
+    }
+    assert_eq!(gaps.iter().map(describe).collect::<Vec<_>>(), ["gap 0..2 sequence v1 open"]);
+    assert_eq!(&*gaps[0].gap_id, "binance.spot.ABC-XYZ.trade.0");
+}
+
+proptest! {
+    #[test]
+    fn every_id_passes_once_and_gaps_name_exactly_the_rest(
+        // Fewer holes than are remembered, in any order.
+        ids in proptest::collection::vec(0_u64..100, 1..200),
+    ) {
+        let (instrument, mut stream) = (instrument(), Continuity::new(Kind::Trade));
+        let (mut passed, mut gaps) = (BTreeSet::new(), Vec::new());
+        let now = UnixNanos::new(0);
+        let seen = Seen { instrument: &instrument, now, window: WINDOW };
+        // Ids from before the first one of the run are repetitions by definition.
+        for id in ids.iter().map(|id| id.max(&ids[0])) {
+            match stream.observe(*id, &seen, &mut gaps) {
+                Verdict::New => prop_assert!(passed.insert(*id)),
+                Verdict::Heals(_) => prop_assert!(false, "nothing was declared"),
+                Verdict::Repeated => prop_assert!(passed.contains(id)),
+            }
+        }
+        prop_assert!(gaps.is_empty());
+        stream.handle_timeout(now.plus(WINDOW), &mut gaps);
+        let (first, last) = (*passed.first().unwrap(), *passed.last().unwrap());
+        let missing: BTreeSet<_> = (first..=last).filter(|id| !passed.contains(id)).collect();
+        // A gap spans its hole as it was opened; within it some may have come late.
+        let spanned = |id: &u64| gaps.iter().any(|gap| {
+            gap.after_id.is_some_and(|after| after < *id)
+                && gap.before_id.is_some_and(|before| *id < before)
+        });
+        prop_assert!(missing.iter().all(spanned));
+        for gap in &gaps {
+            let span = gap.after_id.unwrap() + 1..gap.before_id.unwrap();
+            prop_assert!(missing.range(span).next().is_some());
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Frames in, events out: the one pipeline of collector, decode and replay.
+//!
+//! ```text
+//!            ┌────────────────────── Pipeline ──────────────────────┐
+//! frame ────▶ adapter ──▶ continuity (trades) ──────────────────────▶ events, each with its lanes
+//!            │        └─▶ keeper (book) ◀── REST snapshot           │
+//! time  ────▶             └──▶ gaps, periodic snapshots, prunes     ▶ FetchSnapshot
+//!            └──────────────────────────────────────────────────────┘
+//! ```
+//!
+//! The pipeline is sans-IO: time, frames and answers are arguments, so a recording and a live
+//! connection go through the same code and come out as the same events.
+//! It never connects, never encodes and never decides where an event is published; it only says on
+//! which lane an event belongs.
+
+mod continuity;
+mod counts;
+mod keeper;
+mod pipeline;
+mod recent;
+mod replay;
+
+pub use counts::Counts;
+pub use keeper::BookView;
+pub use pipeline::{Command, Lanes, Options, Output, Pipeline, REJECTS_KEPT, Rejected};
+pub use replay::replay;

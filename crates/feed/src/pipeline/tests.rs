@@ -1,0 +1,287 @@
+//! Ring 1: the pipeline with the Binance spot adapter and frames made here.
+
+use super::*;
+use expect_test::{Expect, expect};
+use model::{Cause, GapState};
+use venue_binance::Spot;
+
+/// A pipeline, its clock, and what it said since last asked.
+struct Run {
+    pipeline: Pipeline<Spot>,
+    now: UnixNanos,
+    out: Vec<Output>,
+}
+
+impl Run {
+    fn new(options: Options) -> Self {
+        let pipeline = Pipeline::new(Spot::new(), options);
+        Self { pipeline, now: UnixNanos::new(1_000_000_000_000), out: Vec::new() }
+    }
+
+    fn frame(&mut self, frame: &str) -> &mut Self {
+        self.pipeline.handle_frame(self.now, frame.as_bytes(), &mut self.out).unwrap();
+        self
+    }
+
+    fn trade(&mut self, seq: u64) -> &mut Self {
+        self.frame(&format!(
+            r#"{{"e":"trade","E":1,"s":"ABCXYZ","t":{seq},"p":"1.50000000","q":"2.00000000","T":1,"m":true,"M":true}}"#
+        ))
+    }
+
+    fn bbo(&mut self, id: u64) -> &mut Self {
+        self.frame(&format!(r#"{{"u":{id},"s":"ABCXYZ","b":"1.0","B":"1.0","a":"2.0","A":"1.0"}}"#))
+    }
+
+    /// A diff that sets one bid.
+    fn diff(&mut self, first: u64, last: u64, price: &str, qty: &str) -> &mut Self {
+        self.frame(&format!(
+            r#"{{"e":"depthUpdate","E":1,"s":"ABCXYZ","U":{first},"u":{last},"b":[["{price}","{qty}"]],"a":[]}}"#
+        ))
+    }
+
+    fn kline(&mut self, closed: bool) -> &mut Self {
+        self.frame(&format!(
+            r#"{{"e":"kline","E":1,"s":"ABCXYZ","k":{{"t":0,"T":59999,"i":"1m","o":"1","c":"1","h":"1","l":"1","v":"1","n":1,"x":{closed},"q":"1"}}}}"#
+        ))
+    }
+
+    fn snapshot(&mut self, id: u64) -> &mut Self {
+        let body =
+            format!(r#"{{"lastUpdateId":{id},"bids":[["9","1"],["8","1"]],"asks":[["11","1"]]}}"#);
+        let path = "/api/v3/depth?symbol=ABCXYZ&limit=5000";
+        self.pipeline.handle_rest(self.now, path, body.as_bytes(), &mut self.out).unwrap();
+        self
+    }
+
+    fn wait(&mut self, seconds: u64) -> &mut Self {
+        let end = self.now.plus(Duration::from_secs(seconds));
+        while let Some(due) = self.pipeline.poll_timeout().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            self.pipeline.handle_timeout(self.now, &mut self.out);
+        }
+        self.now = end;
+        self
+    }
+
+    fn disconnect(&mut self) -> &mut Self {
+        let id = self.instrument();
+        self.pipeline.handle_disconnect([&*id], self.now, &mut self.out);
+        self
+    }
+
+    fn instrument(&self) -> Arc<InstrumentId> {
+        let adapter = self.pipeline.adapter();
+        Arc::clone(adapter.instrument(Slot::first(1).next().unwrap()))
+    }
+
+    fn fetches(&mut self) -> usize {
+        std::iter::from_fn(|| self.pipeline.next_command()).count()
+    }
+
+    fn check(&mut self, expected: Expect) -> &mut Self {
+        let text: Vec<_> = self.out.drain(..).map(|output| describe(&output)).collect();
+        expected.assert_eq(&text.join("\n"));
+        self
+    }
+}
+
+fn describe(Output { event, lanes }: &Output) -> String {
+    let what = match &event.body {
+        Body::Book(book) => {
+            let (bids, asks) = (book.bids.len(), book.asks.len());
+            format!("{} {} bids {bids} asks {asks}", book.book_type, book.last_id)
+        }
+        Body::Gap(gap) => {
+            let id = |id: Option<u64>| id.map_or("?".to_owned(), |id| id.to_string());
+            let (after, before) = (id(gap.after_id), id(gap.before_id));
+            format!("of {} {after}..{before} {} v{} {}", gap.of, gap.cause, gap.version, gap.state)
+        }
+        _ => event.identity().major.to_string(),
+    };
+    let origin = event.origin.map_or(String::new(), |origin| format!(" ({origin})"));
+    format!("{} {what}{origin} {lanes:?}", event.kind())
+}
+
+#[test]
+fn trades_and_offers_pass_once() {
+    let mut run = Run::new(Options::default());
+    run.trade(5).trade(6).trade(6).bbo(3).bbo(5).bbo(3).bbo(4).bbo(5).trade(5);
+    run.check(expect![[r#"
+        trade 5 Both
+        trade 6 Both
+        bbo 3 Both
+        bbo 5 Both
+        bbo 4 Both"#]]);
+    let repeated: u64 = run.pipeline.counts().repeated().map(|(_, count)| count).sum();
+    assert_eq!(repeated, 4);
+}
+
+#[test]
+fn a_missing_trade_becomes_a_gap_after_a_second_and_a_late_one_heals_it() {
+    let mut run = Run::new(Options::default());
+    run.trade(5).trade(8).wait(1).check(expect![[r#"
+        trade 5 Both
+        trade 8 Both
+        gap of trade 5..8 sequence v1 open Both"#]]);
+    run.trade(7).trade(6).check(expect![[r#"
+        trade 7 Both
+        trade 6 Both
+        gap of trade 5..8 sequence v2 healed Both"#]]);
+    let counts = run.pipeline.counts();
+    assert_eq!(counts.gaps().map(|(_, count)| count).sum::<u64>(), 1);
+    assert_eq!(counts.healed().map(|(_, count)| count).sum::<u64>(), 1);
+}
+
+#[test]
+fn a_book_is_published_from_its_snapshot_on() {
+    let mut run = Run::new(Options::default());
+    run.diff(1, 3, "10", "1").diff(4, 6, "10", "2");
+    assert_eq!(run.fetches(), 1);
+    run.check(expect![""]);
+    run.snapshot(5).diff(7, 7, "9", "0").check(expect![[r#"
+        book snapshot 5 bids 2 asks 1 (rest) Both
+        book diff 6 bids 1 asks 0 Both
+        book diff 7 bids 1 asks 0 Both"#]]);
+    let view =
+        run.pipeline.book(&run.instrument(), 9, run.now.plus(Duration::from_secs(2))).unwrap();
+    assert!(view.synced);
+    assert_eq!((view.last_id, view.age), (Some(7), Some(Duration::from_secs(2))));
+    assert_eq!(
+        view.bids,
+        [
+            ("10".parse().unwrap(), "2".parse().unwrap()),
+            ("8".parse().unwrap(), "1".parse().unwrap())
+        ]
+    );
+}
+
+#[test]
+fn a_break_in_the_book_is_a_gap_until_the_next_snapshot() {
+    let mut run = Run::new(Options::default());
+    run.diff(1, 3, "10", "1").snapshot(3).diff(6, 6, "10", "2").diff(7, 7, "10", "3");
+    assert_eq!(run.fetches(), 2);
+    let view = run.pipeline.book(&run.instrument(), 9, run.now).unwrap();
+    assert!(!view.synced && view.bids.is_empty() && view.age.is_none());
+    run.snapshot(6).check(expect![[r#"
+        book snapshot 3 bids 2 asks 1 (rest) Both
+        gap of book 3..6 sequence v1 open Both
+        book snapshot 6 bids 2 asks 1 (rest) Both
+        gap of book 3..6 sequence v2 healed Both
+        book diff 7 bids 1 asks 0 Both"#]]);
+    assert_eq!((run.pipeline.counts().syncs, run.pipeline.counts().breaks), (2, 1));
+}
+
+#[test]
+fn a_disconnect_is_the_cause_of_what_it_cost() {
+    let mut run = Run::new(Options::default());
+    run.trade(1).diff(1, 3, "10", "1").snapshot(3).disconnect().trade(4);
+    run.diff(9, 9, "10", "2").snapshot(9).wait(1).check(expect![[r#"
+        trade 1 Both
+        book snapshot 3 bids 2 asks 1 (rest) Both
+        gap of book 3..? disconnect v1 open Both
+        trade 4 Both
+        book snapshot 9 bids 2 asks 1 (rest) Both
+        gap of book 3..9 disconnect v2 healed Both
+        gap of trade 1..4 disconnect v1 open Both"#]]);
+}
+
+#[test]
+fn what_an_earlier_run_left_open_is_a_gap_of_the_restart() {
+    let mut run = Run::new(Options::default());
+    run.trade(1);
+    let id = run.instrument();
+    let mut run = Run::new(Options::default());
+    for (kind, last) in [(Kind::Trade, 100), (Kind::Book, 40), (Kind::Bbo, 7)] {
+        run.pipeline.resume(&id, kind, last, run.now, &mut run.out).unwrap();
+    }
+    run.trade(103).diff(50, 51, "10", "1").snapshot(50).wait(1).check(expect![[r#"
+        gap of book 40..? restart v1 open Both
+        trade 103 Both
+        book snapshot 50 bids 2 asks 1 (rest) Both
+        gap of book 40..50 restart v2 healed Both
+        book diff 51 bids 1 asks 0 Both
+        gap of trade 100..103 restart v1 open Both"#]]);
+}
+
+#[test]
+fn a_crossed_book_is_fetched_anew() {
+    let mut run = Run::new(Options::default());
+    run.diff(1, 3, "10", "1").snapshot(3).diff(4, 4, "11", "1").snapshot(5).check(expect![[r#"
+        book snapshot 3 bids 2 asks 1 (rest) Both
+        book diff 4 bids 1 asks 0 Both
+        gap of book 4..? sequence v1 open Both"#]]);
+    run.diff(6, 6, "10", "1").check(expect![[r#"
+        book snapshot 5 bids 2 asks 1 (rest) Both
+        gap of book 4..5 sequence v2 healed Both
+        book diff 6 bids 1 asks 0 Both"#]]);
+}
+
+#[test]
+fn maintained_books_are_emitted_by_the_clock() {
+    let options = Options { live_levels: 1, ..Options::default() };
+    let mut run = Run::new(options);
+    run.diff(1, 3, "10", "1").snapshot(3).wait(59);
+    run.out.clear();
+    run.wait(1).check(expect!["book snapshot 3 bids 1 asks 1 Live"]);
+    run.wait(14 * 60 - 1);
+    run.out.clear();
+    run.wait(1).check(expect![[r#"
+        book snapshot 3 bids 1 asks 1 Live
+        book snapshot 3 bids 2 asks 1 Durable"#]]);
+    run.disconnect().out.clear();
+    run.wait(3_600).check(expect![""]);
+}
+
+#[test]
+fn levels_beyond_the_maintained_depth_are_pruned_in_public() {
+    let mut run = Run::new(Options { depth: 2, ..Options::default() });
+    run.diff(1, 3, "10", "1").snapshot(3).diff(4, 4, "10", "1");
+    run.out.clear();
+    run.diff(5, 5, "7", "1").check(expect![[r#"
+        book diff 5 bids 1 asks 0 Both
+        book diff 5 bids 2 asks 0 (prune) Both"#]]);
+    assert_eq!(run.pipeline.counts().pruned_levels, 2);
+    let view = run.pipeline.book(&run.instrument(), 9, run.now).unwrap();
+    assert_eq!(view.bids.len(), 2);
+}
+
+#[test]
+fn a_forming_candle_is_live_only() {
+    let mut run = Run::new(Options::default());
+    run.kline(false).kline(true).check(expect![[r#"
+        kline 0 Live
+        kline 0 Both"#]]);
+}
+
+#[test]
+fn refused_frames_are_counted_and_a_few_are_kept() {
+    let mut run = Run::new(Options::default());
+    for number in 0..REJECTS_KEPT + 3 {
+        let frame = format!("{{\"number\":{number}}}");
+        run.pipeline.handle_frame(run.now, frame.as_bytes(), &mut run.out).unwrap_err();
+    }
+    let path = "/api/v3/time";
+    run.pipeline.handle_rest(run.now, path, &[b'x'; 10_000], &mut run.out).unwrap_err();
+    let kept: Vec<_> = run.pipeline.rejected().collect();
+    assert_eq!(kept.len(), REJECTS_KEPT);
+    assert_eq!(kept.last().unwrap().frame.len(), REJECTED_BYTES_MAX);
+    let rejects: Vec<_> = run.pipeline.counts().rejects().filter(|(_, n)| *n > 0).collect();
+    assert_eq!(rejects, [(venue::Reject::UnknownType, 19), (venue::Reject::UnknownPath, 1)]);
+    assert!(run.out.is_empty());
+}
+
+#[test]
+fn an_instrument_list_among_the_answers_is_taken_over() {
+    let mut run = Run::new(Options::default());
+    run.trade(1);
+    let list = br#"{"symbols":[{"symbol":"ABCXYZ","status":"TRADING","baseAsset":"ABC","quoteAsset":"XYZ"}]}"#;
+    run.pipeline.handle_rest(run.now, "/api/v3/exchangeInfo", list, &mut run.out).unwrap();
+    run.trade(2).trade(4);
+    run.pipeline.finish(run.now, &mut run.out);
+    let symbols: Vec<_> = run.out.iter().map(|o| o.event.instrument.symbol.as_str()).collect();
+    assert_eq!(symbols, ["ABCXYZ", "ABC-XYZ", "ABC-XYZ", "ABC-XYZ"]);
+    let Body::Gap(gap) = &run.out[3].event.body else { panic!("no gap") };
+    assert_eq!((gap.cause, gap.state), (Cause::Sequence, GapState::Open));
+    assert_eq!(&*gap.gap_id, "binance.spot.ABC-XYZ.trade.2");
+}

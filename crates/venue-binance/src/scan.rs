@@ -1,0 +1,170 @@
+//! A cursor over JSON text whose shape is known in advance.
+//!
+//! Every method gives up with `None` at the first byte that differs from what is expected, and
+//! accepts only what a JSON parser accepts too. The caller then starts over with one.
+
+#[cfg(test)]
+mod tests;
+
+use model::Level;
+use units::{Price, Qty};
+
+/// Decimal places that Binance writes on its spot market.
+const PLACES: u32 = 8;
+
+/// Integer digits that fit into 64 bits together with [`PLACES`].
+const INTEGER_DIGITS_MAX: usize = 11;
+
+const ONE: u64 = 10_u64.pow(PLACES);
+
+/// From [`PLACES`] to the eighteen of the decimal types.
+const TO_SCALE: i128 = 10_i128.pow(units::SCALE - PLACES);
+
+/// Where we are in the text.
+#[derive(Debug, Clone)]
+pub(crate) struct Cursor<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Cursor<'a> {
+    pub(crate) const fn new(text: &'a [u8]) -> Self {
+        Self { rest: text }
+    }
+
+    /// Whether nothing is left.
+    pub(crate) const fn is_done(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// Steps over exactly this text.
+    #[inline]
+    pub(crate) fn expect<const N: usize>(&mut self, text: &[u8; N]) -> Option<()> {
+        let (found, rest) = self.rest.split_first_chunk()?;
+        if found != text {
+            return None;
+        }
+        self.rest = rest;
+        Some(())
+    }
+
+    /// Steps over this text if it is here.
+    #[inline]
+    pub(crate) fn skip<const N: usize>(&mut self, text: &[u8; N]) -> bool {
+        self.expect(text).is_some()
+    }
+
+    /// The text up to the next quote, which is stepped over. Printable ASCII without escapes only.
+    #[inline]
+    pub(crate) fn text(&mut self) -> Option<&'a [u8]> {
+        let end = memchr::memchr(b'"', self.rest)?;
+        let (text, rest) = self.rest.split_at(end);
+        let is_plain = |byte: u8| byte.wrapping_sub(b' ') < 0x5f && byte != b'\\';
+        // No early exit, so that the compiler can look at many bytes at once.
+        if !text.iter().fold(true, |plain, byte| plain & is_plain(*byte)) {
+            return None;
+        }
+        self.rest = &rest[1..];
+        Some(text)
+    }
+
+    /// An integer without sign, leading zeros or exponent.
+    #[inline]
+    pub(crate) fn integer(&mut self) -> Option<u64> {
+        let mut value = 0_u64;
+        let mut at = 0;
+        while let Some(digit) = self.rest.get(at).map(|byte| byte.wrapping_sub(b'0'))
+            && digit <= 9
+        {
+            value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+            at += 1;
+        }
+        // Nineteen digits always fit.
+        if at == 0 || at > 19 || (at > 1 && self.rest[0] == b'0') {
+            return None;
+        }
+        self.rest = &self.rest[at..];
+        Some(value)
+    }
+
+    /// `true` or `false`.
+    #[inline]
+    pub(crate) fn boolean(&mut self) -> Option<bool> {
+        if self.skip(b"true") {
+            return Some(true);
+        }
+        self.expect(b"false").map(|()| false)
+    }
+
+    /// A quoted decimal without sign or exponent, as a count of 10⁻¹⁸.
+    #[inline]
+    pub(crate) fn decimal(&mut self) -> Option<i128> {
+        self.expect(b"\"")?;
+        let mut mantissa = 0_u64;
+        let mut at = 0;
+        let mut byte = *self.rest.first()?;
+        while byte.is_ascii_digit() {
+            mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
+            at += 1;
+            byte = *self.rest.get(at)?;
+        }
+        if at == 0 || at > INTEGER_DIGITS_MAX || byte != b'.' {
+            return self.other_decimal();
+        }
+        let Some((places, rest)) = self.rest[at + 1..].split_first_chunk() else {
+            return self.other_decimal();
+        };
+        let (Some(b'"'), Some(fraction)) = (rest.first(), eight_digits(*places)) else {
+            return self.other_decimal();
+        };
+        self.rest = &rest[1..];
+        Some(i128::from(mantissa * ONE + fraction) * TO_SCALE)
+    }
+
+    /// A decimal of another form, from behind its opening quote.
+    #[cold]
+    fn other_decimal(&mut self) -> Option<i128> {
+        let end = memchr::memchr(b'"', self.rest)?;
+        let (text, rest) = self.rest.split_at(end);
+        self.rest = &rest[1..];
+        Some(Price::parse(text).ok()?.raw())
+    }
+
+    /// An array of `["price","quantity"]`, into `levels`.
+    #[inline]
+    pub(crate) fn levels(&mut self, levels: &mut Vec<Level>) -> Option<()> {
+        levels.clear();
+        self.expect(b"[")?;
+        if self.skip(b"]") {
+            return Some(());
+        }
+        loop {
+            self.expect(b"[")?;
+            let price = Price::from_raw(self.decimal()?);
+            self.expect(b",")?;
+            let qty = Qty::from_raw(self.decimal()?);
+            levels.push((price, qty));
+            if self.skip(b"],") {
+                continue;
+            }
+            return self.expect(b"]]");
+        }
+    }
+}
+
+/// The value of [`PLACES`] ASCII digits, computed on all of them at once.
+#[inline]
+fn eight_digits(text: [u8; 8]) -> Option<u64> {
+    const ZEROS: u64 = 0x3030_3030_3030_3030;
+    const HIGH: u64 = 0xf0f0_f0f0_f0f0_f0f0;
+    let word = u64::from_le_bytes(text);
+    // A digit keeps its high half 3 even after six is added; `:` and beyond do not.
+    let sixes = word.wrapping_add(0x0606_0606_0606_0606);
+    if word & HIGH != ZEROS || sixes & HIGH != ZEROS {
+        return None;
+    }
+    let digits = word - ZEROS;
+    let pairs = digits * 10 + (digits >> 8);
+    let low = (pairs & 0x0000_00ff_0000_00ff).wrapping_mul(0x000f_4240_0000_0064);
+    let high = ((pairs >> 16) & 0x0000_00ff_0000_00ff).wrapping_mul(0x0000_2710_0000_0001);
+    Some(low.wrapping_add(high) >> 32)
+}

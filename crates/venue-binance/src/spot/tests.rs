@@ -1,0 +1,359 @@
+//! Ring 1 and 2: frames to events, the two parsers against each other, requests.
+
+use super::*;
+use expect_test::{expect, expect_file};
+use model::{Body, Symbol};
+use proptest::prelude::*;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use venue::Reject;
+
+const WS: &str = include_str!("../../testdata/ws.jsonl");
+const EXCHANGE_INFO: &[u8] = include_bytes!("../../testdata/exchange_info.json");
+const DEPTH: &[u8] = include_bytes!("../../testdata/depth.json");
+const NOW: UnixNanos = UnixNanos::new(1_800_000_000_000_000_000);
+
+type Parsed = (Result<FrameType, ParseError>, Vec<Message>);
+
+fn parse(frame: &[u8]) -> Parsed {
+    let mut out = Vec::new();
+    (Spot::new().parse(frame, NOW, &mut out), out)
+}
+
+fn parse_slowly(frame: &[u8]) -> Parsed {
+    let mut out = Vec::new();
+    (Spot::new().parse_slowly(frame, NOW, &mut out), out)
+}
+
+/// Whether the scanner alone reads the frame.
+fn is_fast(frame: &[u8]) -> bool {
+    let mut spot = Spot::new();
+    fast::parse(&mut spot.instruments, &mut spot.scratch, frame, NOW, &mut Vec::new()).is_some()
+}
+
+fn frames() -> Option<PathBuf> {
+    let folder = std::env::var_os("MARKETPRISM_FRAMES").map(PathBuf::from);
+    if folder.is_none() {
+        eprintln!("skipped: MARKETPRISM_FRAMES is not set");
+    }
+    folder
+}
+
+#[test]
+fn every_form_of_frame_becomes_what_is_written_down() {
+    let mut text = String::new();
+    for frame in WS.lines() {
+        let path = if is_fast(frame.as_bytes()) { "scanned" } else { "parsed" };
+        writeln!(text, "{frame}").unwrap();
+        match parse(frame.as_bytes()) {
+            (Ok(frame_type), messages) => {
+                writeln!(text, "  {path}: {frame_type:?}").unwrap();
+                for Message { slot: _, event } in messages {
+                    let at = event.venue_time.map(UnixNanos::as_i64);
+                    writeln!(text, "  {} {at:?} {:?}", event.instrument, event.body).unwrap();
+                }
+            }
+            (Err(error), messages) => {
+                assert!(messages.is_empty());
+                writeln!(text, "  {error}").unwrap();
+            }
+        }
+    }
+    expect_file!["../../testdata/ws.events"].assert_eq(&text);
+}
+
+#[test]
+fn the_maker_was_the_buyer_means_that_the_taker_sold() {
+    let side = |frame: &str| match parse(frame.as_bytes()).1.remove(0).event.body {
+        Body::Trade(trade) => trade.side,
+        other => panic!("{other:?}"),
+    };
+    let mut frames = WS.lines();
+    assert_eq!(side(frames.next().unwrap()), Side::Sell);
+    assert_eq!(side(frames.next().unwrap()), Side::Buy);
+}
+
+#[test]
+fn the_instrument_list_gives_symbols_and_steps() {
+    let mut spot = Spot::new();
+    let list = spot.parse_instruments(EXCHANGE_INFO).unwrap();
+    let line = |i: &Instrument| {
+        format!("{} {} {:?} {:?} {}", i.id.name, i.id, i.tick_size, i.lot_size, i.trading)
+    };
+    expect![[r#"
+        ABCXYZ binance/spot/ABC-XYZ Some(Price(0.01)) Some(Qty(0.001)) true
+        OLDXYZ binance/spot/OLD-XYZ None None false
+        币安人生USDT binance/spot/币安人生-USDT None None true"#]]
+    .assert_eq(&list.iter().map(line).collect::<Vec<_>>().join("\n"));
+    spot.set_instruments(&list);
+    let mut out = Vec::new();
+    spot.parse(WS.lines().next().unwrap().as_bytes(), NOW, &mut out).unwrap();
+    assert_eq!(out[0].event.instrument.symbol, Symbol::new("ABC-XYZ").unwrap());
+    assert_eq!(spot.find(&out[0].event.instrument), Some(out[0].slot));
+}
+
+#[test]
+fn a_snapshot_answer_is_recognised_by_its_path() {
+    let mut spot = Spot::new();
+    let Ok(RestAnswer::Snapshot { slot, book }) =
+        spot.parse_rest("/api/v3/depth?symbol=ABCXYZ&limit=1000", DEPTH)
+    else {
+        panic!("no snapshot")
+    };
+    assert_eq!(&*spot.instrument(slot).name, "ABCXYZ");
+    assert_eq!((book.last_id, book.bids.len(), book.asks.len()), (7003, 2, 1));
+    for (path, body, reason) in [
+        ("/api/v3/depth?limit=5", DEPTH, Reject::MissingField),
+        ("/api/v3/depth?symbol=%4", DEPTH, Reject::BadSymbol),
+        ("/api/v3/depth?symbol=A", &DEPTH[..20], Reject::Malformed),
+        ("/api/v3/depth?symbol=A", b"{}", Reject::MissingField),
+        ("/api/v3/time", b"{}", Reject::UnknownPath),
+        ("/api/v3/exchangeInfo", b"[]", Reject::WrongType),
+    ] {
+        let error = spot.parse_rest(path, body).unwrap_err();
+        assert_eq!(error.reason, reason, "{path}: {error}");
+    }
+}
+
+#[test]
+fn a_snapshot_request_costs_what_its_depth_costs() {
+    let mut spot = Spot::new();
+    let slot = spot.slot("币安USDT").unwrap();
+    let id = Arc::clone(spot.instrument(slot));
+    let request = |depth| {
+        let RestRequest { path, weight } = spot.snapshot_request(&id, depth);
+        (path.rsplit('=').next().unwrap().to_owned(), weight)
+    };
+    assert_eq!(request(1), ("100".to_owned(), 5));
+    assert_eq!(request(101), ("500".to_owned(), 25));
+    assert_eq!(request(1_000), ("1000".to_owned(), 50));
+    assert_eq!(request(usize::MAX), ("5000".to_owned(), 250));
+    let path = spot.snapshot_request(&id, 100).path;
+    assert_eq!(path, "/api/v3/depth?symbol=%E5%B8%81%E5%AE%89USDT&limit=100");
+    assert!(matches!(
+        spot.parse_rest(&path, DEPTH),
+        Ok(RestAnswer::Snapshot { slot: answered, .. }) if answered == slot
+    ));
+}
+
+fn feeds(count: usize) -> Vec<Feed> {
+    let mut spot = Spot::new();
+    let mut feeds = Vec::new();
+    for number in 0..count {
+        let slot = spot.slot(&format!("COIN{number:04}USDT")).unwrap();
+        for kind in [Kind::Trade, Kind::Book, Kind::Bbo, Kind::Kline, Kind::Status] {
+            let instrument = Arc::clone(spot.instrument(slot));
+            let interval = (kind == Kind::Kline).then(|| Arc::from("1m"));
+            feeds.push(Feed { instrument, kind, interval });
+        }
+    }
+    feeds
+}
+
+#[test]
+fn streams_of_an_instrument_stay_together_and_no_connection_has_too_many() {
+    let plans = Spot::new().connections(&feeds(10), 10);
+    let sizes: Vec<_> = plans.iter().map(|plan| plan.streams.len()).collect();
+    assert_eq!(sizes, [8, 8, 8, 8, 8]);
+    assert_eq!(plans[1].name, "binance-spot-1");
+    assert_eq!(plans[0].instruments.len(), 2);
+    expect![
+        "coin0000usdt@trade coin0000usdt@depth@100ms coin0000usdt@bookTicker coin0000usdt@kline_1m"
+    ]
+    .assert_eq(&plans[0].streams[..4].join(" "));
+    // More streams than a connection takes: an instrument is split.
+    let plans = Spot::new().connections(&feeds(1), 3);
+    assert_eq!(plans.iter().map(|plan| plan.streams.len()).collect::<Vec<_>>(), [3, 1]);
+    assert!(plans.iter().all(|plan| plan.instruments.len() == 1));
+    let plans = Spot::new().connections(&feeds(300), usize::MAX);
+    assert!(plans.iter().all(|plan| plan.streams.len() <= 1_024));
+    assert!(Spot::new().connections(&[], 0).is_empty());
+}
+
+#[test]
+fn requests_fill_frames_up_to_the_limit() {
+    let plans = Spot::new().connections(&feeds(256), 1_024);
+    let mut next_id = 7;
+    let frames = Spot::new().subscribe(&plans[0].streams, &mut next_id);
+    assert!(frames.iter().all(|frame| frame.len() <= Spot::LIMITS.frame_bytes_max));
+    assert!(frames.len() < 8, "{}", frames.len());
+    assert_eq!(next_id, 7 + frames.len() as u64);
+    let mut streams = Vec::new();
+    for (number, frame) in frames.iter().enumerate() {
+        let request: serde_json::Value = serde_json::from_str(frame).unwrap();
+        assert_eq!(
+            (&request["method"], &request["id"]),
+            (&"SUBSCRIBE".into(), &(7 + number).into())
+        );
+        let params = request["params"].as_array().unwrap();
+        streams.extend(params.iter().map(|stream| stream.as_str().unwrap().to_owned()));
+    }
+    assert_eq!(streams, plans[0].streams);
+    let frame = Spot::new().unsubscribe(&["a@trade".to_owned()], &mut next_id).remove(0);
+    assert!(frame.starts_with(r#"{"method":"UNSUBSCRIBE","params":["a@trade"],"id":"#));
+}
+
+/// What a damaged connection or a hostile peer might do to a frame.
+#[derive(Debug, Clone)]
+enum Damage {
+    Replace(usize, u8),
+    Insert(usize, u8),
+    Remove(usize),
+    Truncate(usize),
+    Duplicate(usize, usize),
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let byte = || {
+        prop_oneof![
+            any::<u8>(),
+            proptest::sample::select(b"0123456789.,:\"{}[]-+eE\\ tfnu\n".as_slice()),
+        ]
+    };
+    prop_oneof![
+        (any::<usize>(), byte()).prop_map(|(at, byte)| Damage::Replace(at, byte)),
+        (any::<usize>(), byte()).prop_map(|(at, byte)| Damage::Insert(at, byte)),
+        any::<usize>().prop_map(Damage::Remove),
+        any::<usize>().prop_map(Damage::Truncate),
+        (any::<usize>(), 1_usize..40).prop_map(|(at, length)| Damage::Duplicate(at, length)),
+    ]
+}
+
+fn damaged(frame: &str, damages: &[Damage]) -> Vec<u8> {
+    let mut bytes = frame.as_bytes().to_vec();
+    for damage in damages {
+        let within = |at: &usize| at % bytes.len().max(1);
+        match damage {
+            _ if bytes.is_empty() => {}
+            Damage::Replace(at, byte) => {
+                let at = within(at);
+                bytes[at] = *byte;
+            }
+            Damage::Insert(at, byte) => bytes.insert(within(at), *byte),
+            Damage::Remove(at) => {
+                bytes.remove(within(at));
+            }
+            Damage::Truncate(at) => bytes.truncate(within(at)),
+            Damage::Duplicate(at, length) => {
+                let at = within(at);
+                let end = (at + length).min(bytes.len());
+                let part = bytes[at..end].to_vec();
+                bytes.splice(at..at, part);
+            }
+        }
+    }
+    bytes
+}
+
+/// A frame in the scanner's form, with unusual values.
+fn odd_frame() -> impl Strategy<Value = String> {
+    let number = || "(0|[1-9][0-9]{0,20}|0[0-9]|-1|1\\.5|1e3)";
+    let decimal = || "([0-9]{1,13}\\.[0-9]{8}|[0-9]{0,20}(\\.[0-9]{0,20})?(e-?[0-9]{1,2})?|-1)";
+    let name = "([A-Z0-9]{1,12}|[^\"\\\\]{0,3}|a\\\\u0041)";
+    let trade = (number(), number(), decimal(), decimal(), number(), name)
+        .prop_map(|(a, b, p, q, t, s)| {
+            format!(r#"{{"e":"trade","E":{a},"s":"{s}","t":{b},"p":"{p}","q":"{q}","T":{t},"m":true,"M":false}}"#)
+        });
+    let depth = (number(), number(), proptest::collection::vec((decimal(), decimal()), 0..4), name)
+        .prop_map(|(a, b, levels, s)| {
+            let levels: Vec<_> =
+                levels.iter().map(|(p, q)| format!(r#"["{p}","{q}"]"#)).collect();
+            let levels = levels.join(",");
+            format!(r#"{{"stream":"{s}","data":{{"e":"depthUpdate","E":{a},"s":"{s}","U":{b},"u":{a},"b":[{levels}],"a":[{levels}]}}}}"#)
+        });
+    let bbo = (number(), decimal(), decimal()).prop_map(|(u, p, q)| {
+        format!(r#"{{"u":{u},"s":"AB","b":"{p}","B":"{q}","a":"{q}","A":"{p}"}}"#)
+    });
+    prop_oneof![trade, depth, bbo]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damaged_frames_never_panic_and_the_parsers_never_differ(
+        frame in proptest::sample::select(WS.lines().collect::<Vec<_>>()),
+        damages in proptest::collection::vec(damage(), 1..4),
+    ) {
+        let bytes = damaged(frame, &damages);
+        prop_assert_eq!(parse(&bytes), parse_slowly(&bytes));
+    }
+
+    #[test]
+    fn odd_values_never_make_the_parsers_differ(frame in odd_frame()) {
+        prop_assert_eq!(parse(frame.as_bytes()), parse_slowly(frame.as_bytes()));
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_refused(bytes: Vec<u8>) {
+        prop_assert!(parse(&bytes).0.is_err());
+    }
+}
+
+#[test]
+fn a_frame_cut_anywhere_is_refused() {
+    for frame in WS.lines() {
+        for end in 0..frame.len() {
+            let (result, messages) = parse(&frame.as_bytes()[..end]);
+            assert!(result.is_err() && messages.is_empty(), "{result:?} after {end} of {frame}");
+        }
+    }
+}
+
+#[test]
+fn documented_and_recorded_messages_are_read() {
+    let Some(folder) = frames() else { return };
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder.join("messages/binance/spot")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let channel = name.split("__").next().unwrap();
+        for line in std::fs::read_to_string(&path).unwrap().lines() {
+            seen += 1;
+            check_message(&name, channel, line.as_bytes());
+        }
+    }
+    assert!(seen > 60, "{seen}");
+}
+
+fn check_message(name: &str, channel: &str, line: &[u8]) {
+    assert_eq!(parse(line), parse_slowly(line), "{name}");
+    let rest = |path| Spot::new().parse_rest(path, line);
+    let result = parse(line).0;
+    match channel {
+        "trade" => assert_eq!(result, Ok(FrameType::Data(Kind::Trade)), "{name}"),
+        "aggTrade" => assert_eq!(result, Ok(FrameType::Data(Kind::AggTrade)), "{name}"),
+        "depth" => assert_eq!(result, Ok(FrameType::Data(Kind::Book)), "{name}"),
+        "bookTicker" => assert_eq!(result, Ok(FrameType::Data(Kind::Bbo)), "{name}"),
+        "ticker" => assert_eq!(result, Ok(FrameType::Data(Kind::Ticker)), "{name}"),
+        "kline" => assert_eq!(result, Ok(FrameType::Data(Kind::Kline)), "{name}"),
+        _ if channel.contains("epth") && channel.starts_with("rest") => {
+            assert!(rest("/api/v3/depth?symbol=A").is_ok(), "{name}");
+        }
+        _ if channel.to_lowercase().replace('_', "").contains("exchangeinfo") => {
+            let answer = rest("/api/v3/exchangeInfo").unwrap();
+            assert!(matches!(answer, RestAnswer::Instruments(list) if !list.is_empty()), "{name}");
+        }
+        // Streams and answers nobody asks for.
+        _ => assert!(result.is_err() && rest("/api/v3/depth?symbol=A").is_err(), "{name}"),
+    }
+}
+
+#[test]
+fn recorded_frames_take_the_fast_path_and_equal_the_slow_one() {
+    use std::io::Read as _;
+    let Some(folder) = frames() else { return };
+    for name in ["binance-spot-10symbols-20210405", "binance-spot-btcusdt-20230405-nosnapshot"] {
+        let path = folder.join("recordings").join(name).with_extension("tsv.gz");
+        let mut text = Vec::new();
+        let file = std::fs::File::open(path).unwrap();
+        flate2::read::MultiGzDecoder::new(file).read_to_end(&mut text).unwrap();
+        for line in venue::recording::lines(&text) {
+            let record = venue::recording::Record::parse(line).unwrap();
+            if record.source == venue::recording::Source::Ws {
+                assert!(is_fast(record.frame));
+                assert_eq!(parse(record.frame), parse_slowly(record.frame));
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The adapter: one venue's dialect.
+
+use crate::{ParseError, Slot};
+use model::{Book, Event, Instrument, InstrumentId, Kind, Market, Venue};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use units::UnixNanos;
+
+/// One venue's dialect: how to ask, how to read, and what the venue allows.
+///
+/// Implementations hold no connection. The same value serves the live feed, the replay of recorded
+/// frames, and the fuzzers.
+pub trait Adapter {
+    /// The venue.
+    const VENUE: Venue;
+    /// The market; a venue with several has an adapter for each.
+    const MARKET: Market;
+    /// What the venue allows.
+    const LIMITS: Limits;
+    /// How the venue numbers its book updates.
+    const RULE: book::Rule;
+
+    /// Takes over the venue's instrument list. Names already seen keep their slots.
+    fn set_instruments(&mut self, list: &[Instrument]);
+
+    /// The slot of an instrument, by the venue's own name; a new name gets a new slot.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] if the name cannot be a symbol.
+    fn slot(&mut self, name: &str) -> Result<Slot, ParseError>;
+
+    /// The instrument in a slot.
+    fn instrument(&self, slot: Slot) -> &Arc<InstrumentId>;
+
+    /// The slot of an instrument that was seen before.
+    fn find(&self, id: &InstrumentId) -> Option<Slot>;
+
+    /// Spreads what is wanted over connections, at most `streams_max` streams on each (and never
+    /// more than the venue allows). All streams of an instrument share one connection as long as
+    /// they fit.
+    ///
+    /// Feeds of a kind that the venue does not have are left out.
+    fn connections(&self, wanted: &[Feed], streams_max: usize) -> Vec<ConnectionPlan>;
+
+    /// The streams that carry a feed, in the venue's words; empty if the venue has none.
+    fn streams(&self, feed: &Feed) -> Vec<String>;
+
+    /// Frames that subscribe to streams, each within [`Limits::frame_bytes_max`]. `next_id` numbers
+    /// the requests.
+    fn subscribe(&self, streams: &[String], next_id: &mut u64) -> Vec<String>;
+
+    /// Frames that end subscriptions, each within [`Limits::frame_bytes_max`].
+    fn unsubscribe(&self, streams: &[String], next_id: &mut u64) -> Vec<String>;
+
+    /// Asks for a book snapshot of at least `depth` levels a side, or the most the venue gives.
+    fn snapshot_request(&self, instrument: &InstrumentId, depth: usize) -> RestRequest;
+
+    /// Asks for the instrument list.
+    fn instruments_request(&self) -> RestRequest;
+
+    /// Reads the answer to [`Adapter::instruments_request`]. An entry that cannot be read is left
+    /// out.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] if the answer as a whole is not an instrument list.
+    fn parse_instruments(&self, body: &[u8]) -> Result<Vec<Instrument>, ParseError>;
+
+    /// Reads the answer to a request, whose path and query (`/api/v3/depth?symbol=…`) say what it
+    /// is.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] if the path is none that this adapter asks for, or the body is not its answer.
+    fn parse_rest(&mut self, path: &str, body: &[u8]) -> Result<RestAnswer, ParseError>;
+
+    /// Reads a frame from the stream and appends what it says to `out`; nothing is appended to it
+    /// if the frame is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] if the frame is none of the venue's or of a type nobody asked for.
+    fn parse(
+        &mut self,
+        frame: &[u8],
+        recv_time: UnixNanos,
+        out: &mut Vec<Message>,
+    ) -> Result<FrameType, ParseError>;
+}
+
+/// An event and the slot of its instrument.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Where its instrument's state is kept.
+    pub slot: Slot,
+    /// The event.
+    pub event: Event,
+}
+
+/// Something to subscribe to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Feed {
+    /// Of which instrument.
+    pub instrument: Arc<InstrumentId>,
+    /// What.
+    pub kind: Kind,
+    /// The candle length, such as `1m`; `None` for every kind but klines.
+    pub interval: Option<Arc<str>>,
+}
+
+/// One connection: where to connect and what to subscribe to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionPlan {
+    /// A name for logs and status, such as `binance-spot-0`.
+    pub name: String,
+    /// The path and query to append to the configured stream URL, such as `/stream`.
+    pub path: String,
+    /// What to subscribe to, in the venue's words.
+    pub streams: Vec<String>,
+    /// The instruments whose streams these are, each once.
+    pub instruments: Vec<Arc<InstrumentId>>,
+}
+
+/// A REST request. All are `GET` and need no key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestRequest {
+    /// Path and query, to append to the configured REST URL.
+    pub path: String,
+    /// What it costs of [`Limits::weight_per_minute`].
+    pub weight: u32,
+}
+
+/// What a REST answer says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RestAnswer {
+    /// A book snapshot. The venue stamps no time on it.
+    Snapshot {
+        /// Of which instrument.
+        slot: Slot,
+        /// The whole book, as deep as it was asked for.
+        book: Book,
+    },
+    /// The instrument list.
+    Instruments(Vec<Instrument>),
+}
+
+/// What a venue allows, and when a silent connection is dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Streams on one connection.
+    pub streams_per_connection: usize,
+    /// Bytes in one frame that we send.
+    pub frame_bytes_max: usize,
+    /// Frames that we send per second on one connection, pongs included.
+    pub frames_per_second: u32,
+    /// Connection attempts in [`Limits::connects_window`].
+    pub connects: u32,
+    /// See [`Limits::connects`].
+    pub connects_window: Duration,
+    /// After this long the venue closes a connection; ours is renewed before.
+    pub lifetime: Duration,
+    /// How often the server sends a ping, to be answered with a pong of the same payload.
+    pub ping_interval: Duration,
+    /// A connection on which nothing arrives for this long, pings included, is dead.
+    pub silence_max: Duration,
+    /// Request weight per minute and address.
+    pub weight_per_minute: u32,
+    /// The response header that says how much of it is used.
+    pub weight_header: &'static str,
+}
+
+/// What kind of frame was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FrameType {
+    /// Market data.
+    Data(Kind),
+    /// The venue accepted a request.
+    Accepted {
+        /// Which.
+        id: Option<u64>,
+    },
+    /// The venue refused a request.
+    Refused {
+        /// Which.
+        id: Option<u64>,
+        /// The venue's code.
+        code: i64,
+        /// The venue's words.
+        message: String,
+    },
+    /// The venue is about to close the connection: open another one now.
+    Closing,
+}
+
+impl FrameType {
+    /// A name for counters.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Data(kind) => kind.as_str(),
+            Self::Accepted { .. } => "accepted",
+            Self::Refused { .. } => "refused",
+            Self::Closing => "closing",
+        }
+    }
+}
+
+impl fmt::Display for FrameType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}

@@ -1,0 +1,44 @@
+//! Ring 1: windows, headers and bans.
+
+use super::*;
+
+const fn at(seconds: i64) -> UnixNanos {
+    UnixNanos::new(seconds * 1_000_000_000)
+}
+
+#[test]
+fn weight_is_granted_per_minute_of_utc() {
+    let mut budget = Budget::new(100);
+    assert_eq!(budget.spend(60, at(59)), Ok(()));
+    assert_eq!(budget.spend(60, at(59)), Err(Exhausted { until: at(60) }));
+    assert_eq!(budget.spend(40, at(59)), Ok(()));
+    assert_eq!(budget.spend(60, at(60)), Ok(()), "a new minute");
+    assert_eq!((budget.used(at(61)), budget.used(at(120))), (60, 0));
+}
+
+#[test]
+fn the_venue_is_believed_when_it_counts_more_but_not_when_it_counts_less() {
+    let mut budget = Budget::new(100);
+    budget.spend(10, at(0)).unwrap();
+    budget.observe(95, at(1));
+    assert_eq!(budget.spend(10, at(2)), Err(Exhausted { until: at(60) }));
+    budget.observe(5, at(3));
+    assert_eq!(budget.used(at(3)), 95);
+}
+
+#[test]
+fn a_ban_outlasts_the_minute() {
+    let mut budget = Budget::new(100);
+    budget.ban(Duration::from_secs(120), at(10));
+    budget.ban(Duration::from_secs(5), at(11));
+    assert_eq!(budget.spend(1, at(129)), Err(Exhausted { until: at(130) }));
+    assert_eq!(budget.spend(1, at(130)), Ok(()));
+}
+
+#[test]
+fn a_request_heavier_than_a_whole_minute_is_not_refused_for_ever() {
+    let mut budget = Budget::new(100);
+    assert_eq!(budget.spend(250, at(0)), Ok(()));
+    assert_eq!(budget.spend(1, at(0)), Err(Exhausted { until: at(60) }));
+    assert_eq!(budget.spend(1, at(60)), Ok(()));
+}

@@ -1,0 +1,22 @@
+//! What a venue adapter is: dialect, limits, session rules, recordings.
+//!
+//! An [`Adapter`] knows how to ask a venue and how to read its answers.
+//! [`Budget`] and [`Backoff`] say when asking is allowed, [`recording`] is the text format in which
+//! frames are captured and replayed.
+//!
+//! Nothing here opens a socket or reads a clock: time, randomness and bytes are arguments.
+
+mod adapter;
+mod backoff;
+mod budget;
+mod instruments;
+pub mod recording;
+mod reject;
+
+pub use adapter::{
+    Adapter, ConnectionPlan, Feed, FrameType, Limits, Message, RestAnswer, RestRequest,
+};
+pub use backoff::Backoff;
+pub use budget::{Budget, Exhausted};
+pub use instruments::{Instruments, Slot};
+pub use reject::{ParseError, Reject};
