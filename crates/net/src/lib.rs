@@ -1,0 +1,21 @@
+//! WebSocket and REST connections to venues.
+//!
+//! ```text
+//! venue ──TCP──▶ TLS ──▶ Socket ──frames, stamped as they leave the socket──▶ feed
+//!       ◀─HTTP── TLS ◀── Rest   ◀──requests, answers with their weight──────▶ feed
+//! ```
+//!
+//! Every wait has a limit, every size has a bound, certificates are always verified, and nothing
+//! but the configuration says where to connect: no proxy variables, no redirects.
+//! Reconnecting, subscribing and pacing are the caller's; this crate knows no venue.
+
+mod rest;
+mod socket;
+mod tls;
+
+pub use rest::{Reply, Rest, RestError, RestOptions};
+pub use socket::{Frame, Socket, SocketError, SocketOptions};
+pub use tls::{Tls, TlsError};
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,276 @@
+//! One queue: its segments, the one being written and the one being read.
+
+use crate::format::{self, Found};
+use crate::spool::{Damage, Error, Position, Record};
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// The ending of a segment's file name.
+const EXTENSION: &str = "segment";
+
+#[derive(Debug)]
+struct Segment {
+    number: u64,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+struct Reading {
+    number: u64,
+    bytes: Vec<u8>,
+    next: Option<Found>,
+}
+
+/// The segments of one queue, oldest first. The last one is open while `writer` is set.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    directory: PathBuf,
+    /// The higher, the later its segments are dropped.
+    pub(crate) rank: u8,
+    segments: VecDeque<Segment>,
+    writer: Option<File>,
+    reading: Option<Reading>,
+    /// The newest segment that was read to its end; older ones are read, too.
+    read_through: u64,
+    /// Written since the last sync, closed segments included.
+    unsynced: Vec<File>,
+    dirty: bool,
+}
+
+impl Queue {
+    /// Opens a queue's directory, creating it if need be.
+    pub(crate) fn open(directory: PathBuf, rank: u8) -> Result<Self, Error> {
+        let failed = |source| Error::Io { path: directory.clone(), source };
+        fs::create_dir_all(&directory).map_err(failed)?;
+        let mut segments = Vec::new();
+        for entry in fs::read_dir(&directory).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let number = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
+            if let Some(number) =
+                number.filter(|_| path.extension().is_some_and(|e| e == EXTENSION))
+            {
+                let bytes = fs::metadata(&path).map_err(failed)?.len();
+                segments.push(Segment { number, bytes });
+            }
+        }
+        segments.sort_by_key(|segment| segment.number);
+        Ok(Self {
+            directory,
+            rank,
+            segments: segments.into(),
+            writer: None,
+            reading: None,
+            read_through: 0,
+            unsynced: Vec::new(),
+            dirty: false,
+        })
+    }
+
+    pub(crate) fn newest(&self) -> Option<u64> {
+        self.segments.back().map(|segment| segment.number)
+    }
+
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        self.segments.front().map(|segment| segment.number)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// Whether every record has been handed out.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.reading.as_ref().is_none_or(|reading| reading.next.is_none())
+            && self.newest().is_none_or(|newest| newest <= self.read_through)
+    }
+
+    /// Calls `visit` with the note of every whole record and counts the damage.
+    pub(crate) fn inspect(&self, mut visit: impl FnMut(&[u8])) -> Result<Damage, Error> {
+        let mut damage = Damage::default();
+        for segment in &self.segments {
+            let bytes = self.load(segment.number)?;
+            damage.add(scan(segment.number, &bytes, 0, &mut visit));
+        }
+        Ok(damage)
+    }
+
+    /// The offset at which the next record of the open segment stands; `None` if none is open or
+    /// it has reached `limit`.
+    pub(crate) fn open_segment(&self, limit: u64) -> Option<(u64, u64)> {
+        self.writer.as_ref()?;
+        let segment = self.segments.back()?;
+        (segment.bytes < limit).then_some((segment.number, segment.bytes))
+    }
+
+    /// Closes the open segment, if any, and begins segment `number`.
+    pub(crate) fn begin(&mut self, number: u64) -> Result<(), Error> {
+        self.close();
+        let path = self.path(number);
+        let file = OpenOptions::new().write(true).create_new(true).open(&path);
+        self.writer = Some(file.map_err(|source| Error::Io { path, source })?);
+        self.segments.push_back(Segment { number, bytes: 0 });
+        Ok(())
+    }
+
+    /// Writes an encoded record to the open segment.
+    pub(crate) fn write(&mut self, record: &[u8]) -> Result<(), Error> {
+        let (Some(writer), Some(segment)) = (&mut self.writer, self.segments.back_mut()) else {
+            return Ok(());
+        };
+        if let Err(source) = writer.write_all(record) {
+            // What was written of it is cut off; if that fails too, the checksum gives it away.
+            if let Err(error) = writer.set_len(segment.bytes) {
+                tracing::debug!(%error, "a torn record stays in the spool");
+            }
+            let path = segment_path(&self.directory, segment.number);
+            self.close();
+            return Err(Error::Io { path, source });
+        }
+        segment.bytes += record.len() as u64;
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Hands out the next record.
+    pub(crate) fn next(&mut self, damage: &mut Damage) -> Result<Option<Record>, Error> {
+        loop {
+            if let Some(reading) = &mut self.reading {
+                if let Some(found) = reading.next.take() {
+                    let end = found.end();
+                    reading.next = format::find(reading.number, &reading.bytes, end);
+                    let resumed = reading.next.as_ref();
+                    let after =
+                        resumed.map_or(reading.bytes.len(), |n| n.note.start - format::HEAD);
+                    damage.region(after - end);
+                    return Ok(Some(Record {
+                        position: Position { segment: reading.number, last: resumed.is_none() },
+                        note: reading.bytes[found.note].to_vec(),
+                        payload: reading.bytes[found.payload].to_vec(),
+                    }));
+                }
+                self.read_through = reading.number;
+                self.reading = None;
+            }
+            let after = self.read_through;
+            let Some(number) = self.segments.iter().map(|s| s.number).find(|n| *n > after) else {
+                return Ok(None);
+            };
+            // Only closed segments are read, so that one read sees all of it.
+            if self.newest() == Some(number) {
+                self.close();
+            }
+            let bytes = self.load(number)?;
+            let next = format::find(number, &bytes, 0);
+            let start = next.as_ref().map_or(bytes.len(), |found| found.note.start - format::HEAD);
+            damage.region(start);
+            if next.is_none() {
+                self.remove(number)?;
+                self.read_through = number;
+                continue;
+            }
+            self.reading = Some(Reading { number, bytes, next });
+        }
+    }
+
+    /// Removes the segments whose records are all at or before `position`.
+    pub(crate) fn release(&mut self, position: Position) -> Result<(), Error> {
+        while let Some(oldest) = self.oldest() {
+            if oldest > position.segment || (oldest == position.segment && !position.last) {
+                break;
+            }
+            self.remove(oldest)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the oldest segment and returns the notes of its records that were not handed out.
+    pub(crate) fn drop_oldest(&mut self) -> Result<Vec<Vec<u8>>, Error> {
+        let Some(number) = self.oldest() else { return Ok(Vec::new()) };
+        let mut notes = Vec::new();
+        let mut keep = |note: &[u8]| notes.push(note.to_vec());
+        match self.reading.take() {
+            Some(reading) if reading.number == number => {
+                if let Some(found) = &reading.next {
+                    let from = found.note.start - format::HEAD;
+                    scan(number, &reading.bytes, from, &mut keep);
+                }
+                self.read_through = number;
+            }
+            other => {
+                self.reading = other;
+                if number > self.read_through {
+                    scan(number, &self.load(number)?, 0, &mut keep);
+                }
+            }
+        }
+        self.remove(number)?;
+        Ok(notes)
+    }
+
+    /// Makes everything written so far survive a power cut.
+    pub(crate) fn sync(&mut self) -> Result<(), Error> {
+        if !self.dirty {
+            return Ok(());
+        }
+        let failed = |source| Error::Io { path: self.directory.clone(), source };
+        for file in self.unsynced.iter().chain(&self.writer) {
+            file.sync_data().map_err(failed)?;
+        }
+        File::open(&self.directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
+        self.unsynced.clear();
+        self.dirty = false;
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        if let Some(file) = self.writer.take()
+            && self.dirty
+        {
+            self.unsynced.push(file);
+        }
+    }
+
+    fn remove(&mut self, number: u64) -> Result<(), Error> {
+        if self.newest() == Some(number) {
+            self.writer = None;
+        }
+        let path = self.path(number);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::Io { path, source: error });
+            }
+            _ => self.segments.retain(|segment| segment.number != number),
+        }
+        if self.segments.is_empty() {
+            self.unsynced.clear();
+        }
+        Ok(())
+    }
+
+    fn load(&self, number: u64) -> Result<Vec<u8>, Error> {
+        let path = self.path(number);
+        fs::read(&path).map_err(|source| Error::Io { path, source })
+    }
+
+    fn path(&self, number: u64) -> PathBuf {
+        segment_path(&self.directory, number)
+    }
+}
+
+fn segment_path(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("{number:020}.{EXTENSION}"))
+}
+
+/// Visits the records from `from` on; whatever lies between and behind them is damage.
+fn scan(number: u64, bytes: &[u8], from: usize, visit: &mut impl FnMut(&[u8])) -> Damage {
+    let (mut damage, mut at) = (Damage::default(), from);
+    while let Some(found) = format::find(number, bytes, at) {
+        damage.region(found.note.start - format::HEAD - at);
+        at = found.end();
+        visit(&bytes[found.note]);
+    }
+    damage.region(bytes.len() - at);
+    damage
+}

@@ -1,0 +1,243 @@
+//! Ring 3: the spool on a real directory.
+
+use super::*;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::collections::VecDeque;
+use tempfile::TempDir;
+
+const ROOMY: Options = Options { bytes_max: 1 << 20, segment_bytes: 256 };
+
+/// Trades are dear, everything else is cheap.
+fn rank(queue: &str) -> u8 {
+    u8::from(queue == "trade")
+}
+
+fn open(root: &TempDir, options: Options) -> (Spool, Vec<(String, String)>) {
+    let mut left = Vec::new();
+    let spool = Spool::open(root.path(), options, rank, |queue, note| {
+        left.push((queue.to_owned(), String::from_utf8_lossy(note).into_owned()));
+    });
+    (spool.unwrap(), left)
+}
+
+fn put(spool: &mut Spool, queue: &str, note: &str) -> Vec<String> {
+    let dropped = spool.append(queue, note.as_bytes(), &[b'x'; 80]).unwrap();
+    let text = |d: Dropped| format!("{}:{}", d.queue, String::from_utf8_lossy(&d.note));
+    dropped.into_iter().map(text).collect()
+}
+
+fn drain(spool: &mut Spool, queue: &str) -> Vec<String> {
+    let mut notes = Vec::new();
+    while let Some(record) = spool.next(queue).unwrap() {
+        notes.push(String::from_utf8(record.note).unwrap());
+        spool.release(queue, record.position).unwrap();
+    }
+    notes
+}
+
+fn numbered(range: std::ops::Range<u32>) -> Vec<String> {
+    range.map(|i| i.to_string()).collect()
+}
+
+#[test]
+fn records_come_out_in_order_and_leave_nothing_behind() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(&root, ROOMY);
+    for note in numbered(0..20) {
+        assert!(put(&mut spool, "trade", &note).is_empty());
+    }
+    assert_eq!(drain(&mut spool, "trade"), numbered(0..20));
+    assert_eq!((spool.bytes(), spool.pending().count()), (0, 0));
+    assert_eq!(spool.damage(), Damage::default());
+}
+
+#[test]
+fn reading_catches_up_with_writing() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(&root, ROOMY);
+    for note in numbered(0..10) {
+        put(&mut spool, "trade", &note);
+        assert_eq!(drain(&mut spool, "trade"), [note]);
+    }
+}
+
+#[test]
+fn what_was_not_released_is_there_after_a_restart() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(&root, ROOMY);
+    for note in numbered(0..10) {
+        put(&mut spool, "trade", &note);
+    }
+    let first = spool.next("trade").unwrap().unwrap();
+    drop(spool);
+    let (mut spool, left) = open(&root, ROOMY);
+    assert_eq!(left.len(), 10);
+    assert_eq!(spool.next("trade").unwrap().unwrap().note, first.note);
+    put(&mut spool, "trade", "10");
+    assert_eq!(drain(&mut spool, "trade"), numbered(1..11));
+}
+
+#[test]
+fn a_full_spool_drops_the_oldest_of_the_cheapest() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(&root, Options { bytes_max: 1000, segment_bytes: 200 });
+    for note in numbered(0..5) {
+        assert!(put(&mut spool, "trade", &note).is_empty());
+    }
+    for note in numbered(5..10) {
+        assert!(put(&mut spool, "book", &note).is_empty());
+    }
+    assert_eq!(put(&mut spool, "trade", "10"), ["book:5", "book:6", "book:7"]);
+    assert_eq!(drain(&mut spool, "book"), ["8", "9"]);
+}
+
+#[test]
+fn a_cheap_record_never_displaces_a_dear_one() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(&root, Options { bytes_max: 500, segment_bytes: 200 });
+    for note in numbered(0..5) {
+        assert!(put(&mut spool, "trade", &note).is_empty());
+    }
+    assert_eq!(put(&mut spool, "book", "5"), ["book:5"]);
+    assert_eq!(drain(&mut spool, "trade"), numbered(0..5));
+}
+
+#[test]
+fn a_record_in_the_callers_hands_is_not_reported_as_dropped() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(&root, Options { bytes_max: 500, segment_bytes: 500 });
+    for note in numbered(0..5) {
+        put(&mut spool, "trade", &note);
+    }
+    let first = spool.next("trade").unwrap().unwrap();
+    let dropped = put(&mut spool, "trade", "5");
+    assert_eq!(dropped, ["trade:1", "trade:2", "trade:3", "trade:4"]);
+    spool.release("trade", first.position).unwrap();
+    assert_eq!(drain(&mut spool, "trade"), ["5"]);
+}
+
+#[test]
+fn a_damaged_segment_is_counted_and_its_neighbours_survive() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(&root, ROOMY);
+    for note in numbered(0..9) {
+        put(&mut spool, "trade", &note);
+    }
+    drop(spool);
+    let path = root.path().join("trade/00000000000000000001.segment");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[120] ^= 4;
+    fs::write(&path, bytes).unwrap();
+    let (mut spool, left) = open(&root, ROOMY);
+    assert_eq!((left.len(), spool.damage().regions), (8, 1));
+    assert_eq!(drain(&mut spool, "trade"), ["0", "2", "3", "4", "5", "6", "7", "8"]);
+    assert_eq!(spool.bytes(), 0);
+}
+
+#[test]
+fn a_segment_of_rubbish_does_not_block_the_queue() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir(root.path().join("trade")).unwrap();
+    fs::write(root.path().join("trade/00000000000000000001.segment"), [7; 100]).unwrap();
+    fs::write(root.path().join("trade/notes.txt"), "not ours").unwrap();
+    let (mut spool, _) = open(&root, ROOMY);
+    put(&mut spool, "trade", "0");
+    assert_eq!(drain(&mut spool, "trade"), ["0"]);
+    assert_eq!(spool.bytes(), 0);
+}
+
+#[test]
+fn a_queue_stays_inside_the_spool() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(&root, ROOMY);
+    for name in ["../x", ".hidden", ""] {
+        assert!(matches!(spool.append(name, b"", b""), Err(Error::QueueName(_))), "{name}");
+    }
+}
+
+#[test]
+fn syncing_twice_is_harmless() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(&root, ROOMY);
+    for note in numbered(0..9) {
+        put(&mut spool, "trade", &note);
+    }
+    spool.sync().unwrap();
+    spool.sync().unwrap();
+    assert_eq!(drain(&mut spool, "trade"), numbered(0..9));
+    spool.sync().unwrap();
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Append(bool, usize),
+    Read(bool),
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (any::<bool>(), 0..200_usize).prop_map(|(dear, len)| Step::Append(dear, len)),
+        4 => any::<bool>().prop_map(Step::Read),
+        1 => Just(Step::Restart),
+    ]
+}
+
+fn name(dear: bool) -> &'static str {
+    if dear { "trade" } else { "book" }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Beside a model of two queues in memory: nothing is lost but what was reported as dropped,
+    /// nothing overtakes, the budget holds. After a restart records may come again, never fewer.
+    #[test]
+    fn every_record_comes_out_or_is_reported(steps in vec(step(), 0..80)) {
+        let root = tempfile::tempdir().unwrap();
+        let options = Options { bytes_max: 2_000, segment_bytes: 300 };
+        let (mut spool, _) = open(&root, options);
+        let mut model = [VecDeque::<u32>::new(), VecDeque::new()];
+        let mut next = 0_u32;
+        for step in steps {
+            match step {
+                Step::Append(dear, len) => {
+                    let note = next.to_le_bytes();
+                    model[usize::from(dear)].push_back(next);
+                    next += 1;
+                    for dropped in spool.append(name(dear), &note, &vec![0; len]).unwrap() {
+                        let id = u32::from_le_bytes(dropped.note.try_into().unwrap());
+                        let queue = &mut model[usize::from(dropped.queue == "trade")];
+                        let at = queue.iter().position(|other| *other == id);
+                        prop_assert!(at.is_some(), "{id} was dropped and is not in the queue");
+                        queue.remove(at.unwrap());
+                    }
+                }
+                Step::Read(dear) => {
+                    let record = spool.next(name(dear)).unwrap();
+                    let id = record.map(|record| {
+                        spool.release(name(dear), record.position).unwrap();
+                        u32::from_le_bytes(record.note.try_into().unwrap())
+                    });
+                    prop_assert_eq!(id, model[usize::from(dear)].pop_front());
+                }
+                Step::Restart => {
+                    let mut left = [VecDeque::new(), VecDeque::new()];
+                    drop(spool);
+                    spool = Spool::open(root.path(), options, rank, |queue, note| {
+                        let id = u32::from_le_bytes(note.try_into().unwrap());
+                        left[usize::from(queue == "trade")].push_back(id);
+                    })
+                    .unwrap();
+                    for (left, model) in left.iter().zip(&model) {
+                        let behind = left.len().checked_sub(model.len()).unwrap();
+                        prop_assert!(left.iter().skip(behind).eq(model));
+                    }
+                    model = left;
+                }
+            }
+            prop_assert!(spool.bytes() <= options.bytes_max);
+        }
+    }
+}
