@@ -1,0 +1,20 @@
+//! Real servers and booted machines for tests.
+//!
+//! [`machine`] boots Debian with a real systemd, [`nats`] starts nats-server. Everything here starts
+//! what it needs itself, on loopback and on ports that the kernel chooses, waits for conditions and
+//! not for time, and removes what it started when the value is dropped. Nothing here is a mock.
+
+pub mod machine;
+pub mod nats;
+
+use std::io::Write as _;
+use std::sync::LazyLock;
+use std::time::Instant;
+
+/// Says on stderr what takes its time, with the seconds since the process first said something.
+pub fn progress(what: std::fmt::Arguments<'_>) {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let elapsed = BEGAN.elapsed().as_secs_f64();
+    // Progress that cannot be shown is no reason to fail.
+    writeln!(std::io::stderr(), "[{elapsed:7.1}s] {what}").unwrap_or_default();
+}

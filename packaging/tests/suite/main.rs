@@ -1,0 +1,8 @@
+//! Ring 1: what is rendered, read back as systemd reads it.
+
+#![expect(clippy::unwrap_used, reason = "a step that fails is a failed test")]
+
+mod analyze;
+mod committed;
+mod graph;
+mod parsed;
