@@ -1,0 +1,30 @@
+//! Keeps NATS and its streams as declared.
+//!
+//! ```text
+//! marketprism-nats render ──▶ nats.conf ──▶ nats-server          (before the server starts)
+//!
+//! configuration ─┐
+//! wire::STREAMS ─┴▶ manager ──ensure, observe, trim──▶ NATS
+//!                     └─▶ view ──▶ /api/v1/broker/…, metrics, health, STATUS=
+//! ```
+//!
+//! nats-server cannot tell systemd when it is ready, so this service does: it is ready once every
+//! declared stream exists.
+//! It alone removes blocks: those that every declared consumer has acknowledged and that are older
+//! than the replay window ([`trim`]). It never reads a block's contents and never stores anything
+//! of its own.
+
+mod api;
+mod manager;
+mod metrics;
+pub mod nats;
+mod publish;
+pub mod render;
+mod service;
+mod trim;
+mod view;
+
+pub use service::Broker;
+
+#[cfg(test)]
+mod tests;

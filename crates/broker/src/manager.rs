@@ -1,0 +1,343 @@
+//! Task: keeps streams and consumers as declared, looks at them, and removes what may go.
+
+use crate::metrics::Metrics;
+use crate::trim::{self, Search};
+use crate::view::{AccountView, ConsumerView, Fill, ServerView, StreamView, View, texts};
+use bus::{Bus, ConsumerSpec, Ensured, RequestError, StreamSpec};
+use daemon::{Dependency, Health, Required, Status, Task};
+use jiff::Timestamp;
+use settings::Suite;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use telemetry::Chain;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Pause between two looks.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Pause between two looks while something is not as declared.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Pause between two removals from the same stream, and the same while it is filling up.
+///
+/// Removing is cheap, but nats-server 2.9 then forgets what it has delivered to consumers of
+/// others, so it is not done more often than it must.
+const TRIM_INTERVAL: Duration = Duration::from_mins(5);
+const TRIM_INTERVAL_FILLING: Duration = Duration::from_secs(10);
+
+/// What the manager reports to.
+pub(crate) struct Reports {
+    pub(crate) metrics: Metrics,
+    pub(crate) status: Status,
+    nats: Dependency,
+    streams: Dependency,
+    space: Dependency,
+}
+
+impl Reports {
+    pub(crate) fn new(metrics: Metrics, status: Status, health: &Health) -> Self {
+        Self {
+            metrics,
+            status,
+            nats: health.dependency("nats", Required::Yes),
+            streams: health.dependency("streams", Required::Yes),
+            space: health.dependency("space", Required::No),
+        }
+    }
+
+    fn show(&self, view: &View) {
+        self.metrics.show(view);
+        self.status.set(view.summary());
+        match &view.outage {
+            Some(outage) => {
+                self.nats.down(outage.clone());
+                self.streams.down("NATS does not answer");
+                return;
+            }
+            None => self.nats.up(),
+        }
+        let bad: Vec<&str> = view
+            .streams
+            .iter()
+            .filter(|stream| !stream.is_ok())
+            .map(|stream| stream.name.as_str())
+            .collect();
+        if bad.is_empty() {
+            self.streams.up();
+        } else {
+            self.streams.down(format!("not as declared: {}", bad.join(", ")));
+        }
+        let full: Vec<&str> = view.filled(Fill::Full).map(|stream| stream.name.as_str()).collect();
+        if full.is_empty() {
+            self.space.up();
+        } else {
+            self.space.down(format!("full, so that collectors spool: {}", full.join(", ")));
+        }
+    }
+}
+
+/// Keeps NATS as declared.
+pub(crate) struct Manager {
+    bus: Bus,
+    suite: watch::Receiver<Arc<Suite>>,
+    reports: Reports,
+    view: watch::Sender<Arc<View>>,
+    /// Whether `JetStream` has answered since the service started.
+    had_jetstream: bool,
+    /// When blocks were last removed from a stream.
+    trimmed: BTreeMap<&'static str, Instant>,
+    /// Problems that are in the log already.
+    logged: BTreeSet<String>,
+}
+
+impl Manager {
+    pub(crate) fn new(bus: Bus, suite: watch::Receiver<Arc<Suite>>, reports: Reports) -> Self {
+        Self {
+            bus,
+            suite,
+            reports,
+            view: watch::Sender::new(Arc::new(View {
+                outage: Some("NATS has not answered yet".to_owned()),
+                ..View::default()
+            })),
+            had_jetstream: false,
+            trimmed: BTreeMap::new(),
+            logged: BTreeSet::new(),
+        }
+    }
+
+    /// What was seen last, and its changes.
+    pub(crate) fn view(&self) -> watch::Receiver<Arc<View>> {
+        self.view.subscribe()
+    }
+
+    /// Makes everything as declared, trying again until `wait` is over. Whether it succeeded.
+    pub(crate) async fn settle(&mut self, wait: Duration) -> bool {
+        let deadline = Instant::now() + wait;
+        loop {
+            if let Ok(true) = tokio::time::timeout_at(deadline, self.look()).await {
+                return true;
+            }
+            if tokio::time::timeout_at(deadline, self.rest()).await.is_err() {
+                return false;
+            }
+        }
+    }
+
+    /// Runs until asked to stop.
+    pub(crate) async fn run(mut self, task: Task) -> anyhow::Result<()> {
+        while task.until_stopped(Box::pin(self.look())).await.is_some() {
+            if task.until_stopped(self.rest()).await.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until it is time to look again: later if all is well, at once after a reconnect or a
+    /// changed configuration.
+    async fn rest(&mut self) {
+        let pause = if self.view.borrow().is_ok() { LOOK_INTERVAL } else { RETRY_INTERVAL };
+        let mut state = self.bus.state();
+        let connected = state.borrow_and_update().is_connected();
+        let reconnected = state.wait_for(|state| state.is_connected() != connected);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            // An error means that the sender is gone, and the service about to stop.
+            _ = reconnected => {}
+            Ok(()) = self.suite.changed() => {}
+        }
+    }
+
+    /// Makes everything as declared and notes what is there. Whether all is as declared.
+    async fn look(&mut self) -> bool {
+        let view = self.observe().await;
+        let is_ok = view.is_ok();
+        self.log(&view);
+        self.reports.show(&view);
+        self.view.send_replace(Arc::new(view));
+        is_ok
+    }
+
+    async fn observe(&mut self) -> View {
+        let server = self.bus.server().map(|server| ServerView {
+            name: server.name,
+            version: server.version,
+            payload_max: server.payload_max,
+        });
+        let mut view = View {
+            url: self.bus.url().to_owned(),
+            connection: self.bus.state().borrow().to_string(),
+            server,
+            ..View::default()
+        };
+        match self.bus.account_info().await {
+            Ok(_) => self.had_jetstream = true,
+            Err(error) => {
+                view.outage = Some(self.outage(&error));
+                view.streams = wire::STREAMS.iter().map(StreamView::absent).collect();
+                return view;
+            }
+        }
+        let suite = Arc::clone(&self.suite.borrow_and_update());
+        for stream in wire::STREAMS {
+            view.streams.push(match self.keep(stream, &suite).await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    StreamView { problem: Some(advise(&error)), ..StreamView::absent(stream) }
+                }
+            });
+        }
+        // Afterwards, so that what was just created counts.
+        view.jetstream = self.bus.account_info().await.ok().map(|info| AccountView::of(&info));
+        view
+    }
+
+    /// Makes one stream and its consumer as declared, removes what may go, and looks at them.
+    async fn keep(
+        &mut self,
+        stream: &'static wire::Stream,
+        suite: &Suite,
+    ) -> Result<StreamView, RequestError> {
+        let spec = StreamSpec::of(stream, bytes_max(stream, suite));
+        let ensured = self.bus.ensure_stream(&spec).await?;
+        self.note(stream.name, &ensured);
+        let reader = self.bus.ensure_consumer(&ConsumerSpec::of(stream)).await?;
+        self.note(&format!("{}/{}", stream.name, stream.consumer), &reader);
+        let consumer = self.bus.consumer_info(stream.name, stream.consumer).await?;
+        let mut info = self.bus.stream_info(stream.name).await?;
+        let mut problem = None;
+        if self.may_trim(stream.name, StreamView::of(stream, &info).fill()) {
+            match self.trim(stream.name, &info, &[consumer.ack_floor.stream_seq], suite).await {
+                Ok(0) => {}
+                Ok(_) => info = self.bus.stream_info(stream.name).await?,
+                Err(error) => problem = Some(format!("cannot be trimmed: {}", advise(&error))),
+            }
+        }
+        let mut view = StreamView { problem, ..StreamView::of(stream, &info) };
+        view.differs = texts(&ensured.differs);
+        if consumer.delivered.stream_seq > info.state.last_seq {
+            view.problem = Some(format!(
+                "consumer {} stands at {}, beyond the stream's end {}: the server has lost data",
+                consumer.name, consumer.delivered.stream_seq, info.state.last_seq
+            ));
+        }
+        view.consumers.push(ConsumerView::of(&consumer, &info.state, &reader.differs));
+        Ok(view)
+    }
+
+    fn may_trim(&mut self, stream: &'static str, fill: Fill) -> bool {
+        let pause = match fill {
+            Fill::Fine => TRIM_INTERVAL,
+            Fill::Filling | Fill::Full => TRIM_INTERVAL_FILLING,
+        };
+        let now = Instant::now();
+        let due = self.trimmed.get(stream).is_none_or(|at| now - *at >= pause);
+        if due {
+            self.trimmed.insert(stream, now);
+        }
+        due
+    }
+
+    /// Removes the blocks that may go; returns how many.
+    async fn trim(
+        &self,
+        stream: &str,
+        info: &bus::StreamInfo,
+        floors: &[u64],
+        suite: &Suite,
+    ) -> Result<u64, RequestError> {
+        let state = &info.state;
+        let window = i64::try_from(suite.broker.replay_window.as_nanos()).unwrap_or(i64::MAX);
+        let cutoff = i128::from(daemon::clock::now().saturating_sub(window));
+        let is_old = |time: Timestamp| time.as_nanosecond() < cutoff;
+        if state.messages == 0 || !state.first_time.is_some_and(is_old) {
+            return Ok(0);
+        }
+        let mut search = Search::new(trim::acknowledged(state.first_seq, state.last_seq, floors));
+        while let Some(seq) = search.probe() {
+            let block = self.bus.stored(stream, seq).await?;
+            // A block that is gone is as good as old.
+            search.answer(block.is_none_or(|block| is_old(block.time)));
+        }
+        if search.keep_from() <= state.first_seq {
+            return Ok(0);
+        }
+        let removed = self.bus.purge_below(stream, search.keep_from()).await?;
+        self.reports.metrics.removed(stream, removed);
+        tracing::debug!(stream, removed, keep_from = search.keep_from(), "stored blocks removed");
+        Ok(removed)
+    }
+
+    fn note(&self, name: &str, ensured: &Ensured) {
+        if ensured.created {
+            self.reports.metrics.changed();
+            tracing::info!(name, "created as declared");
+        }
+        if !ensured.changed.is_empty() {
+            self.reports.metrics.changed();
+            let changes = texts(&ensured.changed).join(", ");
+            tracing::warn!(name, changes, "was not as declared; changed");
+        }
+    }
+
+    /// Logs the problems that are new, and the end of those that are over.
+    fn log(&mut self, view: &View) {
+        let problems: BTreeSet<String> = view.problems().into_iter().map(without_figures).collect();
+        for problem in problems.difference(&self.logged) {
+            tracing::warn!(problem, "NATS is not as declared");
+        }
+        if problems.is_empty() && !self.logged.is_empty() {
+            tracing::info!(summary = view.summary(), "NATS is as declared again");
+        }
+        self.logged = problems;
+    }
+
+    fn outage(&self, error: &RequestError) -> String {
+        if let RequestError::NoJetStream { url, detail } = error
+            && self.had_jetstream
+        {
+            return format!(
+                "the NATS server at {url} has switched JetStream off ({detail}), as it does when \
+                 its disk is full: make room, then systemctl restart marketprism-nats.service"
+            );
+        }
+        Chain(error).to_string()
+    }
+}
+
+/// The room of a stream, as configured.
+fn bytes_max(stream: &wire::Stream, suite: &Suite) -> u64 {
+    let sizes = suite.broker.streams.all();
+    let size = sizes.iter().find(|(kind, _)| *kind == stream.kind.as_str());
+    size.map_or(0, |(_, size)| size.bytes())
+}
+
+/// The error, and what helps where something is known to.
+///
+/// Seen with a full disk: 2.9.10 answers nothing more that concerns the stream, 2.15.1 refuses to
+/// write to it, both until they are restarted, also when there is room again. A restart loses
+/// nothing. 2.10.26 goes on by itself.
+fn advise(error: &RequestError) -> String {
+    let text = Chain(error).to_string();
+    if text.contains("no space left") || matches!(error, RequestError::TimedOut(_)) {
+        return format!(
+            "{text}: a server whose disk was full goes on like this when there is room again; make \
+             room, then systemctl restart marketprism-nats.service"
+        );
+    }
+    if error.is_no_room() {
+        return format!(
+            "{text}: the server has no room for it; compare broker.streams with \
+             broker.nats.max_file_store"
+        );
+    }
+    text
+}
+
+/// A problem's text without its changing figures, so that it is logged once.
+fn without_figures(problem: String) -> String {
+    problem.chars().filter(|c| !c.is_ascii_digit()).collect()
+}

@@ -1,0 +1,170 @@
+//! What the broker counts and measures; every name in the exposition is written here.
+
+use crate::view::{Fill, View};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Stream {
+    stream: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Consumer {
+    stream: String,
+    consumer: String,
+}
+
+/// What the broker counts and measures. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Metrics {
+    jetstream: Gauge,
+    streams_ok: Gauge,
+    problems: Gauge,
+    messages: Family<Stream, Gauge>,
+    bytes: Family<Stream, Gauge>,
+    bytes_max: Family<Stream, Gauge>,
+    last_seq: Family<Stream, Gauge>,
+    filling: Family<Stream, Gauge>,
+    full: Family<Stream, Gauge>,
+    lag: Family<Consumer, Gauge>,
+    ack_pending: Family<Consumer, Gauge>,
+    ack_floor: Family<Consumer, Gauge>,
+    removed: Family<Stream, Counter>,
+    changes: Counter,
+    published: Counter,
+}
+
+impl Metrics {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        metrics.register_streams(registry);
+        metrics.register_consumers(registry);
+        registry.register(
+            "changes",
+            "Streams and consumers created or changed to what is declared",
+            metrics.changes.clone(),
+        );
+        registry.register(
+            "published",
+            "Messages published over HTTP and acknowledged",
+            metrics.published.clone(),
+        );
+        metrics
+    }
+
+    fn register_streams(&self, registry: &mut Registry) {
+        registry.register(
+            "jetstream_available",
+            "Whether JetStream answers",
+            self.jetstream.clone(),
+        );
+        registry.register(
+            "streams_ok",
+            "Declared streams that are as declared",
+            self.streams_ok.clone(),
+        );
+        registry.register(
+            "problems",
+            "Deviations from what is declared, full streams included",
+            self.problems.clone(),
+        );
+        registry.register("stream_messages", "Blocks in a stream", self.messages.clone());
+        registry.register_with_unit(
+            "stream_used",
+            "Size of a stream",
+            Unit::Bytes,
+            self.bytes.clone(),
+        );
+        registry.register_with_unit(
+            "stream_max",
+            "Room of a stream",
+            Unit::Bytes,
+            self.bytes_max.clone(),
+        );
+        registry.register(
+            "stream_last_seq",
+            "Sequence of the newest block of a stream",
+            self.last_seq.clone(),
+        );
+        registry.register(
+            "stream_filling",
+            "Whether a stream is at least 70 % full",
+            self.filling.clone(),
+        );
+        registry.register(
+            "stream_full",
+            "Whether a stream has no room for a block, so that collectors spool",
+            self.full.clone(),
+        );
+        registry.register(
+            "stream_removed",
+            "Blocks removed after all consumers had acknowledged them",
+            self.removed.clone(),
+        );
+    }
+
+    fn register_consumers(&self, registry: &mut Registry) {
+        registry.register("consumer_lag", "Blocks not acknowledged", self.lag.clone());
+        registry.register(
+            "consumer_ack_pending",
+            "Blocks handed out and not acknowledged",
+            self.ack_pending.clone(),
+        );
+        registry.register(
+            "consumer_ack_floor",
+            "Sequence up to which all is acknowledged",
+            self.ack_floor.clone(),
+        );
+    }
+
+    /// Takes over what was seen.
+    pub(crate) fn show(&self, view: &View) {
+        self.jetstream.set(i64::from(view.jetstream.is_some()));
+        self.streams_ok.set(count(view.streams_ok()));
+        self.problems.set(count(view.problems().len()));
+        for stream in &view.streams {
+            let label = Stream { stream: stream.name.clone() };
+            self.messages.get_or_create(&label).set(number(stream.messages));
+            self.bytes.get_or_create(&label).set(number(stream.bytes));
+            self.bytes_max.get_or_create(&label).set(number(stream.bytes_max));
+            self.last_seq.get_or_create(&label).set(number(stream.last_seq));
+            let fill = stream.fill();
+            self.filling.get_or_create(&label).set(i64::from(fill >= Fill::Filling));
+            self.full.get_or_create(&label).set(i64::from(fill == Fill::Full));
+            for consumer in &stream.consumers {
+                let label =
+                    Consumer { stream: stream.name.clone(), consumer: consumer.name.clone() };
+                self.lag.get_or_create(&label).set(number(consumer.lag));
+                self.ack_pending.get_or_create(&label).set(number(consumer.ack_pending));
+                self.ack_floor.get_or_create(&label).set(number(consumer.ack_floor));
+            }
+        }
+    }
+
+    /// Counts blocks removed from a stream.
+    pub(crate) fn removed(&self, stream: &str, blocks: u64) {
+        self.removed.get_or_create(&Stream { stream: stream.to_owned() }).inc_by(blocks);
+    }
+
+    /// Counts a stream or consumer created or changed.
+    pub(crate) fn changed(&self) {
+        self.changes.inc();
+    }
+
+    /// Counts a message published over HTTP.
+    pub(crate) fn published(&self) {
+        self.published.inc();
+    }
+}
+
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn count(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

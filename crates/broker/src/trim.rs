@@ -1,0 +1,130 @@
+//! Decides which blocks may be removed. Sans-IO.
+//!
+//! A block may go when
+//!
+//! 1. every declared consumer has acknowledged it and a later one, and
+//! 2. it is older than the replay window.
+//!
+//! The last acknowledged block stays, because nats-server 2.9 takes a purge above it for the end of
+//! all deliveries and ignores every acknowledgement of what it has delivered (`consumer.purge`).
+//!
+//! Without a declared consumer nothing may go. Age is found by asking for the time of single
+//! blocks, halving the range each time; should the server's clock have jumped, the answer is off,
+//! but never beyond rule 1.
+
+use std::ops::Range;
+
+/// The blocks that rule 1 allows to remove.
+///
+/// `floors` are the acknowledged positions of all declared consumers.
+pub(crate) fn acknowledged(first: u64, last: u64, floors: &[u64]) -> Range<u64> {
+    let floor = floors.iter().copied().min().unwrap_or(0);
+    first..floor.min(last).max(first)
+}
+
+/// Finds where rule 2 ends within a range.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Search {
+    /// Everything below is old.
+    low: u64,
+    /// Nothing from here on may go.
+    high: u64,
+}
+
+impl Search {
+    /// Begins to look for the first block that is to be kept.
+    pub(crate) const fn new(range: Range<u64>) -> Self {
+        Self { low: range.start, high: range.end }
+    }
+
+    /// The block whose age is wanted next; `None` once the end is found.
+    pub(crate) const fn probe(&self) -> Option<u64> {
+        if self.low < self.high { Some(self.low + (self.high - self.low) / 2) } else { None }
+    }
+
+    /// Takes in whether the probed block is older than the replay window, or gone.
+    pub(crate) const fn answer(&mut self, is_old: bool) {
+        if let Some(probe) = self.probe() {
+            if is_old {
+                self.low = probe + 1;
+            } else {
+                self.high = probe;
+            }
+        }
+    }
+
+    /// The first block to keep.
+    pub(crate) const fn keep_from(&self) -> u64 {
+        self.low
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The first block kept when those below `young_from` are old.
+    fn kept(first: u64, last: u64, floors: &[u64], young_from: u64) -> u64 {
+        let mut search = Search::new(acknowledged(first, last, floors));
+        while let Some(probe) = search.probe() {
+            search.answer(probe < young_from);
+        }
+        search.keep_from()
+    }
+
+    #[test]
+    fn what_is_acknowledged_and_old_goes() {
+        assert_eq!(kept(1, 100, &[60], 40), 40);
+        assert_eq!(kept(1, 100, &[60], 90), 60);
+    }
+
+    #[test]
+    fn the_slowest_consumer_counts() {
+        assert_eq!(kept(1, 100, &[60, 5], 90), 5);
+    }
+
+    #[test]
+    fn without_a_consumer_nothing_goes() {
+        assert_eq!(kept(1, 100, &[], 90), 1);
+    }
+
+    #[test]
+    fn an_empty_stream_is_left_alone() {
+        assert_eq!(kept(101, 100, &[100], 200), 101);
+    }
+
+    proptest! {
+        #[test]
+        fn no_unacknowledged_block_goes_whatever_the_ages(
+            first in 1_u64..1_000,
+            length in 0_u64..1_000,
+            floors in prop::collection::vec(0_u64..3_000, 0..4),
+            ages in prop::collection::vec(any::<bool>(), 64),
+        ) {
+            let last = first + length - 1;
+            let mut search = Search::new(acknowledged(first, last, &floors));
+            for is_old in ages {
+                search.answer(is_old);
+            }
+            prop_assert_eq!(search.probe(), None, "the search ends");
+            let floor = floors.iter().copied().min().unwrap_or(0);
+            let keep = search.keep_from();
+            prop_assert!(keep >= first);
+            prop_assert!(keep == first || keep <= floor, "kept from {keep}, floor {floor}");
+            prop_assert!(keep <= last + 1, "kept from {keep}, last {last}");
+        }
+
+        #[test]
+        fn all_that_is_acknowledged_and_old_goes(
+            first in 1_u64..1_000,
+            length in 1_u64..1_000,
+            floor in 0_u64..3_000,
+            young_from in 0_u64..3_000,
+        ) {
+            let last = first + length - 1;
+            let expected = young_from.min(floor.min(last)).max(first);
+            prop_assert_eq!(kept(first, last, &[floor], young_from), expected);
+        }
+    }
+}
