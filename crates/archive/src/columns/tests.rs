@@ -1,0 +1,169 @@
+//! Ring 1: every kind goes to columns and back, whole or sparse.
+
+use super::*;
+use model::{
+    BookType, Cause, Connection, GapState, InstrumentId, Market, Origin, Side, Symbol, Venue,
+};
+use units::{Price, Qty};
+
+fn price(raw: i128) -> Price {
+    Price::from_raw(raw)
+}
+
+fn qty(raw: i128) -> Qty {
+    Qty::from_raw(raw)
+}
+
+fn time(nanos: i64) -> UnixNanos {
+    UnixNanos::new(nanos)
+}
+
+/// One row with every field, one with only those that cannot be absent.
+fn pair(full: Body, sparse: Body) -> [StoredRow; 2] {
+    let instrument = Arc::new(InstrumentId {
+        venue: Venue::Deribit,
+        market: Market::Option,
+        symbol: Symbol::encode("BTC-27JUN.币 C").unwrap(),
+        name: Arc::from("BTC-27JUN.币 C"),
+    });
+    let event = |venue_time, origin, body| Event {
+        instrument: Arc::clone(&instrument),
+        venue_time,
+        recv_time: time(1_778_284_800_123_456_789),
+        origin,
+        body,
+    };
+    [
+        StoredRow { stream_seq: u64::MAX, event: event(Some(time(-1)), Some(Origin::Prune), full) },
+        StoredRow { stream_seq: 0, event: event(None, None, sparse) },
+    ]
+}
+
+fn trade(id_range: Option<(u64, u64)>) -> Trade {
+    Trade {
+        seq: u64::MAX,
+        trade_id: Arc::from("ETH-1234"),
+        price: price(i128::MAX / 2),
+        qty: qty(1),
+        side: Side::Sell,
+        id_range,
+    }
+}
+
+fn book(book_type: BookType, ids: Option<u64>, bids: Vec<Level>) -> Body {
+    let asks = vec![(price(-3), qty(0))];
+    Body::Book(Book { book_type, first_id: ids, last_id: 9, prev_id: ids, bids, asks })
+}
+
+fn ticker(full: bool) -> Body {
+    let p = |raw| full.then(|| price(raw));
+    let q = |raw| full.then(|| qty(raw));
+    Body::Ticker(Ticker {
+        last_price: price(1),
+        open_price: p(2),
+        high_price: p(3),
+        low_price: p(4),
+        volume: q(5),
+        quote_volume: q(6),
+        bid_price: p(7),
+        bid_qty: q(8),
+        ask_price: p(9),
+        ask_qty: q(10),
+    })
+}
+
+fn kline(full: bool) -> Body {
+    Body::Kline(Kline {
+        interval: Arc::from("1M"),
+        open_time: time(1),
+        close_time: time(2),
+        open: price(3),
+        high: price(4),
+        low: price(5),
+        close: price(6),
+        volume: qty(7),
+        quote_volume: full.then(|| qty(8)),
+        trades: full.then_some(9),
+        closed: full,
+    })
+}
+
+fn gap(full: bool) -> Body {
+    Body::Gap(Gap {
+        gap_id: Arc::from("collector/3/17"),
+        version: u32::MAX,
+        of: Kind::Book,
+        after_id: full.then_some(1),
+        before_id: full.then_some(4),
+        since: full.then(|| time(5)),
+        until: full.then(|| time(6)),
+        cause: Cause::Restart,
+        state: GapState::Lost,
+    })
+}
+
+fn status(reason: Option<&str>) -> Body {
+    Body::Status(Status {
+        connection: Arc::from("binance-spot-0"),
+        state: Connection::Unsynced,
+        reason: reason.map(Arc::from),
+    })
+}
+
+fn sample(kind: Kind) -> [StoredRow; 2] {
+    let bbo = |id| {
+        let (bid_price, bid_qty, ask_price, ask_qty) = (price(1), qty(2), price(3), qty(4));
+        Body::Bbo(Bbo { id, bid_price, bid_qty, ask_price, ask_qty })
+    };
+    let bids = vec![(price(5), qty(6)), (price(4), qty(0))];
+    match kind {
+        Kind::Trade => pair(Body::Trade(trade(Some((1, 2)))), Body::Trade(trade(None))),
+        Kind::AggTrade => pair(Body::AggTrade(trade(Some((1, 2)))), Body::AggTrade(trade(None))),
+        Kind::Book => {
+            pair(book(BookType::Diff, Some(7), bids), book(BookType::Snapshot, None, Vec::new()))
+        }
+        Kind::Bbo => pair(bbo(u64::MAX), bbo(0)),
+        Kind::Ticker => pair(ticker(true), ticker(false)),
+        Kind::Kline => pair(kline(true), kline(false)),
+        Kind::Gap => pair(gap(true), gap(false)),
+        Kind::Status => pair(status(Some("closed by the venue")), status(None)),
+    }
+}
+
+#[test]
+fn every_kind_survives_a_parquet_file() {
+    let dir = tempfile::tempdir().unwrap();
+    for kind in Kind::ALL {
+        let rows = sample(*kind);
+        let place = crate::shelf::Place { venue: Venue::Deribit, market: Market::Option, day: 0 };
+        let path = dir.path().join(format!("{kind}.parquet"));
+        let mut writer = crate::parquet_file::Writer::create(&path, *kind).unwrap();
+        let symbol = rows[0].event.instrument.symbol.clone();
+        writer.zone(&symbol, &rows[..1]).unwrap();
+        writer.zone(&symbol, &rows).unwrap();
+        let (bytes, zones) = writer.finish().unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), bytes);
+        let file = crate::parquet_file::ParquetFile::open(&path, *kind, place).unwrap();
+        assert_eq!(file.zones().unwrap(), zones);
+        let zone = &zones[0].1[1];
+        assert_eq!((zone.start, zone.rows), (1, 2));
+        assert_eq!(file.rows(zone).unwrap(), rows, "{kind}");
+        let identities = file.identities(zone).unwrap();
+        assert_eq!(identities, rows.each_ref().map(|row| row.event.identity()), "{kind}");
+    }
+}
+
+#[test]
+fn a_row_of_another_kind_is_refused() {
+    let error = write(Kind::Bbo, &sample(Kind::Trade)).unwrap_err();
+    assert!(matches!(error, Error::Kind { expected: Kind::Bbo, found: Kind::Trade }));
+}
+
+#[test]
+fn a_level_has_the_types_that_other_readers_expect() {
+    let schema = schema(Kind::Book);
+    let bids = schema.field_with_name("bids").unwrap().data_type().to_string();
+    assert!(bids.contains("Decimal128(38, 18)"), "{bids}");
+    let time = schema.field_with_name("venue_time").unwrap().data_type().to_string();
+    assert!(time.contains("ns") && time.contains("UTC"), "{time}");
+}

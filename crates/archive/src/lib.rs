@@ -1,0 +1,45 @@
+//! The embedded store: synced segments, Parquet files, a manifest.
+//!
+//! ```text
+//!            append (synced)              roll                    commit (one rename)
+//! Cut ─────▶ Table ─────▶ segment ─────▶ Roll ─────▶ Parquet files ─────▶ manifest
+//!              │             │                             │
+//!              └── filter ◀──┴──────── identities ─────────┘
+//!                            └───────▶ Reader ◀────────────┘
+//! ```
+//!
+//! One [`Table`] per kind owns the writing; any number of [`Reader`]s query beside it.
+//! A [`Cut`] is one checksummed record of the segment, and the segment is its own journal: an
+//! intact record is stored, a torn one never was.
+//! Rows whose identity is already stored are dropped before they are written, whichever way they
+//! came, so no reader ever sees a duplicate.
+//!
+//! Everything here is synchronous file I/O, to be driven from a blocking thread.
+//! It knows neither NATS nor the clock: when to cut and when to roll is the caller's business.
+
+mod columns;
+mod coverage;
+mod cut;
+mod error;
+mod filter;
+mod manifest;
+mod page;
+mod parquet_file;
+mod recent;
+mod roll;
+mod run;
+mod segment;
+mod shelf;
+mod stream;
+mod table;
+mod view;
+
+pub use coverage::{Coverage, Holes};
+pub use cut::{Appended, Cut};
+pub use error::Error;
+pub use page::{Cursor, InvalidCursor, Order, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Query};
+pub use roll::{Roll, Rolled};
+pub use segment::Damage;
+pub use stream::StreamKey;
+pub use table::{Expired, Recovery, Table};
+pub use view::{Filter, Reader, Stats};

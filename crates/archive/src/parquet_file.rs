@@ -1,0 +1,258 @@
+//! One Parquet file: rows sorted by symbol and identity, with a directory of zones in its footer.
+//!
+//! A *zone* is up to [`ZONE_ROWS`] neighbouring rows of one stream, within one row group: its
+//! place, its first and last identity, its time range. The zones of all files are in memory, so a
+//! query reads exactly the zones that it needs, and whether an identity is stored is mostly
+//! answered without reading at all. Other readers ignore the footer entry and use the ordinary
+//! Parquet statistics.
+
+use crate::Error;
+use crate::columns::{self, StoredRow, read};
+use crate::shelf::Place;
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, Schema};
+use model::{Identity, Kind, Symbol};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
+use parquet::arrow::{ArrowWriter, ProjectionMask};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{KeyValue, PageIndexPolicy};
+use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// Rows of a zone: what a query reads at least. A page of ten thousand rows touches five or six.
+pub(crate) const ZONE_ROWS: usize = 2_048;
+/// Rows of a row group: few enough that other readers prune well, many enough to compress.
+const ROW_GROUP_ROWS: usize = 65_536;
+/// A row group of books ends earlier, so that writing one takes bounded memory.
+const ROW_GROUP_BYTES: usize = 32 << 20;
+/// The footer entry of the directory.
+const ZONES_KEY: &str = "marketprism.zones";
+
+/// Some neighbouring rows of one stream in one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Zone {
+    pub(crate) row_group: usize,
+    /// Its first row, counted within the row group.
+    pub(crate) start: usize,
+    pub(crate) rows: usize,
+    pub(crate) first: Identity,
+    pub(crate) last: Identity,
+    pub(crate) time_min: i64,
+    pub(crate) time_max: i64,
+    /// Whether every id from the first to the last is inside, with the same minor.
+    pub(crate) dense: bool,
+}
+
+/// The zones of one stream.
+pub(crate) type StreamZones = (Symbol, Vec<Zone>);
+
+/// A zone as it is written: the fields of [`Zone`] in order, identities as two numbers each.
+#[derive(Serialize, Deserialize)]
+struct ZoneText(usize, usize, usize, [u64; 2], [u64; 2], i64, i64, bool);
+
+#[derive(Serialize, Deserialize)]
+struct DirectoryText {
+    symbol: String,
+    zones: Vec<ZoneText>,
+}
+
+/// A file being written.
+pub(crate) struct Writer {
+    path: PathBuf,
+    kind: Kind,
+    writer: ArrowWriter<File>,
+    streams: Vec<StreamZones>,
+}
+
+impl Writer {
+    pub(crate) fn create(path: &Path, kind: Kind) -> Result<Self, Error> {
+        let file = File::create(path).map_err(Error::io("cannot create", path))?;
+        let schema = columns::schema(kind);
+        let properties = properties(&schema).map_err(Error::parquet(path))?;
+        let writer =
+            ArrowWriter::try_new(file, schema, Some(properties)).map_err(Error::parquet(path))?;
+        Ok(Self { path: path.to_owned(), kind, writer, streams: Vec::new() })
+    }
+
+    /// Adds rows of one stream as one zone; streams in symbol order, rows in identity order, at
+    /// least one and at most [`ZONE_ROWS`].
+    pub(crate) fn zone(&mut self, symbol: &Symbol, rows: &[StoredRow]) -> Result<(), Error> {
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
+        let times = || rows.iter().map(|row| row.event.time().as_i64());
+        let zone = Zone {
+            row_group: self.writer.flushed_row_groups().len(),
+            start: self.writer.in_progress_rows(),
+            rows: rows.len(),
+            first: first.event.identity(),
+            last: last.event.identity(),
+            time_min: times().min().unwrap_or(0),
+            time_max: times().max().unwrap_or(0),
+            dense: rows.windows(2).all(|pair| {
+                let (a, b) = (pair[0].event.identity(), pair[1].event.identity());
+                a.minor == b.minor && a.major.checked_add(1) == Some(b.major)
+            }),
+        };
+        let batch = columns::write(self.kind, rows)?;
+        self.writer.write(&batch).map_err(Error::parquet(&self.path))?;
+        match self.streams.last_mut() {
+            Some((known, zones)) if known == symbol => zones.push(zone),
+            Some(_) | None => self.streams.push((symbol.clone(), vec![zone])),
+        }
+        // Row groups end between zones, so that a zone is always in one of them.
+        if self.writer.in_progress_rows() + ZONE_ROWS > ROW_GROUP_ROWS
+            || self.writer.in_progress_size() > ROW_GROUP_BYTES
+        {
+            self.writer.flush().map_err(Error::parquet(&self.path))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the footer and syncs the file; returns its size and its zones.
+    pub(crate) fn finish(mut self) -> Result<(u64, Vec<StreamZones>), Error> {
+        let directory: Vec<DirectoryText> = self.streams.iter().map(directory_text).collect();
+        let text = serde_json::to_string(&directory).expect("numbers and texts have a JSON form");
+        self.writer.append_key_value_metadata(KeyValue::new(ZONES_KEY.to_owned(), text));
+        self.writer.finish().map_err(Error::parquet(&self.path))?;
+        let file = self.writer.inner();
+        file.sync_all().map_err(Error::io("cannot sync", &self.path))?;
+        let bytes = file.metadata().map_err(Error::io("cannot read", &self.path))?.len();
+        Ok((bytes, self.streams))
+    }
+}
+
+fn directory_text((symbol, zones): &StreamZones) -> DirectoryText {
+    let zones = zones.iter().map(|zone| {
+        let Zone { row_group, start, rows, first, last, time_min, time_max, dense } = *zone;
+        let pair = |identity: Identity| [identity.major, identity.minor];
+        ZoneText(row_group, start, rows, pair(first), pair(last), time_min, time_max, dense)
+    });
+    DirectoryText { symbol: symbol.to_string(), zones: zones.collect() }
+}
+
+fn properties(schema: &Schema) -> Result<WriterProperties, ParquetError> {
+    let mut properties = WriterProperties::builder()
+        .set_created_by(concat!("marketprism ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+        .set_data_page_row_count_limit(ZONE_ROWS)
+        .set_max_row_group_row_count(None);
+    for field in schema.fields() {
+        // Ids and times mostly ascend: differences pack well, dictionaries do not.
+        if matches!(field.data_type(), DataType::UInt64 | DataType::Timestamp(_, _)) {
+            let path = ColumnPath::from(field.name().as_str());
+            properties = properties
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+        }
+    }
+    Ok(properties.build())
+}
+
+/// A file opened for reading.
+#[derive(Debug)]
+pub(crate) struct ParquetFile {
+    path: PathBuf,
+    kind: Kind,
+    place: Place,
+    file: File,
+    metadata: ArrowReaderMetadata,
+}
+
+impl ParquetFile {
+    pub(crate) fn open(path: &Path, kind: Kind, place: Place) -> Result<Self, Error> {
+        let file = File::open(path).map_err(Error::io("cannot open", path))?;
+        // The offset index lets a reader step over the pages before a zone.
+        let options = ArrowReaderOptions::new()
+            .with_column_index_policy(PageIndexPolicy::Skip)
+            .with_offset_index_policy(PageIndexPolicy::Optional);
+        let metadata = ArrowReaderMetadata::load(&file, options).map_err(Error::parquet(path))?;
+        Ok(Self { path: path.to_owned(), kind, place, file, metadata })
+    }
+
+    /// Rows in the file.
+    pub(crate) fn rows_total(&self) -> u64 {
+        u64::try_from(self.metadata.metadata().file_metadata().num_rows()).unwrap_or(0)
+    }
+
+    /// The directory in the footer.
+    pub(crate) fn zones(&self) -> Result<Vec<StreamZones>, Error> {
+        let entries = self.metadata.metadata().file_metadata().key_value_metadata();
+        let text = entries
+            .and_then(|entries| entries.iter().find(|entry| entry.key == ZONES_KEY))
+            .and_then(|entry| entry.value.as_deref())
+            .ok_or_else(|| Error::damaged(&self.path, format!("no `{ZONES_KEY}` in the footer")))?;
+        let directory: Vec<DirectoryText> = serde_json::from_str(text)
+            .map_err(|error| Error::damaged(&self.path, format!("`{ZONES_KEY}`: {error}")))?;
+        directory
+            .into_iter()
+            .map(|stream| {
+                let symbol = Symbol::new(&stream.symbol)
+                    .map_err(|error| Error::damaged(&self.path, error.to_string()))?;
+                Ok((symbol, stream.zones.iter().map(zone).collect()))
+            })
+            .collect()
+    }
+
+    /// The rows of a zone, by identity.
+    pub(crate) fn rows(&self, zone: &Zone) -> Result<Vec<StoredRow>, Error> {
+        let rows =
+            self.read(zone, None, |batch| read::rows(self.kind, self.place.market(), batch))?;
+        self.complete(zone, rows)
+    }
+
+    /// The identities of a zone, in order.
+    pub(crate) fn identities(&self, zone: &Zone) -> Result<Vec<Identity>, Error> {
+        let identities = self.read(zone, read::identity_columns(self.kind), |batch| {
+            read::identities(self.kind, self.place.market(), batch)
+        })?;
+        self.complete(zone, identities)
+    }
+
+    fn complete<T>(&self, zone: &Zone, rows: Vec<T>) -> Result<Vec<T>, Error> {
+        if rows.len() == zone.rows {
+            Ok(rows)
+        } else {
+            Err(Error::damaged(
+                &self.path,
+                format!("{} rows in a zone of {}", rows.len(), zone.rows),
+            ))
+        }
+    }
+
+    fn read<T>(
+        &self,
+        zone: &Zone,
+        columns: Option<&[&str]>,
+        convert: impl Fn(&RecordBatch) -> Result<Vec<T>, String>,
+    ) -> Result<Vec<T>, Error> {
+        let file = self.file.try_clone().map_err(Error::io("cannot open", &self.path))?;
+        let mut builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+                .with_row_groups(vec![zone.row_group])
+                .with_offset(zone.start)
+                .with_limit(zone.rows)
+                .with_batch_size(zone.rows);
+        if let Some(columns) = columns {
+            let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+            builder = builder.with_projection(mask);
+        }
+        let mut rows = Vec::with_capacity(zone.rows);
+        for batch in builder.build().map_err(Error::parquet(&self.path))? {
+            let batch = batch.map_err(|error| Error::damaged(&self.path, error.to_string()))?;
+            rows.extend(convert(&batch).map_err(|what| Error::damaged(&self.path, what))?);
+        }
+        Ok(rows)
+    }
+}
+
+fn zone(text: &ZoneText) -> Zone {
+    let ZoneText(row_group, start, rows, first, last, time_min, time_max, dense) = *text;
+    let identity = |pair: [u64; 2]| Identity { major: pair[0], minor: pair[1] };
+    let (first, last) = (identity(first), identity(last));
+    Zone { row_group, start, rows, first, last, time_min, time_max, dense }
+}

@@ -1,0 +1,134 @@
+//! Ring 1 with a disk: pages together are all rows once, whatever happens in between.
+
+use super::*;
+use crate::{Filter, Order, Page};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+fn rows(page: &Page) -> Vec<u64> {
+    let text = format!("[{}]", std::str::from_utf8(&page.rows).unwrap());
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    assert_eq!(rows.len(), page.count);
+    rows.iter().map(|row| row["seq"].as_u64().unwrap()).collect()
+}
+
+fn all(table: &Table, mut query: Query) -> Vec<u64> {
+    let mut found = Vec::new();
+    loop {
+        let page = table.reader().query(&query).unwrap();
+        assert!(page.count <= query.limit);
+        found.extend(rows(&page));
+        match page.next {
+            Some(next) => query.after = Some(next.to_string().parse().unwrap()),
+            None => return found,
+        }
+    }
+}
+
+#[test]
+fn rows_read_the_same_before_and_after_the_roll() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut table = open(dir.path());
+    table.append(&cut(7, "BTC-USDT", 1..=2)).unwrap();
+    table.append(&cut(8, "ETH-USDT", 1..=2)).unwrap();
+    let query = Query { limit: 100, ..Query::default() };
+    let before = table.reader().query(&query).unwrap();
+    table.roll_all().unwrap();
+    let after = table.reader().query(&query).unwrap();
+    assert_eq!(before, after);
+    let mut expected = Vec::new();
+    for (symbol, seq, block) in
+        [("BTC-USDT", 1, 7), ("BTC-USDT", 2, 7), ("ETH-USDT", 1, 8), ("ETH-USDT", 2, 8)]
+    {
+        let mut row = String::from_utf8(json(&event(symbol, seq))).unwrap();
+        row.pop();
+        expected.push(format!("{row},\"stream_seq\":{block}}}"));
+    }
+    assert_eq!(String::from_utf8(after.rows).unwrap(), expected.join(","));
+}
+
+#[test]
+fn a_time_range_includes_its_start_and_excludes_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut table = open(dir.path());
+    table.append(&cut(1, "BTC-USDT", 0..100)).unwrap();
+    let at = |ms: i64| Some(UnixNanos::new(START + ms * 1_000_000));
+    let query = Query { start: at(2), end: at(4), limit: 7, ..Query::default() };
+    for _ in 0..2 {
+        assert_eq!(all(&table, query.clone()), (20..40).collect::<Vec<_>>());
+        let down = Query { order: Order::Descending, ..query.clone() };
+        assert_eq!(all(&table, down), (20..40).rev().collect::<Vec<_>>());
+        table.roll_all().unwrap();
+    }
+}
+
+#[test]
+fn coverage_counts_rows_and_names_holes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut table = open(dir.path());
+    table.append(&cut(1, "BTC-USDT", (1..=10).chain(15..=20))).unwrap();
+    table.roll_all().unwrap();
+    table.append(&cut(2, "BTC-USDT", [12, 21, 25])).unwrap();
+    let coverage = table.reader().coverage(&Filter::default());
+    assert_eq!(coverage.len(), 1);
+    assert_eq!((coverage[0].rows, coverage[0].first.major, coverage[0].last.major), (19, 1, 25));
+    assert_eq!(coverage[0].days.values().sum::<u64>(), 19);
+    let holes = table.reader().holes(&coverage[0].stream).unwrap();
+    assert_eq!(holes.ranges, [(11, 11), (13, 14), (22, 24)]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn pages_together_are_all_rows_once(
+        cuts in vec((vec(1..500_u64, 1..60), any::<bool>()), 1..8),
+        limit in 1..70_usize,
+        descending in any::<bool>(),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut table = open(dir.path());
+        let mut expected = std::collections::BTreeSet::new();
+        for (block, (ids, roll)) in (1..).zip(cuts) {
+            expected.extend(ids.iter().copied());
+            table.append(&cut(block, "BTC-USDT", ids)).unwrap();
+            if roll {
+                table.roll_all().unwrap();
+            }
+        }
+        let order = if descending { Order::Descending } else { Order::Ascending };
+        let mut expected: Vec<u64> = expected.into_iter().collect();
+        if descending {
+            expected.reverse();
+        }
+        prop_assert_eq!(all(&table, Query { limit, order, ..Query::default() }), expected);
+    }
+
+    #[test]
+    fn a_scan_sees_what_was_there_once_while_rows_arrive_and_roll(
+        later in vec(vec(1..400_u64, 1..30), 1..12),
+        limit in 5..40_usize,
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut table = open(dir.path());
+        // Even ids are there from the start; what arrives meanwhile is odd.
+        table.append(&cut(1, "BTC-USDT", (1..=200).map(|i| 2 * i))).unwrap();
+        let mut query = Query { limit, ..Query::default() };
+        let (mut found, mut later) = (Vec::new(), (2..).zip(later));
+        loop {
+            let page = table.reader().query(&query).unwrap();
+            found.extend(rows(&page));
+            let Some(next) = page.next else { break };
+            query.after = Some(next);
+            if let Some((block, ids)) = later.next() {
+                table.append(&cut(block, "BTC-USDT", ids.into_iter().map(|i| i | 1))).unwrap();
+                if block % 2 == 0 {
+                    table.roll_all().unwrap();
+                }
+            }
+        }
+        prop_assert!(found.windows(2).all(|pair| pair[0] < pair[1]));
+        found.retain(|id| id % 2 == 0);
+        prop_assert_eq!(found, (1..=200).map(|i| 2 * i).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,152 @@
+//! What readers see: an immutable picture of a table, replaced whole after each change.
+
+use crate::Error;
+use crate::coverage::{self, Coverage, Holes};
+use crate::page::{self, Page, Query};
+use crate::run::Run;
+use crate::shelf::{Shelf, Store};
+use crate::stream::{StreamKey, Streams};
+use arc_swap::ArcSwap;
+use model::{Kind, Market, Symbol, Venue};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A segment as readers see it.
+#[derive(Debug, Clone)]
+pub(crate) struct SegmentView {
+    pub(crate) number: u64,
+    pub(crate) path: PathBuf,
+    pub(crate) file: Arc<File>,
+    pub(crate) len: u64,
+    pub(crate) first_seq: u64,
+    pub(crate) last_seq: u64,
+    pub(crate) runs: Vec<Arc<Run>>,
+}
+
+/// The table at one moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct View {
+    pub(crate) streams: Arc<Streams>,
+    /// Oldest first; the last may still grow.
+    pub(crate) segments: Vec<SegmentView>,
+    pub(crate) shelf: Arc<Shelf>,
+}
+
+/// Which streams are meant; what is `None` is not restricted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only this venue.
+    pub venue: Option<Venue>,
+    /// Only this kind of market.
+    pub market: Option<Market>,
+    /// Only this symbol.
+    pub symbol: Option<Symbol>,
+}
+
+impl Filter {
+    /// Whether a stream is meant.
+    #[must_use]
+    pub fn matches(&self, key: &StreamKey) -> bool {
+        self.venue.is_none_or(|venue| venue == key.venue)
+            && self.market.is_none_or(|market| market == key.market)
+            && self.symbol.as_ref().is_none_or(|symbol| *symbol == key.symbol)
+    }
+}
+
+/// How much a table holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Segments not yet rolled, the open one included.
+    pub segments: usize,
+    /// Their bytes.
+    pub segment_bytes: u64,
+    /// Rows in them.
+    pub segment_rows: u64,
+    /// Committed Parquet files.
+    pub parquet_files: usize,
+    /// Their bytes.
+    pub parquet_bytes: u64,
+    /// Rows in them.
+    pub parquet_rows: u64,
+    /// The highest stream sequence stored, 0 if there is none.
+    pub last_seq: u64,
+}
+
+/// Reads one table beside its writer; cheap to clone.
+///
+/// Its methods read files and belong on a blocking thread.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    pub(crate) view: Arc<ArcSwap<View>>,
+    pub(crate) store: Arc<Store>,
+}
+
+impl Reader {
+    /// The kind of its rows.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.store.kind
+    }
+
+    /// Reads one page of rows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if a file cannot be read or is damaged.
+    pub fn query(&self, query: &Query) -> Result<Page, Error> {
+        self.consistent(|view| page::read(view, &self.store, query))
+    }
+
+    /// The streams that match, in key order.
+    #[must_use]
+    pub fn streams(&self, filter: &Filter) -> Vec<StreamKey> {
+        let view = self.view.load();
+        let streams = view.streams.iter().map(|(key, _)| key);
+        streams.filter(|key| filter.matches(key)).cloned().collect()
+    }
+
+    /// What is stored of each stream that matches, from memory alone.
+    #[must_use]
+    pub fn coverage(&self, filter: &Filter) -> Vec<Coverage> {
+        coverage::coverage(&self.view.load_full(), filter)
+    }
+
+    /// The ids missing between the first and the last of a stream whose ids are contiguous.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if a file cannot be read or is damaged.
+    pub fn holes(&self, stream: &StreamKey) -> Result<Holes, Error> {
+        self.consistent(|view| coverage::holes(view, &self.store, stream))
+    }
+
+    /// How much there is.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let view = self.view.load();
+        let files = || view.shelf.files.iter().map(|file| &file.entry);
+        let runs = view.segments.iter().flat_map(|segment| &segment.runs);
+        Stats {
+            segments: view.segments.len(),
+            segment_bytes: view.segments.iter().map(|segment| segment.len).sum(),
+            segment_rows: runs.map(|run| crate::segment::u64_of(run.entries().len())).sum(),
+            parquet_files: view.shelf.files.len(),
+            parquet_bytes: files().map(|file| file.bytes).sum(),
+            parquet_rows: files().map(|file| file.rows).sum(),
+            last_seq: (view.segments.iter().map(|segment| segment.last_seq))
+                .chain(files().map(|file| file.last_seq))
+                .max()
+                .unwrap_or(0),
+        }
+    }
+
+    /// Runs `read` on the current view; once more on a newer one if retention has removed a file
+    /// under it.
+    fn consistent<T>(&self, read: impl Fn(&View) -> Result<T, Error>) -> Result<T, Error> {
+        match read(&self.view.load_full()) {
+            Err(error) if error.is_missing() => read(&self.view.load_full()),
+            result => result,
+        }
+    }
+}

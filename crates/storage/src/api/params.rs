@@ -1,0 +1,84 @@
+//! Parameters of queries: every mistake is named with the parameter it is in.
+
+use archive::Filter;
+use jiff::Timestamp;
+use model::Kind;
+use serde::Deserialize;
+use std::str::FromStr;
+use units::UnixNanos;
+use web::Problem;
+
+#[cfg(test)]
+mod tests;
+
+/// Which streams are meant.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Selection {
+    pub(crate) venue: Option<String>,
+    pub(crate) market: Option<String>,
+    pub(crate) symbol: Option<String>,
+    pub(crate) kind: Option<String>,
+}
+
+impl Selection {
+    pub(crate) fn filter(&self) -> web::Result<Filter> {
+        Ok(Filter {
+            venue: named("venue", self.venue.as_deref())?,
+            market: named("market", self.market.as_deref())?,
+            symbol: named("symbol", self.symbol.as_deref())?,
+        })
+    }
+
+    pub(crate) fn kind(&self) -> web::Result<Option<Kind>> {
+        named("kind", self.kind.as_deref())
+    }
+}
+
+/// Reads a parameter that may be absent.
+pub(crate) fn named<T>(name: &str, text: Option<&str>) -> web::Result<Option<T>>
+where
+    T: FromStr,
+    T::Err: std::fmt::Display,
+{
+    let parse = |text: &str| text.parse();
+    text.map(parse).transpose().map_err(|error| Problem::bad_request(format!("`{name}`: {error}")))
+}
+
+/// Reads a number of things asked for.
+pub(crate) fn limit(text: Option<&str>, default: usize, max: usize) -> web::Result<usize> {
+    let Some(text) = text else { return Ok(default) };
+    match text.parse() {
+        Ok(limit) if (1..=max).contains(&limit) => Ok(limit),
+        Ok(_) | Err(_) => {
+            Err(Problem::bad_request(format!("`limit` must be a number from 1 to {max}")))
+        }
+    }
+}
+
+/// Reads a point in time: nanoseconds since the epoch, or RFC 3339.
+pub(crate) fn time(name: &str, text: Option<&str>) -> web::Result<Option<UnixNanos>> {
+    let Some(text) = text else { return Ok(None) };
+    if let Ok(nanos) = text.parse::<i64>() {
+        return Ok(Some(UnixNanos::new(nanos)));
+    }
+    // In a query a `+` that nobody escaped arrives as a space.
+    let time = text.replace(' ', "+").parse::<Timestamp>().ok();
+    let nanos = time.and_then(|time| i64::try_from(time.as_nanosecond()).ok());
+    match nanos {
+        Some(nanos) => Ok(Some(UnixNanos::new(nanos))),
+        None => Err(Problem::bad_request(format!(
+            "`{name}` must be nanoseconds since the epoch or RFC 3339, such as 2026-05-09T00:00:00Z"
+        ))),
+    }
+}
+
+/// Refuses a range that ends before it begins.
+pub(crate) fn range(start: Option<UnixNanos>, end: Option<UnixNanos>) -> web::Result<()> {
+    match (start, end) {
+        (Some(start), Some(end)) if start >= end => {
+            Err(Problem::bad_request("`start` must be before `end`"))
+        }
+        (Some(_) | None, Some(_) | None) => Ok(()),
+    }
+}

@@ -1,0 +1,133 @@
+//! Pages of stored rows.
+
+use super::params::{self, Selection};
+use super::{Access, json};
+use archive::{Cursor, Filter, Order, PAGE_ROWS_MAX, Page, Query};
+use axum::extract::State;
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use model::Kind;
+use serde::Deserialize;
+use web::Problem;
+
+/// Rows of a page if nothing else is asked for.
+const LIMIT_DEFAULT: usize = 1_000;
+
+/// Which rows an address hands out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Endpoint {
+    /// Trades, or aggregate trades with `kind=agg_trade`.
+    Trades,
+    /// One kind.
+    Of(Kind),
+}
+
+/// The parameters of a query.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Params {
+    venue: Option<String>,
+    market: Option<String>,
+    symbol: Option<String>,
+    kind: Option<String>,
+    start: Option<String>,
+    end: Option<String>,
+    order: Option<String>,
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+pub(crate) async fn answer(
+    State(access): State<Access>,
+    web::Query(params): web::Query<Params>,
+    endpoint: Endpoint,
+) -> web::Result<Response> {
+    let (kind, query) = parse(params, endpoint)?;
+    let reader = access.handle(kind).reader.clone();
+    let metrics = access.metrics.clone();
+    let page = access
+        .read(move || {
+            let began = std::time::Instant::now();
+            let page = reader.query(&query)?;
+            metrics.query(kind, began.elapsed());
+            Ok(page)
+        })
+        .await?;
+    Ok(json(body(&page)))
+}
+
+/// The rows are bytes already, and are not looked at again.
+fn body(page: &Page) -> Vec<u8> {
+    let mut body = Vec::with_capacity(page.rows.len() + 256);
+    body.extend_from_slice(b"{\"data\":[");
+    body.extend_from_slice(&page.rows);
+    body.extend_from_slice(b"],\"next_cursor\":");
+    match &page.next {
+        Some(cursor) => {
+            body.push(b'"');
+            body.extend_from_slice(URL_SAFE_NO_PAD.encode(cursor.to_string()).as_bytes());
+            body.push(b'"');
+        }
+        None => body.extend_from_slice(b"null"),
+    }
+    body.push(b'}');
+    body
+}
+
+fn parse(params: Params, endpoint: Endpoint) -> web::Result<(Kind, Query)> {
+    let Params { venue, market, symbol, kind, start, end, order, limit, cursor } = params;
+    let selection = Selection { venue, market, symbol, kind };
+    let filter = selection.filter()?;
+    let kind = kind_of(endpoint, selection.kind()?)?;
+    // Gaps are few and looked at as a whole; of anything else a query means one stream.
+    if kind != Kind::Gap {
+        let given = [
+            ("venue", filter.venue.is_some()),
+            ("market", filter.market.is_some()),
+            ("symbol", filter.symbol.is_some()),
+        ];
+        if let Some((name, _)) = given.iter().find(|(_, given)| !given) {
+            return Err(Problem::bad_request(format!("`{name}` is required")));
+        }
+    }
+    let (start, end) =
+        (params::time("start", start.as_deref())?, params::time("end", end.as_deref())?);
+    params::range(start, end)?;
+    let limit = params::limit(limit.as_deref(), LIMIT_DEFAULT, PAGE_ROWS_MAX)?;
+    let order = match order.as_deref() {
+        None | Some("asc") => Order::Ascending,
+        Some("desc") => Order::Descending,
+        Some(_) => return Err(Problem::bad_request("`order` must be `asc` or `desc`")),
+    };
+    let after = cursor.map(|text| parse_cursor(&text, &filter)).transpose()?;
+    Ok((kind, Query { filter, start, end, order, limit, after }))
+}
+
+fn kind_of(endpoint: Endpoint, asked: Option<Kind>) -> web::Result<Kind> {
+    match (endpoint, asked) {
+        (Endpoint::Trades, None) => Ok(Kind::Trade),
+        (Endpoint::Trades, Some(kind @ (Kind::Trade | Kind::AggTrade))) => Ok(kind),
+        (Endpoint::Trades, Some(_)) => {
+            Err(Problem::bad_request("`kind` must be `trade` or `agg_trade` here"))
+        }
+        (Endpoint::Of(kind), None) => Ok(kind),
+        (Endpoint::Of(kind), Some(asked)) if asked == kind => Ok(kind),
+        (Endpoint::Of(kind), Some(_)) => {
+            Err(Problem::bad_request(format!("`kind` can only be `{kind}` here")))
+        }
+    }
+}
+
+fn parse_cursor(text: &str, filter: &Filter) -> web::Result<Cursor> {
+    let cursor = URL_SAFE_NO_PAD.decode(text).ok();
+    let cursor = cursor.and_then(|bytes| String::from_utf8(bytes).ok());
+    let cursor = cursor.and_then(|text| text.parse::<Cursor>().ok());
+    let invalid = "`cursor` is not one that this service has handed out";
+    let cursor = cursor.ok_or_else(|| Problem::bad_request(invalid))?;
+    if filter.matches(&cursor.stream) {
+        Ok(cursor)
+    } else {
+        Err(Problem::bad_request("`cursor` belongs to another query"))
+    }
+}

@@ -1,0 +1,46 @@
+//! What a writer tells the rest of the service about itself.
+
+use crate::writer::Command;
+use archive::{Reader, Recovery};
+use model::Kind;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+
+/// How a writer is doing; counts are since the start of the service.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Figures {
+    /// Rows stored.
+    pub(crate) rows: u64,
+    /// Rows dropped because they were stored already.
+    pub(crate) duplicates: u64,
+    /// Rows that could not be read, or do not belong here.
+    pub(crate) rejected: u64,
+    /// Cuts stored.
+    pub(crate) cuts: u64,
+    /// Blocks waiting in the stream when the last batch came.
+    pub(crate) lag_blocks: u64,
+    /// The last stream sequence that was acknowledged; 0 before the first.
+    pub(crate) acknowledged: u64,
+    /// When the last cut was stored, nanoseconds since the epoch.
+    pub(crate) last_cut_at: Option<i64>,
+    /// When the last segment was rolled into Parquet, nanoseconds since the epoch.
+    pub(crate) last_roll_at: Option<i64>,
+    /// Why nothing can be stored at the moment.
+    pub(crate) problem: Option<Arc<str>>,
+}
+
+/// The rest of the service's end of a writer.
+#[derive(Debug, Clone)]
+pub(crate) struct Handle {
+    pub(crate) reader: Reader,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) figures: watch::Receiver<Figures>,
+    /// Whether blocks can come.
+    pub(crate) condition: watch::Receiver<bus::Condition>,
+    /// What was found at start.
+    pub(crate) recovery: Arc<Recovery>,
+}
+
+/// All writers.
+pub(crate) type Handles = Arc<BTreeMap<Kind, Handle>>;

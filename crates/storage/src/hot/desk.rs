@@ -1,0 +1,142 @@
+//! Task: the live lane → hot store, and the questions to it.
+
+use super::{Answer, Hot, Summary};
+use crate::metrics::Metrics;
+use archive::StreamKey;
+use bus::{Bus, LiveMessage, LiveSubscription};
+use daemon::Task;
+use model::Kind;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+use telemetry::Chain;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, Interval, sleep_until};
+
+/// Questions waiting: the interface waits when there are more, and they take microseconds each.
+pub(crate) const QUESTIONS_CAPACITY: usize = 64;
+/// Pages of seed rows waiting; seeding waits when the desk is busy with live events.
+pub(crate) const SEEDS_CAPACITY: usize = 4;
+/// Pause before a subscription that was refused is asked for again.
+const SUBSCRIBE_RETRY: Duration = Duration::from_secs(1);
+/// How often the summary is renewed.
+const SUMMARY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A question to the hot store.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) kind: Kind,
+    pub(crate) key: StreamKey,
+    pub(crate) limit: usize,
+    pub(crate) reply: oneshot::Sender<Option<Answer>>,
+}
+
+/// Rows of the cold store, oldest first.
+pub(crate) type Seeds = Vec<(model::Event, Vec<u8>)>;
+
+/// The owner of the hot store.
+pub(crate) struct Desk {
+    pub(crate) hot: Hot,
+    pub(crate) bus: Bus,
+    pub(crate) questions: mpsc::Receiver<Question>,
+    pub(crate) seeds: mpsc::Receiver<Seeds>,
+    pub(crate) summary: watch::Sender<Summary>,
+    pub(crate) metrics: Metrics,
+}
+
+/// The subscription, or when to ask for it.
+struct Live {
+    subscription: Option<LiveSubscription>,
+    ask_at: Instant,
+}
+
+enum Event {
+    Question(Question),
+    Live(Option<LiveMessage>),
+    Seeds(Seeds),
+    Summarise,
+    Subscribe,
+}
+
+impl Desk {
+    pub(crate) async fn run(mut self, task: Task) -> anyhow::Result<()> {
+        let mut decoder = wire::Decoder::new();
+        let mut live = Live { subscription: None, ask_at: Instant::now() };
+        let mut summaries = tokio::time::interval(SUMMARY_INTERVAL);
+        while let Some(event) = task.until_stopped(self.next(&mut live, &mut summaries)).await {
+            match event {
+                Event::Question(question) => self.answer(question),
+                Event::Live(Some(message)) => self.take(&mut decoder, &message),
+                Event::Live(None) => anyhow::bail!("the live subscription ended"),
+                Event::Seeds(seeds) => {
+                    for (event, json) in seeds {
+                        self.hot.apply(&event, &json, None);
+                    }
+                }
+                Event::Summarise => self.summarise(),
+                Event::Subscribe => {
+                    live.subscription = self.subscribe(&task).await;
+                    live.ask_at = Instant::now() + SUBSCRIBE_RETRY;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for something to do. Questions first: they are rare and somebody waits for them.
+    async fn next(&mut self, live: &mut Live, summaries: &mut Interval) -> Event {
+        let (subscribed, ask_at) = (live.subscription.is_some(), live.ask_at);
+        let live = async {
+            match &mut live.subscription {
+                Some(subscription) => subscription.next().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            Some(question) = self.questions.recv() => Event::Question(question),
+            _ = summaries.tick() => Event::Summarise,
+            message = live => Event::Live(message),
+            Some(seeds) = self.seeds.recv() => Event::Seeds(seeds),
+            () = sleep_until(ask_at), if !subscribed => Event::Subscribe,
+        }
+    }
+
+    async fn subscribe(&self, task: &Task) -> Option<LiveSubscription> {
+        let filter = wire::live_filter(None, None, None, None);
+        match task.until_stopped(self.bus.subscribe_live(filter)).await? {
+            Ok(subscription) => Some(subscription),
+            Err(error) => {
+                tracing::debug!(error = %Chain(&error), "cannot subscribe to the live lane yet");
+                None
+            }
+        }
+    }
+
+    fn take(&mut self, decoder: &mut wire::Decoder, message: &LiveMessage) {
+        let event = decoder.decode(&message.payload);
+        self.metrics.live(event.is_ok());
+        match event {
+            Ok(event) => {
+                let producer: Option<&Arc<str>> =
+                    message.id.as_ref().map(|(producer, _, _)| producer);
+                self.hot.apply(&event, &message.payload, producer);
+            }
+            Err(error) => {
+                tracing::debug!(subject = message.subject, error = %Chain(&error), "no event");
+            }
+        }
+    }
+
+    fn answer(&self, question: Question) {
+        let Question { kind, key, limit, reply } = question;
+        // A client that has gone needs no answer.
+        reply.send(self.hot.latest(kind, &key, limit)).ok();
+    }
+
+    fn summarise(&self) {
+        let summary = self.hot.summary();
+        self.metrics.hot(summary.symbols, summary.books_unsynced);
+        self.summary.send_replace(summary);
+    }
+}

@@ -1,0 +1,134 @@
+use super::*;
+use model::{Book, Cause, Gap, InstrumentId, Market, Side, Trade, Venue};
+use units::{Price, Qty, UnixNanos};
+
+fn event(recv_time: i64, body: Body) -> Event {
+    let instrument = Arc::new(InstrumentId {
+        venue: Venue::Binance,
+        market: Market::Spot,
+        symbol: model::Symbol::new("BTC-USDT").unwrap(),
+        name: Arc::from("BTCUSDT"),
+    });
+    let recv_time = UnixNanos::new(recv_time);
+    Event { instrument, venue_time: None, recv_time, origin: None, body }
+}
+
+fn level(price: i128, qty: i128) -> Level {
+    (Price::from_raw(price * 10_i128.pow(18)), Qty::from_raw(qty * 10_i128.pow(18)))
+}
+
+fn book(book_type: BookType, first: u64, last_id: u64, bid: Level) -> Body {
+    let first_id = (book_type == BookType::Diff).then_some(first);
+    let (bids, asks) = (vec![bid], vec![level(101, 1)]);
+    Body::Book(Book { book_type, first_id, last_id, prev_id: None, bids, asks })
+}
+
+fn trade(seq: u64) -> Body {
+    Body::Trade(Trade {
+        seq,
+        trade_id: Arc::from("x"),
+        price: Price::ZERO,
+        qty: Qty::ZERO,
+        side: Side::Buy,
+        id_range: None,
+    })
+}
+
+/// Runs events of producers and says what the book looks like.
+struct Script {
+    hot: Hot,
+    now: i64,
+}
+
+impl Script {
+    fn new() -> Self {
+        Self { hot: Hot::new(3), now: 0 }
+    }
+
+    fn take(&mut self, producer: &str, body: Body) {
+        self.now += 1;
+        let mut json = Vec::new();
+        let event = event(self.now, body);
+        wire::encode(&event, &mut json);
+        self.hot.apply(&event, &json, Some(&Arc::from(producer)));
+    }
+
+    fn latest(&self, kind: Kind, limit: usize) -> serde_json::Value {
+        let key = StreamKey::from(&*event(0, trade(1)).instrument);
+        let answer = self.hot.latest(kind, &key, limit).unwrap();
+        serde_json::from_slice(&answer.data).unwrap()
+    }
+
+    fn book(&self) -> (u64, bool, String) {
+        let book = self.latest(Kind::Book, 5);
+        let best = book["bids"][0][0].as_str().unwrap().to_owned();
+        (book["last_id"].as_u64().unwrap(), book["synced"].as_bool().unwrap(), best)
+    }
+}
+
+use BookType::{Diff, Snapshot};
+
+#[test]
+fn a_jump_in_the_sequence_marks_the_book_until_the_next_snapshot() {
+    let mut script = Script::new();
+    script.take("a", book(Snapshot, 0, 10, level(90, 1)));
+    script.take("a", book(Diff, 11, 12, level(91, 1)));
+    assert_eq!(script.book(), (12, true, "91".to_owned()));
+    script.take("a", book(Diff, 5, 9, level(99, 1)));
+    assert_eq!(script.book(), (12, true, "91".to_owned()), "an old diff is covered");
+    script.take("a", book(Diff, 14, 15, level(92, 1)));
+    assert_eq!(script.book(), (12, false, "91".to_owned()));
+    script.take("a", book(Diff, 16, 16, level(93, 1)));
+    assert_eq!(script.book(), (12, false, "91".to_owned()));
+    script.take("a", book(Snapshot, 0, 20, level(94, 1)));
+    assert_eq!(script.book(), (20, true, "94".to_owned()));
+    assert_eq!(script.hot.summary().books_unsynced, 0);
+}
+
+#[test]
+fn a_book_follows_one_producer_until_its_chain_breaks() {
+    let mut script = Script::new();
+    script.take("a", book(Snapshot, 0, 10, level(90, 1)));
+    script.take("b", book(Snapshot, 0, 50, level(95, 1)));
+    script.take("b", book(Diff, 11, 11, level(96, 1)));
+    assert_eq!(script.book(), (10, true, "90".to_owned()));
+    let gap = Gap {
+        gap_id: Arc::from("g"),
+        version: 1,
+        of: Kind::Book,
+        after_id: Some(10),
+        before_id: None,
+        since: None,
+        until: None,
+        cause: Cause::Sequence,
+        state: GapState::Open,
+    };
+    script.take("a", Body::Gap(gap));
+    assert!(!script.book().1);
+    script.take("b", book(Snapshot, 0, 51, level(95, 1)));
+    script.take("b", book(Diff, 52, 52, level(96, 1)));
+    assert_eq!(script.book(), (52, true, "96".to_owned()));
+}
+
+#[test]
+fn a_silent_producer_is_left_for_one_that_speaks() {
+    let mut script = Script::new();
+    script.take("a", book(Snapshot, 0, 10, level(90, 1)));
+    script.now += PRODUCER_SILENCE_MAX_NS;
+    script.take("b", book(Snapshot, 0, 5, level(95, 1)));
+    assert_eq!(script.book(), (5, true, "95".to_owned()));
+}
+
+#[test]
+fn the_last_trades_are_kept_in_order_and_once() {
+    let mut script = Script::new();
+    for seq in [1, 2, 4, 4, 3] {
+        script.take("a", trade(seq));
+    }
+    let seqs = |value: serde_json::Value| -> Vec<u64> {
+        value.as_array().unwrap().iter().map(|trade| trade["seq"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(seqs(script.latest(Kind::Trade, 10)), [4, 3, 2]);
+    assert_eq!(seqs(script.latest(Kind::Trade, 1)), [4]);
+    assert_eq!(script.hot.summary().trades, 3);
+}

@@ -1,0 +1,48 @@
+//! Rows of a page, one by one, for those who look inside.
+
+use archive::{Page, Query, Reader};
+use model::{Event, Gap};
+use serde_json::value::RawValue;
+
+/// Calls `each` with the events of a page and their JSON as it was on the bus.
+pub(crate) fn each(
+    page: &Page,
+    decoder: &mut wire::Decoder,
+    mut each: impl FnMut(Event, Vec<u8>),
+) -> anyhow::Result<()> {
+    let mut text = Vec::with_capacity(page.rows.len() + 2);
+    text.push(b'[');
+    text.extend_from_slice(&page.rows);
+    text.push(b']');
+    for row in serde_json::from_slice::<Vec<&RawValue>>(&text)? {
+        let event = decoder.decode(row.get().as_bytes())?;
+        let mut json = Vec::with_capacity(row.get().len());
+        wire::encode(&event, &mut json);
+        each(event, json);
+    }
+    Ok(())
+}
+
+/// Reads every gap record that matches, the newest version of each.
+pub(crate) fn gaps(reader: &Reader, mut query: Query) -> anyhow::Result<Vec<(Event, Gap)>> {
+    let mut gaps: Vec<(Event, Gap)> = Vec::new();
+    let mut decoder = wire::Decoder::new();
+    query.limit = archive::PAGE_ROWS_MAX;
+    loop {
+        let page = reader.query(&query)?;
+        each(&page, &mut decoder, |event, _| {
+            let model::Body::Gap(gap) = &event.body else { return };
+            let gap = gap.clone();
+            // Versions of one gap are neighbours: they share the identity's major.
+            match gaps.last_mut().filter(|(_, known)| known.gap_id == gap.gap_id) {
+                Some(known) if known.1.version < gap.version => *known = (event, gap),
+                Some(_) => {}
+                None => gaps.push((event, gap)),
+            }
+        })?;
+        if page.next.is_none() {
+            return Ok(gaps);
+        }
+        query.after = page.next;
+    }
+}

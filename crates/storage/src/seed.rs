@@ -1,0 +1,61 @@
+//! Task: cold store → hot store, once after a start.
+//!
+//! Books are not seeded: a book is only whole from a snapshot on, and the live lane brings one of
+//! every book each minute.
+
+use crate::figures::Handles;
+use crate::hot::desk::Seeds;
+use crate::rows;
+use archive::{Filter, Order, Query, Reader, StreamKey};
+use daemon::Task;
+use model::Kind;
+use telemetry::Chain;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+/// Reads the latest rows of every stream, then waits for the end of the service.
+pub(crate) async fn run(
+    task: Task,
+    handles: Handles,
+    seeds: mpsc::Sender<Seeds>,
+    trades_max: usize,
+) -> anyhow::Result<()> {
+    for (kind, handle) in &*handles {
+        let limit = match kind {
+            Kind::Trade | Kind::AggTrade => trades_max,
+            Kind::Bbo | Kind::Ticker | Kind::Kline => 1,
+            // Gaps and states go by no order of time, and a book needs its snapshot.
+            Kind::Book | Kind::Gap | Kind::Status => continue,
+        };
+        for key in handle.reader.streams(&Filter::default()) {
+            let (reader, stream) = (handle.reader.clone(), key.clone());
+            let read = spawn_blocking(move || latest(&reader, stream, limit));
+            let Some(read) = task.until_stopped(read).await else { return Ok(()) };
+            match read? {
+                Ok(rows) => {
+                    if task.until_stopped(seeds.send(rows)).await.is_none() {
+                        return Ok(());
+                    }
+                }
+                Err(error) => {
+                    let error = Chain(error.as_ref());
+                    tracing::warn!(%kind, stream = %key, %error, "cannot seed the hot store");
+                }
+            }
+        }
+    }
+    tracing::debug!("the hot store is seeded");
+    task.stopped().await;
+    Ok(())
+}
+
+fn latest(reader: &Reader, key: StreamKey, limit: usize) -> anyhow::Result<Seeds> {
+    let StreamKey { venue, market, symbol } = key;
+    let filter = Filter { venue: Some(venue), market: Some(market), symbol: Some(symbol) };
+    let page =
+        reader.query(&Query { filter, order: Order::Descending, limit, ..Query::default() })?;
+    let mut seeds = Seeds::with_capacity(page.count);
+    rows::each(&page, &mut wire::Decoder::new(), |event, json| seeds.push((event, json)))?;
+    seeds.reverse();
+    Ok(seeds)
+}

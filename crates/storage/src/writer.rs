@@ -1,0 +1,324 @@
+//! Task: the blocks of one kind → archive → acknowledgement.
+//!
+//! At most one batch is unresolved: the next is fetched after the last was stored and
+//! acknowledged. A disk that refuses is tried again with the same blocks, which stay in the stream
+//! meanwhile; rows that were stored before the refusal are then duplicates, and are dropped.
+
+use crate::figures::Figures;
+use crate::keeper::{Keeper, Limits, Stored};
+use crate::metrics::Metrics;
+use anyhow::Context as _;
+use archive::{Expired, Roll, Rolled};
+use bus::{AckError, Acker, BatchLimits, Block, Blocks};
+use daemon::Task;
+use model::Kind;
+use settings::Suite;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+use telemetry::Chain;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+use tokio::time::{Instant, sleep};
+
+/// Blocks of one batch: as many as the bus delivers without an acknowledgement.
+const BLOCKS_MAX: usize = 4_096;
+/// Pause before a refused store or acknowledgement is repeated.
+const RETRY: Duration = Duration::from_secs(1);
+/// Pause before a failed roll is repeated: it writes a whole segment's worth each time.
+const ROLL_RETRY: Duration = Duration::from_secs(30);
+/// How often the age of the open segment is looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What the interface asks of a writer.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Roll everything into Parquet now.
+    Roll(oneshot::Sender<Result<RollReport, String>>),
+    /// Take out days before this one, or only say which.
+    Expire { day: i64, dry_run: bool, reply: oneshot::Sender<Result<Vec<Expired>, String>> },
+}
+
+/// What a roll on request has done.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct RollReport {
+    pub(crate) rows: u64,
+    pub(crate) files: usize,
+}
+
+enum Event {
+    Rolled(Result<Result<Rolled, archive::Error>, JoinError>),
+    Command(Command),
+    Blocks(Vec<Block>),
+    Tick,
+}
+
+/// The writer of one kind.
+pub(crate) struct Writer {
+    pub(crate) kind: Kind,
+    /// Away only while the blocking thread has it.
+    pub(crate) keeper: Option<Keeper>,
+    pub(crate) blocks: Blocks,
+    pub(crate) acker: Acker,
+    pub(crate) suite: watch::Receiver<Arc<Suite>>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) figures: watch::Sender<Figures>,
+    pub(crate) metrics: Metrics,
+    pub(crate) rolls: Rolls,
+}
+
+/// The roll under way, and when the next may begin.
+#[derive(Debug, Default)]
+pub(crate) struct Rolls {
+    running: Option<JoinHandle<Result<Rolled, archive::Error>>>,
+    /// When the open segment got its first row, as far as this process knows.
+    open_since: Option<Instant>,
+    not_before: Option<Instant>,
+}
+
+impl Writer {
+    pub(crate) async fn run(mut self, task: Task) -> anyhow::Result<()> {
+        while let Some(event) = task.until_stopped(self.next()).await {
+            match event {
+                Event::Rolled(rolled) => self.rolled(&task, rolled?).await?,
+                Event::Command(command) => self.command(&task, command).await?,
+                Event::Blocks(blocks) => self.store(&task, blocks).await?,
+                Event::Tick => {}
+            }
+            self.roll_if_due();
+        }
+        // A roll under way is finished rather than thrown away; it takes a second.
+        if let Some(running) = self.rolls.running.take() {
+            let rolled = task.alive(running).await?;
+            self.rolled(&task, rolled).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for something to do; a finished roll first, because it frees a segment.
+    async fn next(&mut self) -> Event {
+        let limits = self.batch_limits();
+        let rolled = async {
+            match &mut self.rolls.running {
+                Some(running) => running.await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            rolled = rolled => {
+                self.rolls.running = None;
+                Event::Rolled(rolled)
+            }
+            Some(command) = self.commands.recv() => Event::Command(command),
+            blocks = self.blocks.next_batch(&limits) => Event::Blocks(blocks),
+            () = sleep(TICK) => Event::Tick,
+        }
+    }
+
+    fn batch_limits(&self) -> BatchLimits {
+        let suite = self.suite.borrow();
+        let cut = &suite.storage.cut;
+        BatchLimits { blocks_max: BLOCKS_MAX, bytes_max: cut.bytes_max.len(), linger: cut.linger }
+    }
+
+    fn limits(&self) -> Limits {
+        let suite = self.suite.borrow();
+        let cut = &suite.storage.cut;
+        Limits { rows_max: cut.rows_max, bytes_max: cut.bytes_max.len() }
+    }
+
+    /// Does something with the keeper on a blocking thread.
+    async fn on_disk<T: Send + 'static>(
+        &mut self,
+        task: &Task,
+        work: impl FnOnce(&mut Keeper) -> T + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let mut keeper = self.keeper.take().context("the keeper did not come back")?;
+        let worked = spawn_blocking(move || {
+            let result = work(&mut keeper);
+            (keeper, result)
+        });
+        let (keeper, result) = task.alive(worked).await?;
+        self.keeper = Some(keeper);
+        Ok(result)
+    }
+
+    async fn store(&mut self, task: &Task, blocks: Vec<Block>) -> anyhow::Result<()> {
+        let Some(last) = blocks.last().map(|block| (block.stream_seq, block.pending)) else {
+            return Ok(());
+        };
+        let (blocks, limits) = (Arc::<[Block]>::from(blocks), self.limits());
+        loop {
+            let (batch, began) = (Arc::clone(&blocks), Instant::now());
+            match self.on_disk(task, move |keeper| keeper.store(&batch, limits)).await? {
+                Ok(stored) => {
+                    self.note(&stored, began.elapsed(), last.1);
+                    break;
+                }
+                Err(error) => {
+                    self.failed("cannot store a cut", error.as_ref());
+                    if !task.sleep(RETRY).await {
+                        // Not acknowledged: the blocks come again after the next start.
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        self.acknowledge(task, last.0).await
+    }
+
+    async fn acknowledge(&self, task: &Task, stream_seq: u64) -> anyhow::Result<()> {
+        loop {
+            match task.alive(self.acker.ack_through(stream_seq)).await {
+                Ok(()) => {
+                    self.figures.send_modify(|figures| figures.acknowledged = stream_seq);
+                    return Ok(());
+                }
+                Err(AckError::NotInHand { stream_seq }) => {
+                    tracing::debug!(stream_seq, "the stream will deliver these blocks again");
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::debug!(error = %Chain(&error), "an acknowledgement is repeated");
+                    if !task.sleep(RETRY).await {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    fn note(&self, stored: &Stored, took: Duration, lag: u64) {
+        self.metrics.stored(self.kind, stored.rows, stored.duplicates, took);
+        self.metrics.lag(self.kind, lag);
+        for (reason, rows) in &stored.rejected {
+            self.metrics.rejected(self.kind, reason, *rows);
+            tracing::warn!(kind = %self.kind, reason, rows, "rows were not stored");
+        }
+        self.figures.send_modify(|figures| {
+            figures.rows += count(stored.rows);
+            figures.duplicates += count(stored.duplicates);
+            figures.rejected += count(stored.rejected.values().sum());
+            figures.cuts += count(stored.cuts);
+            figures.lag_blocks = lag;
+            figures.last_cut_at = Some(daemon::clock::now());
+            if figures.problem.take().is_some() {
+                tracing::info!(kind = %self.kind, "storing again");
+            }
+        });
+    }
+
+    /// Notes why nothing can be stored; logged when it begins and when the reason changes.
+    fn failed(&self, what: &'static str, error: &(dyn std::error::Error + 'static)) {
+        self.metrics.failed(self.kind);
+        let problem: Arc<str> = Arc::from(format!("{what}: {}", Chain(error)));
+        self.figures.send_modify(|figures| {
+            if figures.problem.as_ref() != Some(&problem) {
+                tracing::error!(kind = %self.kind, problem = &*problem, "nothing can be stored");
+                figures.problem = Some(problem);
+            }
+        });
+    }
+
+    /// Closes the segment that is old or large enough, and rolls what is closed.
+    fn roll_if_due(&mut self) {
+        let Some(keeper) = &mut self.keeper else { return };
+        let (bytes, interval) = {
+            let suite = self.suite.borrow();
+            (suite.storage.archive.roll_bytes.bytes(), suite.storage.archive.roll_interval)
+        };
+        match keeper.table.open_bytes() {
+            0 => self.rolls.open_since = None,
+            open => {
+                let since = *self.rolls.open_since.get_or_insert_with(Instant::now);
+                if open >= bytes || since.elapsed() >= interval {
+                    keeper.table.close_segment();
+                    self.rolls.open_since = None;
+                }
+            }
+        }
+        let waits = self.rolls.not_before.is_some_and(|time| Instant::now() < time);
+        if self.rolls.running.is_none() && !waits {
+            let roll = keeper.table.roll();
+            self.rolls.running = roll.map(|roll: Roll| spawn_blocking(move || roll.write()));
+        }
+    }
+
+    async fn rolled(
+        &mut self,
+        task: &Task,
+        rolled: Result<Rolled, archive::Error>,
+    ) -> anyhow::Result<()> {
+        let result = match rolled {
+            Ok(rolled) => {
+                let report = RollReport { rows: rolled.rows(), files: rolled.files() };
+                let commit = move |keeper: &mut Keeper| keeper.table.commit(rolled);
+                self.on_disk(task, commit).await?.map(|()| report)
+            }
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(report) => self.note_roll(report),
+            Err(error) => {
+                // The segment still counts, so nothing is lost and rows are still taken.
+                self.metrics.failed(self.kind);
+                self.rolls.not_before = Some(Instant::now() + ROLL_RETRY);
+                tracing::warn!(kind = %self.kind, error = %Chain(&error), "cannot roll a segment");
+            }
+        }
+        Ok(())
+    }
+
+    fn note_roll(&mut self, report: RollReport) {
+        self.rolls.not_before = None;
+        self.metrics.rolled(self.kind, report.rows);
+        self.figures.send_modify(|figures| figures.last_roll_at = Some(daemon::clock::now()));
+        let RollReport { rows, files } = report;
+        tracing::info!(kind = %self.kind, rows, files, "rolled a segment into Parquet");
+    }
+
+    async fn command(&mut self, task: &Task, command: Command) -> anyhow::Result<()> {
+        match command {
+            Command::Roll(reply) => {
+                // Two rolls of one segment at a time would write the same files.
+                if let Some(running) = self.rolls.running.take() {
+                    let rolled = task.alive(running).await?;
+                    self.rolled(task, rolled).await?;
+                }
+                let result = self.on_disk(task, roll_now).await?;
+                if let Ok(report) = &result
+                    && report.rows > 0
+                {
+                    self.note_roll(*report);
+                }
+                // A client that has gone needs no answer.
+                reply.send(result.map_err(|error| Chain(&error).to_string())).ok();
+            }
+            Command::Expire { day, dry_run, reply } => {
+                let work = move |keeper: &mut Keeper| {
+                    if dry_run { Ok(keeper.table.expired(day)) } else { keeper.table.expire(day) }
+                };
+                let result = self.on_disk(task, work).await?;
+                reply.send(result.map_err(|error| Chain(&error).to_string())).ok();
+            }
+        }
+        Ok(())
+    }
+}
+
+fn roll_now(keeper: &mut Keeper) -> Result<RollReport, archive::Error> {
+    let mut report = RollReport::default();
+    keeper.table.close_segment();
+    while let Some(roll) = keeper.table.roll() {
+        let rolled = roll.write()?;
+        report.rows += rolled.rows();
+        report.files += rolled.files();
+        keeper.table.commit(rolled)?;
+    }
+    Ok(report)
+}
+
+fn count(value: usize) -> u64 {
+    u64::try_from(value).unwrap_or(u64::MAX)
+}
