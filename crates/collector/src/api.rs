@@ -1,0 +1,334 @@
+//! The HTTP interface.
+
+use crate::board::{Board, FeedHandle, FeedState, MarketView, Query};
+use crate::line::now;
+use crate::outbox::Producer;
+use crate::publisher::LaneView;
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bus::Bus;
+use feed::BookView;
+use http::header::CONTENT_TYPE;
+use model::{InstrumentId, Level, Market, Venue};
+use serde::{Deserialize, Serialize};
+use std::fmt::Display;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+use units::UnixNanos;
+use web::{Json, Problem};
+
+/// Levels a side that are answered if nobody says how many, and at most.
+const DEPTH_DEFAULT: usize = 20;
+const DEPTH_MAX: usize = 5_000;
+
+/// Gap records that are answered if nobody says how many, and at most.
+const GAPS_DEFAULT: usize = 100;
+const GAPS_MAX: usize = 1_000;
+
+/// How long a feed may take to answer.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// How soon to ask again for a book that is not in step: about the time of a snapshot.
+const SYNC_RETRY: Duration = Duration::from_secs(1);
+
+/// What the handlers look at.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub(crate) board: Board,
+    pub(crate) bus: Bus,
+    pub(crate) lane: watch::Receiver<LaneView>,
+    pub(crate) producer: Producer,
+    pub(crate) started: UnixNanos,
+}
+
+/// The routes.
+pub(crate) fn router(api: Api) -> Router {
+    Router::new()
+        .route("/api/v1/collector/status", get(status))
+        .route("/api/v1/collector/exchanges", get(exchanges))
+        .route("/api/v1/collector/subscriptions", get(subscriptions))
+        .route("/api/v1/collector/gaps", get(gaps))
+        .route("/api/v1/orderbook/{venue}/{market}/{symbol}", get(order_book))
+        .with_state(api)
+}
+
+#[derive(Serialize)]
+struct StatusAnswer {
+    producer: Arc<str>,
+    epoch: u64,
+    uptime_seconds: u64,
+    feeds: usize,
+    feeds_synced: usize,
+    frames: u64,
+    events: u64,
+    rejects: u64,
+    bus: BusAnswer,
+    lane: LaneView,
+    connections: Vec<ConnectionAnswer>,
+}
+
+#[derive(Serialize)]
+struct BusAnswer {
+    url: String,
+    connected: bool,
+    state: String,
+}
+
+#[derive(Serialize)]
+struct ConnectionAnswer {
+    name: Arc<str>,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Arc<str>>,
+    since: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_frame: Option<i64>,
+    instruments: usize,
+    streams: usize,
+    books: usize,
+    books_synced: usize,
+    frames: u64,
+    events: u64,
+    rejects: u64,
+    disconnects: u64,
+}
+
+async fn status(State(api): State<Api>) -> Json<StatusAnswer> {
+    let markets = api.board.markets();
+    let feeds: Vec<&FeedHandle> = markets.iter().flat_map(|market| &market.feeds).collect();
+    let connections: Vec<_> = feeds.iter().map(|feed| connection(feed)).collect();
+    let state = api.bus.state().borrow().clone();
+    let uptime = u64::try_from(now().since(api.started)).unwrap_or(0);
+    Json(StatusAnswer {
+        producer: api.producer.name,
+        epoch: api.producer.epoch,
+        uptime_seconds: Duration::from_nanos(uptime).as_secs(),
+        feeds: feeds.len(),
+        feeds_synced: feeds.iter().filter(|feed| feed.status.borrow().is_synced()).count(),
+        frames: connections.iter().map(|connection| connection.frames).sum(),
+        events: connections.iter().map(|connection| connection.events).sum(),
+        rejects: connections.iter().map(|connection| connection.rejects).sum(),
+        bus: BusAnswer {
+            url: api.bus.url().to_owned(),
+            connected: state.is_connected(),
+            state: state.to_string(),
+        },
+        lane: *api.lane.borrow(),
+        connections,
+    })
+}
+
+fn connection(feed: &FeedHandle) -> ConnectionAnswer {
+    let status = feed.status.borrow();
+    let (state, reason) = match &status.state {
+        FeedState::Down(reason) => ("down", reason.clone()),
+        FeedState::Subscribing => ("subscribing", None),
+        FeedState::Up => ("up", None),
+    };
+    ConnectionAnswer {
+        name: Arc::clone(&feed.name),
+        state,
+        reason,
+        since: status.since.as_i64(),
+        last_frame: status.last_frame.map(UnixNanos::as_i64),
+        instruments: feed.instruments.len(),
+        streams: feed.streams.len(),
+        books: status.books,
+        books_synced: status.synced,
+        frames: status.frames,
+        events: status.events,
+        rejects: status.rejects,
+        disconnects: status.disconnects,
+    }
+}
+
+#[derive(Serialize)]
+struct ExchangesAnswer {
+    exchanges: Vec<ExchangeAnswer>,
+}
+
+#[derive(Serialize)]
+struct ExchangeAnswer {
+    venue: &'static str,
+    market: &'static str,
+    rest_url: Arc<str>,
+    stream_url: Arc<str>,
+    /// Instruments of the venue's list; absent until it was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listed: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Arc<str>>,
+    instruments: usize,
+    connections: usize,
+    connections_up: usize,
+}
+
+async fn exchanges(State(api): State<Api>) -> Json<ExchangesAnswer> {
+    let exchange = |market: &MarketView| ExchangeAnswer {
+        venue: market.venue.as_str(),
+        market: market.market.as_str(),
+        rest_url: Arc::clone(&market.rest_url),
+        stream_url: Arc::clone(&market.stream_url),
+        listed: market.listed,
+        reason: market.reason.clone(),
+        instruments: market.feeds.iter().map(|feed| feed.instruments.len()).sum(),
+        connections: market.feeds.len(),
+        connections_up: market
+            .feeds
+            .iter()
+            .filter(|feed| feed.status.borrow().state == FeedState::Up)
+            .count(),
+    };
+    let exchanges = api.board.markets().iter().map(exchange).collect();
+    Json(ExchangesAnswer { exchanges })
+}
+
+#[derive(Serialize)]
+struct SubscriptionsAnswer {
+    subscriptions: Vec<SubscriptionAnswer>,
+    /// Configured symbols that the venue does not list.
+    unknown: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct SubscriptionAnswer {
+    connection: Arc<str>,
+    stream: String,
+}
+
+async fn subscriptions(State(api): State<Api>) -> Json<SubscriptionsAnswer> {
+    let markets = api.board.markets();
+    let feeds = markets.iter().flat_map(|market| &market.feeds);
+    let subscriptions = feeds.flat_map(|feed| {
+        feed.streams.iter().map(|stream| SubscriptionAnswer {
+            connection: Arc::clone(&feed.name),
+            stream: stream.clone(),
+        })
+    });
+    let unknown = markets.iter().flat_map(|market| market.unknown.iter().cloned()).collect();
+    Json(SubscriptionsAnswer { subscriptions: subscriptions.collect(), unknown })
+}
+
+#[derive(Deserialize)]
+struct GapsQuery {
+    limit: Option<usize>,
+}
+
+/// The newest gap records, newest first, each as it is on the bus.
+async fn gaps(
+    State(api): State<Api>,
+    web::Query(query): web::Query<GapsQuery>,
+) -> web::Result<Response> {
+    let limit = query.limit.unwrap_or(GAPS_DEFAULT);
+    if !(1..=GAPS_MAX).contains(&limit) {
+        return Err(Problem::bad_request(format!("limit must be from 1 to {GAPS_MAX}")));
+    }
+    let mut body = b"{\"data\":[".to_vec();
+    for (i, event) in api.board.gaps(limit).iter().enumerate() {
+        if i > 0 {
+            body.push(b',');
+        }
+        wire::encode(event, &mut body);
+    }
+    body.extend_from_slice(b"]}");
+    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+#[derive(Deserialize)]
+struct BookPath {
+    venue: String,
+    market: String,
+    symbol: String,
+}
+
+#[derive(Deserialize)]
+struct BookQuery {
+    depth: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct BookAnswer {
+    venue: &'static str,
+    market: &'static str,
+    symbol: String,
+    last_id: Option<u64>,
+    synced: bool,
+    age_ms: Option<u128>,
+    bids: Vec<(String, String)>,
+    asks: Vec<(String, String)>,
+}
+
+async fn order_book(
+    State(api): State<Api>,
+    web::Path(path): web::Path<BookPath>,
+    web::Query(query): web::Query<BookQuery>,
+) -> web::Result<Json<BookAnswer>> {
+    let (venue, market): (Venue, Market) = (known(&path.venue)?, known(&path.market)?);
+    let depth = query.depth.unwrap_or(DEPTH_DEFAULT);
+    if !(1..=DEPTH_MAX).contains(&depth) {
+        return Err(Problem::bad_request(format!("depth must be from 1 to {DEPTH_MAX}")));
+    }
+    let (instrument, feed) = find(&api.board, venue, market, &path.symbol)?;
+    let (answer, answered) = oneshot::channel();
+    let query = Query { instrument: Arc::clone(&instrument), depth, answer };
+    let busy = || Problem::unavailable("the feed is busy", Some(SYNC_RETRY));
+    feed.queries.try_send(query).map_err(|_| busy())?;
+    let view = tokio::time::timeout(ANSWER_MAX, answered).await.map_err(|_| busy())?;
+    match view.ok().flatten() {
+        Some(view) if view.synced => Ok(Json(book(&instrument, view))),
+        Some(_) | None => {
+            let detail = match &feed.status.borrow().state {
+                FeedState::Down(Some(reason)) => format!("the book is not in step: {reason}"),
+                FeedState::Down(None) | FeedState::Subscribing => {
+                    "the book is not in step: connecting".to_owned()
+                }
+                FeedState::Up => "the book is not in step: awaiting a snapshot".to_owned(),
+            };
+            Err(Problem::unavailable(detail, Some(SYNC_RETRY)))
+        }
+    }
+}
+
+fn known<T: FromStr<Err: Display>>(text: &str) -> web::Result<T> {
+    text.parse().map_err(|error: T::Err| Problem::not_found(error.to_string()))
+}
+
+fn find(
+    board: &Board,
+    venue: Venue,
+    market: Market,
+    symbol: &str,
+) -> web::Result<(Arc<InstrumentId>, FeedHandle)> {
+    let markets = board.markets();
+    let wanted = |id: &&Arc<InstrumentId>| {
+        id.venue == venue && id.market == market && id.symbol.as_str() == symbol
+    };
+    markets
+        .iter()
+        .flat_map(|market| &market.feeds)
+        .find_map(|feed| {
+            let id = feed.instruments.iter().find(wanted)?;
+            Some((Arc::clone(id), feed.clone()))
+        })
+        .ok_or_else(|| Problem::not_found(format!("no book of {venue}/{market}/{symbol} is kept")))
+}
+
+fn book(id: &InstrumentId, view: BookView) -> BookAnswer {
+    let text = |levels: Vec<Level>| {
+        levels.into_iter().map(|(price, qty)| (price.to_string(), qty.to_string())).collect()
+    };
+    BookAnswer {
+        venue: id.venue.as_str(),
+        market: id.market.as_str(),
+        symbol: id.symbol.to_string(),
+        last_id: view.last_id,
+        synced: view.synced,
+        age_ms: view.age.map(|age| age.as_millis()),
+        bids: text(view.bids),
+        asks: text(view.asks),
+    }
+}

@@ -1,0 +1,204 @@
+//! Blocks of the durable lane, and the note that says what is inside.
+
+use bytes::Bytes;
+use model::{Body, BookType, Event, InstrumentId, Kind, Market, Symbol, Venue};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use units::UnixNanos;
+use wire::BlockId;
+
+/// A run of ids without a hole, of one instrument.
+///
+/// In blocks of gap records it is the run that the record says is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// The kind whose ids these are.
+    pub(crate) kind: Kind,
+    pub(crate) instrument: Arc<InstrumentId>,
+    /// First and last id, inclusive; `None` for kinds without ids.
+    pub(crate) ids: Option<(u64, u64)>,
+    /// When the first and the last event were received.
+    pub(crate) times: (UnixNanos, UnixNanos),
+}
+
+impl Run {
+    /// What one event is of its stream.
+    pub(crate) fn of(event: &Event) -> Self {
+        let (kind, ids) = match &event.body {
+            Body::Trade(trade) | Body::AggTrade(trade) => {
+                (event.kind(), Some((trade.seq, trade.seq)))
+            }
+            Body::Book(book) if book.book_type == BookType::Diff => {
+                (Kind::Book, Some((book.first_id.unwrap_or(book.last_id), book.last_id)))
+            }
+            Body::Book(book) => (Kind::Book, Some((book.last_id, book.last_id))),
+            Body::Bbo(bbo) => (Kind::Bbo, Some((bbo.id, bbo.id))),
+            Body::Ticker(_) | Body::Kline(_) | Body::Status(_) => (event.kind(), None),
+            Body::Gap(gap) => {
+                let missing = gap.after_id.zip(gap.before_id);
+                let missing = missing.map(|(after, before)| (after + 1, before.saturating_sub(1)));
+                (gap.of, missing.filter(|(first, last)| first <= last))
+            }
+        };
+        let times = (event.recv_time, event.recv_time);
+        Self { kind, instrument: Arc::clone(&event.instrument), ids, times }
+    }
+
+    /// Whether `next` continues this run, so that both are one.
+    pub(crate) fn takes(&self, next: &Self) -> bool {
+        let continues = match (self.ids, next.ids) {
+            // The venue skips ids of best prices by rule: any two belong together.
+            (Some((start, _)), Some((first, _))) if self.kind == Kind::Bbo => first >= start,
+            (Some((start, last)), Some((first, _))) => {
+                first >= start && first <= last.saturating_add(1)
+            }
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        continues && self.kind == next.kind && self.instrument == next.instrument
+    }
+
+    pub(crate) fn extend(&mut self, next: &Self) {
+        if let (Some((_, last)), Some((_, end))) = (&mut self.ids, next.ids) {
+            *last = (*last).max(end);
+        }
+        self.times.1 = self.times.1.max(next.times.1);
+    }
+}
+
+/// A block: events of one subject, under an id that never changes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Block {
+    pub(crate) id: BlockId,
+    pub(crate) runs: Vec<Run>,
+    pub(crate) payload: Bytes,
+}
+
+/// What the spool keeps beside a block: enough to publish it, and to say what is lost with it.
+#[derive(Serialize, Deserialize)]
+struct Note<'a> {
+    id: String,
+    #[serde(borrow)]
+    runs: Vec<RunNote<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RunNote<'a> {
+    kind: &'a str,
+    symbol: std::borrow::Cow<'a, str>,
+    instrument: std::borrow::Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ids: Option<(u64, u64)>,
+    since: i64,
+    until: i64,
+}
+
+/// A note that does not read back, though its checksum was right: another version wrote it.
+#[derive(Debug, thiserror::Error)]
+#[error("a block in the spool is not of this version")]
+pub(crate) struct ForeignNote;
+
+impl Block {
+    /// Writes the note of this block.
+    pub(crate) fn note(&self) -> Vec<u8> {
+        let runs = self.runs.iter().map(|run| RunNote {
+            kind: run.kind.as_str(),
+            symbol: run.instrument.symbol.as_str().into(),
+            instrument: (&*run.instrument.name).into(),
+            ids: run.ids,
+            since: run.times.0.as_i64(),
+            until: run.times.1.as_i64(),
+        });
+        let note = Note { id: self.id.msg_id(), runs: runs.collect() };
+        serde_json::to_vec(&note).expect("numbers and text are always JSON")
+    }
+
+    /// Puts a block together again from what the spool kept.
+    pub(crate) fn restore(note: &[u8], payload: Vec<u8>) -> Result<Self, ForeignNote> {
+        let (id, runs) = read_note(note)?;
+        Ok(Self { id, runs, payload: Bytes::from(payload) })
+    }
+}
+
+/// Reads what [`Block::note`] wrote.
+pub(crate) fn read_note(note: &[u8]) -> Result<(BlockId, Vec<Run>), ForeignNote> {
+    let note: Note<'_> = serde_json::from_slice(note).map_err(|_| ForeignNote)?;
+    let id = BlockId::parse(&note.id).map_err(|_| ForeignNote)?;
+    let (venue, market) = (id.subject.venue, id.subject.market);
+    let runs = note.runs.iter().map(|run| read_run(run, venue, market).ok_or(ForeignNote));
+    let runs = runs.collect::<Result<_, _>>()?;
+    Ok((id, runs))
+}
+
+fn read_run(run: &RunNote<'_>, venue: Venue, market: Market) -> Option<Run> {
+    let symbol = Symbol::new(&run.symbol).ok()?;
+    let name = Arc::from(&*run.instrument);
+    Some(Run {
+        kind: run.kind.parse().ok()?,
+        instrument: Arc::new(InstrumentId { venue, market, symbol, name }),
+        ids: run.ids,
+        times: (UnixNanos::new(run.since), UnixNanos::new(run.until)),
+    })
+}
+
+/// How dear a subject is, when the spool or the memory is full: the lowest goes first.
+///
+/// Gap records come last of all: they are small, and without them a loss would be silent.
+pub(crate) const fn rank(kind: Kind) -> u8 {
+    match kind {
+        Kind::Gap => 3,
+        Kind::Trade | Kind::AggTrade => 2,
+        Kind::Kline | Kind::Status => 1,
+        Kind::Book | Kind::Bbo | Kind::Ticker => 0,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn instrument(symbol: &str) -> Arc<InstrumentId> {
+        Arc::new(InstrumentId {
+            venue: Venue::Binance,
+            market: Market::Spot,
+            symbol: Symbol::new(symbol).unwrap(),
+            name: symbol.replace('-', "").into(),
+        })
+    }
+
+    pub(crate) fn run(kind: Kind, first: u64, last: u64) -> Run {
+        Run {
+            kind,
+            instrument: instrument("BTC-USDT"),
+            ids: Some((first, last)),
+            times: (UnixNanos::new(1), UnixNanos::new(2)),
+        }
+    }
+
+    #[test]
+    fn a_block_comes_back_from_its_note() {
+        let block = Block {
+            id: BlockId::parse("collector/17/trade.binance.spot/3").unwrap(),
+            runs: vec![
+                run(Kind::Trade, 5, 9),
+                Run { ids: None, instrument: instrument("币安-USDT"), ..run(Kind::Ticker, 0, 0) },
+            ],
+            payload: Bytes::from_static(b"{}\n{}"),
+        };
+        let restored = Block::restore(&block.note(), block.payload.to_vec()).unwrap();
+        assert_eq!(restored, block);
+        assert!(Block::restore(b"{}", Vec::new()).is_err());
+    }
+
+    #[test]
+    fn a_run_takes_what_follows_without_a_hole() {
+        let mut whole = run(Kind::Trade, 5, 9);
+        assert!(whole.takes(&run(Kind::Trade, 10, 12)));
+        assert!(whole.takes(&run(Kind::Trade, 9, 9)));
+        assert!(!whole.takes(&run(Kind::Trade, 11, 11)));
+        assert!(!whole.takes(&run(Kind::Trade, 4, 4)));
+        assert!(!whole.takes(&run(Kind::AggTrade, 10, 10)));
+        whole.extend(&run(Kind::Trade, 10, 12));
+        assert_eq!(whole.ids, Some((5, 12)));
+    }
+}

@@ -1,0 +1,146 @@
+//! What the rest of the service may see of the feeds: states, recent gaps, and whom to ask for a
+//! book.
+
+use feed::BookView;
+use model::{Event, InstrumentId, Market, Venue};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+use units::UnixNanos;
+
+/// Gap records kept for `/api/v1/collector/gaps`. When full the oldest goes.
+const GAPS_KEPT: usize = 1_000;
+
+/// Requests for books waiting at a feed: more than the gateway has connections would ask at once.
+/// When full the request is answered with 503.
+pub(crate) const QUERIES_CAPACITY: usize = 64;
+
+/// A request for a book, answered by the feed that keeps it.
+#[derive(Debug)]
+pub(crate) struct Query {
+    pub(crate) instrument: Arc<InstrumentId>,
+    pub(crate) depth: usize,
+    /// `None` if nothing was heard of the instrument yet.
+    pub(crate) answer: oneshot::Sender<Option<BookView>>,
+}
+
+/// How a connection stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FeedState {
+    /// Not connected, and why; `None` before the first attempt.
+    Down(Option<Arc<str>>),
+    /// Connected, not all subscriptions confirmed.
+    Subscribing,
+    /// Connected and subscribed.
+    Up,
+}
+
+/// A look at one connection, renewed each second.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FeedStatus {
+    pub(crate) state: FeedState,
+    /// Since when.
+    pub(crate) since: UnixNanos,
+    /// When the last frame was received.
+    pub(crate) last_frame: Option<UnixNanos>,
+    pub(crate) frames: u64,
+    pub(crate) events: u64,
+    pub(crate) rejects: u64,
+    /// Books subscribed to, and how many of them are in step.
+    pub(crate) books: usize,
+    pub(crate) synced: usize,
+    /// Connections lost so far.
+    pub(crate) disconnects: u64,
+}
+
+impl FeedStatus {
+    pub(crate) const fn new(books: usize, now: UnixNanos) -> Self {
+        Self {
+            state: FeedState::Down(None),
+            since: now,
+            last_frame: None,
+            frames: 0,
+            events: 0,
+            rejects: 0,
+            books,
+            synced: 0,
+            disconnects: 0,
+        }
+    }
+
+    /// Whether everything subscribed to arrives and every book is in step.
+    pub(crate) fn is_synced(&self) -> bool {
+        self.state == FeedState::Up && self.synced == self.books
+    }
+}
+
+/// One connection, as others see it.
+#[derive(Debug, Clone)]
+pub(crate) struct FeedHandle {
+    pub(crate) name: Arc<str>,
+    pub(crate) streams: Arc<[String]>,
+    pub(crate) instruments: Arc<[Arc<InstrumentId>]>,
+    pub(crate) status: watch::Receiver<FeedStatus>,
+    pub(crate) queries: mpsc::Sender<Query>,
+}
+
+/// One market of one venue.
+#[derive(Debug, Clone)]
+pub(crate) struct MarketView {
+    pub(crate) venue: Venue,
+    pub(crate) market: Market,
+    pub(crate) rest_url: Arc<str>,
+    pub(crate) stream_url: Arc<str>,
+    /// Instruments of the venue's list; `None` before it was read.
+    pub(crate) listed: Option<usize>,
+    /// Why there is no list yet.
+    pub(crate) reason: Option<Arc<str>>,
+    /// Configured symbols that the venue does not list.
+    pub(crate) unknown: Vec<String>,
+    pub(crate) feeds: Vec<FeedHandle>,
+}
+
+/// Everything others see; written by the market tasks, each its own entry.
+#[derive(Debug, Clone)]
+pub(crate) struct Board {
+    markets: Arc<watch::Sender<Vec<MarketView>>>,
+    gaps: Arc<watch::Sender<VecDeque<Event>>>,
+}
+
+impl Board {
+    pub(crate) fn new(markets: Vec<MarketView>) -> Self {
+        Self {
+            markets: Arc::new(watch::Sender::new(markets)),
+            gaps: Arc::new(watch::Sender::new(VecDeque::new())),
+        }
+    }
+
+    /// Changes the entry of a market.
+    pub(crate) fn update(&self, index: usize, change: impl FnOnce(&mut MarketView)) {
+        self.markets.send_modify(|markets| {
+            if let Some(market) = markets.get_mut(index) {
+                change(market);
+            }
+        });
+    }
+
+    /// The markets at this moment.
+    pub(crate) fn markets(&self) -> Vec<MarketView> {
+        self.markets.borrow().clone()
+    }
+
+    /// Adds a gap record to the recent ones.
+    pub(crate) fn record_gap(&self, event: Event) {
+        self.gaps.send_modify(|gaps| {
+            if gaps.len() == GAPS_KEPT {
+                gaps.pop_front();
+            }
+            gaps.push_back(event);
+        });
+    }
+
+    /// The newest gap records, newest first.
+    pub(crate) fn gaps(&self, limit: usize) -> Vec<Event> {
+        self.gaps.borrow().iter().rev().take(limit).cloned().collect()
+    }
+}

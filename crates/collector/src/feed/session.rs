@@ -1,0 +1,307 @@
+//! One connection's life: subscribing, receiving, and handing over to its successor.
+
+use super::{FEED_STALL_MAX, Feed, Lost, Parts, answer, instant_of};
+use crate::board::{FeedState, Query};
+use crate::fetcher::Answer;
+use crate::line::{Dial, Line, now};
+use daemon::Task;
+use futures_util::future::{BoxFuture, OptionFuture};
+use model::Connection;
+use net::{Frame, SocketError};
+use rand::RngExt as _;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+use venue::{Adapter, FrameType};
+
+/// How long the whole subscription may take beyond its pacing.
+const CONFIRM_MAX: Duration = Duration::from_secs(10);
+
+/// A subscribed connection without any data for this long is left: a venue may confirm a
+/// subscription and never serve it. Several times the interval of the slowest stream of a quiet
+/// market.
+const DATA_SILENCE_MAX: Duration = Duration::from_secs(120);
+
+/// How long the successor delivers beside the old connection before that one is left.
+const OVERLAP: Duration = Duration::from_secs(2);
+
+/// A connection is renewed this long before the venue would end it, plus up to as much again so
+/// that not all are renewed at once.
+const RENEWAL_MARGIN: Duration = Duration::from_secs(1_800);
+
+/// The wait after a successor could not be opened.
+const SUCCESSOR_RETRY: Duration = Duration::from_secs(10);
+
+/// The connection that is to take over.
+enum Successor {
+    None,
+    Opening(BoxFuture<'static, Result<Line, SocketError>>),
+    Open(Line),
+}
+
+/// The sockets of a session and when to act on them.
+struct Session {
+    line: Line,
+    successor: Successor,
+    renew_at: Instant,
+    data_at: Instant,
+}
+
+enum Wake {
+    Stop,
+    Opened(Result<Line, SocketError>),
+    Frames(Result<(), SocketError>),
+    SuccessorFrames(Result<(), SocketError>),
+    Answer(Answer),
+    Query(Query),
+    Due,
+}
+
+impl<A: Adapter> Feed<A> {
+    /// Holds a connection until it is lost, or until the task is stopped.
+    pub(super) async fn session(&mut self, task: &Task) -> Result<(), Lost> {
+        let (dial, frames) = self.dialling();
+        let Some(line) = task.until_stopped(Line::open(dial, frames)).await else { return Ok(()) };
+        let line = line?;
+        self.parts.metrics.connected(&self.name, true);
+        self.announce(Connection::Connected, None);
+        self.set_state(FeedState::Subscribing);
+        let mut session = Session {
+            renew_at: self.renew_at(&line),
+            line,
+            successor: Successor::None,
+            data_at: Instant::now(),
+        };
+        let result = self.hold(task, &mut session).await;
+        if result.is_ok() {
+            task.alive(session.line.close()).await;
+        }
+        result
+    }
+
+    async fn hold(&mut self, task: &Task, session: &mut Session) -> Result<(), Lost> {
+        let mut frames = Vec::new();
+        loop {
+            let from_successor = match self.wake(task, session, &mut frames).await {
+                Wake::Stop => return Ok(()),
+                Wake::Opened(opened) => {
+                    session.opened(opened, &self.name);
+                    false
+                }
+                Wake::Frames(Ok(())) => false,
+                Wake::SuccessorFrames(Ok(())) => true,
+                Wake::Frames(Err(error)) => {
+                    self.take(session, &mut frames, false)?;
+                    session.promote().ok_or(error)?;
+                    self.renewed(session);
+                    false
+                }
+                Wake::SuccessorFrames(Err(error)) => {
+                    self.take(session, &mut frames, true)?;
+                    session.opened(Err(error), &self.name);
+                    false
+                }
+                Wake::Answer(answer) => {
+                    self.answered(answer);
+                    false
+                }
+                Wake::Query(query) => {
+                    answer(&self.parts.pipeline, query);
+                    continue;
+                }
+                Wake::Due => false,
+            };
+            self.take(session, &mut frames, from_successor)?;
+            self.due(session).await?;
+            let Parts { outbox, outputs, .. } = &mut self.parts;
+            task.alive(outbox.send(outputs, FEED_STALL_MAX)).await?;
+            if let Err(error) = self.tick(task).await {
+                tracing::error!(error = %error, "cannot renew the status");
+            }
+        }
+    }
+
+    /// Priorities: stop; snapshots, they unblock buffered diffs; frames; the successor; questions;
+    /// deadlines.
+    async fn wake(&mut self, task: &Task, session: &mut Session, frames: &mut Vec<Frame>) -> Wake {
+        let due = self.due_at(session);
+        let (mut opening, mut open) = (None, None);
+        match &mut session.successor {
+            Successor::None => {}
+            Successor::Opening(future) => opening = Some(future),
+            Successor::Open(line) => open = Some(line),
+        }
+        let mut successor_frames = Vec::new();
+        let wake = task
+            .alive(async {
+                tokio::select! {
+                    biased;
+                    () = task.stopped() => Wake::Stop,
+                    Some(answer) = self.answers.1.recv() => Wake::Answer(answer),
+                    result = session.line.receive(frames) => Wake::Frames(result),
+                    Some(result) = OptionFuture::from(
+                        open.map(|line| line.receive(&mut successor_frames)),
+                    ) => Wake::SuccessorFrames(result),
+                    Some(result) = OptionFuture::from(opening) => Wake::Opened(result),
+                    Some(query) = self.queries.recv() => Wake::Query(query),
+                    () = sleep_until(due) => Wake::Due,
+                }
+            })
+            .await;
+        frames.append(&mut successor_frames);
+        wake
+    }
+
+    /// Runs frames through the pipeline and acts on those that are no data.
+    fn take(
+        &mut self,
+        session: &mut Session,
+        frames: &mut Vec<Frame>,
+        from_successor: bool,
+    ) -> Result<(), Lost> {
+        let Parts { pipeline, outputs, .. } = &mut self.parts;
+        if let Some(frame) = frames.last() {
+            self.status.send_modify(|status| status.last_frame = Some(frame.recv_time));
+        }
+        for frame in frames.drain(..) {
+            match pipeline.handle_frame(frame.recv_time, &frame.data, outputs) {
+                Ok(FrameType::Data(_)) => session.data_at = Instant::now(),
+                Ok(FrameType::Accepted { .. }) => session.confirmed(from_successor),
+                Ok(FrameType::Refused { code, message, .. }) => {
+                    return Err(Lost::Refused { code, message });
+                }
+                Ok(FrameType::Closing) if !from_successor => session.renew_at = Instant::now(),
+                // The pipeline has counted it and keeps a sample.
+                Ok(FrameType::Closing) | Err(_) => {}
+            }
+        }
+        self.fetch();
+        Ok(())
+    }
+
+    /// Acts on every deadline that has passed.
+    async fn due(&mut self, session: &mut Session) -> Result<(), Lost> {
+        let now_at = Instant::now();
+        if self.parts.pipeline.poll_timeout().is_some_and(|at| at <= now()) {
+            self.parts.pipeline.handle_timeout(now(), &mut self.parts.outputs);
+            self.fetch();
+        }
+        session.line.send_due().await?;
+        match session.line.subscribed {
+            Some(_) => self.subscribed(),
+            None if session.confirm_by() <= now_at => return Err(Lost::Unconfirmed),
+            None => {}
+        }
+        if session.data_at + DATA_SILENCE_MAX <= now_at {
+            return Err(Lost::NoData(DATA_SILENCE_MAX));
+        }
+        if let Successor::Open(line) = &mut session.successor {
+            if let Err(error) = line.send_due().await {
+                session.opened(Err(error), &self.name);
+            } else if line.subscribed.is_some_and(|at| at + OVERLAP <= now_at) {
+                session.promote();
+                self.renewed(session);
+            } else if line.subscribed.is_none() && line.opened + 2 * CONFIRM_MAX <= now_at {
+                session.successor = Successor::None;
+                session.renew_at = now_at + SUCCESSOR_RETRY;
+            }
+        }
+        if session.renew_at <= now_at && matches!(session.successor, Successor::None) {
+            let (dial, frames) = self.dialling();
+            session.successor = Successor::Opening(Box::pin(Line::open(dial, frames)));
+        }
+        Ok(())
+    }
+
+    fn due_at(&self, session: &Session) -> Instant {
+        let confirm_by = session.line.subscribed.is_none().then(|| session.confirm_by());
+        let successor = match &session.successor {
+            Successor::None => Some(session.renew_at),
+            Successor::Opening(_) => None,
+            Successor::Open(line) => line
+                .send_at()
+                .or_else(|| line.subscribed.map(|at| at + OVERLAP))
+                .or(Some(line.opened + 2 * CONFIRM_MAX)),
+        };
+        [
+            self.parts.pipeline.poll_timeout().map(instant_of),
+            session.line.send_at(),
+            confirm_by,
+            successor,
+        ]
+        .into_iter()
+        .flatten()
+        .fold(self.tick_at, Instant::min)
+    }
+
+    /// Where to connect and what to subscribe to there.
+    fn dialling(&mut self) -> (Dial, Vec<String>) {
+        let Parts { plan, pipeline, dial, .. } = &self.parts;
+        (dial.clone(), pipeline.adapter().subscribe(&plan.streams, &mut self.next_id))
+    }
+
+    fn renew_at(&self, line: &Line) -> Instant {
+        let spread = rand::rng().random_range(0.0..=1.0);
+        let margin = RENEWAL_MARGIN + RENEWAL_MARGIN.mul_f64(spread);
+        line.opened + self.parts.dial.limits.lifetime.saturating_sub(margin)
+    }
+
+    fn renewed(&self, session: &mut Session) {
+        session.renew_at = self.renew_at(&session.line);
+        session.data_at = Instant::now();
+        tracing::info!(connection = &*self.name, "connection renewed");
+    }
+
+    fn subscribed(&self) {
+        if self.status.borrow().state != FeedState::Up {
+            tracing::info!(
+                connection = &*self.name,
+                streams = self.parts.plan.streams.len(),
+                "subscribed"
+            );
+            self.set_state(FeedState::Up);
+        }
+    }
+
+    fn set_state(&self, state: FeedState) {
+        self.status.send_modify(|status| (status.state, status.since) = (state, now()));
+    }
+}
+
+impl Session {
+    fn confirm_by(&self) -> Instant {
+        self.line.send_at().unwrap_or(self.line.opened) + CONFIRM_MAX
+    }
+
+    fn confirmed(&mut self, from_successor: bool) {
+        match &mut self.successor {
+            Successor::Open(line) if from_successor => line.confirmed(),
+            Successor::None | Successor::Opening(_) | Successor::Open(_) => self.line.confirmed(),
+        }
+    }
+
+    /// Takes the successor's connection, or puts the next attempt off.
+    fn opened(&mut self, opened: Result<Line, SocketError>, name: &str) {
+        self.successor = match opened {
+            Ok(line) => Successor::Open(line),
+            Err(error) => {
+                tracing::warn!(connection = name, error = %error, "cannot renew the connection yet");
+                self.renew_at = Instant::now() + SUCCESSOR_RETRY;
+                Successor::None
+            }
+        };
+    }
+
+    /// Puts the successor in the connection's place; `None` if there is none that is subscribed.
+    fn promote(&mut self) -> Option<()> {
+        match std::mem::replace(&mut self.successor, Successor::None) {
+            Successor::Open(line) if line.subscribed.is_some() => {
+                self.line = line;
+                Some(())
+            }
+            other @ (Successor::None | Successor::Opening(_) | Successor::Open(_)) => {
+                self.successor = other;
+                None
+            }
+        }
+    }
+}

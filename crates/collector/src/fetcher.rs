@@ -1,0 +1,133 @@
+//! Task: the REST calls of one venue, within its request weight.
+
+use crate::metrics::Metrics;
+use daemon::{Task, clock};
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use model::InstrumentId;
+use net::{Reply, Rest, RestError};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use units::UnixNanos;
+use venue::{Budget, Exhausted, RestRequest};
+
+/// Requests waiting for their turn. When full the feed counts its request as failed and asks again
+/// later.
+pub(crate) const FETCHES_CAPACITY: usize = 1_024;
+
+/// Requests on their way at once: enough to hide the venue's latency, few enough to notice a
+/// request to slow down before it becomes a ban.
+const CONCURRENT_MAX: usize = 4;
+
+/// How long to leave a venue alone that asks for it and does not say how long.
+const SLOW_DOWN: Duration = Duration::from_secs(60);
+
+/// A request, and who wants the answer.
+#[derive(Debug)]
+pub(crate) struct Fetch {
+    /// Whose snapshot is asked for; `None` for what concerns the whole market.
+    pub(crate) instrument: Option<Arc<InstrumentId>>,
+    pub(crate) request: RestRequest,
+    pub(crate) answers: mpsc::Sender<Answer>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) instrument: Option<Arc<InstrumentId>>,
+    pub(crate) path: String,
+    pub(crate) result: Result<Reply, RestError>,
+}
+
+/// Fetches until it is stopped.
+pub(crate) async fn run(
+    task: Task,
+    rest: Rest,
+    mut budget: Budget,
+    mut fetches: mpsc::Receiver<Fetch>,
+    metrics: Metrics,
+) -> anyhow::Result<()> {
+    let mut calls: FuturesUnordered<BoxFuture<'static, (Fetch, Result<Reply, RestError>)>> =
+        FuturesUnordered::new();
+    let mut next: Option<Fetch> = None;
+    while !task.stopping() {
+        let mut wait = None;
+        if let Some(fetch) = next.take() {
+            let now = UnixNanos::new(clock::now());
+            match budget.spend(fetch.request.weight, now) {
+                Ok(()) => calls.push(call(rest.clone(), fetch)),
+                Err(Exhausted { until }) => {
+                    let nanos = u64::try_from(until.since(now)).unwrap_or(0);
+                    wait = Some(Duration::from_nanos(nanos));
+                    next = Some(fetch);
+                }
+            }
+        }
+        let room = next.is_none() && calls.len() < CONCURRENT_MAX;
+        let woken = task.until_stopped(async {
+            tokio::select! {
+                biased;
+                Some((fetch, result)) = calls.next() => Some((fetch, result)),
+                Some(fetch) = fetches.recv(), if room => {
+                    next = Some(fetch);
+                    None
+                }
+                () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => None,
+                // All feeds are gone, or nothing may be sent: only the stop is left.
+                else => std::future::pending().await,
+            }
+        });
+        if let Some(Some((fetch, result))) = woken.await {
+            settle(&mut budget, &result);
+            metrics.request(outcome(&result));
+            let Fetch { instrument, request, answers } = fetch;
+            let answer = Answer { instrument, path: request.path, result };
+            // Each feed has room for all it asked for; one that is gone needs no answer.
+            drop(answers.try_send(answer));
+        }
+    }
+    Ok(())
+}
+
+fn call(rest: Rest, fetch: Fetch) -> BoxFuture<'static, (Fetch, Result<Reply, RestError>)> {
+    Box::pin(async move {
+        let result = rest.get(&fetch.request.path).await;
+        (fetch, result)
+    })
+}
+
+/// Corrects the budget by what the venue says.
+fn settle(budget: &mut Budget, result: &Result<Reply, RestError>) {
+    let now = UnixNanos::new(clock::now());
+    match result {
+        Ok(reply) => {
+            if let Some(used) = reply.used_weight {
+                budget.observe(used, now);
+            }
+        }
+        Err(RestError::Limited { retry_after, .. }) => {
+            budget.ban(retry_after.unwrap_or(SLOW_DOWN), now);
+        }
+        Err(
+            RestError::Address(_)
+            | RestError::Setup(_)
+            | RestError::Timeout(_)
+            | RestError::Transport { .. }
+            | RestError::TooLarge(_)
+            | RestError::Status { .. },
+        ) => {}
+    }
+}
+
+const fn outcome(result: &Result<Reply, RestError>) -> &'static str {
+    match result {
+        Ok(_) => "ok",
+        Err(RestError::Limited { .. }) => "limited",
+        Err(RestError::Timeout(_)) => "timeout",
+        Err(RestError::Transport { .. }) => "transport",
+        Err(RestError::Status { .. }) => "status",
+        Err(RestError::Address(_) | RestError::Setup(_) | RestError::TooLarge(_)) => "other",
+    }
+}

@@ -1,0 +1,266 @@
+//! What has been handed over: acknowledged by the bus, or stored in the spool. Sans-IO.
+//!
+//! A collector that was killed must know which ids it had handed over, exactly: its gap record
+//! covers the rest. So it keeps, per stream with contiguous ids, the last id and the ids below it
+//! that are missing and not yet in a gap record that was itself handed over. This state is written
+//! each second (see `checkpoint`); at start, what the spool holds and what the streams took after
+//! that moment is added to it.
+
+#[cfg(test)]
+mod tests;
+
+use crate::block::Run;
+use model::{
+    Body, Cause, Event, Gap, GapState, InstrumentId, Kind, Market, NameError, Symbol, Venue,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use units::UnixNanos;
+use wire::{DurableSubject, SubjectError};
+
+/// Holes kept per stream. A hole lives until its gap record is handed over, about a second; beyond
+/// this many the oldest two become one.
+const MISSING_MAX: usize = 256;
+
+/// Version of the file.
+const VERSION: u32 = 1;
+
+/// A stream whose ids have no holes but by a loss.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) kind: Kind,
+    pub(crate) instrument: Arc<InstrumentId>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Known {
+    last: u64,
+    /// Inclusive ranges below `last`, ascending.
+    missing: Vec<(u64, u64)>,
+}
+
+/// What has been handed over, per stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Handover {
+    keys: BTreeMap<Key, Known>,
+    /// Per subject, the position in its stream of the last block of ours.
+    positions: BTreeMap<DurableSubject, u64>,
+}
+
+/// A checkpoint that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Invalid {
+    /// Not the JSON that this version writes.
+    #[error("not a checkpoint")]
+    Json(#[from] serde_json::Error),
+    /// Another version wrote it.
+    #[error("a checkpoint of version {0}")]
+    Version(u32),
+    /// A name that this version does not know.
+    #[error("a name is not known")]
+    Name(#[from] NameError),
+    /// A subject that this version does not know.
+    #[error("a subject is not known")]
+    Subject(#[from] SubjectError),
+}
+
+impl Handover {
+    /// Notes that runs of ids were handed over in a block of `subject`.
+    ///
+    /// In a block of gap records they are ids that are now on record as missing.
+    pub(crate) fn handed(&mut self, subject: DurableSubject, runs: &[Run]) {
+        for run in runs {
+            let (Some(ids), true) = (run.ids, is_contiguous(run.kind)) else { continue };
+            if subject.kind == Kind::Gap {
+                if let Some(known) = self.keys.get_mut(&key(run)) {
+                    known.remove(ids);
+                }
+            } else {
+                self.keys.entry(key(run)).or_default().add(ids);
+            }
+        }
+    }
+
+    /// Notes that runs of ids are lost again, though they were handed over.
+    pub(crate) fn lost(&mut self, runs: &[Run]) {
+        for run in runs {
+            if let (Some(ids), true) = (run.ids, is_contiguous(run.kind)) {
+                let known = self.keys.entry(key(run)).or_default();
+                known.last = known.last.max(ids.1);
+                known.missing.push(ids);
+                known.missing.sort_unstable();
+            }
+        }
+    }
+
+    /// Notes where in its stream the last acknowledged block of a subject stands. Returns whether
+    /// it is the first.
+    pub(crate) fn at(&mut self, subject: DurableSubject, position: u64) -> bool {
+        let known = self.positions.entry(subject).or_default();
+        let first = *known == 0;
+        *known = (*known).max(position);
+        first
+    }
+
+    /// Where to begin to look for blocks that were acknowledged later than this was written, per
+    /// kind: after the last one known.
+    pub(crate) fn positions(&self) -> BTreeMap<Kind, u64> {
+        let mut kinds = BTreeMap::new();
+        for (subject, position) in &self.positions {
+            let known = kinds.entry(subject.kind).or_insert(*position);
+            *known = (*known).min(*position);
+        }
+        kinds
+    }
+
+    /// The last ids handed over: where the next run begins.
+    pub(crate) fn last_ids(&self) -> BTreeMap<Key, u64> {
+        self.keys.iter().map(|(key, known)| (key.clone(), known.last)).collect()
+    }
+
+    /// Gap records for the ids that an earlier run, which ended at `last_ids`, left missing without
+    /// a record.
+    pub(crate) fn unrecorded(&self, last_ids: &BTreeMap<Key, u64>, now: UnixNanos) -> Vec<Event> {
+        let mut events = Vec::new();
+        for (key, last) in last_ids {
+            let Some(known) = self.keys.get(key) else { continue };
+            for ids in known.missing.iter().filter(|(_, end)| end < last) {
+                let run = Run {
+                    kind: key.kind,
+                    instrument: Arc::clone(&key.instrument),
+                    ids: Some(*ids),
+                    times: (now, now),
+                };
+                let mut event = gap_event(&run, Cause::Restart, now);
+                if let Body::Gap(gap) = &mut event.body {
+                    (gap.since, gap.until) = (None, None);
+                }
+                events.push(event);
+            }
+        }
+        events
+    }
+
+    /// Writes this as the text of a checkpoint.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let keys = self.keys.iter().map(|(key, known)| KeyText {
+            kind: key.kind.to_string(),
+            venue: key.instrument.venue.to_string(),
+            market: key.instrument.market.to_string(),
+            symbol: key.instrument.symbol.to_string(),
+            instrument: key.instrument.name.to_string(),
+            last: known.last,
+            missing: known.missing.clone(),
+        });
+        let positions = self.positions.iter().map(|(s, at)| (s.to_string(), *at)).collect();
+        let file = File { version: VERSION, keys: keys.collect(), positions };
+        serde_json::to_vec(&file).expect("numbers and text are always JSON")
+    }
+
+    /// Reads what [`Handover::encode`] wrote.
+    pub(crate) fn decode(text: &[u8]) -> Result<Self, Invalid> {
+        let file: File = serde_json::from_slice(text)?;
+        if file.version != VERSION {
+            return Err(Invalid::Version(file.version));
+        }
+        let mut handover = Self::default();
+        for entry in file.keys {
+            let instrument = Arc::new(InstrumentId {
+                venue: entry.venue.parse::<Venue>()?,
+                market: entry.market.parse::<Market>()?,
+                symbol: entry.symbol.parse::<Symbol>()?,
+                name: entry.instrument.into(),
+            });
+            let key = Key { kind: entry.kind.parse()?, instrument };
+            handover.keys.insert(key, Known { last: entry.last, missing: entry.missing });
+        }
+        for (subject, position) in file.positions {
+            handover.positions.insert(subject.parse()?, position);
+        }
+        Ok(handover)
+    }
+}
+
+impl Known {
+    fn add(&mut self, (first, last): (u64, u64)) {
+        if self.last > 0 && first > self.last + 1 {
+            self.missing.push((self.last + 1, first - 1));
+            if self.missing.len() > MISSING_MAX {
+                let (_, end) = self.missing.remove(1);
+                self.missing[0].1 = end;
+            }
+        }
+        self.last = self.last.max(last);
+        self.remove((first, last));
+    }
+
+    fn remove(&mut self, (first, last): (u64, u64)) {
+        if self.missing.is_empty() {
+            return;
+        }
+        let parts = self.missing.iter().flat_map(|&(start, end)| {
+            let left = (start < first).then(|| (start, end.min(first.saturating_sub(1))));
+            let right = (end > last).then(|| (start.max(last + 1), end));
+            // A range that the removed one does not touch is both its own left and right part.
+            let apart = end < first || start > last;
+            if apart { [Some((start, end)), None] } else { [left, right] }
+        });
+        self.missing = parts.flatten().collect();
+    }
+}
+
+/// The record of a run that is missing.
+pub(crate) fn gap_event(run: &Run, cause: Cause, now: UnixNanos) -> Event {
+    let InstrumentId { venue, market, symbol, name: _ } = &*run.instrument;
+    let after = run.ids.map(|(first, _)| first.saturating_sub(1));
+    let begin = after.map_or_else(|| format!("t{}", run.times.0), |after| after.to_string());
+    // A book is whole again from the snapshot that followed, and its missing updates cannot be
+    // had; the same gap may be on record as open, so this is its second version.
+    let (version, state) = match (run.kind, cause) {
+        (Kind::Book, Cause::Restart) => (2, GapState::Healed),
+        (Kind::Trade | Kind::AggTrade, _) => (1, GapState::Open),
+        _ => (1, GapState::Lost),
+    };
+    let gap = Gap {
+        gap_id: format!("{venue}.{market}.{symbol}.{}.{begin}", run.kind).into(),
+        version,
+        of: run.kind,
+        after_id: after,
+        before_id: run.ids.map(|(_, last)| last.saturating_add(1)),
+        since: Some(run.times.0),
+        until: Some(run.times.1),
+        cause,
+        state,
+    };
+    let instrument = Arc::clone(&run.instrument);
+    Event { instrument, venue_time: None, recv_time: now, origin: None, body: Body::Gap(gap) }
+}
+
+/// Whether a hole in the ids of a kind is a loss. (Binance numbers book updates so, too.)
+const fn is_contiguous(kind: Kind) -> bool {
+    matches!(kind, Kind::Trade | Kind::AggTrade | Kind::Book)
+}
+
+fn key(run: &Run) -> Key {
+    Key { kind: run.kind, instrument: Arc::clone(&run.instrument) }
+}
+
+#[derive(Serialize, Deserialize)]
+struct File {
+    version: u32,
+    keys: Vec<KeyText>,
+    positions: BTreeMap<String, u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeyText {
+    kind: String,
+    venue: String,
+    market: String,
+    symbol: String,
+    instrument: String,
+    last: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<(u64, u64)>,
+}

@@ -1,0 +1,131 @@
+//! Ring 1: what is known to be handed over.
+
+use super::*;
+use crate::block::tests::{instrument, run};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+fn subject(kind: Kind) -> DurableSubject {
+    DurableSubject::of(kind, &instrument("BTC-USDT"))
+}
+
+fn trades(handover: &mut Handover, first: u64, last: u64) {
+    handover.handed(subject(Kind::Trade), &[run(Kind::Trade, first, last)]);
+}
+
+/// The gaps that the next run would record, as `after..before`.
+fn gaps(handover: &Handover) -> Vec<String> {
+    let events = handover.unrecorded(&handover.last_ids(), UnixNanos::new(9));
+    let text = |event: &Event| {
+        let Body::Gap(gap) = &event.body else { panic!("{event:?}") };
+        format!("{}..{}", gap.after_id.unwrap(), gap.before_id.unwrap())
+    };
+    events.iter().map(text).collect()
+}
+
+#[test]
+fn the_last_id_is_where_the_next_run_begins() {
+    let mut handover = Handover::default();
+    trades(&mut handover, 5, 9);
+    trades(&mut handover, 10, 12);
+    assert_eq!(handover.last_ids().into_values().collect::<Vec<_>>(), [12]);
+    assert!(gaps(&handover).is_empty());
+}
+
+#[test]
+fn a_hole_is_remembered_until_its_record_is_handed_over() {
+    let mut handover = Handover::default();
+    trades(&mut handover, 5, 9);
+    trades(&mut handover, 15, 20);
+    assert_eq!(gaps(&handover), ["9..15"]);
+    handover.handed(subject(Kind::Gap), &[run(Kind::Trade, 10, 14)]);
+    assert!(gaps(&handover).is_empty());
+}
+
+#[test]
+fn a_late_trade_narrows_the_hole() {
+    let mut handover = Handover::default();
+    trades(&mut handover, 5, 9);
+    trades(&mut handover, 15, 20);
+    trades(&mut handover, 12, 12);
+    assert_eq!(gaps(&handover), ["9..12", "12..15"]);
+    trades(&mut handover, 10, 11);
+    trades(&mut handover, 13, 14);
+    assert!(gaps(&handover).is_empty());
+}
+
+#[test]
+fn what_the_spool_had_to_drop_is_missing_again() {
+    let mut handover = Handover::default();
+    trades(&mut handover, 5, 20);
+    handover.lost(&[run(Kind::Trade, 8, 11)]);
+    assert_eq!(gaps(&handover), ["7..12"]);
+}
+
+#[test]
+fn kinds_whose_ids_have_holes_are_not_watched() {
+    let mut handover = Handover::default();
+    handover.handed(subject(Kind::Bbo), &[run(Kind::Bbo, 5, 9), run(Kind::Bbo, 20, 20)]);
+    assert_eq!(handover, Handover::default());
+}
+
+#[test]
+fn reading_begins_at_the_subject_that_lags_behind() {
+    let mut handover = Handover::default();
+    let perp = DurableSubject { market: Market::Perp, ..subject(Kind::Trade) };
+    handover.at(subject(Kind::Trade), 17);
+    handover.at(perp, 12);
+    handover.at(subject(Kind::Trade), 15);
+    assert_eq!(handover.positions(), BTreeMap::from([(Kind::Trade, 12)]));
+}
+
+#[test]
+fn a_record_names_the_gap_as_the_feed_does() {
+    let event = gap_event(&run(Kind::Trade, 10, 14), Cause::Overflow, UnixNanos::new(9));
+    let Body::Gap(gap) = event.body else { panic!() };
+    assert_eq!(&*gap.gap_id, "binance.spot.BTC-USDT.trade.9");
+    assert_eq!((gap.after_id, gap.before_id), (Some(9), Some(15)));
+}
+
+#[test]
+fn a_foreign_checkpoint_is_refused() {
+    assert!(matches!(Handover::decode(b"{"), Err(Invalid::Json(_))));
+    let other = br#"{"version":2,"keys":[],"positions":{}}"#;
+    assert!(matches!(Handover::decode(other), Err(Invalid::Version(2))));
+}
+
+proptest! {
+    /// Against sets of ids: what is missing is exactly what lies below the last id, was not handed
+    /// over, and is not on record.
+    #[test]
+    fn missing_is_exactly_what_is_missing(
+        steps in vec((any::<bool>(), 1..60_u64, 0..6_u64), 1..40)
+    ) {
+        let mut handover = Handover::default();
+        let mut known = BTreeSet::new();
+        let (mut begin, mut last) = (None, 0);
+        for (recorded, first, len) in steps {
+            let ids = first..=first + len;
+            if recorded && begin.is_some() {
+                handover.handed(subject(Kind::Gap), &[run(Kind::Trade, first, first + len)]);
+                known.extend(ids.filter(|id| *id <= last));
+            } else {
+                trades(&mut handover, first, first + len);
+                begin.get_or_insert(first);
+                last = last.max(first + len);
+                known.extend(ids);
+            }
+        }
+        let key = Key { kind: Kind::Trade, instrument: instrument("BTC-USDT") };
+        let missing: BTreeSet<u64> = handover
+            .keys
+            .get(&key)
+            .map(|known| known.missing.iter().flat_map(|(a, b)| *a..=*b).collect())
+            .unwrap_or_default();
+        let begin = begin.unwrap_or(1);
+        let expected: BTreeSet<u64> = (begin..=last).filter(|id| !known.contains(id)).collect();
+        prop_assert_eq!(&missing, &expected);
+        prop_assert_eq!(Handover::decode(&handover.encode()).unwrap(), handover);
+    }
+}

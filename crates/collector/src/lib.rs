@@ -1,0 +1,40 @@
+//! Connects to venues and publishes their market data.
+//!
+//! ```text
+//! venue ──ws──▶ feed ──events──▶ live lane (bus)
+//!          ▲      │ └──batches──▶ publisher ──blocks──▶ durable lane (bus)
+//!          └─rest─┘                  │ ▲
+//!             fetcher                ▼ │
+//!                                   spool
+//! ```
+//!
+//! One [`feed`] task per venue connection, one `publisher` for all. A feed owns its books; nobody
+//! else reads them, they are asked for. The `lane` decides what is published when, sans-IO; the
+//! `handover` knows what the bus or the spool has taken, so that the run after a crash records
+//! exactly what is lost.
+//!
+//! The collector stores nothing but what the bus has not taken yet, and does not know that
+//! ClickHouse exists.
+
+mod api;
+mod batch;
+mod block;
+mod board;
+mod checkpoint;
+mod disk;
+mod feed;
+mod fetcher;
+mod handover;
+mod lane;
+mod line;
+mod market;
+mod metrics;
+mod outbox;
+mod publisher;
+mod recovery;
+mod reporter;
+mod service;
+#[cfg(test)]
+mod testing;
+
+pub use service::Collector;

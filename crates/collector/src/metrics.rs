@@ -1,0 +1,288 @@
+//! What the collector counts; every name in the exposition is written here.
+//!
+//! What passes over the bus (blocks, live messages and their losses) is counted by `bus`.
+
+use crate::publisher::LaneView;
+use feed::Counts;
+use model::{Cause, Event, Kind};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Upper bounds of the lag buckets, in seconds: from a venue next door to one that is stuck.
+const LAG_BOUNDS: [f64; 12] =
+    [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Connection {
+    connection: Arc<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Typed {
+    connection: Arc<str>,
+    r#type: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfKind {
+    connection: Arc<str>,
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    connection: Arc<str>,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct GapLabels {
+    of: &'static str,
+    cause: &'static str,
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answer {
+    result: &'static str,
+}
+
+/// What the collector counts. Cheap to clone; clones count together.
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    frames: Family<Typed, Counter>,
+    events: Family<OfKind, Counter>,
+    repeated: Family<OfKind, Counter>,
+    rejects: Family<Reason, Counter>,
+    syncs: Family<Connection, Counter>,
+    breaks: Family<Connection, Counter>,
+    gaps: Family<GapLabels, Counter>,
+    connected: Family<Connection, Gauge>,
+    connects: Family<Connection, Counter>,
+    disconnects: Family<Reason, Counter>,
+    last_event_age: Family<Connection, Gauge<f64, AtomicU64>>,
+    lag: Histogram,
+    requests: Family<Answer, Counter>,
+    blocks_in_flight: Gauge,
+    memory: Gauge,
+    spool: Gauge,
+    spool_damage: Counter,
+    blocks_lost: Counter,
+}
+
+impl Metrics {
+    /// Registers under the prefix that the harness chose.
+    #[must_use]
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            frames: Family::default(),
+            events: Family::default(),
+            repeated: Family::default(),
+            rejects: Family::default(),
+            syncs: Family::default(),
+            breaks: Family::default(),
+            gaps: Family::default(),
+            connected: Family::default(),
+            connects: Family::default(),
+            disconnects: Family::default(),
+            last_event_age: Family::default(),
+            lag: Histogram::new(LAG_BOUNDS),
+            requests: Family::default(),
+            blocks_in_flight: Gauge::default(),
+            memory: Gauge::default(),
+            spool: Gauge::default(),
+            spool_damage: Counter::default(),
+            blocks_lost: Counter::default(),
+        };
+        metrics.register_feeds(registry);
+        metrics.register_connections(registry);
+        metrics.register_lane(registry);
+        metrics
+    }
+
+    fn register_feeds(&self, registry: &mut Registry) {
+        registry.register("frames", "Frames read from venues, by type", self.frames.clone());
+        registry.register("events", "Events emitted, by kind", self.events.clone());
+        registry.register(
+            "events_repeated",
+            "Events dropped because they had been seen before, by kind",
+            self.repeated.clone(),
+        );
+        registry.register(
+            "rejects",
+            "Frames and answers that could not be read, by reason",
+            self.rejects.clone(),
+        );
+        registry.register(
+            "book_syncs",
+            "Times a book came into step with its venue",
+            self.syncs.clone(),
+        );
+        registry.register("book_resyncs", "Times a book fell out of step", self.breaks.clone());
+        registry.register(
+            "gaps",
+            "Gap records, by the kind that is missing, cause and state",
+            self.gaps.clone(),
+        );
+        registry.register_with_unit(
+            "venue_lag",
+            "Time from the venue's stamp to our receipt, sampled once per wake-up",
+            Unit::Seconds,
+            self.lag.clone(),
+        );
+        registry.register_with_unit(
+            "last_event_age",
+            "Time since the last frame of a connection",
+            Unit::Seconds,
+            self.last_event_age.clone(),
+        );
+    }
+
+    fn register_connections(&self, registry: &mut Registry) {
+        registry.register(
+            "feed_connected",
+            "Whether a connection is up and subscribed",
+            self.connected.clone(),
+        );
+        registry.register("feed_connects", "Connections made to venues", self.connects.clone());
+        registry.register(
+            "feed_disconnects",
+            "Connections to venues lost, by reason",
+            self.disconnects.clone(),
+        );
+        registry.register(
+            "rest_requests",
+            "REST requests to venues, by result",
+            self.requests.clone(),
+        );
+    }
+
+    fn register_lane(&self, registry: &mut Registry) {
+        registry.register(
+            "blocks_in_flight",
+            "Blocks sent and not acknowledged",
+            self.blocks_in_flight.clone(),
+        );
+        registry.register_with_unit(
+            "lane_memory",
+            "Events in memory that are not acknowledged",
+            Unit::Bytes,
+            self.memory.clone(),
+        );
+        registry.register_with_unit("spool", "Size of the spool", Unit::Bytes, self.spool.clone());
+        registry.register(
+            "spool_damaged_regions",
+            "Damaged places in the spool that were skipped",
+            self.spool_damage.clone(),
+        );
+        registry.register(
+            "blocks_lost",
+            "Blocks lost because neither bus nor spool took them",
+            self.blocks_lost.clone(),
+        );
+    }
+
+    /// Takes over the counters of a connection.
+    pub(crate) fn feed(&self, connection: &Arc<str>, counts: &Counts, last_event_age: f64) {
+        let of = || Arc::clone(connection);
+        for (r#type, count) in counts.frames() {
+            set(&self.frames.get_or_create(&Typed { connection: of(), r#type }), count);
+        }
+        for (kind, count) in counts.events() {
+            set(&self.events.get_or_create(&of_kind(of(), kind)), count);
+        }
+        for (kind, count) in counts.repeated() {
+            set(&self.repeated.get_or_create(&of_kind(of(), kind)), count);
+        }
+        for (reason, count) in counts.rejects() {
+            let labels = Reason { connection: of(), reason: reason.as_str() };
+            set(&self.rejects.get_or_create(&labels), count);
+        }
+        let labels = Connection { connection: of() };
+        set(&self.syncs.get_or_create(&labels), counts.syncs);
+        set(&self.breaks.get_or_create(&labels), counts.breaks);
+        self.last_event_age.get_or_create(&labels).set(last_event_age);
+    }
+
+    /// Notes whether a connection is up.
+    pub(crate) fn connected(&self, connection: &Arc<str>, up: bool) {
+        let labels = Connection { connection: Arc::clone(connection) };
+        self.connected.get_or_create(&labels).set(i64::from(up));
+        if up {
+            self.connects.get_or_create(&labels).inc();
+        }
+    }
+
+    /// Counts a connection that was lost.
+    pub(crate) fn disconnected(&self, connection: &Arc<str>, reason: &'static str) {
+        let labels = Reason { connection: Arc::clone(connection), reason };
+        self.disconnects.get_or_create(&labels).inc();
+    }
+
+    /// Counts a gap record.
+    pub(crate) fn gap(&self, event: &Event) {
+        if let model::Body::Gap(gap) = &event.body {
+            let labels = GapLabels {
+                of: gap.of.as_str(),
+                cause: Cause::as_str(gap.cause),
+                state: gap.state.as_str(),
+            };
+            self.gaps.get_or_create(&labels).inc();
+        }
+    }
+
+    /// Takes a sample of the time from the venue's stamp to our receipt.
+    pub(crate) fn lag(&self, event: &Event) {
+        if let (Some(venue_time), None) = (event.venue_time, event.origin) {
+            let nanos = event.recv_time.since(venue_time).max(0);
+            let nanos = u64::try_from(nanos).unwrap_or(0);
+            self.lag.observe(std::time::Duration::from_nanos(nanos).as_secs_f64());
+        }
+    }
+
+    /// Counts a REST request.
+    pub(crate) fn request(&self, result: &'static str) {
+        self.requests.get_or_create(&Answer { result }).inc();
+    }
+
+    /// Notes how the durable lane stands.
+    pub(crate) fn lane(&self, view: &LaneView, damaged_regions: u64) {
+        self.blocks_in_flight.set(i64::try_from(view.blocks_in_flight).unwrap_or(i64::MAX));
+        self.memory.set(i64::try_from(view.memory_bytes).unwrap_or(i64::MAX));
+        self.spool.set(i64::try_from(view.spool_bytes).unwrap_or(i64::MAX));
+        set(&self.spool_damage, damaged_regions);
+    }
+
+    /// Counts a block that was lost.
+    pub(crate) fn block_lost(&self) {
+        self.blocks_lost.inc();
+    }
+}
+
+fn of_kind(connection: Arc<str>, kind: Kind) -> OfKind {
+    OfKind { connection, kind: kind.as_str() }
+}
+
+/// Takes over a total that is counted elsewhere.
+fn set(counter: &Counter, total: u64) {
+    counter.inner().store(total, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect_file;
+
+    #[test]
+    fn the_exposition_is_documented() {
+        let registry = telemetry::Registry::new("collector");
+        registry.with(Metrics::register);
+        expect_file!["../metrics.txt"].assert_eq(&registry.encode().unwrap());
+    }
+}

@@ -1,0 +1,131 @@
+//! Where a feed's events leave it: encoded once, sent live, handed to the publisher.
+
+use crate::batch::{Batch, Item, encode};
+use crate::board::Board;
+use crate::metrics::Metrics;
+use bus::{Bus, LiveId};
+use bytes::Bytes;
+use feed::Output;
+use model::{InstrumentId, Kind};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// The publisher had no room for this feed for too long.
+#[derive(Debug, thiserror::Error)]
+#[error("the durable lane took nothing for {0:?}")]
+pub(crate) struct Stalled(Duration);
+
+/// Who publishes: goes into the headers of both lanes.
+#[derive(Debug, Clone)]
+pub(crate) struct Producer {
+    pub(crate) name: Arc<str>,
+    /// The start of this run, in nanoseconds since the Unix epoch.
+    pub(crate) epoch: u64,
+}
+
+/// The way out for the events of one feed.
+pub(crate) struct Outbox {
+    bus: Bus,
+    producer: Producer,
+    batches: mpsc::Sender<Batch>,
+    board: Board,
+    metrics: Metrics,
+    /// Subject and last sequence of the live lane.
+    subjects: BTreeMap<(Kind, Arc<InstrumentId>), (String, u64)>,
+    /// Encoded and waiting for the publisher.
+    waiting: Option<Batch>,
+    /// Kept for its capacity.
+    live: Vec<(Kind, Arc<InstrumentId>, Range<usize>)>,
+}
+
+impl Outbox {
+    pub(crate) fn new(
+        bus: Bus,
+        producer: Producer,
+        batches: mpsc::Sender<Batch>,
+        board: Board,
+        metrics: Metrics,
+    ) -> Self {
+        let (subjects, waiting, live) = (BTreeMap::new(), None, Vec::new());
+        Self { bus, producer, batches, board, metrics, subjects, waiting, live }
+    }
+
+    /// Sends events: to the live lane at once, to the publisher within `limit`.
+    ///
+    /// # Errors
+    ///
+    /// [`Stalled`]; nothing is lost if [`Outbox::flush`] follows before the next events.
+    pub(crate) async fn send(
+        &mut self,
+        outputs: &mut Vec<Output>,
+        limit: Duration,
+    ) -> Result<(), Stalled> {
+        if outputs.is_empty() {
+            return Ok(());
+        }
+        if let Some(last) = outputs.last() {
+            self.metrics.lag(&last.event);
+        }
+        let batch = self.encode(outputs);
+        self.send_live(&batch.bytes).await;
+        if batch.items.is_empty() {
+            return Ok(());
+        }
+        self.waiting = Some(batch);
+        timeout(limit, self.flush()).await.map_err(|_| Stalled(limit))
+    }
+
+    /// Waits until the publisher has taken what waits for it. Cancel-safe.
+    pub(crate) async fn flush(&mut self) {
+        if self.waiting.is_none() {
+            return;
+        }
+        // An error means that the publisher is gone, and the process about to be.
+        if let Ok(permit) = self.batches.reserve().await
+            && let Some(batch) = self.waiting.take()
+        {
+            permit.send(batch);
+        }
+    }
+
+    fn encode(&mut self, outputs: &mut Vec<Output>) -> Batch {
+        let (mut bytes, mut items) = (Vec::with_capacity(outputs.len() * 256), Vec::new());
+        for Output { event, lanes } in outputs.drain(..) {
+            if event.kind() == Kind::Gap {
+                self.metrics.gap(&event);
+                self.board.record_gap(event.clone());
+            }
+            encode(event, &mut bytes, &mut |event, text| {
+                if lanes.live() {
+                    let instrument = Arc::clone(&event.instrument);
+                    self.live.push((event.kind(), instrument, text.clone()));
+                }
+                if lanes.durable() {
+                    items.push(Item::new(event, text));
+                }
+            });
+        }
+        Batch { bytes: Bytes::from(bytes), items }
+    }
+
+    async fn send_live(&mut self, bytes: &Bytes) {
+        for (kind, instrument, text) in self.live.drain(..) {
+            let entry = self.subjects.entry((kind, instrument));
+            let fresh = |key: &(Kind, Arc<InstrumentId>)| (wire::live_subject(key.0, &key.1), 0);
+            let (subject, seq) = entry.or_insert_with_key(fresh);
+            *seq += 1;
+            let Producer { name, epoch } = &self.producer;
+            let id = LiveId { producer: name, epoch: *epoch, seq: *seq };
+            // A message that did not leave is counted by the bus; the next one's sequence tells
+            // its readers.
+            let sent = self.bus.publish_live(subject.clone(), id, bytes.slice(text)).await;
+            if let Err(dropped) = sent {
+                tracing::trace!(reason = dropped.reason(), "not sent live");
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The service: what it acquires and which tasks it runs.
+
+use crate::api::{self, Api};
+use crate::batch::BATCHES_CAPACITY;
+use crate::board::{Board, MarketView};
+use crate::fetcher::{self, FETCHES_CAPACITY, Fetch};
+use crate::handover::Handover;
+use crate::lane::{Lane, Limits};
+use crate::line::now;
+use crate::market::{Market, Wanted, Ways};
+use crate::metrics::Metrics;
+use crate::outbox::Producer;
+use crate::publisher::{LaneView, Parts, Publisher};
+use crate::reporter::Reporter;
+use crate::{checkpoint, disk};
+use anyhow::Context as _;
+use bus::Bus;
+use daemon::{Context, Required, Tasks};
+use model::{Kind, Market as ModelMarket, Venue};
+use net::{Rest, RestOptions, Tls};
+use settings::{BinanceSpot, Suite};
+use spool::Spool;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
+use venue::{Adapter, Budget};
+use venue_binance::Spot;
+use wire::BLOCK_BYTES_MAX;
+
+#[cfg(test)]
+mod tests;
+
+/// The share of a venue's request weight that we use; the rest is for others at this address.
+const WEIGHT_SHARE_PERCENT: u32 = 80;
+
+/// Connects to venues and publishes their market data.
+pub struct Collector {
+    api: Api,
+    publisher: Publisher,
+    checkpoints: watch::Receiver<Vec<u8>>,
+    state_directory: PathBuf,
+    reporter: Reporter,
+    market: Option<SpotMarket>,
+}
+
+/// Binance's spot market: the feeds' task and the fetcher's.
+struct SpotMarket {
+    market: Market,
+    rest: Rest,
+    budget: Budget,
+    fetches: mpsc::Receiver<Fetch>,
+    metrics: Metrics,
+}
+
+impl daemon::Service for Collector {
+    const NAME: &'static str = "collector";
+
+    fn check(suite: &Suite) -> anyhow::Result<()> {
+        let spot = &suite.collector.venues.binance.spot;
+        for (index, kind) in spot.kinds.iter().enumerate() {
+            let recorded = kind.parse().is_ok_and(|kind| !matches!(kind, Kind::Gap | Kind::Status));
+            if !recorded {
+                let key = format!("collector.venues.binance.spot.kinds[{index}]");
+                return Err(settings::Invalid::new(key, "is no kind that a venue sends").into());
+            }
+        }
+        Ok(())
+    }
+
+    async fn build(context: &mut Context) -> anyhow::Result<Self> {
+        let suite = context.suite();
+        let settings = &suite.collector;
+        let metrics = context.metrics(Metrics::register);
+        let bus_metrics = context.metrics(bus::Metrics::register);
+        let password = bus::password(&suite.bus, &context.credentials, "collector")?;
+        let bus = Bus::connect(&suite.bus, "collector", password, bus_metrics).await?;
+        let started = now();
+        let epoch = u64::try_from(started.as_i64()).context("read the clock")?;
+        let producer = Producer { name: settings.name.as_str().into(), epoch };
+        let spool_health = context.health.dependency("spool", Required::Yes);
+        let directory = context.state_directory.clone();
+        let (spool, handover) = recall(directory.clone(), settings.spool_max.bytes()).await?;
+        spool_health.up();
+
+        let spot = &settings.venues.binance.spot;
+        let board = Board::new(spot.enabled.then(|| view(spot)).into_iter().collect());
+        let (batches_tx, batches) = mpsc::channel(BATCHES_CAPACITY);
+        let (last_ids, last_ids_rx) = watch::channel(None);
+        let (checkpoints, checkpoints_rx) = watch::channel(Vec::new());
+        let (view, lane) = watch::channel(LaneView::default());
+        let limits =
+            Limits { block_bytes: BLOCK_BYTES_MAX, memory_bytes: settings.memory_max.len() };
+        let ways = Ways {
+            last_ids: last_ids_rx,
+            bus: bus.clone(),
+            producer: producer.clone(),
+            batches: batches_tx,
+            board: board.clone(),
+            metrics: metrics.clone(),
+            state_directory: directory.clone(),
+        };
+        let market = if spot.enabled { Some(spot_market(spot, ways)?) } else { None };
+        let parts = Parts {
+            lane: Lane::new(Arc::clone(&producer.name), producer.epoch, limits),
+            handover,
+            bus: bus.clone(),
+            producer: producer.clone(),
+            batches,
+            last_ids,
+            checkpoints,
+            view,
+            spool_health,
+            board: board.clone(),
+            metrics,
+        };
+        let (status, health) = (context.status.clone(), context.health.clone());
+        Ok(Self {
+            publisher: Publisher::new(parts, spool),
+            checkpoints: checkpoints_rx,
+            state_directory: directory,
+            reporter: Reporter {
+                board: board.clone(),
+                bus: bus.clone(),
+                lane: lane.clone(),
+                status,
+                health,
+            },
+            market,
+            api: Api { board, bus, lane, producer, started },
+        })
+    }
+
+    fn router(&self) -> axum::Router {
+        api::router(self.api.clone())
+    }
+
+    /// Upstream first: at the stop the feeds end, then the publisher drains, then the last
+    /// checkpoint is written.
+    fn start(self, tasks: &mut Tasks) -> anyhow::Result<()> {
+        let Self { publisher, checkpoints, state_directory, reporter, market, api: _ } = self;
+        tasks.spawn("reporter", |task| reporter.run(task));
+        if let Some(SpotMarket { market, rest, budget, fetches, metrics }) = market {
+            tasks.spawn("binance-spot", |task| market.run(Spot::new(), task));
+            tasks.spawn("binance-spot-rest", move |task| {
+                fetcher::run(task, rest, budget, fetches, metrics)
+            });
+        }
+        tasks.spawn("publisher", |task| publisher.run(task));
+        tasks.spawn("checkpoint", |task| checkpoint::run(task, state_directory, checkpoints));
+        Ok(())
+    }
+}
+
+/// Reads what the run before left: its checkpoint and its spool.
+async fn recall(directory: PathBuf, bytes_max: u64) -> anyhow::Result<(Spool, Handover)> {
+    let recalled = spawn_blocking(move || {
+        let mut handover = checkpoint::load(&directory)?;
+        let spool = disk::open(&directory.join("spool"), bytes_max, |id, runs| {
+            handover.handed(id.subject, &runs);
+        })?;
+        anyhow::Ok((spool, handover))
+    });
+    recalled.await.context("open the spool")?.context("open the spool")
+}
+
+fn spot_market(spot: &BinanceSpot, ways: Ways) -> anyhow::Result<SpotMarket> {
+    let (fetches_tx, fetches) = mpsc::channel(FETCHES_CAPACITY);
+    let tls = Tls::new(spot.ca_file.as_deref()).context("load the trusted certificates")?;
+    let weight_header = Some(http::HeaderName::from_static(Spot::LIMITS.weight_header));
+    let options = RestOptions { weight_header, ..RestOptions::default() };
+    let rest = Rest::new(spot.rest_url.url().clone(), &tls, options, now)?;
+    let budget = Budget::new(Spot::LIMITS.weight_per_minute / 100 * WEIGHT_SHARE_PERCENT);
+    let metrics = ways.metrics.clone();
+    let market = Market {
+        index: 0,
+        wanted: wanted(spot)?,
+        stream_url: spot.stream_url.url().clone(),
+        tls,
+        fetches: fetches_tx,
+        ways,
+    };
+    Ok(SpotMarket { market, rest, budget, fetches, metrics })
+}
+
+fn wanted(spot: &BinanceSpot) -> anyhow::Result<Wanted> {
+    let kinds: Result<Vec<Kind>, _> = spot.kinds.iter().map(|kind| kind.parse()).collect();
+    Ok(Wanted {
+        symbols: spot.symbols.clone(),
+        kinds: kinds?,
+        intervals: spot.kline_intervals.iter().map(|text| text.as_str().into()).collect(),
+        depth: usize::try_from(spot.depth)?,
+        streams_per_connection: spot.streams_per_connection,
+    })
+}
+
+fn view(spot: &BinanceSpot) -> MarketView {
+    MarketView {
+        venue: Venue::Binance,
+        market: ModelMarket::Spot,
+        rest_url: spot.rest_url.as_str().into(),
+        stream_url: spot.stream_url.as_str().into(),
+        listed: None,
+        reason: None,
+        unknown: Vec::new(),
+        feeds: Vec::new(),
+    }
+}

@@ -1,0 +1,162 @@
+//! Ring 3: a venue on loopback that speaks Binance's dialect and says what the test tells it to.
+
+use axum::Router;
+use axum::extract::ws::{Message, WebSocket};
+use axum::extract::{State, WebSocketUpgrade};
+use axum::response::Response;
+use axum::routing::get;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{broadcast, watch};
+use tokio::task::JoinSet;
+
+const INSTRUMENTS: &str = r#"{"symbols":[{"symbol":"BTCUSDT","status":"TRADING",
+    "baseAsset":"BTC","quoteAsset":"USDT","filters":[]}]}"#;
+
+/// Frames on their way to the connections: more than any test sends at once.
+const FRAMES: usize = 65_536;
+
+#[derive(Debug, Clone)]
+enum Say {
+    Text(String),
+    Close,
+}
+
+#[derive(Clone)]
+struct Shared {
+    frames: broadcast::Sender<Say>,
+    depth: Arc<watch::Sender<String>>,
+    listed: Arc<watch::Sender<bool>>,
+    /// Connections subscribed now, and ever.
+    connected: Arc<watch::Sender<(usize, usize)>>,
+}
+
+pub(crate) struct FakeVenue {
+    port: u16,
+    shared: Shared,
+    _tasks: JoinSet<()>,
+}
+
+impl FakeVenue {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = Shared {
+            frames: broadcast::Sender::new(FRAMES),
+            depth: Arc::new(watch::Sender::new(depth(0))),
+            listed: Arc::new(watch::Sender::new(true)),
+            connected: Arc::new(watch::Sender::new((0, 0))),
+        };
+        let router = Router::new()
+            .route("/api/v3/exchangeInfo", get(instruments))
+            .route(
+                "/api/v3/depth",
+                get(async |State(shared): State<Shared>| shared.depth.borrow().clone()),
+            )
+            .route("/stream", get(stream))
+            .with_state(shared.clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { port, shared, _tasks: tasks }
+    }
+
+    pub(crate) fn rest_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn stream_url(&self) -> String {
+        format!("ws://127.0.0.1:{}", self.port)
+    }
+
+    /// Sends a frame to every connection.
+    pub(crate) fn say(&self, frame: String) {
+        self.shared.frames.send(Say::Text(frame)).unwrap();
+    }
+
+    /// Cuts every connection.
+    pub(crate) fn close(&self) {
+        self.shared.frames.send(Say::Close).unwrap();
+    }
+
+    /// What the next snapshot request is answered with.
+    pub(crate) fn set_depth(&self, last_id: u64) {
+        self.shared.depth.send_replace(depth(last_id));
+    }
+
+    /// Whether there is an instrument list.
+    pub(crate) fn set_listed(&self, listed: bool) {
+        self.shared.listed.send_replace(listed);
+    }
+
+    /// Waits until `count` connections have been subscribed since the start.
+    pub(crate) async fn subscribed(&self, count: usize) {
+        let mut connected = self.shared.connected.subscribe();
+        let reached = connected.wait_for(|(_, ever)| *ever >= count);
+        tokio::time::timeout(Duration::from_secs(20), reached).await.unwrap().unwrap();
+    }
+
+    /// Waits until `count` connections are left.
+    pub(crate) async fn left(&self, count: usize) {
+        let mut connected = self.shared.connected.subscribe();
+        let reached = connected.wait_for(|(now, _)| *now == count);
+        tokio::time::timeout(Duration::from_secs(20), reached).await.unwrap().unwrap();
+    }
+}
+
+async fn instruments(State(shared): State<Shared>) -> Result<&'static str, http::StatusCode> {
+    if *shared.listed.borrow() { Ok(INSTRUMENTS) } else { Err(http::StatusCode::BAD_GATEWAY) }
+}
+
+async fn stream(State(shared): State<Shared>, upgrade: WebSocketUpgrade) -> Response {
+    upgrade.on_upgrade(async move |socket| {
+        serve(&shared, socket).await;
+    })
+}
+
+async fn serve(shared: &Shared, mut socket: WebSocket) {
+    let mut frames = shared.frames.subscribe();
+    let mut subscribed = false;
+    loop {
+        let said = tokio::select! {
+            biased;
+            message = socket.recv() => match message {
+                Some(Ok(Message::Text(text))) => {
+                    let request: serde_json::Value = serde_json::from_str(&text).unwrap();
+                    let answer = format!("{{\"result\":null,\"id\":{}}}", request["id"]);
+                    if !subscribed {
+                        subscribed = true;
+                        shared.connected.send_modify(|(now, ever)| (*now, *ever) = (*now + 1, *ever + 1));
+                    }
+                    Say::Text(answer)
+                }
+                Some(Ok(_)) => continue,
+                Some(Err(_)) | None => break,
+            },
+            said = frames.recv() => said.unwrap(),
+        };
+        let Say::Text(text) = said else { break };
+        if socket.send(Message::text(text)).await.is_err() {
+            break;
+        }
+    }
+    if subscribed {
+        shared.connected.send_modify(|(now, _)| *now -= 1);
+    }
+}
+
+fn depth(last_id: u64) -> String {
+    format!(r#"{{"lastUpdateId":{last_id},"bids":[["100.0","1.0"]],"asks":[["101.0","1.0"]]}}"#)
+}
+
+pub(crate) fn trade(id: u64) -> String {
+    format!(
+        r#"{{"stream":"btcusdt@trade","data":{{"e":"trade","E":1700000000123,"s":"BTCUSDT","t":{id},"p":"100.5","q":"0.25","T":1700000000120,"m":true,"M":true}}}}"#
+    )
+}
+
+pub(crate) fn diff(first: u64, last: u64) -> String {
+    format!(
+        r#"{{"stream":"btcusdt@depth@100ms","data":{{"e":"depthUpdate","E":1700000000500,"s":"BTCUSDT","U":{first},"u":{last},"b":[["99.0","2.0"]],"a":[]}}}}"#
+    )
+}
