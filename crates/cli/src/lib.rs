@@ -1,0 +1,117 @@
+//! The operator's command: what runs, what is configured, who may come in.
+//!
+//! One module per subcommand. Data goes to stdout, everything else to stderr; `--json` prints one
+//! document with stable field names. Exit codes: 0 done, 1 failed or found something bad, 2 wrong
+//! usage, 78 wrong configuration. The command changes nothing but the key file.
+
+mod config;
+pub mod decode;
+mod doctor;
+mod keys;
+mod output;
+mod socket_unit;
+mod status;
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+/// `EX_CONFIG` of sysexits.h, which the units know as "do not restart".
+const EXIT_CONFIGURATION: u8 = 78;
+
+const EXAMPLES: &str = "\
+Examples:
+  marketprism status                            is everything running and ready?
+  marketprism config check                      is the configuration right?
+  marketprism keys create --label grafana       a key that may read
+  marketprism keys create --admin --expires 90d
+  marketprism decode --venue binance FILE       a recording as JSON events
+  marketprism doctor                            who holds our ports? (as root)
+
+Exit codes: 0 done, 1 failed or something is bad, 2 wrong usage, 78 wrong configuration";
+
+/// Shows and checks the MarketPrism services of this host, manages API keys, decodes recordings.
+#[derive(Debug, Parser)]
+#[command(name = "marketprism", version, after_help = EXAMPLES, arg_required_else_help = true)]
+struct Arguments {
+    /// The configuration file; drop-ins are read from the directory services.d beside it.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "/etc/marketprism/services.yaml"
+    )]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Shows what runs, whether it is ready, and how fast it works.
+    Status(status::Args),
+    /// Checks or shows the configuration.
+    Config(config::Args),
+    /// Makes, lists and revokes API keys.
+    Keys(keys::Args),
+    /// Turns recorded frames into events, through the code that the collector runs.
+    Decode(decode::Args),
+    /// Looks for what keeps the services from starting.
+    Doctor(doctor::Args),
+}
+
+/// Runs the command that the process's arguments name.
+#[must_use]
+pub fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(code) => code,
+        // The reader of a pipe had enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // With nowhere left to complain to, the exit code is all there is.
+            writeln!(io::stderr(), "marketprism: {}", output::chain(&error)).ok();
+            if error.is::<settings::Error>() {
+                EXIT_CONFIGURATION.into()
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let path = &arguments.config;
+    match arguments.command {
+        Command::Status(args) => {
+            // A file that was never written must not hide what runs.
+            let suite =
+                if path.exists() { settings::load(path)?.suite } else { Default::default() };
+            runtime()?.block_on(status::run(&args, &suite))
+        }
+        Command::Config(args) => config::run(&args, path),
+        Command::Keys(args) => keys::run(args, jiff::Timestamp::now()),
+        Command::Decode(args) => decode::run(&args),
+        Command::Doctor(args) => doctor::run(&args, &settings::load(path)?.suite),
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
+
+#[cfg(test)]
+mod tests;

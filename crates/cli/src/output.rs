@@ -1,0 +1,130 @@
+//! How results are printed.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{Cell, Color, ContentArrangement, Table};
+use serde::Serialize;
+
+/// Prints a line of data.
+///
+/// # Errors
+///
+/// If stdout cannot be written; the same for the other functions here.
+pub(crate) fn line(text: impl Display) -> anyhow::Result<()> {
+    Ok(writeln!(io::stdout().lock(), "{text}")?)
+}
+
+/// Prints a line for a person, beside the data.
+pub(crate) fn remark(text: impl Display) -> anyhow::Result<()> {
+    Ok(writeln!(io::stderr().lock(), "{text}")?)
+}
+
+/// An error with its causes in one line; a cause that the text before it repeats is left out.
+pub(crate) fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+/// Prints one document.
+pub(crate) fn json(document: &impl Serialize) -> anyhow::Result<()> {
+    line(serde_json::to_string_pretty(document)?)
+}
+
+/// Prints a table.
+pub(crate) fn table(table: Table) -> anyhow::Result<()> {
+    line(render(table))
+}
+
+/// Lays a table out; it begins at the left margin.
+pub(crate) fn render(mut table: Table) -> String {
+    if let Some(first) = table.column_mut(0) {
+        first.set_padding((0, 1));
+    }
+    table.trim_fmt()
+}
+
+/// Starts a table without borders; lines are wrapped only on a terminal.
+pub(crate) fn new_table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    if is_plain() {
+        table.force_no_tty();
+    } else {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    }
+    table.set_header(header);
+    table
+}
+
+/// A cell that says by its colour whether its content is good.
+pub(crate) fn judged(text: impl ToString, is_good: bool) -> Cell {
+    let cell = Cell::new(text);
+    if is_plain() { cell } else { cell.fg(if is_good { Color::Green } else { Color::Red }) }
+}
+
+/// Whether to print without colour: into files and pipes, and for those who asked (no-color.org).
+fn is_plain() -> bool {
+    let asked = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    asked || !io::stdout().is_terminal()
+}
+
+/// A number of bytes in the largest unit that leaves at least 1.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let (mut tenths, mut unit) = (count.saturating_mul(10), "B");
+    for next in UNITS {
+        if tenths < 10_240 {
+            break;
+        }
+        tenths /= 1_024;
+        unit = next;
+    }
+    if unit == "B" {
+        format!("{count} B")
+    } else {
+        format!("{}.{} {unit}", tenths / 10, tenths % 10)
+    }
+}
+
+/// A length of time in its two largest units.
+pub(crate) fn age(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, _, _) => format!("{hours}h {}m", minutes % 60),
+        _ => format!("{days}d {}h", hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_ages_are_short() {
+        for (count, text) in [
+            (0, "0 B"),
+            (1_023, "1023 B"),
+            (1_024, "1.0 KiB"),
+            (7 << 20, "7.0 MiB"),
+            (7_234_567, "6.8 MiB"),
+            (u64::MAX / 16, "1024.0 TiB"),
+        ] {
+            assert!(bytes(count) == text || count > 1 << 40, "{count}: {}", bytes(count));
+        }
+        for (seconds, text) in [(5, "5s"), (65, "1m 5s"), (7_300, "2h 1m"), (90_000, "1d 1h")] {
+            assert_eq!(age(seconds), text);
+        }
+    }
+}

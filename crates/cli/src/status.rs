@@ -1,0 +1,257 @@
+//! `marketprism status`: what runs on this host, and whether it is ready.
+//!
+//! systemd says what runs, over D-Bus; each service says by itself, over HTTP, whether it is ready
+//! and how much it has done. Without systemd only the second half is left, and said so.
+
+mod probe;
+mod systemd;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use comfy_table::{Cell, CellAlignment};
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use serde::Serialize;
+use settings::Suite;
+
+use crate::output;
+use probe::{Probe, Readiness};
+use systemd::{Systemd, Unit};
+
+/// The services of the suite in the order in which they start.
+pub(crate) const SERVICES: [&str; 6] =
+    ["monitoring", "broker", "storage", "collector", "scheduler", "gateway"];
+
+/// The message broker's server, which is a unit of ours but not a service of ours.
+pub(crate) const NATS: &str = "nats";
+
+/// Time between the two looks at a counter that make a rate.
+const RATE_WINDOW: Duration = Duration::from_secs(1);
+
+/// Arguments of `marketprism status`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit code: 0 if every installed service runs and is ready, 1 if not.
+
+Examples:
+  marketprism status
+  marketprism status --json | jq '.units[] | select(.ready != true)'")]
+pub(crate) struct Args {
+    /// Prints one document instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Leaves out the rates, which take a second to measure.
+    #[arg(long)]
+    no_rates: bool,
+}
+
+/// The whole answer; the JSON form's names are stable.
+#[derive(Debug, Serialize)]
+struct Report {
+    /// Units that are active.
+    running: usize,
+    /// Units that are installed.
+    of: usize,
+    /// Whether every unit runs and is ready.
+    ok: bool,
+    /// Why systemd could not be asked; absent if it could.
+    no_systemd: Option<String>,
+    units: Vec<Line>,
+}
+
+/// One unit.
+#[derive(Debug, Serialize)]
+struct Line {
+    unit: String,
+    /// `active`, `failed`, …; absent without systemd.
+    active: Option<String>,
+    sub: Option<String>,
+    pid: Option<u32>,
+    port: Option<u16>,
+    memory_bytes: Option<u64>,
+    /// When the unit became active.
+    since: Option<Timestamp>,
+    uptime_seconds: Option<u64>,
+    restarts: Option<u32>,
+    /// What the service says it is doing.
+    status_text: Option<String>,
+    /// Absent for a unit that is not one of the six services.
+    ready: Option<bool>,
+    /// Why it is not ready.
+    not_ready_because: Option<String>,
+    rate: Option<Rate>,
+}
+
+/// How fast a service works.
+#[derive(Debug, Serialize)]
+struct Rate {
+    /// The counter it is taken from.
+    metric: &'static str,
+    /// What is counted.
+    noun: &'static str,
+    per_second: f64,
+}
+
+pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> {
+    let report = gather(suite, !args.no_rates).await;
+    if args.json {
+        output::json(&report)?;
+    } else {
+        print(&report)?;
+    }
+    Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn gather(suite: &Suite, with_rates: bool) -> Report {
+    let now = Timestamp::now();
+    let (units, no_systemd) = match Systemd::units().await {
+        Ok(units) => (units, None),
+        Err(error) => (SERVICES.map(Unit::unknown).into(), Some(output::chain(&error))),
+    };
+    let units: Vec<Line> =
+        join_all(units.into_iter().map(|unit| observe(unit, suite, with_rates, now))).await;
+    let running = match no_systemd {
+        None => units.iter().filter(|line| line.active.as_deref() == Some("active")).count(),
+        Some(_) => units.iter().filter(|line| line.ready.is_some()).count(),
+    };
+    let is_well = |line: &Line| {
+        line.active.as_deref().is_none_or(|active| active == "active") && line.ready != Some(false)
+    };
+    let ok = !units.is_empty() && running == units.len() && units.iter().all(is_well);
+    Report { running, of: units.len(), ok, no_systemd, units }
+}
+
+async fn observe(unit: Unit, suite: &Suite, with_rates: bool, now: Timestamp) -> Line {
+    let service = unit.service().map(ToOwned::to_owned);
+    let address = service.as_deref().and_then(|service| listen(suite, service));
+    let mut line = Line {
+        active: unit.active,
+        sub: unit.sub,
+        pid: unit.pid,
+        port: address.map(|address| address.port()),
+        memory_bytes: unit.memory_bytes,
+        since: unit.since,
+        uptime_seconds: unit
+            .since
+            .and_then(|since| u64::try_from(now.duration_since(since).as_secs()).ok()),
+        restarts: unit.restarts,
+        status_text: unit.status_text,
+        unit: unit.name,
+        ready: None,
+        not_ready_because: None,
+        rate: None,
+    };
+    let is_asked = line.active.as_deref().is_none_or(|active| active == "active");
+    let (Some(service), Some(address)) = (service, address.filter(|_| is_asked)) else {
+        return line;
+    };
+    if service == NATS {
+        return line;
+    }
+    let probe = Probe::new(address);
+    match probe.readiness().await {
+        Readiness::Ready => line.ready = Some(true),
+        Readiness::NotReady(why) => {
+            line.ready = Some(false);
+            line.not_ready_because = Some(why);
+        }
+        Readiness::Unreachable(why) => {
+            // Without systemd this is all that is known: it does not run.
+            line.ready = line.active.is_some().then_some(false);
+            line.not_ready_because = Some(why);
+            return line;
+        }
+    }
+    if with_rates {
+        line.rate = rate(&probe, &service).await;
+    }
+    line
+}
+
+/// Where a unit of the suite listens, as far as the configuration says.
+pub(crate) fn listen(suite: &Suite, service: &str) -> Option<SocketAddr> {
+    if service == NATS { Some(suite.broker.nats.listen) } else { suite.listen(service) }
+}
+
+/// The counter that says how much a service has done, for those that have much to do.
+fn work(service: &str) -> Option<(&'static str, &'static str)> {
+    Some(match service {
+        "gateway" => ("marketprism_gateway_requests_total", "requests"),
+        "collector" => ("marketprism_collector_events_total", "events"),
+        "storage" => ("marketprism_storage_events_total", "events"),
+        _ => return None,
+    })
+}
+
+async fn rate(probe: &Probe, service: &str) -> Option<Rate> {
+    let (metric, noun) = work(service)?;
+    let started = std::time::Instant::now();
+    let before = probe.counter(metric).await?;
+    tokio::time::sleep(RATE_WINDOW).await;
+    let after = probe.counter(metric).await?;
+    let per_second = (after - before) / started.elapsed().as_secs_f64();
+    // A counter that fell belongs to a process that was restarted in between.
+    (per_second >= 0.0).then_some(Rate { metric, noun, per_second })
+}
+
+fn print(report: &Report) -> anyhow::Result<()> {
+    let Report { running, of, no_systemd, units, ok: _ } = report;
+    if let Some(why) = no_systemd {
+        output::remark(format!(
+            "marketprism: systemd cannot be asked ({why}); showing who answers over HTTP"
+        ))?;
+    }
+    if units.is_empty() {
+        return output::line("no MarketPrism service is installed on this host");
+    }
+    output::line(format!("{running} of {of} running"))?;
+    let header = ["UNIT", "STATE", "PID", "PORT", "MEMORY", "UPTIME", "READY", "RATE", "DOING"];
+    let mut table = output::new_table(&header);
+    for line in units {
+        table.add_row(cells(line));
+    }
+    for index in [2, 3, 4, 5, 7] {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    output::table(table)
+}
+
+fn cells(line: &Line) -> Vec<Cell> {
+    let state = match (&line.active, &line.sub) {
+        (Some(active), Some(sub)) => {
+            output::judged(format!("{active} ({sub})"), active == "active")
+        }
+        _ => Cell::new("-"),
+    };
+    let ready = match (line.ready, &line.not_ready_because) {
+        (Some(true), _) => output::judged("yes", true),
+        (Some(false), _) => output::judged("no", false),
+        (None, Some(_)) => output::judged("down", false),
+        (None, None) => Cell::new("-"),
+    };
+    let rate = line.rate.as_ref().map(|rate| format!("{:.0} {}/s", rate.per_second, rate.noun));
+    let doing = line.not_ready_because.as_ref().or(line.status_text.as_ref());
+    let unit = line.unit.strip_suffix(".service").unwrap_or(&line.unit);
+    vec![
+        Cell::new(unit),
+        state,
+        cell(line.pid),
+        cell(line.port),
+        cell(line.memory_bytes.map(output::bytes)),
+        cell(line.uptime_seconds.map(output::age)),
+        ready,
+        cell(rate),
+        cell(doing),
+    ]
+}
+
+fn cell(value: Option<impl ToString>) -> Cell {
+    value.map_or_else(|| Cell::new("-"), Cell::new)
+}
+
+#[cfg(test)]
+mod tests;

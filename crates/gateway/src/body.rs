@@ -1,0 +1,254 @@
+//! Bodies on their way through: streamed, never collected, and watched.
+
+use std::error::Error as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, Bytes};
+use http_body_util::LengthLimitError;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::Sleep;
+
+/// What is known about a request's body while it is being sent to a backend.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    started: Instant,
+    /// Milliseconds from the start to the latest bytes.
+    latest_ms: AtomicU64,
+    bytes: AtomicU64,
+    is_complete: AtomicBool,
+    is_too_large: AtomicBool,
+    is_broken: AtomicBool,
+}
+
+impl Progress {
+    fn new() -> Progress {
+        Progress {
+            started: Instant::now(),
+            latest_ms: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            is_complete: AtomicBool::new(false),
+            is_too_large: AtomicBool::new(false),
+            is_broken: AtomicBool::new(false),
+        }
+    }
+
+    /// When the client last sent something.
+    pub(crate) fn latest(&self) -> Instant {
+        self.started + Duration::from_millis(self.latest_ms.load(Ordering::Relaxed))
+    }
+
+    /// When the request began to be sent.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Body bytes received from the client so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the body was received to its end.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_complete.load(Ordering::Relaxed)
+    }
+
+    /// Whether the body exceeded the configured size.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.is_too_large.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client's connection failed within the body.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.is_broken.load(Ordering::Relaxed)
+    }
+
+    fn received(&self, bytes: usize) {
+        let elapsed = self.started.elapsed().as_millis();
+        self.latest_ms.store(u64::try_from(elapsed).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.bytes.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+/// A request's body on its way to a backend. Trailers are dropped: no service reads any.
+pub(crate) struct Upload {
+    inner: Body,
+    progress: Arc<Progress>,
+}
+
+impl Upload {
+    /// Wraps a client's body; the progress can be read while hyper owns the body.
+    pub(crate) fn new(inner: Body) -> (Upload, Arc<Progress>) {
+        let progress = Arc::new(Progress::new());
+        let upload = Upload { inner, progress: Arc::clone(&progress) };
+        upload.note_end();
+        (upload, progress)
+    }
+
+    /// Wraps nothing, for the gateway's own requests.
+    pub(crate) fn empty() -> Upload {
+        Upload::new(Body::empty()).0
+    }
+
+    fn note_end(&self) {
+        if self.inner.is_end_stream() {
+            self.progress.is_complete.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl HttpBody for Upload {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        loop {
+            match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    self.progress.received(data.len());
+                    self.note_end();
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Some(Err(error)) => {
+                    let flag = if is_too_large(&error) {
+                        &self.progress.is_too_large
+                    } else {
+                        &self.progress.is_broken
+                    };
+                    flag.store(true, Ordering::Relaxed);
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => {
+                    self.progress.is_complete.store(true, Ordering::Relaxed);
+                    return Poll::Ready(None);
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+fn is_too_large(error: &axum::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.is::<LengthLimitError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// Why a response's body ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DownloadError {
+    /// The backend's connection failed.
+    #[error("the backend broke off within its answer")]
+    Backend(#[source] axum::Error),
+    /// The backend sent nothing for too long.
+    #[error("the backend fell silent within its answer")]
+    Silent,
+}
+
+/// Learns how a response ended; called once, when the body is dropped.
+pub(crate) trait Ended: Send + 'static {
+    /// Takes the bytes handed to the connection and whether the body was complete.
+    fn ended(self, bytes: u64, is_complete: bool);
+}
+
+/// A response's body on its way to the client.
+///
+/// An error ends the client's connection within the message, so that half an answer can never be
+/// taken for a whole one. Trailers are dropped, as they are in requests.
+pub(crate) struct Download<E: Ended> {
+    inner: Body,
+    bytes: u64,
+    is_complete: bool,
+    silence: Option<Silence>,
+    ended: Option<E>,
+}
+
+/// The time a backend may stay silent within a body.
+struct Silence {
+    limit: Duration,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl<E: Ended> Download<E> {
+    /// Wraps a body; `pause_max` bounds the time between two frames.
+    pub(crate) fn new(inner: Body, pause_max: Option<Duration>, ended: E) -> Download<E> {
+        let silence = pause_max
+            .filter(|_| !inner.is_end_stream())
+            .map(|limit| Silence { limit, sleep: Box::pin(tokio::time::sleep(limit)) });
+        let is_complete = inner.is_end_stream();
+        Download { inner, bytes: 0, is_complete, silence, ended: Some(ended) }
+    }
+}
+
+impl<E: Ended + Unpin> HttpBody for Download<E> {
+    type Data = Bytes;
+    type Error = DownloadError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
+        let this = &mut *self;
+        loop {
+            let Poll::Ready(next) = Pin::new(&mut this.inner).poll_frame(cx) else {
+                let Some(silence) = &mut this.silence else { return Poll::Pending };
+                ready!(silence.sleep.as_mut().poll(cx));
+                return Poll::Ready(Some(Err(DownloadError::Silent)));
+            };
+            let frame = match next {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => {
+                    return Poll::Ready(Some(Err(DownloadError::Backend(error))));
+                }
+                None => {
+                    this.is_complete = true;
+                    return Poll::Ready(None);
+                }
+            };
+            if let Some(silence) = &mut this.silence {
+                let limit = silence.limit;
+                silence.sleep.as_mut().reset(tokio::time::Instant::now() + limit);
+            }
+            let Ok(data) = frame.into_data() else { continue };
+            this.bytes += u64::try_from(data.len()).unwrap_or(u64::MAX);
+            // With a known length hyper stops asking at the last byte and never sees the end.
+            this.is_complete = this.inner.is_end_stream();
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl<E: Ended> Drop for Download<E> {
+    fn drop(&mut self) {
+        if let Some(ended) = self.ended.take() {
+            ended.ended(self.bytes, self.is_complete);
+        }
+    }
+}

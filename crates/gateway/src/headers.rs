@@ -1,0 +1,108 @@
+//! Which headers pass the gateway, in each direction.
+//!
+//! Framing is never handed on: hyper writes new framing headers from the body it really sends, so
+//! a backend can not be made to see another end of message than the gateway saw.
+
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+use crate::caller::Caller;
+use crate::request_id::{RequestId, X_REQUEST_ID};
+
+/// Where a client may put its key instead of `Authorization`.
+pub(crate) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// Says on every answer who worded it: `gateway` or `backend`.
+pub(crate) const X_SPOKEN_BY: HeaderName = HeaderName::from_static("x-spoken-by");
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// How the gateway names itself in `Via` (RFC 9110 §7.6.3 demands it of a gateway).
+const VIA_GATEWAY: &str = "1.1 marketprism-gateway";
+
+/// Fields that concern one connection only (RFC 9110 §7.6.1), beside those `Connection` names.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("keep-alive"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+];
+
+/// Fields that only the gateway may set on a request to a backend.
+const OURS: [HeaderName; 8] =
+    [HOST, CONTENT_LENGTH, EXPECT, AUTHORIZATION, X_API_KEY, FORWARDED, X_REQUEST_ID, X_SPOKEN_BY];
+
+/// Beginnings of names that only the gateway may set: they claim who the client is.
+const CLAIMS: [&str; 3] = ["x-forwarded-", "x-auth-", "x-real-"];
+
+/// Turns a client's headers into those of the request to a backend.
+pub(crate) fn to_backend(
+    mut headers: HeaderMap,
+    caller: &Caller,
+    id: &RequestId,
+    token: Option<&HeaderValue>,
+) -> HeaderMap {
+    let host = headers.remove(HOST);
+    let protocol = caller.protocol(&headers);
+    strip_hop_by_hop(&mut headers);
+    for name in OURS {
+        headers.remove(name);
+    }
+    remove_all(&mut headers, |name| CLAIMS.iter().any(|claim| name.as_str().starts_with(claim)));
+    headers.append(VIA, HeaderValue::from_static(VIA_GATEWAY));
+    headers.insert(X_REQUEST_ID, id.value());
+    headers.insert(X_FORWARDED_PROTO, protocol);
+    if let Ok(address) = HeaderValue::try_from(caller.address.to_string()) {
+        headers.insert(X_FORWARDED_FOR, address);
+    }
+    if let Some(host) = host {
+        headers.insert(X_FORWARDED_HOST, host);
+    }
+    if let Some(token) = token {
+        headers.insert(AUTHORIZATION, token.clone());
+    }
+    headers
+}
+
+/// Removes from a backend's answer what concerned the connection to the backend.
+pub(crate) fn to_client(headers: &mut HeaderMap, method: &Method, status: StatusCode) {
+    strip_hop_by_hop(headers);
+    // Where no body follows, the length is information, not framing.
+    let is_information = method == Method::HEAD || status == StatusCode::NOT_MODIFIED;
+    if !is_information {
+        headers.remove(CONTENT_LENGTH);
+    }
+}
+
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+fn remove_all(headers: &mut HeaderMap, condemned: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<HeaderName> = headers.keys().filter(|name| condemned(name)).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests;

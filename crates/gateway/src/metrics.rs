@@ -1,0 +1,173 @@
+//! What the gateway counts; every name in the exposition is written here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::routes::{Backend, Route};
+use crate::stats::Stats;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AnswerLabels {
+    route: &'static str,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BackendLabels {
+    backend: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
+type Latencies = Family<RouteLabels, Histogram, fn() -> Histogram>;
+
+/// The gateway's counters: the exposition's, and those of `/_gateway/stats`.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    stats: Arc<Stats>,
+    requests: Family<AnswerLabels, Counter>,
+    latency: Latencies,
+    received: Family<RouteLabels, Counter>,
+    sent: Family<RouteLabels, Counter>,
+    broken: Family<RouteLabels, Counter>,
+    refused: Family<ReasonLabels, Counter>,
+    backend_up: Family<BackendLabels, Gauge>,
+    keys: Gauge,
+    key_loads: Family<ResultLabels, Counter>,
+}
+
+impl Metrics {
+    /// Registers under the prefix the harness chose.
+    pub(crate) fn register(registry: &mut Registry) -> Metrics {
+        // 0.25 ms to 8 s: from a keep-alive answer on loopback to a query that scans days.
+        let latency = || Histogram::new(exponential_buckets(0.000_25, 2.0, 16));
+        let metrics = Metrics {
+            stats: Arc::new(Stats::new()),
+            requests: Family::default(),
+            latency: Latencies::new_with_constructor(latency),
+            received: Family::default(),
+            sent: Family::default(),
+            broken: Family::default(),
+            refused: Family::default(),
+            backend_up: Family::default(),
+            keys: Gauge::default(),
+            key_loads: Family::default(),
+        };
+        metrics.clone().expose(registry);
+        metrics
+    }
+
+    fn expose(self, registry: &mut Registry) {
+        registry.register("requests", "Requests answered", self.requests);
+        registry.register_with_unit(
+            "latency",
+            "From a request's head to its answer's head",
+            Unit::Seconds,
+            self.latency,
+        );
+        registry.register_with_unit(
+            "received",
+            "Body bytes from clients",
+            Unit::Bytes,
+            self.received,
+        );
+        registry.register_with_unit("sent", "Body bytes to clients", Unit::Bytes, self.sent);
+        registry.register("broken_answers", "Answers that ended before their time", self.broken);
+        registry.register("refused", "Requests refused for want of a key, by reason", self.refused);
+        registry.register(
+            "backend_up",
+            "Whether the latest check of a backend was answered",
+            self.backend_up,
+        );
+        registry.register("keys", "API keys in force, expired ones included", self.keys);
+        registry.register("key_loads", "Times the key file was read, by result", self.key_loads);
+    }
+
+    /// Counts a request whose answer's head is known.
+    pub(crate) fn answered(&self, route: &Route, status: StatusCode, latency: Duration) {
+        self.stats.answered(route, status, latency);
+        let labels = AnswerLabels { route: route.pattern, status: status.as_u16() };
+        self.requests.get_or_create(&labels).inc();
+        let labels = RouteLabels { route: route.pattern };
+        self.latency.get_or_create(&labels).observe(latency.as_secs_f64());
+    }
+
+    /// Counts the bodies of a request that is over.
+    pub(crate) fn finished(&self, route: &Route, received: u64, sent: u64, is_complete: bool) {
+        self.stats.finished(route, received, sent, is_complete);
+        let labels = RouteLabels { route: route.pattern };
+        self.received.get_or_create(&labels).inc_by(received);
+        self.sent.get_or_create(&labels).inc_by(sent);
+        if !is_complete {
+            self.broken.get_or_create(&labels).inc();
+        }
+    }
+
+    /// Counts a request that was refused before it had a backend.
+    pub(crate) fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// Notes the result of a backend's check.
+    pub(crate) fn checked(&self, backend: Backend, is_up: bool) {
+        let labels = BackendLabels { backend: backend.name() };
+        self.backend_up.get_or_create(&labels).set(i64::from(is_up));
+    }
+
+    /// Notes that the key file was read.
+    pub(crate) fn keys_loaded(&self, count: usize) {
+        self.keys.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.key_loads.get_or_create(&ResultLabels { result: "ok" }).inc();
+    }
+
+    /// Counts a key file that could not be read; the keys before it stay in force.
+    pub(crate) fn keys_refused(&self) {
+        self.key_loads.get_or_create(&ResultLabels { result: "error" }).inc();
+    }
+
+    /// Returns the counters behind `/_gateway/stats`.
+    pub(crate) fn stats(&self) -> &Stats {
+        &self.stats
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect_file;
+
+    use super::*;
+
+    #[test]
+    fn the_exposition_is_as_documented() {
+        let registry = telemetry::Registry::new("gateway");
+        let metrics = registry.with(Metrics::register);
+        let route = Route::of("/api/v1/overview");
+        metrics.answered(route, StatusCode::OK, Duration::from_millis(3));
+        metrics.finished(route, 1, 2, false);
+        metrics.refused("no_key");
+        metrics.checked(Backend::Storage, true);
+        metrics.keys_loaded(1);
+        expect_file!["../metrics.txt"].assert_eq(&registry.encode().unwrap());
+    }
+}

@@ -1,0 +1,121 @@
+//! The gateway's own documents under `/_gateway/`.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::HeaderValue;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::checks::{Condition, Seen};
+use crate::gate::Gate;
+use crate::keys::NO_KEY;
+use crate::stats::RouteStats;
+
+/// The version in pages and documents.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// `/_gateway/status`.
+#[derive(Serialize)]
+struct Status {
+    service: &'static str,
+    version: &'static str,
+    /// `ok`, or `degraded` if a backend or every key is missing.
+    status: &'static str,
+    message: String,
+    started: Timestamp,
+    uptime_seconds: i64,
+    keys: usize,
+    backends: Count,
+}
+
+/// How many backends answer.
+#[derive(Serialize)]
+struct Count {
+    up: usize,
+    of: usize,
+}
+
+/// `/_gateway/services`.
+#[derive(Serialize)]
+struct Services<'a> {
+    services: &'a [Seen],
+}
+
+/// `/_gateway/stats`.
+#[derive(Serialize)]
+struct Stats {
+    since: Timestamp,
+    routes: Vec<RouteStats>,
+}
+
+pub(crate) fn status(gate: &Gate, now: Timestamp) -> Response {
+    let summary = Summary::of(gate);
+    json(&Status {
+        service: "gateway",
+        version: VERSION,
+        status: if summary.is_whole() { "ok" } else { "degraded" },
+        message: summary.to_string(),
+        started: gate.started,
+        uptime_seconds: now.duration_since(gate.started).as_secs(),
+        keys: summary.keys,
+        backends: Count { up: summary.up, of: summary.of },
+    })
+}
+
+pub(crate) fn services(gate: &Gate) -> Response {
+    json(&Services { services: &gate.seen.borrow() })
+}
+
+pub(crate) fn stats(gate: &Gate) -> Response {
+    json(&Stats { since: gate.started, routes: gate.metrics.stats().read() })
+}
+
+fn json(document: &impl Serialize) -> Response {
+    let text = serde_json::to_vec(document).expect("plain structs with text keys are JSON");
+    let mut response = Response::new(Body::from(text));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The gateway's state in one line.
+pub(crate) struct Summary {
+    pub(crate) keys: usize,
+    pub(crate) up: usize,
+    pub(crate) of: usize,
+    /// Whether every backend was checked at least once.
+    is_known: bool,
+}
+
+impl Summary {
+    pub(crate) fn of(gate: &Gate) -> Summary {
+        let seen = gate.seen.borrow();
+        Summary {
+            keys: gate.access.keys().ring().len(),
+            up: seen.iter().filter(|seen| seen.state.is_up()).count(),
+            of: seen.len(),
+            is_known: seen.iter().all(|seen| seen.state != Condition::Unknown),
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.keys > 0 && self.up == self.of
+    }
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.is_known {
+            write!(f, "{} of {} backends answer", self.up, self.of)?;
+        } else {
+            write!(f, "checking {} backends", self.of)?;
+        }
+        match self.keys {
+            0 => write!(f, ", {NO_KEY}"),
+            1 => f.write_str(", 1 API key"),
+            keys => write!(f, ", {keys} API keys"),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Hands a request to a backend and its answer to the client, both as streams.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::response::Response;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use settings::Endpoint;
+use telemetry::Chain;
+
+use crate::body::{Progress, Upload};
+use crate::refusal::Refusal;
+use crate::routes::Backend;
+
+/// Idle connections kept per backend: enough for a burst, few enough to leave descriptors.
+const IDLE_PER_BACKEND_MAX: usize = 64;
+
+/// How long an idle connection is kept: half of what the services grant, so that we never send
+/// into a connection that the other side is closing.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+
+/// What clients are told to wait when a backend is down: about a restart.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// How patient the gateway is with backends and clients.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// To connect to a backend; beyond this it is down for this request.
+    pub(crate) connect: Duration,
+    /// From the last byte of a request to the head of its answer.
+    pub(crate) answer: Duration,
+    /// Between two pieces of a request's body; shorter than the server's own limit, which would
+    /// close the connection without an answer.
+    pub(crate) upload_pause: Duration,
+    /// For a whole request body: at the largest size still a modem's speed.
+    pub(crate) upload: Duration,
+    /// Between two pieces of an answer's body.
+    pub(crate) download_pause: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience {
+            connect: Duration::from_secs(2),
+            answer: Duration::from_secs(30),
+            upload_pause: Duration::from_secs(10),
+            upload: Duration::from_secs(120),
+            download_pause: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Where a backend is, taken apart once.
+#[derive(Clone, Debug)]
+pub(crate) struct Base {
+    authority: Authority,
+    prefix: String,
+}
+
+impl Base {
+    /// Reads a configured address.
+    ///
+    /// # Errors
+    ///
+    /// If the address is not `http://`: connections between the services are plain, or tunnelled.
+    pub(crate) fn of(endpoint: &Endpoint) -> anyhow::Result<Base> {
+        let uri: Uri = endpoint.as_str().parse()?;
+        anyhow::ensure!(uri.scheme() == Some(&Scheme::HTTP), "`{endpoint}` is not `http://`");
+        let authority = uri.authority().cloned();
+        let authority = authority.ok_or_else(|| anyhow::anyhow!("`{endpoint}` has no host"))?;
+        Ok(Base { authority, prefix: uri.path().trim_end_matches('/').to_owned() })
+    }
+
+    /// Appends a request's path and query, unchanged.
+    pub(crate) fn join(&self, path: &PathAndQuery) -> Result<Uri, http::Error> {
+        let uri = Uri::builder().scheme(Scheme::HTTP).authority(self.authority.clone());
+        if self.prefix.is_empty() {
+            uri.path_and_query(path.clone()).build()
+        } else {
+            uri.path_and_query(format!("{}{path}", self.prefix)).build()
+        }
+    }
+}
+
+/// The connections to the backends.
+#[derive(Clone)]
+pub(crate) struct Proxy {
+    client: Client<HttpConnector, Upload>,
+    patience: Patience,
+}
+
+impl Proxy {
+    pub(crate) fn new(patience: Patience) -> Proxy {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(patience.connect));
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_MAX)
+            .pool_max_idle_per_host(IDLE_PER_BACKEND_MAX)
+            .build(connector);
+        Proxy { client, patience }
+    }
+
+    /// How patient this proxy is.
+    pub(crate) fn patience(&self) -> Patience {
+        self.patience
+    }
+
+    /// Sends a request of the gateway's own.
+    pub(crate) async fn get(
+        &self,
+        uri: Uri,
+        token: Option<&HeaderValue>,
+    ) -> Result<http::Response<Incoming>, hyper_util::client::legacy::Error> {
+        let mut request = Request::new(Upload::empty());
+        *request.uri_mut() = uri;
+        if let Some(token) = token {
+            request.headers_mut().insert(http::header::AUTHORIZATION, token.clone());
+        }
+        self.client.request(request).await
+    }
+
+    /// Sends a client's request and waits for the head of the answer.
+    ///
+    /// `headers` are already those for the backend; the answer's are still the backend's.
+    pub(crate) async fn send(
+        &self,
+        backend: Backend,
+        (method, uri, headers): (Method, Uri, HeaderMap),
+        (body, progress): (Upload, Arc<Progress>),
+    ) -> Result<Response, Refusal> {
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        let mut answer = pin!(self.client.request(request));
+        loop {
+            let deadline = self.deadline(&progress);
+            match tokio::time::timeout_at(deadline.into(), answer.as_mut()).await {
+                Ok(Ok(response)) => return Ok(response.map(Body::new)),
+                Ok(Err(error)) => return Err(refusal(backend, &error, &progress)),
+                // Bytes that came meanwhile moved the deadline.
+                Err(_) if self.deadline(&progress) > Instant::now() => {}
+                Err(_) if progress.is_complete() => {
+                    let detail = format!("{} did not answer in time", backend.name());
+                    return Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, detail));
+                }
+                Err(_) => {
+                    let detail = "the request's body did not arrive in time";
+                    return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, detail));
+                }
+            }
+        }
+    }
+
+    /// The moment until which the next thing must happen.
+    fn deadline(&self, progress: &Progress) -> Instant {
+        if progress.is_complete() {
+            progress.latest() + self.patience.answer
+        } else {
+            let whole = progress.started() + self.patience.upload;
+            whole.min(progress.latest() + self.patience.upload_pause)
+        }
+    }
+}
+
+fn refusal(
+    backend: Backend,
+    error: &hyper_util::client::legacy::Error,
+    progress: &Progress,
+) -> Refusal {
+    let name = backend.name();
+    if progress.is_too_large() {
+        return Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large");
+    }
+    if progress.is_broken() {
+        return Refusal::new(StatusCode::BAD_REQUEST, "the request's body broke off");
+    }
+    tracing::info!(backend = name, error = %Chain(error), "backend did not answer");
+    if error.is_connect() {
+        Refusal::unavailable(format!("{name} cannot be reached"), RETRY_AFTER)
+    } else {
+        // The request may have been carried out: a 503 would invite to repeat it.
+        Refusal::new(StatusCode::BAD_GATEWAY, format!("{name} broke off before its answer"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_joined_unchanged() {
+        let path = PathAndQuery::from_static("/api/v1/x%2Fy?a=b%20c&a=");
+        for (endpoint, expected) in [
+            ("http://127.0.0.1:8081", "http://127.0.0.1:8081/api/v1/x%2Fy?a=b%20c&a="),
+            ("http://host/sub/", "http://host/sub/api/v1/x%2Fy?a=b%20c&a="),
+        ] {
+            let base = Base::of(&endpoint.parse().unwrap()).unwrap();
+            assert_eq!(base.join(&path).unwrap().to_string(), expected);
+        }
+        assert!(Base::of(&"https://host".parse().unwrap()).is_err());
+    }
+}

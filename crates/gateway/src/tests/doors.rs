@@ -1,0 +1,145 @@
+//! Who gets in.
+
+use super::*;
+
+#[tokio::test]
+async fn a_key_opens_by_either_header_and_the_backend_sees_the_internal_token_only() {
+    let mut tasks = JoinSet::new();
+    let (address, received) = canned(&mut tasks, OK).await;
+    let house = House::open(address).await;
+    let key = house.key(&[Scope::Read]);
+    for header in [bearer(&key), format!("X-API-Key: {key}")] {
+        let answer = house.ask("GET", "/api/v1/storage/trades?limit=1", &[&header]).await;
+        assert_eq!((answer.status(), answer.body()), (200, "ok"));
+        assert_eq!(answer.header("x-spoken-by"), Some("backend"));
+    }
+    for request in received.lock().unwrap().iter() {
+        assert!(
+            request.starts_with("GET /api/v1/storage/trades?limit=1 HTTP/1.1\r\n"),
+            "{request}"
+        );
+        assert!(request.contains("\r\nauthorization: Bearer internal\r\n"), "{request}");
+        assert!(!request.contains(&key), "{request}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_right_key_nothing_passes() {
+    let mut tasks = JoinSet::new();
+    let (address, received) = canned(&mut tasks, OK).await;
+    let house = House::open(address).await;
+    let answer = house.ask("GET", "/api/v1/overview", &[]).await;
+    assert_eq!(answer.status(), 401);
+    assert_eq!(answer.json()["detail"], "no API key yet: marketprism keys create");
+    let key = house.key(&[Scope::Read]);
+    let expired = mint(&house.directory, &[Scope::Read], Some(Timestamp::UNIX_EPOCH));
+    house.gate.access.keys().refresh().unwrap();
+    for headers in [
+        vec![],
+        vec![bearer("mpk_000000000000_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")],
+        vec![bearer(&expired)],
+        vec!["Authorization: Basic eDp5".to_owned()],
+        vec![bearer(&key), bearer(&key)],
+    ] {
+        let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+        for path in ["/api/v1/overview", "/_gateway/none", "/nowhere"] {
+            let answer = house.ask("GET", path, &headers).await;
+            assert_eq!(answer.status(), 401, "{headers:?} {path}");
+            assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+            assert!(answer.header("www-authenticate").unwrap().starts_with("Bearer"));
+            let problem = answer.json();
+            assert_eq!(problem["spoken_by"], "gateway");
+            assert_eq!(problem["request_id"].as_str(), answer.header("x-request-id"));
+        }
+    }
+    assert!(received.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn scopes_decide_what_a_key_may_do() {
+    let mut tasks = JoinSet::new();
+    let (address, _) = canned(&mut tasks, OK).await;
+    let house = House::open(address).await;
+    let (read, write) = (house.key(&[Scope::Read]), house.key(&[Scope::Write]));
+    let admin = house.key(&[Scope::Admin]);
+    let path = "/api/v1/scheduler/tasks/x/run";
+    for (method, key, status) in [
+        ("GET", &read, 200),
+        ("HEAD", &read, 200),
+        ("POST", &read, 403),
+        ("DELETE", &read, 403),
+        ("POST", &write, 200),
+        ("GET", &write, 403),
+        ("GET", &admin, 200),
+        ("PUT", &admin, 200),
+    ] {
+        let answer = house.ask(method, path, &[&bearer(key)]).await;
+        assert_eq!(answer.status(), status, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_guesses_is_slowed_down() {
+    let mut tasks = JoinSet::new();
+    let (address, _) = canned(&mut tasks, OK).await;
+    let house = House::open(address).await;
+    let key = house.key(&[Scope::Read]);
+    let guess = bearer("mpk_guess");
+    for _ in 0..10 {
+        assert_eq!(house.ask("GET", "/api/v1/overview", &[&guess]).await.status(), 401);
+    }
+    for header in [&guess, &bearer(&key)] {
+        let answer = house.ask("GET", "/api/v1/overview", &[header]).await;
+        assert_eq!(answer.status(), 429);
+        let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=6).contains(&wait), "{wait}");
+    }
+    assert_eq!(house.ask("GET", "/api/v1/overview", &[]).await.status(), 401, "no key, no guess");
+}
+
+#[tokio::test]
+async fn a_forwarded_address_does_not_make_a_request_local() {
+    let mut tasks = JoinSet::new();
+    let (address, received) = canned(&mut tasks, OK).await;
+    let configure = |section: &mut Section| {
+        section.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    };
+    for house in
+        [House::open(address).await, House::with(address, Patience::default(), configure).await]
+    {
+        let own = "/_gateway/status";
+        assert_eq!(house.ask("GET", own, &[]).await.status(), 200, "a local client needs no key");
+        for spoof in ["X-Forwarded-For: 127.0.0.1", "Forwarded: for=127.0.0.1", "X-Real-IP: ::1"] {
+            assert_eq!(house.ask("GET", own, &[spoof]).await.status(), 401, "{spoof}");
+        }
+        let spoof = "X-Forwarded-For: 127.0.0.1";
+        let (read, admin) = (house.key(&[Scope::Read]), house.key(&[Scope::Admin]));
+        assert_eq!(house.ask("GET", own, &[spoof, &bearer(&read)]).await.status(), 403);
+        assert_eq!(house.ask("GET", own, &[spoof, &bearer(&admin)]).await.status(), 200);
+        let through = ["X-Forwarded-For: 9.9.9.9, 198.51.100.7", &bearer(&read)];
+        house.ask("GET", "/api/v1/overview", &through).await;
+    }
+    let seen: Vec<String> = received
+        .lock()
+        .unwrap()
+        .iter()
+        .flat_map(|request| request.lines())
+        .filter_map(|line| line.strip_prefix("x-forwarded-for: "))
+        .map(ToOwned::to_owned)
+        .collect();
+    assert_eq!(seen, ["127.0.0.1", "198.51.100.7"]);
+}
+
+#[tokio::test]
+async fn what_is_not_in_the_table_is_not_there() {
+    let mut tasks = JoinSet::new();
+    let (address, received) = canned(&mut tasks, OK).await;
+    let house = House::open(address).await;
+    let key = bearer(&house.key(&[Scope::Admin]));
+    for path in ["/ws/v1/stream", "/api/v1/collector", "/api/v2/overview", "/openapi", "/a/b"] {
+        let answer = house.ask("GET", path, &[&key]).await;
+        assert_eq!(answer.status(), 404, "{path}");
+        assert_eq!(answer.json()["spoken_by"], "gateway");
+    }
+    assert!(received.lock().unwrap().is_empty());
+}

@@ -1,0 +1,105 @@
+//! The whole service in the harness: keys are watched, health is told, reload moves a backend.
+
+use daemon::{Required, Service as _, Tasks};
+use settings::Suite;
+
+use super::*;
+use crate::Gateway;
+
+#[test]
+fn what_cannot_be_served_is_refused_with_its_key() {
+    let mut suite = Suite::default();
+    assert!(Gateway::check(&suite).is_ok());
+    suite.gateway.certificate = Some("/etc/x.pem".into());
+    let refusal = Gateway::check(&suite).unwrap_err();
+    assert_eq!(refusal.downcast::<settings::Invalid>().unwrap().key, "gateway.certificate");
+    let mut suite = Suite::default();
+    suite.gateway.backends.storage = "https://storage.example".parse().unwrap();
+    let refusal = Gateway::check(&suite).unwrap_err();
+    assert_eq!(refusal.downcast::<settings::Invalid>().unwrap().key, "gateway.backends.storage");
+}
+
+/// A whole service, and the door to it.
+struct Running {
+    door: SocketAddr,
+    directory: TempDir,
+    context: daemon::Context,
+    configuration: watch::Sender<Arc<Suite>>,
+    tasks: Tasks,
+    _servers: JoinSet<()>,
+}
+
+impl Running {
+    async fn start(backend: SocketAddr) -> Running {
+        let directory = tempfile::tempdir().unwrap();
+        let suite = Suite { gateway: section(backend), ..Suite::default() };
+        let (mut context, configuration) =
+            daemon::testing::context(Gateway::NAME, suite, directory.path());
+        let gateway = Gateway::build(&mut context).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let door = listener.local_addr().unwrap();
+        let (router, limits) = (gateway.router(), Gateway::limits(&context.suite()));
+        let mut servers = JoinSet::new();
+        servers.spawn(async move {
+            web::serve(listener, router, limits, CancellationToken::new()).await.unwrap();
+        });
+        let mut tasks = Tasks::new();
+        gateway.start(&mut tasks).unwrap();
+        Running { door, directory, context, configuration, tasks, _servers: servers }
+    }
+
+    async fn ask(&self, key: &str) -> Answer {
+        let mut stream = TcpStream::connect(self.door).await.unwrap();
+        let request = format!(
+            "GET /api/v1/overview HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{}\r\n\r\n",
+            bearer(key)
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        Answer(text)
+    }
+
+    /// Waits until a key opens, asking seldom: whoever guesses is slowed down.
+    async fn until_open(&self, key: &str) {
+        eventually(async || {
+            tokio::time::sleep(SHORT * 3).await;
+            self.ask(key).await.status() == 200
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn keys_made_and_revoked_are_in_force_without_a_restart() {
+    let mut servers = JoinSet::new();
+    let (address, _) = canned(&mut servers, OK).await;
+    let mut running = Running::start(address).await;
+    let keys = running.context.health.dependency("keys", Required::No);
+    assert!(!keys.is_up());
+    let key = mint(&running.directory, &[Scope::Read], None);
+    running.until_open(&key).await;
+    assert!(keys.is_up());
+    let file = running.directory.path().join("keys.json");
+    std::fs::write(&file, "damaged").unwrap();
+    eventually(async || !keys.is_up()).await;
+    assert_eq!(running.ask(&key).await.status(), 200, "a damaged file revokes nothing");
+    std::fs::remove_file(&file).unwrap();
+    eventually(async || running.ask(&key).await.status() == 401).await;
+    running.tasks.shutdown(LONG).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reload_moves_a_backend() {
+    const ELSEWHERE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nelsewhere";
+    let mut servers = JoinSet::new();
+    let (before, _) = canned(&mut servers, OK).await;
+    let (after, _) = canned(&mut servers, ELSEWHERE).await;
+    let mut running = Running::start(before).await;
+    let key = mint(&running.directory, &[Scope::Read], None);
+    running.until_open(&key).await;
+    let suite = Suite { gateway: section(after), ..Suite::default() };
+    running.configuration.send_replace(Arc::new(suite));
+    eventually(async || running.ask(&key).await.body() == "elsewhere").await;
+    running.tasks.shutdown(LONG).await.unwrap();
+}
