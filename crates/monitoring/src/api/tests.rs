@@ -1,0 +1,98 @@
+//! Ring 1: answers over a made view.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+
+use super::router;
+use crate::monitor::{Monitor, Round};
+use crate::rules::rules;
+use crate::view::{Cycle, Service, View};
+
+async fn get(view: View, path: &str) -> (StatusCode, Value) {
+    let (_views, receiver) = watch::channel(Arc::new(view));
+    let request = Request::get(path).body(Body::empty()).unwrap();
+    let response = router(receiver).oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&body).unwrap())
+}
+
+/// One service down for long enough to fire.
+fn view() -> View {
+    let configured = settings::Monitoring::default();
+    let mut monitor = Monitor::new(rules(&configured.rules).unwrap(), configured.forget_after);
+    let mut round = |second: i64| {
+        let url = configured.services["storage"].clone();
+        monitor.handle_round(Round {
+            cycle: Cycle { at: second * 1_000_000_000, took: Duration::from_millis(7) },
+            probes: vec![("storage".into(), url, Err("connection refused".into()))],
+            units: Ok(Vec::new()),
+        })
+    };
+    round(0);
+    round(15).0
+}
+
+#[tokio::test]
+async fn before_the_first_cycle_nothing_is_claimed() {
+    let view = View { services: vec![Service::unknown("storage", "http://s")], ..View::default() };
+    let (_, body) = get(view.clone(), "/api/v1/overview").await;
+    assert_eq!(
+        body["services"],
+        json!({"total": 1, "up": 0, "degraded": 0, "down": 0, "unknown": 1})
+    );
+    assert!(body.get("cycle").is_none() && body.get("dbus").is_none());
+    let (_, body) = get(view, "/api/v1/services/storage").await;
+    assert_eq!(body, json!({"name": "storage", "url": "http://s", "state": "unknown"}));
+}
+
+#[tokio::test]
+async fn the_overview_counts_services_and_alerts() {
+    let (status, body) = get(view(), "/api/v1/overview").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(body["states"], json!({"storage": "down"}));
+    assert_eq!(body["alerts"], json!({"firing": 1, "pending": 0}));
+    assert_eq!(body["dbus"], json!({"up": true, "units": 0}));
+    assert_eq!(body["cycle"]["took_ms"], 7);
+}
+
+#[tokio::test]
+async fn alerts_are_listed_by_state() {
+    let (_, body) = get(view(), "/api/v1/alerts?state=firing").await;
+    let alert = &body["data"][0];
+    assert_eq!(alert["name"], "service-down");
+    assert_eq!(alert["labels"], json!({"service": "storage"}));
+    assert_eq!((&alert["since"], &alert["fired_at"]), (&json!(0), &json!(15_000_000_000_i64)));
+    let (_, body) = get(view(), "/api/v1/alerts?state=resolved").await;
+    assert_eq!(body["data"], json!([]));
+    let (status, _) = get(view(), "/api/v1/alerts?state=loud").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_rule_without_data_is_unknown_not_inactive() {
+    let (_, body) = get(view(), "/api/v1/alerts/rules").await;
+    let states: Vec<(&str, &str)> = body["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rule| (rule["name"].as_str().unwrap(), rule["state"].as_str().unwrap()))
+        .collect();
+    let expected =
+        [("service-down", "firing"), ("feed-stale", "unknown"), ("restart-loop", "unknown")];
+    assert_eq!(states, expected);
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_configured_is_not_found() {
+    let (status, body) = get(view(), "/api/v1/services/nginx").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert_eq!(body["detail"], "no service `nginx` is configured");
+}

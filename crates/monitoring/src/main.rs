@@ -1,0 +1,5 @@
+//! Watches units and metrics and raises alerts; see [`monitoring::Monitoring`].
+
+fn main() -> std::process::ExitCode {
+    daemon::main::<monitoring::Monitoring>()
+}

@@ -1,0 +1,178 @@
+//! Ring 1: rounds in, states and alerts out.
+
+use std::time::Duration;
+
+use alert::{Change, State as AlertState};
+use serde_json::json;
+use settings::Endpoint;
+
+use super::{Monitor, Round};
+use crate::peer::Answer;
+use crate::rules::rules;
+use crate::unit::Unit;
+use crate::view::{Cycle, State, View};
+
+const SECOND: i64 = 1_000_000_000;
+
+fn monitor() -> Monitor {
+    let configured = settings::Monitoring::default();
+    Monitor::new(rules(&configured.rules).unwrap(), configured.forget_after)
+}
+
+fn ready(metrics: &str) -> Result<Answer, String> {
+    Ok(Answer { ready: true, health: Ok(json!({"status": "ok"})), metrics: Ok(metrics.into()) })
+}
+
+fn unit(service: &str, restarts: u32, invocation: &str) -> Unit {
+    Unit {
+        name: format!("marketprism-{service}.service"),
+        active_state: "active".into(),
+        automatic_restarts: Some(restarts),
+        invocation_id: Some(invocation.into()),
+        ..Unit::default()
+    }
+}
+
+struct Script {
+    monitor: Monitor,
+    second: i64,
+}
+
+impl Script {
+    fn new() -> Self {
+        Self { monitor: monitor(), second: 0 }
+    }
+
+    /// A round `after` seconds after the last one; returns the view and the alerts that changed.
+    fn round(
+        &mut self,
+        after: i64,
+        probes: Vec<(&str, Result<Answer, String>)>,
+        units: Result<Vec<Unit>, String>,
+    ) -> (View, Vec<(String, Change)>) {
+        self.second += after;
+        let cycle = Cycle { at: self.second * SECOND, took: Duration::from_millis(5) };
+        let url: Endpoint = "http://127.0.0.1:1".parse().unwrap();
+        let probes =
+            probes.into_iter().map(|(name, answer)| (name.into(), url.clone(), answer)).collect();
+        let (view, outcome) = self.monitor.handle_round(Round { cycle, probes, units });
+        let changes = outcome
+            .transitions
+            .into_iter()
+            .map(|transition| (transition.alert.rule.name.clone(), transition.change))
+            .collect();
+        (view, changes)
+    }
+}
+
+fn no_bus() -> Result<Vec<Unit>, String> {
+    Err("no such file".into())
+}
+
+#[test]
+fn a_service_that_does_not_answer_is_down_and_fires_after_its_hold() {
+    let mut script = Script::new();
+    let refused = || vec![("storage", Err("connection refused".into()))];
+    let (view, changes) = script.round(0, refused(), no_bus());
+    assert_eq!(view.services[0].state, State::Down);
+    assert_eq!(view.status_line(), "0/1 services up, 0 alerts, unit states unknown (no D-Bus)");
+    assert_eq!(changes, [("service-down".into(), Change::Pending)]);
+    let (_, changes) = script.round(14, refused(), no_bus());
+    assert_eq!(changes, []);
+    let (view, changes) = script.round(1, refused(), no_bus());
+    assert_eq!(changes, [("service-down".into(), Change::Fired)]);
+    assert_eq!(view.status_line(), "0/1 services up, 1 alert, unit states unknown (no D-Bus)");
+    let (view, changes) = script.round(5, vec![("storage", ready(""))], Ok(vec![]));
+    assert_eq!(changes, [("service-down".into(), Change::Resolved)]);
+    assert_eq!(view.status_line(), "1/1 services up, 0 alerts");
+}
+
+#[test]
+fn a_service_that_is_not_ready_is_degraded_not_down() {
+    let answer = Answer { ready: false, health: Ok(json!({})), metrics: Ok(String::new()) };
+    let (view, changes) = Script::new().round(0, vec![("storage", Ok(answer))], Ok(vec![]));
+    assert_eq!(view.services[0].state, State::Degraded);
+    assert_eq!(view.status_line(), "0/1 services up, 1 degraded, 0 alerts");
+    assert_eq!(changes, []);
+}
+
+#[test]
+fn a_service_that_is_ready_but_not_whole_is_degraded() {
+    for health in [Ok(json!({"status": "degraded"})), Err("the answer broke off".to_owned())] {
+        let answer = Answer { ready: true, health, metrics: Ok(String::new()) };
+        let (view, _) = Script::new().round(0, vec![("storage", Ok(answer))], Ok(vec![]));
+        assert_eq!(view.services[0].state, State::Degraded);
+    }
+}
+
+#[test]
+fn a_stale_feed_fires_for_its_labels_and_keeps_firing_while_the_collector_is_silent() {
+    let stale = concat!(
+        "marketprism_collector_last_event_age_seconds{connection=\"binance-spot-0\"} 61\n",
+        "marketprism_collector_last_event_age_seconds{connection=\"binance-spot-1\"} 0.2\n",
+    );
+    let mut script = Script::new();
+    let (view, _) = script.round(0, vec![("collector", ready(stale))], Ok(vec![]));
+    assert_eq!(view.feeds.len(), 2);
+    let (view, changes) = script.round(30, vec![("collector", ready(stale))], Ok(vec![]));
+    assert_eq!(changes, [("feed-stale".into(), Change::Fired)]);
+    assert_eq!(view.alerts[0].summary(), "nothing came over binance-spot-0 for 61 s");
+    assert_eq!(view.alerts[0].labels["service"], "collector");
+    let (view, changes) = script.round(60, vec![("collector", Err("timeout".into()))], Ok(vec![]));
+    assert_eq!(changes, [("service-down".into(), Change::Pending)]);
+    assert!(matches!(view.alerts[0].state, AlertState::Firing { .. }));
+    assert_eq!(view.feeds, []);
+}
+
+#[test]
+fn three_starts_within_ten_minutes_are_a_restart_loop() {
+    let mut script = Script::new();
+    let mut starts = |restarts, invocation: &str| {
+        script.round(60, vec![], Ok(vec![unit("collector@a", restarts, invocation)]))
+    };
+    assert_eq!(starts(0, "a").1, []);
+    assert_eq!(starts(1, "b").1, []);
+    assert_eq!(starts(0, "c").1, []);
+    let (view, changes) = starts(0, "d");
+    let (pending, fired) = (Change::Pending, Change::Fired);
+    assert_eq!(changes, [("restart-loop".into(), pending), ("restart-loop".into(), fired)]);
+    assert_eq!(view.alerts[0].summary(), "collector@a was started 3 times within ten minutes");
+    assert_eq!(starts(0, "d").1, []);
+}
+
+#[test]
+fn a_restart_is_told_with_the_service_and_its_unit() {
+    let mut script = Script::new();
+    script.round(0, vec![("storage", ready(""))], Ok(vec![unit("storage", 0, "a")]));
+    let units = vec![unit("nats", 0, "n"), unit("storage", 2, "c")];
+    let (view, _) = script.round(5, vec![("storage", ready(""))], Ok(units));
+    assert_eq!(view.services[0].restarts, Some(2));
+    assert_eq!(view.services[0].unit.as_ref().unwrap().invocation_id.as_deref(), Some("c"));
+    assert_eq!(view.units.len(), 2);
+}
+
+#[test]
+fn metrics_that_cannot_be_read_are_said_so_and_the_service_stays_up() {
+    let (view, _) = Script::new().round(0, vec![("storage", ready("a{ 1\n"))], Ok(vec![]));
+    assert_eq!(view.services[0].state, State::Up);
+    assert_eq!(
+        view.services[0].metrics_error.as_deref(),
+        Some("line 1: the labels are not name=\"value\" pairs")
+    );
+}
+
+#[test]
+fn our_own_metrics_scraped_back_do_not_raise_an_alert_twice() {
+    let scraped = "marketprism_monitoring_service_up{service=\"storage\"} 0\n";
+    let probes = vec![("monitoring", ready(scraped)), ("storage", Err("refused".into()))];
+    let (view, _) = Script::new().round(0, probes, Ok(vec![]));
+    assert_eq!(view.alerts.len(), 1);
+}
+
+#[test]
+fn a_label_named_service_is_kept_under_another_name() {
+    let age = "marketprism_collector_last_event_age_seconds{service=\"x\",kind=\"trade\"} 1\n";
+    let (view, _) = Script::new().round(0, vec![("collector", ready(age))], Ok(vec![]));
+    assert_eq!(view.feeds[0].labels["service"], "collector");
+    assert_eq!(view.feeds[0].labels["exported_service"], "x");
+}

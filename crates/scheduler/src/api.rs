@@ -1,0 +1,181 @@
+//! The HTTP interface: `/api/v1/scheduler/…`.
+//!
+//! Times are nanoseconds since the epoch, numbers of runs are text. A field that is not known is
+//! absent.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use daemon::clock;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::spawn_blocking;
+use web::{Path, Problem, Query};
+
+use crate::call::method_name;
+use crate::history::History;
+use crate::view::{TaskView, View};
+use crate::wish::{Refusal, Request, Wish};
+
+/// Entries of one page, if the client does not say.
+const PAGE_DEFAULT: usize = 100;
+
+/// Entries of one page at most; each is up to 1.5 KiB.
+const PAGE_MAX: usize = 1_000;
+
+/// What the handlers work with.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// What the runner knows.
+    pub views: watch::Receiver<Arc<View>>,
+    /// Wishes for the runner.
+    pub requests: mpsc::Sender<Request>,
+    /// For reading.
+    pub history: History,
+}
+
+/// The routes.
+pub fn router(access: Access) -> Router {
+    Router::new()
+        .route("/api/v1/scheduler/status", get(status))
+        .route("/api/v1/scheduler/tasks", get(tasks))
+        .route("/api/v1/scheduler/tasks/{id}", get(task))
+        .route("/api/v1/scheduler/tasks/{id}/run", post(run))
+        .route("/api/v1/scheduler/tasks/{id}/cancel", post(cancel))
+        .route("/api/v1/scheduler/history", get(history))
+        .with_state(access)
+}
+
+async fn status(State(access): State<Access>) -> Json<Value> {
+    let view = Arc::clone(&access.views.borrow());
+    let running: Vec<Value> = view
+        .tasks
+        .iter()
+        .filter_map(|view| view.running.as_ref())
+        .map(|run| {
+            json!({"task": run.task, "run": run.run.to_string(), "started_at": run.started_at})
+        })
+        .collect();
+    let mut body = json!({
+        "time": clock::now(),
+        "timezone": view.timezone,
+        "tasks": {
+            "total": view.tasks.len(),
+            "enabled": view.tasks.iter().filter(|view| view.task.enabled).count(),
+        },
+        "running": running,
+        "history": {"writable": view.history_error.is_none()},
+    });
+    if let Some((task, at)) = view.next() {
+        body["next"] = json!({"task": task, "at": at});
+    }
+    if let Some(error) = &view.history_error {
+        body["history"]["error"] = json!(error);
+    }
+    Json(body)
+}
+
+async fn tasks(State(access): State<Access>) -> Json<Value> {
+    let view = Arc::clone(&access.views.borrow());
+    Json(json!({"data": view.tasks.iter().map(describe).collect::<Vec<_>>()}))
+}
+
+async fn task(State(access): State<Access>, Path(id): Path<String>) -> web::Result<Json<Value>> {
+    let view = Arc::clone(&access.views.borrow());
+    view.task(&id).map(|view| Json(describe(view))).ok_or_else(|| unknown(&id))
+}
+
+async fn run(
+    State(access): State<Access>,
+    Path(id): Path<String>,
+) -> web::Result<(StatusCode, Json<Value>)> {
+    wish(&access, id, Wish::Run).await
+}
+
+async fn cancel(
+    State(access): State<Access>,
+    Path(id): Path<String>,
+) -> web::Result<(StatusCode, Json<Value>)> {
+    wish(&access, id, Wish::Cancel).await
+}
+
+async fn wish(access: &Access, task: String, wish: Wish) -> web::Result<(StatusCode, Json<Value>)> {
+    let stopping = || Problem::unavailable("the scheduler is stopping", None);
+    let (reply, replied) = oneshot::channel();
+    let request = Request { task: task.clone(), wish, reply };
+    access.requests.send(request).await.map_err(|_| stopping())?;
+    match replied.await.map_err(|_| stopping())? {
+        Ok(run) => Ok((StatusCode::ACCEPTED, Json(json!({"task": task, "run": run.to_string()})))),
+        Err(Refusal::Unknown) => Err(unknown(&task)),
+        Err(refusal @ (Refusal::Running(_) | Refusal::Idle)) => {
+            Err(Problem::conflict(refusal.to_string()))
+        }
+        Err(refusal @ Refusal::History(_)) => Err(Problem::unavailable(refusal.to_string(), None)),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HistoryQuery {
+    task: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+async fn history(
+    State(access): State<Access>,
+    Query(query): Query<HistoryQuery>,
+) -> web::Result<Json<Value>> {
+    let limit = query.limit.unwrap_or(PAGE_DEFAULT);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(Problem::bad_request(format!("`limit` must be from 1 to {PAGE_MAX}")));
+    }
+    let before = match &query.cursor {
+        None => u64::MAX,
+        Some(cursor) => cursor
+            .parse()
+            .map_err(|_| Problem::bad_request("`cursor` is not one that a page gave"))?,
+    };
+    // One more than asked for tells whether there is a next page.
+    let read = move || access.history.list(query.task.as_deref(), before, limit + 1);
+    let mut runs = spawn_blocking(read)
+        .await
+        .map_err(|error| Problem::internal(&error))?
+        .map_err(|error| Problem::internal(&error))?;
+    let more = runs.len() > limit;
+    runs.truncate(limit);
+    let next = runs.last().filter(|_| more).map(|run| run.run.to_string());
+    Ok(Json(json!({"data": runs, "next_cursor": next})))
+}
+
+fn unknown(id: &str) -> Problem {
+    Problem::not_found(format!("no task `{id}` is configured"))
+}
+
+fn describe(view: &TaskView) -> Value {
+    let task = &view.task;
+    let mut body = Map::new();
+    let mut known = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            body.insert(name.to_owned(), value);
+        }
+    };
+    known("id", Some(json!(task.id)));
+    known("schedule", Some(json!(task.schedule)));
+    known("service", Some(json!(task.service)));
+    known("method", Some(json!(method_name(task.method))));
+    known("path", Some(json!(task.path)));
+    known("body", task.body.clone());
+    known("grace", Some(json!(settings::duration::format(task.grace))));
+    known("timeout", Some(json!(settings::duration::format(task.timeout))));
+    known("enabled", Some(json!(task.enabled)));
+    known("next", view.next.map(Value::from));
+    known("running", view.running.as_ref().map(|run| json!(run)));
+    known("last", view.last.as_ref().map(|run| json!(run)));
+    known("last_skip", view.last_skip.as_ref().map(|run| json!(run)));
+    Value::Object(body)
+}

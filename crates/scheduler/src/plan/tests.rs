@@ -1,0 +1,64 @@
+//! Ring 1: tables of configurations.
+
+use settings::{Scheduler, Suite};
+use units::UnixNanos;
+
+use super::plans;
+use crate::history::Answered;
+
+const HOUR: i64 = 3_600_000_000_000;
+
+fn configured(schedule: &str) -> Scheduler {
+    let mut scheduler = Suite::default().scheduler;
+    scheduler.tasks.truncate(1);
+    scheduler.tasks[0].schedule = schedule.into();
+    scheduler
+}
+
+#[test]
+fn the_default_tasks_can_be_planned() {
+    assert_eq!(plans(&Suite::default().scheduler).unwrap().len(), 2);
+}
+
+#[test]
+fn a_bad_expression_is_refused_with_its_key_and_place() {
+    let error = plans(&configured("61 * * * *")).unwrap_err();
+    assert_eq!(error.key, "scheduler.tasks[0].schedule");
+    assert_eq!(
+        error.message,
+        "is refused: \"61\" is no minute (0-59) (at character 1 of \"61 * * * *\")"
+    );
+    let error = plans(&configured("0 0 31 2 *")).unwrap_err();
+    assert!(error.message.contains("no date ever matches"), "{error}");
+}
+
+#[test]
+fn an_unknown_zone_is_refused() {
+    let scheduler = Scheduler { timezone: "Mars/Olympus".into(), ..configured("@daily") };
+    assert_eq!(plans(&scheduler).unwrap_err().key, "scheduler.timezone");
+}
+
+#[test]
+fn a_new_task_owes_nothing_and_a_known_one_takes_up_where_it_was_left() {
+    let mut plan = plans(&configured("@hourly")).unwrap().remove(0);
+    let now = UnixNanos::new(10 * HOUR + 1);
+    plan.resume(None, now);
+    assert_eq!(plan.next(), Some(UnixNanos::new(11 * HOUR)));
+
+    let known = Answered { schedule: "@hourly UTC".into(), tick: 7 * HOUR };
+    plan.resume(Some(&known), now);
+    assert_eq!(plan.next(), Some(UnixNanos::new(8 * HOUR)));
+
+    let other = Answered { schedule: "@daily UTC".into(), tick: 7 * HOUR };
+    plan.resume(Some(&other), now);
+    assert_eq!(plan.next(), Some(UnixNanos::new(11 * HOUR)));
+}
+
+#[test]
+fn a_disabled_task_never_runs_by_itself() {
+    let mut scheduler = configured("@hourly");
+    scheduler.tasks[0].enabled = false;
+    let mut plan = plans(&scheduler).unwrap().remove(0);
+    plan.resume(None, UnixNanos::new(0));
+    assert_eq!((plan.next(), plan.answered()), (None, None));
+}

@@ -1,0 +1,70 @@
+//! What the runner knows, as the HTTP interface serves it.
+
+use jiff::Timestamp;
+use settings::Task;
+
+use crate::run::Run;
+
+/// Everything known after the last event.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// The zone of all schedules.
+    pub timezone: String,
+    /// The configured tasks, in order.
+    pub tasks: Vec<TaskView>,
+    /// Why the history cannot be written; `None` if it can.
+    pub history_error: Option<String>,
+}
+
+/// One configured task.
+#[derive(Clone, Debug)]
+pub struct TaskView {
+    /// As configured.
+    pub task: Task,
+    /// When it runs next, nanoseconds since the epoch; `None` while it is disabled.
+    pub next: Option<i64>,
+    /// The run that waits for an answer.
+    pub running: Option<Run>,
+    /// The last run that ended.
+    pub last: Option<Run>,
+    /// The last ticks that passed without a run.
+    pub last_skip: Option<Run>,
+}
+
+impl View {
+    /// The task with this id.
+    #[must_use]
+    pub fn task(&self, id: &str) -> Option<&TaskView> {
+        self.tasks.iter().find(|view| view.task.id == id)
+    }
+
+    /// The task that runs next, and when.
+    #[must_use]
+    pub fn next(&self) -> Option<(&str, i64)> {
+        self.tasks
+            .iter()
+            .filter_map(|view| Some((view.task.id.as_str(), view.next?)))
+            .min_by_key(|&(_, next)| next)
+    }
+
+    /// The line that `systemctl status` shows, such as
+    /// `2 tasks, 1 running, next archive-roll at 2026-11-23T00:10:00Z`.
+    #[must_use]
+    pub fn status_line(&self) -> String {
+        let total = self.tasks.len();
+        let mut line = format!("{total} task{}", if total == 1 { "" } else { "s" });
+        let running = self.tasks.iter().filter(|view| view.running.is_some()).count();
+        if running > 0 {
+            line.push_str(&format!(", {running} running"));
+        }
+        if let Some((task, next)) = self.next()
+            && let Ok(next) = Timestamp::from_nanosecond(i128::from(next))
+        {
+            line.push_str(&format!(", next {task} at {next}"));
+        }
+        if let Some(error) = &self.history_error {
+            line.push_str(&format!(", nothing runs: {error}"));
+        }
+        line
+    }
+}
