@@ -1,0 +1,13 @@
+//! Ring 4: the whole suite in a booted Debian machine, fed by the simulated venue.
+//!
+//! Every test boots a machine of its own, installs the suite as its packages would, and talks to it
+//! as an operator does: `systemctl`, `curl`, `marketprism`. Needs root and the programs built into
+//! the folder this test was built into (`cargo build --workspace --bins`).
+
+#![expect(clippy::unwrap_used, reason = "a test stops at its first surprise")]
+
+mod faults;
+mod first_light;
+mod fixture;
+mod operations;
+mod urls;

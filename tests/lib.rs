@@ -1,0 +1,1 @@
+//! Holds nothing: the suite's tests are in `it/`.
