@@ -33,9 +33,9 @@ impl Blocks {
             last: stream.state.last_seq,
             floor: consumer.ack_floor.stream_seq,
         };
+        let was_held_back = self.was_held_back();
         self.delivered = consumer.delivered.stream_seq.min(standing.last);
         self.last = standing.last;
-        let was_held_back = self.was_held_back();
         let missing = self.order.lock().bind(&standing);
         self.report_missing(missing);
         if was_held_back {
