@@ -128,7 +128,8 @@ impl Suite {
     /// Demands that every id of the ledger came back once and unchanged, or is explained.
     pub(crate) fn agrees(&self) -> String {
         let (agrees, report) = self.compare(SETTLE);
-        assert!(agrees, "{report}\n{}", self.journal("marketprism-*"));
+        let gaps = || self.gateway("/api/v1/storage/gaps?venue=binance&market=spot&limit=20").1;
+        assert!(agrees, "{report}\n{}\n{}", gaps(), self.journal("marketprism-*"));
         report
     }
 

@@ -98,7 +98,7 @@ fn assert_order(order: &[(u64, String)], expected: &[&str]) {
 #[test]
 fn mistakes_are_answered_with_their_place_and_remedy() {
     let suite = Suite::install("mistakes", Release::Bookworm);
-    let check = "marketprism config check 2>&1; echo exit=$?";
+    let check = "marketprism config check 2>&1 && echo exit=0 || echo exit=$?";
 
     suite.configure("99-mistake.yaml", "collector:\n  listne: 127.0.0.1:8081\n");
     let unknown = suite.machine.shell(check).unwrap();
@@ -112,7 +112,7 @@ fn mistakes_are_answered_with_their_place_and_remedy() {
     assert!(wrong.contains("99-mistake.yaml:2") && wrong.contains("exit=78"), "{wrong}");
 
     // A unit with a bad configuration fails once, and says so; it does not loop.
-    let start = "systemctl start marketprism-storage.service 2>&1; echo exit=$?";
+    let start = "systemctl start marketprism-storage.service 2>&1 && echo exit=0 || echo exit=$?";
     assert!(suite.machine.shell(start).unwrap().contains("exit=1"));
     assert_eq!(suite.property("storage", "NRestarts"), "0");
     assert_eq!(suite.property("storage", "ExecMainStatus"), "78");
@@ -125,7 +125,7 @@ fn mistakes_are_answered_with_their_place_and_remedy() {
         Ok(!machine.shell("ss -Hltn 'sport = :8082'")?.trim().is_empty())
     });
     let busy = suite.machine.shell(
-        "systemctl reset-failed marketprism-storage; timeout 20 setpriv --reuid marketprism-storage --regid marketprism --clear-groups marketprism-storage --config /etc/marketprism/services.yaml --state-directory /var/lib/marketprism/storage 2>&1; echo exit=$?",
+        "systemctl reset-failed marketprism-storage; timeout 20 setpriv --reuid marketprism-storage --regid marketprism --clear-groups marketprism-storage --config /etc/marketprism/services.yaml --state-directory /var/lib/marketprism/storage 2>&1 && echo exit=0 || echo exit=$?",
     );
     let busy = busy.unwrap();
     testkit::progress(format_args!("{busy}"));
@@ -142,7 +142,7 @@ fn a_bad_reload_keeps_the_old_configuration() {
     suite.start();
     let pid = suite.property("storage", "MainPID");
     suite.configure("99-mistake.yaml", "storage:\n  nonsense: 1\n");
-    let reload = "systemctl reload marketprism-storage.service 2>&1; echo exit=$?";
+    let reload = "systemctl reload marketprism-storage.service 2>&1 && echo exit=0 || echo exit=$?";
     let said = suite.machine.shell(reload).unwrap();
     assert!(said.contains("exit=1"), "{said}");
     assert_eq!(suite.property("storage", "MainPID"), pid);

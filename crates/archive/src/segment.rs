@@ -31,8 +31,9 @@ pub struct Damage {
     pub bytes: Range<u64>,
     /// The last stream sequence of the intact record before it, 0 if there is none.
     pub after_seq: u64,
-    /// The first stream sequence of the intact record behind it.
-    pub before_seq: u64,
+    /// The first stream sequence of the intact record behind it; `None` at the end of a segment,
+    /// where the blocks come again if they were never acknowledged.
+    pub before_seq: Option<u64>,
 }
 
 /// An open segment file.
@@ -55,7 +56,7 @@ pub(crate) struct Recovered {
     /// The rows, in the order they were stored.
     pub(crate) entries: Vec<Entry>,
     pub(crate) damages: Vec<Damage>,
-    /// Bytes of an unfinished record that were cut off.
+    /// Bytes behind the last intact record.
     pub(crate) torn_bytes: u64,
 }
 
@@ -135,7 +136,7 @@ impl Segment {
         self.last_seq = self.last_seq.max(last_seq);
     }
 
-    /// Reads a segment after a start: cuts off a torn tail, steps over damage.
+    /// Reads a segment after a start, stepping over damage. The torn tail is still to be cut off.
     pub(crate) fn recover(
         path: &Path,
         number: u64,
@@ -164,9 +165,6 @@ impl Segment {
             torn_bytes: u64_of(bytes.len().saturating_sub(scan.end)),
         };
         recovered.take(scan, streams);
-        if recovered.torn_bytes > 0 && !recovered.segment.is_empty() {
-            recovered.segment.cut_back()?;
-        }
         Ok(recovered)
     }
 }
@@ -180,13 +178,21 @@ impl Recovered {
                     path: self.segment.path.clone(),
                     bytes: u64_of(bytes.start)..u64_of(bytes.end),
                     after_seq: self.segment.last_seq,
-                    before_seq: record.first_seq,
+                    before_seq: Some(record.first_seq),
                 });
             }
             let numbers: Vec<u32> = record.streams.iter().map(|key| streams.add(key)).collect();
             let body_at = u64_of(at + record.body_at);
             self.entries.extend(entries(record.rows.iter(), &numbers, body_at));
             self.segment.saw(record.first_seq, record.last_seq);
+        }
+        if let Some(bytes) = scan.spoilt {
+            self.damages.push(Damage {
+                path: self.segment.path.clone(),
+                bytes: u64_of(bytes.start)..u64_of(bytes.end),
+                after_seq: self.segment.last_seq,
+                before_seq: None,
+            });
         }
     }
 }
@@ -214,6 +220,9 @@ struct Scan {
     damages: Vec<Range<usize>>,
     /// Where the last intact record ends.
     end: usize,
+    /// A last record that is as long as it says and still not intact. No crash leaves that: a
+    /// record that was never synced is short.
+    spoilt: Option<Range<usize>>,
 }
 
 fn scan(bytes: &[u8]) -> Scan {
@@ -225,7 +234,11 @@ fn scan(bytes: &[u8]) -> Scan {
     }
     while at < bytes.len() {
         // A record that is not intact is the torn tail, unless an intact one follows it.
-        let Some((start, record)) = next_record(bytes, at) else { break };
+        let Some((start, record)) = next_record(bytes, at) else {
+            let len = record::declared(&bytes[at..]).filter(|len| *len <= bytes.len() - at);
+            scan.spoilt = len.map(|len| at..at + len);
+            break;
+        };
         // A damaged head alone has cost nothing: the number is in the file's name.
         if start > at && start > head {
             scan.damages.push(at..start);

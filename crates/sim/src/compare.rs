@@ -133,8 +133,8 @@ pub fn trades(sent: &[&TradeEntry], rows: &[TradeRow], gaps: &[GapRow]) -> Repor
 /// Compares the book diffs of one instrument by their last update id.
 #[must_use]
 pub fn books(sent: &[u64], rows: &[BookRow], gaps: &[GapRow]) -> Report {
-    let snapshots = rows.iter().filter(|row| row.book_type == "snapshot");
-    let first_snapshot = snapshots.map(|row| row.last_id).min();
+    let snapshots: BTreeSet<u64> =
+        rows.iter().filter(|row| row.book_type == "snapshot").map(|row| row.last_id).collect();
     let of_venue = |row: &&BookRow| row.book_type == "diff" && row.origin.is_none();
     let diffs: Vec<u64> = rows.iter().filter(of_venue).map(|row| row.last_id).collect();
     let mut report = Report { sent: sent.len(), returned: diffs.len(), ..Report::default() };
@@ -149,7 +149,8 @@ pub fn books(sent: &[u64], rows: &[BookRow], gaps: &[GapRow]) -> Report {
         }
     }
     for id in expected.difference(&seen) {
-        let covered = first_snapshot.is_some_and(|snapshot| *id <= snapshot);
+        // What came before the first snapshot is in it, and so is the diff it stands at.
+        let covered = snapshots.contains(id) || snapshots.first().is_some_and(|first| id <= first);
         if covered || gaps.iter().any(|gap| gap.of == "book" && gap.covers(*id)) {
             report.in_gaps += 1;
         } else {

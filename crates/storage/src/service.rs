@@ -133,7 +133,7 @@ fn report(kind: Kind, recovery: &Recovery) {
     }
     for damage in &recovery.damages {
         let (path, bytes) = (damage.path.display(), damage.bytes.end - damage.bytes.start);
-        let (after_seq, before_seq) = (damage.after_seq, damage.before_seq);
+        let (after_seq, before_seq) = (damage.after_seq, damage.before_seq.unwrap_or(u64::MAX));
         tracing::error!(%kind, %path, bytes, after_seq, before_seq, "stored rows are damaged");
     }
     for (path, reason) in &recovery.lost_files {

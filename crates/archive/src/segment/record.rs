@@ -100,17 +100,23 @@ fn text(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&text.as_bytes()[..usize::from(len)]);
 }
 
-/// Reads the record at the begin of `bytes`, or `None` if there is no intact one.
-pub(crate) fn decode(bytes: &[u8]) -> Option<Record> {
+/// The length that the header at the begin of `bytes` declares, if it is an intact header.
+pub(crate) fn declared(bytes: &[u8]) -> Option<usize> {
     let mut header = Input(bytes.get(..HEADER)?);
     if header.take(4)? != MAGIC {
         return None;
     }
-    let (len, checksum) = (header.u32()?, header.u32()?);
+    let (len, _) = (header.u32()?, header.u32()?);
     if crc32fast::hash(&bytes[..12]) != header.u32()? {
         return None;
     }
-    let len = HEADER.checked_add(usize::try_from(len).ok()?)?;
+    HEADER.checked_add(usize::try_from(len).ok()?)
+}
+
+/// Reads the record at the begin of `bytes`, or `None` if there is no intact one.
+pub(crate) fn decode(bytes: &[u8]) -> Option<Record> {
+    let len = declared(bytes)?;
+    let checksum = u32::from_le_bytes(bytes.get(8..12)?.try_into().ok()?);
     let payload = bytes.get(HEADER..len)?;
     if crc32fast::hash(payload) != checksum {
         return None;

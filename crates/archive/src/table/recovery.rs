@@ -222,6 +222,9 @@ impl Table {
         recovery.torn_bytes += recovered.torn_bytes;
         self.set_aside(&recovered)?;
         recovery.damages.extend(recovered.damages);
+        if recovered.torn_bytes > 0 && !recovered.segment.is_empty() {
+            recovered.segment.cut_back()?;
+        }
         if recovered.segment.is_empty() {
             return remove(&path, &self.layout.segments);
         }

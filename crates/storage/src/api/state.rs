@@ -221,8 +221,8 @@ pub(crate) async fn cold(State(access): State<Access>) -> Json<ColdAnswer> {
     let tables = access.handles.iter().map(|(kind, handle)| {
         let damage = |damage: &archive::Damage| {
             let (path, bytes) = (damage.path.display(), &damage.bytes);
-            let blocks = (damage.after_seq, damage.before_seq);
-            format!("{path}, bytes {bytes:?}: blocks between {} and {}", blocks.0, blocks.1)
+            let before = damage.before_seq.map_or_else(|| "the end".to_owned(), |s| s.to_string());
+            format!("{path}, bytes {bytes:?}: blocks between {} and {before}", damage.after_seq)
         };
         let lost = handle.recovery.lost_files.iter();
         ColdTable {

@@ -5,6 +5,7 @@ use crate::metrics::Metrics;
 use archive::StreamKey;
 use bus::{Bus, LiveMessage, LiveSubscription};
 use daemon::Task;
+use futures_util::FutureExt as _;
 use model::Kind;
 use std::future::pending;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use tokio::time::{Instant, Interval, sleep_until};
 pub(crate) const QUESTIONS_CAPACITY: usize = 64;
 /// Pages of seed rows waiting; seeding waits when the desk is busy with live events.
 pub(crate) const SEEDS_CAPACITY: usize = 4;
+/// Messages taken before somebody else has a turn: about a millisecond's worth.
+const MESSAGES_MAX: usize = 512;
 /// Pause before a subscription that was refused is asked for again.
 const SUBSCRIBE_RETRY: Duration = Duration::from_secs(1);
 /// How often the summary is renewed.
@@ -66,7 +69,10 @@ impl Desk {
         while let Some(event) = task.until_stopped(self.next(&mut live, &mut summaries)).await {
             match event {
                 Event::Question(question) => self.answer(question),
-                Event::Live(Some(message)) => self.take(&mut decoder, &message),
+                Event::Live(Some(message)) => {
+                    self.take(&mut decoder, &message);
+                    self.take_ready(&mut decoder, &mut live);
+                }
                 Event::Live(None) => anyhow::bail!("the live subscription ended"),
                 Event::Seeds(seeds) => {
                     for (event, json) in seeds {
@@ -125,6 +131,15 @@ impl Desk {
             Err(error) => {
                 tracing::debug!(subject = message.subject, error = %Chain(&error), "no event");
             }
+        }
+    }
+
+    /// Takes what else is there already: waiting for each message alone would cost more than it.
+    fn take_ready(&mut self, decoder: &mut wire::Decoder, live: &mut Live) {
+        let Some(subscription) = &mut live.subscription else { return };
+        for _ in 1..MESSAGES_MAX {
+            let Some(Some(message)) = subscription.next().now_or_never() else { return };
+            self.take(decoder, &message);
         }
     }
 

@@ -124,7 +124,7 @@ fn a_damaged_record_is_reported_and_kept_and_the_rest_is_read() {
     fs::write(&path, &bytes).unwrap();
     let (mut table, recovery) = Table::open(dir.path(), Kind::Trade).unwrap();
     let damage = &recovery.damages[0];
-    assert_eq!((damage.after_seq, damage.before_seq), (1, 3));
+    assert_eq!((damage.after_seq, damage.before_seq), (1, Some(3)));
     assert_eq!(damage.bytes, ends[0]..ends[1]);
     let kept = dir.path().join(format!("damaged/trade-0000000001-{}.bin", ends[0]));
     assert_eq!(fs::metadata(kept).unwrap().len(), ends[1] - ends[0]);
@@ -132,6 +132,24 @@ fn a_damaged_record_is_reported_and_kept_and_the_rest_is_read() {
     // What was lost can be stored again.
     assert_eq!(table.append(&cut(4, "BTC-USDT", 10..40)).unwrap().stored, 10);
     assert_eq!(seqs(&table, "BTC-USDT"), (10..40).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_last_record_that_is_whole_and_wrong_is_damage_and_not_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut table = open(dir.path());
+    table.append(&cut(7, "BTC-USDT", 1..=10)).unwrap();
+    drop(table);
+    let path = dir.path().join("segments/trade/0000000001.seg");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[100] ^= 4;
+    fs::write(&path, &bytes).unwrap();
+    let (mut table, recovery) = Table::open(dir.path(), Kind::Trade).unwrap();
+    assert!(recovery.has_loss());
+    assert_eq!((recovery.damages[0].after_seq, recovery.damages[0].before_seq), (0, None));
+    assert_eq!(fs::read(dir.path().join("damaged/trade-0000000001-16.bin")).unwrap(), bytes[16..]);
+    assert_eq!(table.append(&cut(7, "BTC-USDT", 1..=10)).unwrap().stored, 10);
+    assert_eq!(seqs(&table, "BTC-USDT"), (1..=10).collect::<Vec<_>>());
 }
 
 #[derive(Debug, Clone)]
