@@ -10,4 +10,5 @@ mod faults;
 mod first_light;
 mod fixture;
 mod operations;
+mod tamper;
 mod urls;

@@ -3,5 +3,17 @@
 use crate::run::{cargo, step};
 
 pub(crate) fn run() -> anyhow::Result<()> {
-    step("units", &mut cargo(&["run", "--quiet", "--package", "packaging", "--", "units"]))
+    step(
+        "units",
+        &mut cargo(&[
+            "run",
+            "--quiet",
+            "--package",
+            "packaging",
+            "--",
+            "units",
+            "--out",
+            "systemd",
+        ]),
+    )
 }
