@@ -97,7 +97,12 @@ fn describe(Output { event, lanes }: &Output) -> String {
             let (after, before) = (id(gap.after_id), id(gap.before_id));
             format!("of {} {after}..{before} {} v{} {}", gap.of, gap.cause, gap.version, gap.state)
         }
-        _ => event.identity().major.to_string(),
+        Body::Trade(_)
+        | Body::AggTrade(_)
+        | Body::Bbo(_)
+        | Body::Ticker(_)
+        | Body::Kline(_)
+        | Body::Status(_) => event.identity().major.to_string(),
     };
     let origin = event.origin.map_or(String::new(), |origin| format!(" ({origin})"));
     format!("{} {what}{origin} {lanes:?}", event.kind())
