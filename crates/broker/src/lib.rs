@@ -11,7 +11,7 @@
 //! nats-server cannot tell systemd when it is ready, so this service does: it is ready once every
 //! declared stream exists.
 //! It alone removes blocks: those that every declared consumer has acknowledged and that are older
-//! than the replay window ([`trim`]). It never reads a block's contents and never stores anything
+//! than the replay window (`trim`). It never reads a block's contents and never stores anything
 //! of its own.
 
 mod api;

@@ -36,7 +36,7 @@ pub struct Arguments {
 enum Action {
     /// Write the configuration for the installed nats-server and let the server check it
     ///
-    /// Users and passwords come from the credentials marketprism.nats-<service>. The file is
+    /// Users and passwords come from the credentials marketprism.nats-SERVICE. The file is
     /// readable by its owner only and replaced as a whole.
     Render(Render),
 }

@@ -8,7 +8,7 @@
 //!                                   spool
 //! ```
 //!
-//! One [`feed`] task per venue connection, one `publisher` for all. A feed owns its books; nobody
+//! One `feed` task per venue connection, one `publisher` for all. A feed owns its books; nobody
 //! else reads them, they are asked for. The `lane` decides what is published when, sans-IO; the
 //! `handover` knows what the bus or the spool has taken, so that the run after a crash records
 //! exactly what is lost.

@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
 
     /// Directory for what must outlive the process; `$STATE_DIRECTORY` comes first
     ///
-    /// [default: /var/lib/marketprism/<service>]
+    /// [default: /var/lib/marketprism/SERVICE]
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) state_directory: Option<PathBuf>,
 }

@@ -8,7 +8,7 @@
 //! services.d/*  ─┴▶ tree (with places) ──merge──▶ decode ──▶ Suite ──check──▶ Loaded
 //! ```
 //!
-//! [`load`] refuses unknown keys, duplicate keys, wrong types and impossible values, and says in
+//! [`load()`] refuses unknown keys, duplicate keys, wrong types and impossible values, and says in
 //! which file and line. One section is one module, and its doc comments are the users' manual.
 //! Secrets are never in the file: they are systemd [`Credentials`].
 
