@@ -1,5 +1,8 @@
 //! Feeds a recording through the pipeline.
 
+#[cfg(test)]
+mod tests;
+
 use crate::{Command, Output, Pipeline};
 use venue::recording::{Record, Source};
 use venue::{Adapter, ParseError};

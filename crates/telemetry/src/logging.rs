@@ -13,11 +13,14 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::counter::ConstCounter;
 use tracing::Dispatch;
 use tracing_journald::{Priority, PriorityMappings};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{Registry, reload};
 
 use crate::replay::{Message, Order, Recorder, Unasking};
+
+/// The target under which the NATS client logs.
+const NATS_CLIENT: &str = "async_nats";
 
 /// Events waiting for the writer: a second of a service that logs far too much.
 ///
@@ -145,8 +148,14 @@ impl Logging {
     }
 }
 
+/// What a level lets through. The NATS client is silent unless the level names it: it logs each of
+/// its events, and `bus` says the same in the suite's words.
 fn targets(level: &str) -> Result<Targets, Error> {
-    Targets::from_str(level).map_err(|_| Error::Level(level.to_owned()))
+    let targets = Targets::from_str(level).map_err(|_| Error::Level(level.to_owned()))?;
+    if level.contains(NATS_CLIENT) {
+        return Ok(targets);
+    }
+    Ok(targets.with_target(NATS_CLIENT, LevelFilter::OFF))
 }
 
 /// The subscriber that writes, and where it does.
@@ -207,5 +216,21 @@ impl Collector for Dropped {
             None,
             counter.metric_type(),
         )?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing::Level;
+
+    #[test]
+    fn the_nats_client_speaks_only_when_asked() {
+        let quiet = targets("info").unwrap();
+        assert!(quiet.would_enable("bus", &Level::INFO));
+        assert!(!quiet.would_enable("async_nats::connector", &Level::ERROR));
+        let asked = targets("info,async_nats=debug").unwrap();
+        assert!(asked.would_enable("async_nats", &Level::DEBUG));
+        assert!(targets("info=loud=er").is_err());
     }
 }

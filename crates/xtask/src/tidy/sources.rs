@@ -87,8 +87,10 @@ fn longest_function(text: &str) -> (String, usize) {
         let indent = line.len() - line.trim_start().len();
         let end = format!("{}}}", " ".repeat(indent));
         let length = lines[start..].iter().position(|line| **line == end).map_or(1, |at| at + 1);
-        let one_line = line.trim_end().ends_with('}') || line.trim_end().ends_with(';');
-        if !one_line && length > longest.1 {
+        // A signature may take several lines, and a trait's ends without a body.
+        let signature = lines[start..].iter().find(|line| line.ends_with(['{', '}', ';']));
+        let has_body = signature.is_some_and(|line| line.ends_with('{'));
+        if has_body && length > longest.1 {
             longest = (name.to_owned(), length);
         }
     }
@@ -106,7 +108,7 @@ fn function_name(line: &str) -> Option<&str> {
 
 /// What is too long, and what must not be there.
 pub(crate) fn check(crates: &[Crate], sizes: &Sizes) -> anyhow::Result<Vec<String>> {
-    let mut problems = Vec::new();
+    let mut problems = unnamed(crates)?;
     for member in crates {
         for source in &sizes[&member.name] {
             let place = source.path.display();
@@ -122,6 +124,13 @@ pub(crate) fn check(crates: &[Crate], sizes: &Sizes) -> anyhow::Result<Vec<Strin
         }
     }
     Ok(problems)
+}
+
+/// The crates that ARCHITECTURE.md does not name.
+fn unnamed(crates: &[Crate]) -> anyhow::Result<Vec<String>> {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md"))?;
+    let missing = crates.iter().filter(|member| !text.contains(&format!("`{}`", member.name)));
+    Ok(missing.map(|member| format!("ARCHITECTURE.md does not name {}", member.name)).collect())
 }
 
 fn impure_calls(source: &Source) -> Vec<String> {
@@ -190,5 +199,8 @@ mod tests {
         let text = "fn a() {\n    1\n}\n\nimpl X {\n    pub(crate) async fn b() {\n        1;\n        2\n    }\n}\n";
         assert_eq!(longest_function(text), ("b".to_owned(), 4));
         assert_eq!(function_name("    // a fn in prose"), None);
+        let declared =
+            "trait T {\n    fn long(\n        a: u8,\n    ) -> u8;\n    fn b() {\n    }\n}\n";
+        assert_eq!(longest_function(declared), ("b".to_owned(), 2));
     }
 }

@@ -5,13 +5,13 @@
 #![expect(clippy::print_stderr, reason = "a test that skips says so")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "a recording has more kinds than a test")]
 
-use feed::{Counts, Options, Output, Pipeline, replay};
+use super::*;
+use crate::{Counts, Options};
 use model::{Body, Book, BookType, Cause, GapState, InstrumentId, Kind, Level, Origin};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::PathBuf;
 use units::{Price, Qty, UnixNanos};
-use venue::recording::{Record, Source};
 use venue_binance::Spot;
 
 const SPOT: &str = "binance-spot-btcusdt-20240808.tsv.gz";
@@ -307,7 +307,7 @@ fn run_with_faults(
                 Source::Sent | Source::Connect(_) => {}
             }
         }
-        while let Some(feed::Command::FetchSnapshot { request, .. }) = run.pipeline.next_command() {
+        while let Some(Command::FetchSnapshot { request, .. }) = run.pipeline.next_command() {
             if venue.known {
                 let answer = venue.answer();
                 run.pipeline
