@@ -25,7 +25,10 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     install()?;
     // One profile for binaries and tests, so that every dependency is compiled once.
-    step("build", &mut cargo(&["build", "--workspace", "--bins", "--profile", "ci"]))?;
+    // Tests are named with them: their development dependencies would else change features, and
+    // with that everything above them would be compiled again.
+    let build = ["build", "--workspace", "--bins", "--tests", "--examples", "--profile", "ci"];
+    step("build", &mut cargo(&build))?;
     let mut tests = if has("cargo-nextest") {
         cargo(&["nextest", "run", "--workspace", "--cargo-profile", "ci", "--no-fail-fast"])
     } else {
