@@ -2,13 +2,11 @@
 
 use crate::handover::{Handover, Invalid};
 use anyhow::Context as _;
-use daemon::Task;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use telemetry::Chain;
-use tokio::sync::watch;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 /// Its name in the state directory.
 const NAME: &str = "checkpoint.json";
@@ -43,27 +41,52 @@ pub(crate) fn store(directory: &Path, text: &[u8]) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Task: writes whatever the publisher hands out last.
-pub(crate) async fn run(
-    task: Task,
+/// Writes checkpoints, one at a time, without holding up whoever hands them in.
+#[derive(Debug)]
+pub(crate) struct Checkpoints {
     directory: PathBuf,
-    mut texts: watch::Receiver<Vec<u8>>,
-) -> anyhow::Result<()> {
-    let mut running = true;
-    while running {
-        running = task.until_stopped(texts.changed()).await.is_some_and(|changed| changed.is_ok());
-        let text = texts.borrow_and_update().clone();
-        if text.is_empty() {
-            continue;
-        }
-        let directory = directory.clone();
-        let written = task.alive(spawn_blocking(move || store(&directory, &text))).await;
-        if let Err(error) = written.context("write the checkpoint")? {
-            // The next one is a second away; until then a crash costs a longer gap record.
-            tracing::warn!(error = %error, "cannot write the checkpoint");
+    /// What was handed in last.
+    text: Vec<u8>,
+    writing: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Checkpoints {
+    pub(crate) const fn new(directory: PathBuf) -> Self {
+        Self { directory, text: Vec::new(), writing: None }
+    }
+
+    /// Begins to write a checkpoint, unless it is the one written last or another is under way:
+    /// the next one is a second away.
+    pub(crate) fn begin(&mut self, text: Vec<u8>) {
+        if self.writing.is_none() && text != self.text {
+            self.text.clone_from(&text);
+            let directory = self.directory.clone();
+            self.writing = Some(spawn_blocking(move || store(&directory, &text)));
         }
     }
-    Ok(())
+
+    /// Waits for the checkpoint under way; for ever if there is none. Cancel-safe.
+    pub(crate) async fn written(&mut self) {
+        let Some(writing) = &mut self.writing else { return std::future::pending().await };
+        let result = writing.await.map_err(io::Error::other).flatten();
+        self.writing = None;
+        if let Err(error) = result {
+            // The next one is a second away; until then a crash costs a longer gap record.
+            tracing::warn!(error = %error, "cannot write the checkpoint");
+            self.text.clear();
+        }
+    }
+
+    /// Writes a checkpoint and waits until it is there.
+    pub(crate) async fn write(&mut self, text: Vec<u8>) {
+        if self.writing.is_some() {
+            self.written().await;
+        }
+        self.begin(text);
+        if self.writing.is_some() {
+            self.written().await;
+        }
+    }
 }
 
 #[cfg(test)]

@@ -94,17 +94,26 @@ impl Handover {
         }
     }
 
-    /// Notes where in its stream the last acknowledged block of a subject stands. Returns whether
-    /// it is the first.
-    pub(crate) fn at(&mut self, subject: DurableSubject, position: u64) -> bool {
-        let known = self.positions.entry(subject).or_default();
-        let first = *known == 0;
-        *known = (*known).max(position);
-        first
+    /// Notes that a subject is about to be published for the first time. Returns whether it is new:
+    /// then this must be on the disk before, or a crash would leave no trace of what was published.
+    pub(crate) fn expect(&mut self, subject: DurableSubject) -> bool {
+        let new = is_tracked(subject.kind) && !self.positions.contains_key(&subject);
+        if new {
+            self.positions.insert(subject, 0);
+        }
+        new
+    }
+
+    /// Notes where in its stream the last acknowledged block of a subject stands.
+    pub(crate) fn at(&mut self, subject: DurableSubject, position: u64) {
+        if is_tracked(subject.kind) {
+            let known = self.positions.entry(subject).or_default();
+            *known = (*known).max(position);
+        }
     }
 
     /// Where to begin to look for blocks that were acknowledged later than this was written, per
-    /// kind: after the last one known.
+    /// kind: after the last one known, 0 if none is.
     pub(crate) fn positions(&self) -> BTreeMap<Kind, u64> {
         let mut kinds = BTreeMap::new();
         for (subject, position) in &self.positions {
@@ -240,6 +249,11 @@ pub(crate) fn gap_event(run: &Run, cause: Cause, now: UnixNanos) -> Event {
 /// Whether a hole in the ids of a kind is a loss. (Binance numbers book updates so, too.)
 const fn is_contiguous(kind: Kind) -> bool {
     matches!(kind, Kind::Trade | Kind::AggTrade | Kind::Book)
+}
+
+/// Whether blocks of a kind tell what was handed over.
+const fn is_tracked(kind: Kind) -> bool {
+    is_contiguous(kind) || matches!(kind, Kind::Gap)
 }
 
 fn key(run: &Run) -> Key {

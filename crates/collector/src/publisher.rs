@@ -11,6 +11,7 @@
 use crate::batch::{Batch, Item};
 use crate::block::{Block, Run, read_note};
 use crate::board::Board;
+use crate::checkpoint::Checkpoints;
 use crate::disk::{self, Done};
 use crate::handover::{Handover, Key, gap_event};
 use crate::lane::{Command, Lane};
@@ -73,7 +74,7 @@ pub(crate) struct Parts {
     pub(crate) batches: mpsc::Receiver<Batch>,
     /// Told once what the run before had handed over.
     pub(crate) last_ids: watch::Sender<Option<LastIds>>,
-    pub(crate) checkpoints: watch::Sender<Vec<u8>>,
+    pub(crate) checkpoints: Checkpoints,
     pub(crate) view: watch::Sender<LaneView>,
     pub(crate) spool_health: Dependency,
     pub(crate) board: Board,
@@ -135,7 +136,7 @@ impl Publisher {
                     }
                 }
                 Wake::Bus => self.bus_changed(&task).await,
-                Wake::Batches(batches) => self.append(batches),
+                Wake::Batches(batches) => self.append(batches, &task).await,
                 Wake::Due => {}
             }
             self.parts.lane.handle_timeout(now());
@@ -161,6 +162,7 @@ impl Publisher {
                     self.closed = count == 0;
                     Wake::Batches(std::mem::take(&mut batches))
                 }
+                () = self.parts.checkpoints.written() => Wake::Due,
                 () = sleep_until(due) => Wake::Due,
             }
         })
@@ -221,12 +223,17 @@ impl Publisher {
         self.parts.lane.handle_bus(connected, now());
     }
 
-    fn append(&mut self, batches: Vec<Batch>) {
-        let now = now();
+    async fn append(&mut self, batches: Vec<Batch>, task: &Task) {
+        let (now, mut new) = (now(), false);
+        let Parts { lane, handover, checkpoints, .. } = &mut self.parts;
         for Batch { bytes, items } in batches {
             for Item { subject, run, text } in items {
-                self.parts.lane.append(subject, run, &bytes[text], now);
+                new |= handover.expect(subject);
+                lane.append(subject, run, &bytes[text], now);
             }
+        }
+        if new {
+            task.alive(checkpoints.write(handover.encode())).await;
         }
     }
 
@@ -235,13 +242,7 @@ impl Publisher {
         match result {
             Ok(ack) => {
                 handover.handed(block.id.subject, &block.runs);
-                if recovery::is_tracked(block.id.subject.kind)
-                    && handover.at(block.id.subject, ack.stream_seq)
-                {
-                    // The first of its subject: without it in the checkpoint the next run would
-                    // not know that there was anything.
-                    self.checkpoint_at = Instant::now();
-                }
+                handover.at(block.id.subject, ack.stream_seq);
                 lane.handle_acked(&block.id, now());
             }
             Err(error) if error.is_transient() => {
@@ -376,19 +377,14 @@ impl Publisher {
         if let Err(error) = self.on_disk(task, Spool::sync).await? {
             tracing::warn!(error = %Chain(&error), "cannot sync the spool");
         }
-        let text = self.parts.handover.encode();
-        self.parts.checkpoints.send_if_modified(|known| {
-            let changed = *known != text;
-            *known = text;
-            changed
-        });
+        self.parts.checkpoints.begin(self.parts.handover.encode());
         Ok(())
     }
 
     /// Takes what is left, publishes what the bus takes in time, and stores the rest.
     async fn finish(mut self, task: &Task) -> anyhow::Result<()> {
         while let Ok(batch) = self.parts.batches.try_recv() {
-            self.append(vec![batch]);
+            self.append(vec![batch], task).await;
         }
         self.parts.lane.flush(now());
         self.obey(task).await?;
@@ -404,8 +400,11 @@ impl Publisher {
         }
         self.parts.lane.handle_stop(now());
         self.obey(task).await?;
-        self.checkpoint_at = Instant::now();
-        self.checkpoint(task).await?;
+        if let Err(error) = self.on_disk(task, Spool::sync).await? {
+            tracing::warn!(error = %Chain(&error), "cannot sync the spool");
+        }
+        let Parts { checkpoints, handover, .. } = &mut self.parts;
+        task.alive(checkpoints.write(handover.encode())).await;
         let left = self.parts.lane.memory();
         if left > 0 {
             tracing::error!(

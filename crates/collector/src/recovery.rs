@@ -6,7 +6,6 @@
 use crate::block::Run;
 use crate::handover::Handover;
 use bus::{Bus, RequestError};
-use model::Kind;
 use wire::{BlockId, Decoder, DurableSubject, header};
 
 /// Blocks read per kind: many times what one second of the busiest day brings. What lies further
@@ -55,9 +54,4 @@ fn note(handover: &mut Handover, subject: DurableSubject, payload: &[u8], decode
             Err(error) => tracing::warn!(error = %error, "an event of ours cannot be read back"),
         }
     }
-}
-
-/// The kinds whose stored blocks matter for [`read_streams`].
-pub(crate) const fn is_tracked(kind: Kind) -> bool {
-    matches!(kind, Kind::Trade | Kind::AggTrade | Kind::Book | Kind::Gap)
 }

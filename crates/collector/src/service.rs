@@ -3,6 +3,8 @@
 use crate::api::{self, Api};
 use crate::batch::BATCHES_CAPACITY;
 use crate::board::{Board, MarketView};
+use crate::checkpoint::{self, Checkpoints};
+use crate::disk;
 use crate::fetcher::{self, FETCHES_CAPACITY, Fetch};
 use crate::handover::Handover;
 use crate::lane::{Lane, Limits};
@@ -12,7 +14,6 @@ use crate::metrics::Metrics;
 use crate::outbox::Producer;
 use crate::publisher::{LaneView, Parts, Publisher};
 use crate::reporter::Reporter;
-use crate::{checkpoint, disk};
 use anyhow::Context as _;
 use bus::Bus;
 use daemon::{Context, Required, Tasks};
@@ -38,8 +39,6 @@ const WEIGHT_SHARE_PERCENT: u32 = 80;
 pub struct Collector {
     api: Api,
     publisher: Publisher,
-    checkpoints: watch::Receiver<Vec<u8>>,
-    state_directory: PathBuf,
     reporter: Reporter,
     market: Option<SpotMarket>,
 }
@@ -87,7 +86,6 @@ impl daemon::Service for Collector {
         let board = Board::new(spot.enabled.then(|| view(spot)).into_iter().collect());
         let (batches_tx, batches) = mpsc::channel(BATCHES_CAPACITY);
         let (last_ids, last_ids_rx) = watch::channel(None);
-        let (checkpoints, checkpoints_rx) = watch::channel(Vec::new());
         let (view, lane) = watch::channel(LaneView::default());
         let limits =
             Limits { block_bytes: BLOCK_BYTES_MAX, memory_bytes: settings.memory_max.len() };
@@ -108,7 +106,7 @@ impl daemon::Service for Collector {
             producer: producer.clone(),
             batches,
             last_ids,
-            checkpoints,
+            checkpoints: Checkpoints::new(directory),
             view,
             spool_health,
             board: board.clone(),
@@ -117,8 +115,6 @@ impl daemon::Service for Collector {
         let (status, health) = (context.status.clone(), context.health.clone());
         Ok(Self {
             publisher: Publisher::new(parts, spool),
-            checkpoints: checkpoints_rx,
-            state_directory: directory,
             reporter: Reporter {
                 board: board.clone(),
                 bus: bus.clone(),
@@ -135,10 +131,10 @@ impl daemon::Service for Collector {
         api::router(self.api.clone())
     }
 
-    /// Upstream first: at the stop the feeds end, then the publisher drains, then the last
-    /// checkpoint is written.
+    /// Upstream first: at the stop the feeds end, then the publisher drains and writes the last
+    /// checkpoint.
     fn start(self, tasks: &mut Tasks) -> anyhow::Result<()> {
-        let Self { publisher, checkpoints, state_directory, reporter, market, api: _ } = self;
+        let Self { publisher, reporter, market, api: _ } = self;
         tasks.spawn("reporter", |task| reporter.run(task));
         if let Some(SpotMarket { market, rest, budget, fetches, metrics }) = market {
             tasks.spawn("binance-spot", |task| market.run(Spot::new(), task));
@@ -147,7 +143,6 @@ impl daemon::Service for Collector {
             });
         }
         tasks.spawn("publisher", |task| publisher.run(task));
-        tasks.spawn("checkpoint", |task| checkpoint::run(task, state_directory, checkpoints));
         Ok(())
     }
 }

@@ -1,8 +1,6 @@
 //! Ring 2: whole recordings through the pipeline. They lie outside the tree; the variable
 //! `MARKETPRISM_FRAMES` names their folder, and without it these tests say so and pass.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at its first surprise")]
-#![expect(clippy::print_stderr, reason = "a test that skips says so")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "a recording has more kinds than a test")]
 
 use super::*;
