@@ -41,8 +41,8 @@ fn every_trade_of_a_recording_comes_back() {
         return;
     };
     let suite = Suite::install("recording", Release::Bookworm);
-    suite.machine.put_file(&path, "/root/recording.tsv.gz", 0o644).unwrap();
-    suite.open_venue(&["--recording", "/root/recording.tsv.gz", "--speed", "40"]);
+    suite.machine.put_file(&path, "/srv/recording.tsv.gz", 0o644).unwrap();
+    suite.open_venue(&["--recording", "/srv/recording.tsv.gz", "--speed", "40"]);
     suite.start();
     suite.market_is_over(120);
     let report = suite.agrees();
@@ -81,9 +81,9 @@ fn a_row_deleted_doubled_or_changed_by_hand_is_found() {
 fn with_segment(suite: &Suite, path: &str, segment: &[u8]) -> (bool, String) {
     let storage = "marketprism-storage.service";
     suite.machine.succeed(&["systemctl", "stop", storage]).unwrap();
-    suite.machine.put(segment, "/root/segment", 0o600).unwrap();
+    suite.machine.put(segment, "/srv/segment", 0o600).unwrap();
     // Over the old contents, so that owner and mode stay.
-    suite.machine.shell(&format!("cat /root/segment >'{path}'")).unwrap();
+    suite.machine.shell(&format!("cat /srv/segment >'{path}'")).unwrap();
     suite.machine.succeed(&["systemctl", "start", storage]).unwrap();
     suite.eventually("storage answers through the gateway", 20, |_| {
         Ok(suite.gateway("/api/v1/storage/status").0 == 200)

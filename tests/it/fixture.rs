@@ -9,10 +9,10 @@ use testkit::machine::{Image, Machine, Network, Release, install_suite};
 const VENUE: &str = "127.0.0.1:9001";
 
 /// Where its ledger is.
-const LEDGER: &str = "/root/ledger.jsonl";
+const LEDGER: &str = "/srv/ledger.jsonl";
 
 /// Where the API key is.
-pub(crate) const KEY: &str = "/root/api-key";
+pub(crate) const KEY: &str = "/srv/api-key";
 
 /// The six, in the order in which they start.
 pub(crate) const SERVICES: [(&str, u16); 6] = [

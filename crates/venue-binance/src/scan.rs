@@ -67,23 +67,31 @@ impl<'a> Cursor<'a> {
         Some(text)
     }
 
-    /// An integer without sign, leading zeros or exponent.
+    /// An integer without sign, leading zeros or exponent, and its digits.
     #[inline]
-    pub(crate) fn integer(&mut self) -> Option<u64> {
+    pub(crate) fn integer(&mut self) -> Option<(u64, &'a [u8])> {
+        let start = self.rest;
+        let mut rest = start;
         let mut value = 0_u64;
-        let mut at = 0;
-        while let Some(digit) = self.rest.get(at).map(|byte| byte.wrapping_sub(b'0'))
-            && digit <= 9
+        // Ids and times have ten to thirteen digits: the first eight go at once.
+        if let Some((eight, tail)) = rest.split_first_chunk()
+            && let Some(digits) = eight_digits(*eight)
         {
-            value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
-            at += 1;
+            (value, rest) = (digits, tail);
         }
+        while let [byte, tail @ ..] = rest
+            && byte.is_ascii_digit()
+        {
+            value = value.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
+            rest = tail;
+        }
+        let digits = &start[..start.len() - rest.len()];
         // Nineteen digits always fit.
-        if at == 0 || at > 19 || (at > 1 && self.rest[0] == b'0') {
+        if digits.is_empty() || digits.len() > 19 || (digits.len() > 1 && digits[0] == b'0') {
             return None;
         }
-        self.rest = &self.rest[at..];
-        Some(value)
+        self.rest = rest;
+        Some((value, digits))
     }
 
     /// `true` or `false`.
@@ -101,13 +109,15 @@ impl<'a> Cursor<'a> {
         self.expect(b"\"")?;
         let mut mantissa = 0_u64;
         let mut at = 0;
-        let mut byte = *self.rest.first()?;
-        while byte.is_ascii_digit() {
-            mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
+        // One digit more than fits shows that it does not.
+        for byte in self.rest.iter().take(INTEGER_DIGITS_MAX + 1) {
+            if !byte.is_ascii_digit() {
+                break;
+            }
+            mantissa = mantissa * 10 + u64::from(byte - b'0');
             at += 1;
-            byte = *self.rest.get(at)?;
         }
-        if at == 0 || at > INTEGER_DIGITS_MAX || byte != b'.' {
+        if at == 0 || at > INTEGER_DIGITS_MAX || self.rest.get(at) != Some(&b'.') {
             return self.other_decimal();
         }
         let Some((places, rest)) = self.rest[at + 1..].split_first_chunk() else {

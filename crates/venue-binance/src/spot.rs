@@ -178,21 +178,6 @@ const fn side(buyer_is_maker: bool) -> Side {
     if buyer_is_maker { Side::Sell } else { Side::Buy }
 }
 
-/// An id as text. Twenty digits are the longest there are.
-fn text_of(mut id: u64) -> Arc<str> {
-    let mut digits = [b'0'; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] += u8::try_from(id % 10).expect("one digit");
-        id /= 10;
-        if id == 0 {
-            break;
-        }
-    }
-    Arc::from(std::str::from_utf8(&digits[at..]).expect("digits are ASCII"))
-}
-
 fn empty_plan(number: usize) -> ConnectionPlan {
     ConnectionPlan {
         name: format!("binance-spot-{number}"),

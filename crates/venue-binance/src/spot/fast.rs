@@ -80,7 +80,7 @@ impl End<'_> {
 /// `{"u":1,"s":"BTCUSDT","b":"1.0","B":"1.0","a":"1.1","A":"1.0"}`
 #[inline]
 fn bbo<'a>(cursor: &mut Cursor<'a>) -> Option<(&'a [u8], Bbo)> {
-    let id = cursor.integer()?;
+    let (id, _) = cursor.integer()?;
     cursor.expect(br#","s":""#)?;
     let name = cursor.text()?;
     cursor.expect(br#","b":"#)?;
@@ -105,9 +105,9 @@ fn depth<'a>(
     cursor.expect(br#","s":""#)?;
     let name = cursor.text()?;
     cursor.expect(br#","U":"#)?;
-    let first_id = cursor.integer()?;
+    let (first_id, _) = cursor.integer()?;
     cursor.expect(br#","u":"#)?;
-    let last_id = cursor.integer()?;
+    let (last_id, _) = cursor.integer()?;
     cursor.expect(br#","b":"#)?;
     cursor.levels(scratch)?;
     let bids = scratch.as_slice().to_vec();
@@ -129,7 +129,7 @@ fn trade<'a>(cursor: &mut Cursor<'a>) -> Option<(&'a [u8], UnixNanos, Trade)> {
     cursor.expect(br#","s":""#)?;
     let name = cursor.text()?;
     cursor.expect(br#","t":"#)?;
-    let seq = cursor.integer()?;
+    let (seq, digits) = cursor.integer()?;
     let (price, qty) = price_and_qty(cursor)?;
     if cursor.skip(br#","b":"#) {
         cursor.integer()?;
@@ -137,7 +137,7 @@ fn trade<'a>(cursor: &mut Cursor<'a>) -> Option<(&'a [u8], UnixNanos, Trade)> {
         cursor.integer()?;
     }
     let (venue_time, side) = time_and_side(cursor)?;
-    let trade = Trade { seq, trade_id: super::text_of(seq), price, qty, side, id_range: None };
+    let trade = Trade { seq, trade_id: shared(digits)?, price, qty, side, id_range: None };
     Some((name, venue_time, trade))
 }
 
@@ -148,16 +148,16 @@ fn agg_trade<'a>(cursor: &mut Cursor<'a>) -> Option<(&'a [u8], UnixNanos, Trade)
     cursor.expect(br#","s":""#)?;
     let name = cursor.text()?;
     cursor.expect(br#","a":"#)?;
-    let seq = cursor.integer()?;
+    let (seq, digits) = cursor.integer()?;
     let (price, qty) = price_and_qty(cursor)?;
     cursor.expect(br#","f":"#)?;
-    let first = cursor.integer()?;
+    let (first, _) = cursor.integer()?;
     cursor.expect(br#","l":"#)?;
-    let last = cursor.integer()?;
+    let (last, _) = cursor.integer()?;
     let (venue_time, side) = time_and_side(cursor)?;
     let trade = Trade {
         seq,
-        trade_id: super::text_of(seq),
+        trade_id: shared(digits)?,
         price,
         qty,
         side,
@@ -189,5 +189,10 @@ fn time_and_side(cursor: &mut Cursor<'_>) -> Option<(UnixNanos, Side)> {
 
 #[inline]
 fn millis(cursor: &mut Cursor<'_>) -> Option<UnixNanos> {
-    UnixNanos::from_millis(i64::try_from(cursor.integer()?).ok()?)
+    UnixNanos::from_millis(i64::try_from(cursor.integer()?.0).ok()?)
+}
+
+#[inline]
+fn shared(digits: &[u8]) -> Option<Arc<str>> {
+    std::str::from_utf8(digits).ok().map(Arc::from)
 }

@@ -222,7 +222,7 @@ fn trade(payload: &[u8]) -> Result<Parsed<'_>, ParseError> {
     let seq = required(frame.t, "t")?;
     let trade = Trade {
         seq,
-        trade_id: super::text_of(seq),
+        trade_id: Arc::from(seq.to_string()),
         price: price(frame.p, "p")?,
         qty: qty(frame.q, "q")?,
         side: super::side(required(frame.m, "m")?),
@@ -236,7 +236,7 @@ fn agg_trade(payload: &[u8]) -> Result<Parsed<'_>, ParseError> {
     let seq = required(frame.a, "a")?;
     let trade = Trade {
         seq,
-        trade_id: super::text_of(seq),
+        trade_id: Arc::from(seq.to_string()),
         price: price(frame.p, "p")?,
         qty: qty(frame.q, "q")?,
         side: super::side(required(frame.m, "m")?),
