@@ -155,14 +155,8 @@ fn agg_trade<'a>(cursor: &mut Cursor<'a>) -> Option<(&'a [u8], UnixNanos, Trade)
     cursor.expect(br#","l":"#)?;
     let (last, _) = cursor.integer()?;
     let (venue_time, side) = time_and_side(cursor)?;
-    let trade = Trade {
-        seq,
-        trade_id: shared(digits)?,
-        price,
-        qty,
-        side,
-        id_range: Some((first, last)),
-    };
+    let trade =
+        Trade { seq, trade_id: shared(digits)?, price, qty, side, id_range: Some((first, last)) };
     Some((name, venue_time, trade))
 }
 
