@@ -24,14 +24,21 @@ pub(crate) fn sysusers(level: Level) -> String {
     text
 }
 
-/// Renders tmpfiles.d: the directories that no unit makes.
+/// Renders tmpfiles.d: the directories that neither a package nor a unit makes.
 pub(crate) fn tmpfiles() -> String {
     format!(
         "{NOTE}\
-         d /etc/marketprism 0755 root root -\n\
-         d /etc/marketprism/services.d 0755 root root -\n\
          # systemd reads credentials from here; releases before 254 do not make it.\n\
          d /etc/credstore 0700 root root -\n"
+    )
+}
+
+/// Renders tmpfiles.d of the gateway: where its keys are, which are made before it first starts.
+pub(crate) fn tmpfiles_gateway() -> String {
+    format!(
+        "{NOTE}\
+         d /var/lib/marketprism 0755 root root -\n\
+         d /var/lib/marketprism/gateway 0750 marketprism-gateway {GROUP} -\n"
     )
 }
 

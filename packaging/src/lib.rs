@@ -9,8 +9,17 @@
 //! know nothing else; [`tree`] knows where each file belongs. Nothing here reads a host or a clock, so
 //! the same source gives the same bytes everywhere.
 
+mod alert;
+pub mod build;
+pub mod deb;
+pub mod documents;
+pub mod elf;
 mod group;
 mod host;
+mod lint;
+pub mod packages;
+pub mod repository;
+pub mod scripts;
 mod service;
 pub mod suite;
 pub mod tree;
@@ -33,6 +42,24 @@ pub enum Level {
 impl Level {
     /// Every level, oldest first.
     pub const ALL: [Level; 2] = [Level::V252, Level::V257];
+
+    /// The name of the release of Debian that has it.
+    #[must_use]
+    pub fn codename(self) -> &'static str {
+        match self {
+            Level::V252 => "bookworm",
+            Level::V257 => "trixie",
+        }
+    }
+
+    /// The release as it stands in versions of packages.
+    #[must_use]
+    pub fn debian(self) -> &'static str {
+        match self {
+            Level::V252 => "deb12",
+            Level::V257 => "deb13",
+        }
+    }
 
     /// The version number of systemd.
     #[must_use]

@@ -1,6 +1,7 @@
 //! Service units: one per service, and a template where a service may have further instances.
 
 use crate::Level;
+use crate::alert;
 use crate::suite::{
     BusUsers, CONFIGURATION, DOCUMENTATION, GROUP, Perseverance, Program, STARTS_MAX,
     STARTS_MINUTES, STOP_SECONDS, Service, daemons,
@@ -71,6 +72,7 @@ fn unit_section(unit: &mut UnitFile, service: &Service, form: Form) {
     }
     unit.list("Wants", &wants);
     unit.list("After", &after);
+    unit.set("OnFailure", alert::on_failure());
 
     match service.perseverance {
         Perseverance::Endless => unit.set("StartLimitIntervalSec", 0),
@@ -100,6 +102,7 @@ fn program(unit: &mut UnitFile, service: &Service, form: Form) {
         Program::NatsServer => {
             let rendered = format!("/run/{}/nats.conf", service.unit());
             unit.set("Type", "simple");
+            unit.set("ExecCondition", format_args!("{binary} wanted --config {CONFIGURATION}"));
             unit.set(
                 "ExecStartPre",
                 format_args!("{binary} render --config {CONFIGURATION} --out {rendered}"),
@@ -203,7 +206,8 @@ const SANDBOX: &[(&str, &str)] = &[
     ("RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX"),
 ];
 
-fn sandbox(unit: &mut UnitFile, level: Level) {
+/// Closes a unit in.
+pub(crate) fn sandbox(unit: &mut UnitFile, level: Level) {
     for (key, value) in SANDBOX {
         unit.set(key, value);
     }

@@ -19,6 +19,10 @@ pub struct Service {
     pub name: &'static str,
     /// What it is, after "MarketPrism" in `Description=`.
     pub summary: &'static str,
+    /// What the package of it brings, after "This package brings": lines of at most 70 characters.
+    pub brings: &'static str,
+    /// Packages of Debian's that it needs beside its libraries.
+    pub packages: &'static [&'static str],
     /// What runs in it.
     pub program: Program,
     /// TCP port on loopback that it listens on by default.
@@ -127,6 +131,8 @@ pub fn daemons() -> impl Iterator<Item = &'static Service> {
 const MONITORING: Service = Service {
     name: "monitoring",
     summary: "monitoring",
+    brings: "the monitoring, which watches units over D-Bus and the\nmetrics of all services, and raises alerts",
+    packages: &["procps"],
     program: Program::Daemon,
     port: 8083,
     after: &[],
@@ -150,6 +156,8 @@ const MONITORING: Service = Service {
 const NATS: Service = Service {
     name: "nats",
     summary: "message bus (nats-server with JetStream)",
+    brings: "the message bus",
+    packages: &[],
     program: Program::NatsServer,
     port: 4230,
     after: &["monitoring"],
@@ -172,6 +180,8 @@ const NATS: Service = Service {
 const BROKER: Service = Service {
     name: "broker",
     summary: "message broker",
+    brings: "the message broker, which runs a NATS server with JetStream\nof its own, keeps its streams as declared and removes what everybody has read",
+    packages: &["nats-server", "procps"],
     program: Program::Daemon,
     port: 8085,
     after: &["monitoring", "nats"],
@@ -195,6 +205,8 @@ const BROKER: Service = Service {
 const STORAGE: Service = Service {
     name: "storage",
     summary: "data storage",
+    brings: "the data storage, which keeps rows in an embedded Parquet\narchive and answers queries",
+    packages: &["procps"],
     program: Program::Daemon,
     port: 8082,
     after: &["monitoring", "broker"],
@@ -217,6 +229,8 @@ const STORAGE: Service = Service {
 const COLLECTOR: Service = Service {
     name: "collector",
     summary: "market data collector",
+    brings: "the market data collector, which connects to venues,\nkeeps order books and records every gap",
+    packages: &["ca-certificates", "procps"],
     program: Program::Daemon,
     port: 8081,
     after: &["monitoring", "broker", "storage"],
@@ -239,6 +253,8 @@ const COLLECTOR: Service = Service {
 const GATEWAY: Service = Service {
     name: "gateway",
     summary: "API gateway",
+    brings: "the API gateway, the one door to the other services, with\nAPI keys and limits",
+    packages: &["procps"],
     program: Program::Daemon,
     port: 8080,
     after: &["monitoring", "broker", "storage"],
@@ -261,6 +277,8 @@ const GATEWAY: Service = Service {
 const SCHEDULER: Service = Service {
     name: "scheduler",
     summary: "scheduler",
+    brings: "the scheduler, which calls the other services at the times\nof a cron table",
+    packages: &["procps", "tzdata"],
     program: Program::Daemon,
     port: 8084,
     after: &["monitoring", "broker", "storage"],

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::suite::SERVICES;
-use crate::{Level, group, host, service};
+use crate::{Level, alert, group, host, service};
 
 /// A rendered file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -70,8 +70,10 @@ pub fn files(level: Level) -> Vec<File> {
     let mut files = vec![
         file(Folder::Units, "marketprism.target", group::target()),
         file(Folder::Units, "marketprism.slice", group::slice()),
+        file(Folder::Units, alert::FILE_NAME, alert::render(level)),
         file(Folder::Sysusers, "marketprism.conf", host::sysusers(level)),
         file(Folder::Tmpfiles, "marketprism.conf", host::tmpfiles()),
+        file(Folder::Tmpfiles, "marketprism-gateway.conf", host::tmpfiles_gateway()),
         file(Folder::Presets, "50-marketprism.preset", host::preset()),
         file(Folder::Examples, "50-this-host-only.conf", host::this_host_only()),
     ];

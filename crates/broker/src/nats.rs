@@ -3,10 +3,11 @@
 use crate::render::{Input, Rendered, SERVICES, Version, render};
 use anyhow::{Context as _, bail};
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use settings::Credentials;
 use std::fs;
 use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -17,14 +18,20 @@ const USAGE: u8 = 64;
 /// A configuration that cannot be used, `EX_CONFIG` of sysexits.
 const CONFIGURATION: u8 = 78;
 
-/// Prepares the NATS server of `MarketPrism`
+const EXAMPLES: &str = "\
+Examples:
+  marketprism-nats render --out /run/marketprism-nats/nats.conf
+  marketprism-nats wanted && echo 'the bus is on this host'
+  marketprism-nats render --config ./services.yaml --state-directory /tmp/nats --out /tmp/nats.conf
+
+Exit codes: 0 done, 1 failed or not wanted, 64 wrong usage, 78 wrong configuration";
+
+/// Prepares the NATS server of MarketPrism
 #[derive(Debug, Parser)]
 #[command(
     name = "marketprism-nats",
     version,
-    after_help = "Example:\n  marketprism-nats render --config ./services.yaml \
-                  --state-directory /tmp/nats --out /tmp/nats.conf\n\n\
-                  Exit codes: 0 clean, 1 failed, 64 usage, 78 configuration."
+    after_help = EXAMPLES
 )]
 pub struct Arguments {
     #[command(subcommand)]
@@ -39,6 +46,27 @@ enum Action {
     /// Users and passwords come from the credentials marketprism.nats-SERVICE. The file is
     /// readable by its owner only and replaced as a whole.
     Render(Render),
+    /// Say whether this host is the one that bus.url names
+    ///
+    /// systemd asks before it starts the server: a suite whose bus is elsewhere needs none here.
+    Wanted(Wanted),
+}
+
+/// The arguments of `wanted`.
+#[derive(Debug, clap::Args)]
+struct Wanted {
+    /// The suite's configuration file
+    #[arg(long, value_name = "FILE", default_value = "/etc/marketprism/services.yaml")]
+    config: PathBuf,
+}
+
+impl Action {
+    fn config(&self) -> &Path {
+        match self {
+            Action::Render(render) => &render.config,
+            Action::Wanted(wanted) => &wanted.config,
+        }
+    }
 }
 
 /// The arguments of `render`.
@@ -48,11 +76,20 @@ pub struct Render {
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
     /// The suite's configuration file
+    ///
+    /// Drop-ins are read from the directory beside it whose name ends in .d in place of .yaml, such
+    /// as services.d.
     #[arg(long, value_name = "FILE", default_value = "/etc/marketprism/services.yaml")]
     pub config: PathBuf,
-    /// Directory of the streams; $`STATE_DIRECTORY` comes first
+    /// Directory of the streams; `$STATE_DIRECTORY` comes first
     #[arg(long, value_name = "DIRECTORY", default_value = "/var/lib/marketprism/nats")]
     pub state_directory: PathBuf,
+}
+
+/// Describes the command line, for manual pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs the command: the whole of its `main`.
@@ -67,30 +104,56 @@ pub fn main() -> ExitCode {
             return if asked_for && printed { ExitCode::SUCCESS } else { USAGE.into() };
         }
     };
-    let Action::Render(mut render) = arguments.action;
-    // systemd's directory comes first, as with every service of the suite.
-    if let Some(directory) = std::env::var_os("STATE_DIRECTORY") {
-        render.state_directory = directory.into();
-    }
-    let suite = match settings::load(&render.config) {
+    let suite = match settings::load(arguments.action.config()) {
         Ok(loaded) => loaded.suite,
         Err(error) => {
             say(Priority::Error, &telemetry::Chain(&error).to_string());
             return CONFIGURATION.into();
         }
     };
-    match write(&render, &suite.broker.nats, &Credentials::from_env()) {
-        Ok(warnings) => {
-            for warning in warnings {
-                say(Priority::Warning, &warning);
-            }
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            say(Priority::Error, &format!("{error:#}"));
-            ExitCode::FAILURE
-        }
+    let done = match arguments.action {
+        Action::Render(render) => prepare(render, &suite),
+        Action::Wanted(_) => Ok(wanted(&suite)),
+    };
+    done.unwrap_or_else(|error| {
+        say(Priority::Error, &format!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn prepare(mut render: Render, suite: &settings::Suite) -> anyhow::Result<ExitCode> {
+    // systemd's directory comes first, as with every service of the suite.
+    if let Some(directory) = std::env::var_os("STATE_DIRECTORY") {
+        render.state_directory = directory.into();
     }
+    for warning in write(&render, &suite.broker.nats, &Credentials::from_env())? {
+        say(Priority::Warning, &warning);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn wanted(suite: &settings::Suite) -> ExitCode {
+    let url = suite.bus.url.url();
+    if is_here(url, suite.broker.nats.listen.port()) {
+        return ExitCode::SUCCESS;
+    }
+    say(Priority::Info, &format!("the bus is elsewhere, at {url}: no server is started here"));
+    ExitCode::FAILURE
+}
+
+/// Whether a URL leads to a port of this host.
+///
+/// The kernel lets a socket be bound to this host's addresses and to no others (`bind(2)`,
+/// `EADDRNOTAVAIL`). A name that cannot be resolved now may be ours: a server too many does no harm,
+/// one too few loses data.
+fn is_here(url: &url::Url, port: u16) -> bool {
+    let foreign = |address: &SocketAddr| {
+        let bound = TcpListener::bind((address.ip(), 0));
+        bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrNotAvailable)
+    };
+    // The port of NATS's own where none is given.
+    url.port().unwrap_or(4222) == port
+        && url.socket_addrs(|| Some(4222)).map_or(true, |addresses| !addresses.iter().all(foreign))
 }
 
 /// Writes the configuration and lets the server check it. Returns what a person should know.
@@ -159,6 +222,7 @@ fn check(server: &Path, path: &Path) -> anyhow::Result<()> {
 enum Priority {
     Error,
     Warning,
+    Info,
 }
 
 /// Writes a line to stderr; when nobody reads it there is nobody to tell.
@@ -166,6 +230,7 @@ fn say(priority: Priority, line: &str) {
     let level = match priority {
         Priority::Error => 3,
         Priority::Warning => 4,
+        Priority::Info => 6,
     };
     // Only the journal reads the level; a person at a terminal does not want it.
     let prefix = match std::env::var_os("JOURNAL_STREAM") {
@@ -173,4 +238,20 @@ fn say(priority: Priority, line: &str) {
         None => String::new(),
     };
     drop(writeln!(std::io::stderr(), "{prefix}{line}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_here;
+
+    #[test]
+    fn only_an_address_of_this_host_is_here() {
+        let ask = |url: &str| is_here(&url.parse().unwrap(), 4230);
+        assert!(ask("nats://127.0.0.1:4230") && ask("nats://[::1]:4230"));
+        assert!(ask("nats://localhost:4230"));
+        assert!(ask("nats://name.invalid:4230"), "it may be ours once it can be resolved");
+        assert!(!ask("nats://127.0.0.1:4222"), "another server of this host");
+        // TEST-NET-1 of RFC 5737.
+        assert!(!ask("nats://192.0.2.7:4230"));
+    }
 }

@@ -18,9 +18,13 @@ pub(crate) struct Args {
     action: Action,
 }
 
+const CHECK_CODES: &str = "\
+Exit codes: 0 every service accepts them, 1 could not be checked, 78 a service would refuse them";
+
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Checks the file and its drop-ins; exit code 78 if a service would refuse them.
+    /// Checks the file and its drop-ins, as every installed service does.
+    #[command(after_help = CHECK_CODES)]
     Check {
         /// Prints one document instead of text.
         #[arg(long)]

@@ -15,11 +15,12 @@ use sockets::{Holder, Listener};
 /// Arguments of `marketprism doctor`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit code: 0 if no port is held by a stranger, 1 if one is.
 Only root sees the processes of other users.
 
-Example:
-  sudo marketprism doctor")]
+Examples:
+  sudo marketprism doctor
+
+Exit codes: 0 no port is held by a stranger, 1 one is")]
 pub(crate) struct Args {
     /// Prints one document instead of a table.
     #[arg(long)]

@@ -19,7 +19,7 @@ const CREATE_EXAMPLES: &str = "\
 Examples:
   marketprism keys create --label grafana
   marketprism keys create --scope read,write --expires 90d
-  KEY=$(marketprism keys create --admin)        only the key goes to stdout";
+  KEY=$(marketprism keys create --admin)  only the key goes to stdout";
 
 /// Arguments of `marketprism keys`.
 #[derive(Debug, clap::Args)]
@@ -36,7 +36,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Makes a key and prints it; it cannot be shown again.
+    /// Makes a key and prints it, once: it cannot be shown again.
     #[command(after_help = CREATE_EXAMPLES)]
     Create {
         /// What to call it in lists [default: its scopes].
@@ -58,7 +58,7 @@ enum Action {
         #[arg(default_value = "", hide_default_value = true)]
         prefix: String,
     },
-    /// Revokes the key whose id starts so.
+    /// Revokes a key.
     Revoke {
         /// The id as `list` shows it, or a beginning that no other key has.
         prefix: String,

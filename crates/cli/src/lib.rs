@@ -7,6 +7,7 @@
 mod config;
 pub mod decode;
 mod doctor;
+mod failure;
 mod keys;
 mod output;
 mod socket_unit;
@@ -17,19 +18,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// `EX_CONFIG` of sysexits.h, which the units know as "do not restart".
 const EXIT_CONFIGURATION: u8 = 78;
 
 const EXAMPLES: &str = "\
 Examples:
-  marketprism status                            is everything running and ready?
-  marketprism config check                      is the configuration right?
-  marketprism keys create --label grafana       a key that may read
-  marketprism keys create --admin --expires 90d
-  marketprism decode --venue binance FILE       a recording as JSON events
-  marketprism doctor                            who holds our ports? (as root)
+  marketprism status                       is everything ready?
+  marketprism config check                 is the configuration good?
+  marketprism keys create --label grafana  a key that may read
+  marketprism keys create --admin          may do everything
+  marketprism decode --venue binance FILE  a recording as JSON events
+  sudo marketprism doctor                  who holds our ports?
 
 Exit codes: 0 done, 1 failed or something is bad, 2 wrong usage, 78 wrong configuration";
 
@@ -37,7 +38,10 @@ Exit codes: 0 done, 1 failed or something is bad, 2 wrong usage, 78 wrong config
 #[derive(Debug, Parser)]
 #[command(name = "marketprism", version, after_help = EXAMPLES, arg_required_else_help = true)]
 struct Arguments {
-    /// The configuration file; drop-ins are read from the directory services.d beside it.
+    /// The configuration file.
+    ///
+    /// Drop-ins are read from the directory beside it whose name ends in .d in place of .yaml, such
+    /// as services.d.
     #[arg(
         long,
         global = true,
@@ -61,6 +65,15 @@ enum Command {
     Decode(decode::Args),
     /// Looks for what keeps the services from starting.
     Doctor(doctor::Args),
+    /// Says in the journal that a unit has failed, and what to do; systemd runs this.
+    #[command(hide = true)]
+    ReportFailure(failure::Args),
+}
+
+/// Describes the command line, for manual pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs the command that the process's arguments name.
@@ -95,6 +108,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Keys(args) => keys::run(args, jiff::Timestamp::now()),
         Command::Decode(args) => decode::run(&args),
         Command::Doctor(args) => doctor::run(&args, &settings::load(path)?.suite),
+        Command::ReportFailure(args) => failure::run(&args),
     }
 }
 

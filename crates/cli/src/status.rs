@@ -33,11 +33,11 @@ const RATE_WINDOW: Duration = Duration::from_secs(1);
 /// Arguments of `marketprism status`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit code: 0 if every installed service runs and is ready, 1 if not.
-
 Examples:
   marketprism status
-  marketprism status --json | jq '.units[] | select(.ready != true)'")]
+  marketprism status --json | jq '.units[] | select(.ready != true)'
+
+Exit codes: 0 every installed service runs and is ready, 1 one does not")]
 pub(crate) struct Args {
     /// Prints one document instead of a table.
     #[arg(long)]

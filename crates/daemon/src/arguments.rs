@@ -11,7 +11,10 @@ use crate::exit;
 /// The command line.
 #[derive(Debug, Parser)]
 pub(crate) struct Arguments {
-    /// Configuration file; drop-ins are read from the directory of the same name with `.d`
+    /// Configuration file
+    ///
+    /// Drop-ins are read from the directory beside it whose name ends in .d in place of .yaml, such
+    /// as services.d.
     #[arg(long, value_name = "FILE", default_value = "/etc/marketprism/services.yaml")]
     pub(crate) config: PathBuf,
 
@@ -22,28 +25,36 @@ pub(crate) struct Arguments {
     pub(crate) check: bool,
 
     /// Directory for what must outlive the process; `$STATE_DIRECTORY` comes first
-    ///
-    /// [default: /var/lib/marketprism/SERVICE]
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) state_directory: Option<PathBuf>,
 }
 
-/// Reads the command line; the error is the code to exit with.
-pub(crate) fn parse(service: &'static str) -> Result<Arguments, ExitCode> {
+/// Describes the command line of a service, for manual pages and completions.
+#[must_use]
+pub fn command(service: &'static str) -> clap::Command {
     let name = format!("marketprism-{service}");
-    let command = Arguments::command()
+    Arguments::command()
         .display_name(name.clone())
         .bin_name(name.clone())
         .version(crate::VERSION)
         .about(format!("The {service} of MarketPrism"))
+        .mut_arg("state_directory", |argument| {
+            let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+            argument.long_help(format!("{help}\n\n[default: /var/lib/marketprism/{service}]"))
+        })
         .after_help(format!(
             "Examples:\n  \
              {name} --check --config ./services.yaml\n  \
              {name} --config ./services.yaml --state-directory /tmp/{service}\n  \
              systemctl start {name}\n\n\
-             Exit codes: 0 clean, 1 failed, 64 usage, 78 configuration."
-        ));
-    let parsed = command.try_get_matches().and_then(|found| Arguments::from_arg_matches(&found));
+             Exit codes: 0 stopped or checked, 1 failed, 64 wrong usage, 78 wrong configuration"
+        ))
+}
+
+/// Reads the command line; the error is the code to exit with.
+pub(crate) fn parse(service: &'static str) -> Result<Arguments, ExitCode> {
+    let parsed =
+        command(service).try_get_matches().and_then(|found| Arguments::from_arg_matches(&found));
     parsed.map_err(|error| {
         // Nowhere is left to report that neither stdout nor stderr can be written.
         let printed = error.print().is_ok();

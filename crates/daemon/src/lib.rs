@@ -39,6 +39,7 @@ use std::process::ExitCode;
 use axum::Router;
 use settings::Suite;
 
+pub use arguments::command;
 pub use context::Context;
 pub use health::{Dependency, Health, Required};
 pub use systemd::Status;

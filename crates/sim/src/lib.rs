@@ -10,6 +10,7 @@
 //! The [`conductor`] owns the market, the clients and the ledger; sessions talk to it by messages.
 //! What the ledger says was sent is what [`compare`] demands back from a gateway.
 
+pub mod arguments;
 pub mod compare;
 pub mod conductor;
 pub mod fault;

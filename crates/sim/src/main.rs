@@ -1,16 +1,15 @@
 //! `marketprism-sim`: serves a simulated venue, or compares its ledger with a gateway.
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::Parser as _;
+use sim::arguments::{Arguments, Compare, Serve, Verb};
 use sim::conductor::{Conductor, Source};
-use sim::fault::{Fault, seconds};
+use sim::fault::seconds;
 use sim::generator::Generator;
 use sim::ledger::{self, Ledger};
 use sim::playback::Playback;
 use sim::{compare, server, tls};
 use std::io::Write as _;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -19,81 +18,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Commands waiting for the conductor; sessions wait when it is full.
 const COMMANDS: usize = 1_024;
-
-/// A simulated venue on loopback.
-#[derive(Parser)]
-#[command(name = "marketprism-sim", version, about, after_help = EXAMPLES)]
-struct Cli {
-    #[command(subcommand)]
-    command: Verb,
-}
-
-const EXAMPLES: &str = "Examples:
-  marketprism-sim serve --rate 20000 --seconds 60 --ledger ledger.jsonl
-  marketprism-sim serve --recording day.tsv.gz --speed 10 --listen 127.0.0.1:9443
-  marketprism-sim serve --tls-ca ca.pem --fault gap@10s:50 --fault close@20s
-  marketprism-sim compare --ledger ledger.jsonl --gateway http://127.0.0.1:8080 --key-file key";
-
-#[derive(Subcommand)]
-enum Verb {
-    /// Serve Binance's spot protocol; the market opens when the first client has subscribed.
-    Serve(Serve),
-    /// Compare a ledger with what a gateway returns; exit code 1 if they differ.
-    Compare(Compare),
-}
-
-#[derive(Args)]
-struct Serve {
-    /// Where to listen; port 0 lets the system choose, and the address is printed.
-    #[arg(long, default_value = "127.0.0.1:9001")]
-    listen: SocketAddr,
-    /// Play this recording instead of generating a market.
-    #[arg(long, value_name = "FILE")]
-    recording: Option<PathBuf>,
-    /// Seconds of the recording per second.
-    #[arg(long, default_value_t = 1.0)]
-    speed: f64,
-    /// Events per second of the generated market.
-    #[arg(long, default_value_t = 1_000.0)]
-    rate: f64,
-    /// End the generated market after this many seconds; connections stay open.
-    #[arg(long)]
-    seconds: Option<u64>,
-    /// Instruments of the generated market.
-    #[arg(long, value_delimiter = ',', default_value = "BTCUSDT")]
-    symbols: Vec<String>,
-    /// Seed of the generated market.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Write every id here before it is sent.
-    #[arg(long, value_name = "FILE")]
-    ledger: Option<PathBuf>,
-    /// A fault: gap@T:N, duplicate@T:N, stall@T:L, close@T, slow-snapshot@T:L.
-    #[arg(long = "fault", value_name = "FAULT")]
-    faults: Vec<Fault>,
-    /// Serve TLS with a certificate for localhost, and write its authority's certificate here.
-    #[arg(long, value_name = "FILE")]
-    tls_ca: Option<PathBuf>,
-}
-
-#[derive(Args)]
-struct Compare {
-    /// The ledger that `serve` wrote.
-    #[arg(long, value_name = "FILE")]
-    ledger: PathBuf,
-    /// The gateway, or a storage service itself.
-    #[arg(long, default_value = "http://127.0.0.1:8080")]
-    gateway: String,
-    /// A file with the API key.
-    #[arg(long, value_name = "FILE")]
-    key_file: Option<PathBuf>,
-    /// Go on asking until they agree or this time is over, such as `30s`.
-    #[arg(long, default_value = "0s")]
-    wait: String,
-    /// Print the reports as JSON.
-    #[arg(long)]
-    json: bool,
-}
 
 fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
@@ -107,7 +31,7 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             }
         };
-    let result = match Cli::parse().command {
+    let result = match Arguments::parse().command {
         Verb::Serve(args) => runtime.block_on(serve(args)).map(|()| ExitCode::SUCCESS),
         Verb::Compare(args) => runtime.block_on(compare(args)),
     };

@@ -47,6 +47,7 @@ fn root(level: Level) -> TempDir {
         fs::write(folder.join(name), contents).unwrap();
     }
     let binaries = SERVICES.iter().map(|service| service.binary());
+    let binaries = binaries.chain(["/usr/bin/marketprism".to_owned()]);
     for program in binaries.chain(["/usr/sbin/nats-server".to_owned(), "/bin/kill".to_owned()]) {
         let path = root.path().join(program.trim_start_matches('/'));
         fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use packaging::Level;
 use packaging::suite::{SERVICES, daemons};
 
-use crate::parsed::{Unit, services, units};
+use crate::parsed::{ALERT, Unit, services, units};
 
 /// Every unit of the suite that must have started before `name`, directly or not.
 fn before(name: &str, units: &BTreeMap<String, Unit>, path: &mut Vec<String>) -> BTreeSet<String> {
@@ -76,12 +76,22 @@ fn no_unit_requires_another() {
 fn every_member_stops_with_the_target_and_is_wanted_by_it() {
     for level in Level::ALL {
         for (name, unit) in units(level) {
-            if name.ends_with(".service") || name.ends_with(".socket") {
+            if name != ALERT && (name.ends_with(".service") || name.ends_with(".socket")) {
                 assert_eq!(unit.words("PartOf"), ["marketprism.target"], "{name}");
                 assert_eq!(unit.words("WantedBy"), ["marketprism.target"], "{name}");
                 assert_eq!(unit.words("Slice"), ["marketprism.slice"], "{name}");
             }
         }
+    }
+}
+
+#[test]
+fn every_service_that_fails_for_good_is_reported_under_its_own_name() {
+    for level in Level::ALL {
+        for (name, unit) in services(level) {
+            assert_eq!(unit.words("OnFailure"), ["marketprism-alert@%n.service"], "{name}");
+        }
+        assert!(units(level)[ALERT].words("OnFailure").is_empty(), "a report has no report");
     }
 }
 

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails is a failed test")]
 
 mod analyze;
+mod archive;
 mod committed;
 mod graph;
 mod parsed;
+mod scripts;
