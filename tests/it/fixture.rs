@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use testkit::machine::{Image, Machine, Network, Release, install_suite};
+use testkit::machine::{Image, Machine, Network, Release};
+use testkit::packages::{self, SUITE};
+
+/// The version that tests install.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Where the simulated venue listens.
 const VENUE: &str = "127.0.0.1:9001";
@@ -37,7 +41,7 @@ impl Suite {
     pub(crate) fn install(name: &str, release: Release) -> Self {
         let image = Image::of(release).unwrap();
         let machine = Machine::boot(&image, name, Network::Private).unwrap();
-        install_suite(&machine, &programs()).unwrap();
+        packages::install(&machine, &built(release, VERSION), &SUITE).unwrap();
         let configuration = format!(
             "collector:\n  venues:\n    binance:\n      spot:\n        rest_url: http://{VENUE}\n        stream_url: ws://{VENUE}\n"
         );
@@ -182,20 +186,27 @@ impl Suite {
     }
 }
 
+/// Demands that services reached a state in this order, by a property with a unit's time of it.
+pub(crate) fn order(suite: &Suite, property: &str, expected: &[&str]) {
+    let time = |service: &str| suite.property(service, property).parse::<u64>().unwrap();
+    let mut times: Vec<(u64, &str)> =
+        expected.iter().map(|&service| (time(service), service)).collect();
+    testkit::progress(format_args!("{property}: {times:?}"));
+    times.sort_unstable();
+    assert_eq!(times.iter().map(|(_, service)| *service).collect::<Vec<_>>(), expected);
+}
+
+/// The packages of a version, made from the programs under test.
+pub(crate) fn built(release: Release, version: &str) -> PathBuf {
+    packages::built(&programs(), release, version).unwrap()
+}
+
 /// The folder that this test, and with it the suite's programs, was built into.
-fn programs() -> PathBuf {
+pub(crate) fn programs() -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let folder = own.ancestors().nth(2).unwrap().to_owned();
-    let all =
-        ["gateway", "collector", "storage", "monitoring", "scheduler", "broker", "sim", "nats"];
-    for name in all {
-        let program = folder.join(format!("marketprism-{name}"));
-        assert!(
-            program.exists(),
-            "{} is missing: cargo build --workspace --bins",
-            program.display()
-        );
-    }
+    let builder = folder.join("marketprism-packaging");
+    assert!(builder.exists(), "{} is missing: cargo build --workspace --bins", builder.display());
     folder
 }
 

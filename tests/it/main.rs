@@ -9,6 +9,11 @@
 mod faults;
 mod first_light;
 mod fixture;
+mod install;
+mod lintian;
 mod operations;
+mod releases;
 mod tamper;
+mod units;
+mod upgrade;
 mod urls;

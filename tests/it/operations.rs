@@ -36,66 +36,6 @@ fn a_start_without_the_bus_is_quick_and_catches_up() {
 }
 
 #[test]
-fn a_stopped_process_is_restarted_by_the_watchdog() {
-    let suite = Suite::install("watchdog", Release::Bookworm);
-    let faster = "[Service]\nWatchdogSec=4s\n";
-    let path = "/etc/systemd/system/marketprism-storage.service.d/10-watchdog.conf";
-    suite.machine.put(faster.as_bytes(), path, 0o644).unwrap();
-    suite.machine.succeed(&["systemctl", "daemon-reload"]).unwrap();
-    suite.open_venue(&["--rate", "500", "--seconds", "25"]);
-    suite.start();
-    let pid = suite.property("storage", "MainPID");
-    suite.machine.succeed(&["kill", "-STOP", &pid]).unwrap();
-    suite.eventually("the watchdog restarted it", 30, |machine| {
-        let restarts = machine.property("marketprism-storage.service", "NRestarts")?;
-        let state = machine.property("marketprism-storage.service", "ActiveState")?;
-        Ok(restarts.trim() == "1" && state.trim() == "active")
-    });
-    let log = suite.journal("marketprism-storage");
-    assert!(log.contains("Watchdog timeout"), "{log}");
-    suite.market_is_over(60);
-    suite.agrees();
-    suite.machine.shutdown().unwrap();
-}
-
-#[test]
-fn a_stopped_slice_stops_in_reverse_and_leaves_nothing() {
-    let suite = Suite::install("slice", Release::Bookworm);
-    suite.open_venue(&["--rate", "2000", "--seconds", "10"]);
-    suite.start();
-    let started = order(&suite, "ActiveEnterTimestampMonotonic");
-    assert_order(&started, &["monitoring", "broker", "storage", "collector"]);
-    suite.market_is_over(60);
-    suite.machine.succeed(&["systemctl", "stop", "marketprism.slice"]).unwrap();
-    let stopped = order(&suite, "InactiveEnterTimestampMonotonic");
-    assert_order(&stopped, &["collector", "storage", "broker", "monitoring"]);
-    let listening = suite.machine.shell("ss -Hltn 'sport >= :8080 and sport <= :8085'").unwrap();
-    assert_eq!(listening.trim(), "", "nothing listens");
-    suite.machine.succeed(&["systemctl", "start", "marketprism.target"]).unwrap();
-    suite.agrees();
-    suite.machine.shutdown().unwrap();
-}
-
-/// The six by the time of a unit's property.
-fn order(suite: &Suite, property: &str) -> Vec<(u64, String)> {
-    let mut order: Vec<(u64, String)> = SERVICES
-        .iter()
-        .map(|(service, _)| {
-            (suite.property(service, property).parse().unwrap(), (*service).to_owned())
-        })
-        .collect();
-    order.sort();
-    testkit::progress(format_args!("{property}: {order:?}"));
-    order
-}
-
-fn assert_order(order: &[(u64, String)], expected: &[&str]) {
-    let names = order.iter().map(|(_, name)| name.as_str());
-    let found: Vec<&str> = names.filter(|name| expected.contains(name)).collect();
-    assert_eq!(found, expected);
-}
-
-#[test]
 fn mistakes_are_answered_with_their_place_and_remedy() {
     let suite = Suite::install("mistakes", Release::Bookworm);
     let check = "marketprism config check 2>&1 && echo exit=0 || echo exit=$?";
@@ -151,26 +91,5 @@ fn a_bad_reload_keeps_the_old_configuration() {
     let said = suite.machine.shell(reload).unwrap();
     assert!(said.contains("exit=0"), "{said}");
     assert_eq!(suite.property("storage", "MainPID"), pid);
-    suite.machine.shutdown().unwrap();
-}
-
-#[test]
-fn units_verify_and_are_exposed_little() {
-    let suite = Suite::install("exposure", Release::Bookworm);
-    let verify = suite
-        .machine
-        .shell("systemd-analyze verify /usr/lib/systemd/system/marketprism* 2>&1")
-        .unwrap();
-    assert_eq!(verify.trim(), "", "{verify}");
-    for (service, _) in SERVICES {
-        let unit = format!("marketprism-{service}.service");
-        let text = suite
-            .machine
-            .shell(&format!("systemd-analyze security --no-pager {unit} | tail -1"))
-            .unwrap();
-        testkit::progress(format_args!("{unit}: {}", text.trim()));
-        let score = text.split_whitespace().find_map(|word| word.parse::<f64>().ok()).unwrap();
-        assert!(score <= 1.3, "{text}");
-    }
     suite.machine.shutdown().unwrap();
 }

@@ -17,7 +17,6 @@ mod archive;
 mod container;
 mod image;
 mod journal;
-mod suite;
 
 use std::fs::File;
 use std::io::Write as _;
@@ -31,7 +30,6 @@ use anyhow::{Context as _, bail, ensure};
 use container::Container;
 pub use image::{Image, PACKAGES, Release};
 pub use journal::Record;
-pub use suite::{CREDENTIALS, install_suite, install_units};
 
 /// The Debian packages that building and booting a machine takes on the host.
 pub const PACKAGES_NEEDED: &str = "mmdebstrap systemd-container util-linux";

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use testkit::machine::{CREDENTIALS, Image, Machine, Network, Release, install_units};
+use testkit::machine::{Image, Machine, Network, Release};
 
 fn boot(release: Release, name: &str) -> Machine {
     Machine::boot(&Image::of(release).unwrap(), name, Network::Private).unwrap()
@@ -141,74 +141,4 @@ fn debian_12_enforces_memory_limits() {
 
     assert!(with_limit("MemoryMax=128M"));
     assert!(!with_limit("MemoryMax=32M"));
-}
-
-/// The services of the suite.
-const MEMBERS: [&str; 7] =
-    ["monitoring", "nats", "broker", "storage", "collector", "gateway", "scheduler"];
-
-#[test]
-fn the_committed_units_are_valid_and_hardly_exposed_on_both_releases() {
-    for release in Release::ALL {
-        let machine = boot(release, "units");
-        for member in MEMBERS {
-            // `verify` wants the programs to exist; it runs none.
-            machine.shell(&format!("ln -s /bin/true /usr/bin/marketprism-{member}")).unwrap();
-        }
-        install_units(&machine).unwrap();
-
-        let enabled = "systemctl list-dependencies --plain marketprism.target | sort | xargs";
-        let enabled = machine.shell(enabled).unwrap();
-        for member in MEMBERS {
-            let unit = format!("marketprism-{member}.service");
-            assert!(enabled.contains(&unit), "{unit} is not enabled: {enabled}");
-            let user = format!("id -gn marketprism-{member}");
-            assert_eq!(machine.shell(&user).unwrap(), "marketprism");
-        }
-        assert!(enabled.contains("marketprism-gateway.socket"));
-        assert!(!enabled.contains('@'), "instances are the operator's to choose");
-
-        let services: Vec<String> = MEMBERS
-            .iter()
-            .map(|member| format!("marketprism-{member}.service"))
-            .chain(["marketprism-collector@pair.service".to_owned()])
-            .collect();
-        let others = ["marketprism.target", "marketprism.slice", "marketprism-gateway.socket"];
-        let mut verify = vec!["systemd-analyze", "--man=no", "verify"];
-        verify.extend(services.iter().map(String::as_str).chain(others));
-        let output = machine.output(&verify).unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        assert_eq!(String::from_utf8_lossy(&said), "", "{}", release.codename());
-
-        for service in &services {
-            let threshold = ["systemd-analyze", "security", "--no-pager", "--threshold=13"];
-            let report = machine.succeed(&[&threshold[..], &[service.as_str()]].concat()).unwrap();
-            eprintln!("{}: {}", release.codename(), report.lines().last().unwrap());
-        }
-        let example = "../../systemd/examples/50-this-host-only.conf";
-        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join(example);
-        let drop_in = "/etc/systemd/system/marketprism-storage.service.d/50-this-host-only.conf";
-        machine.put_file(&example, drop_in, 0o644).unwrap();
-        machine.succeed(&["systemctl", "daemon-reload"]).unwrap();
-        let stricter = ["systemd-analyze", "security", "--threshold=9", "marketprism-storage"];
-        machine.succeed(&stricter).unwrap();
-        machine.shutdown().unwrap();
-    }
-}
-
-#[test]
-fn the_credentials_are_those_that_the_units_load() {
-    let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../systemd/units");
-    let mut loaded: Vec<String> = Vec::new();
-    for unit in fs::read_dir(units).unwrap() {
-        let text = fs::read_to_string(unit.unwrap().path()).unwrap();
-        let names =
-            text.lines().filter_map(|line| line.strip_prefix("LoadCredential=marketprism."));
-        loaded.extend(names.map(str::to_owned));
-    }
-    loaded.sort();
-    loaded.dedup();
-    let mut created = CREDENTIALS.map(str::to_owned).to_vec();
-    created.sort();
-    assert_eq!(loaded, created);
 }

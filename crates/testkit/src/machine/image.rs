@@ -48,6 +48,9 @@ pub const PACKAGES: &[&str] = &[
     "tzdata",
 ];
 
+/// What a bare machine has beside Debian's minimal base: what boots it.
+const BARE: &[&str] = &["dbus", "systemd", "systemd-sysv"];
+
 /// Raised when what is done to a root after mmdebstrap changes, so that older roots are not used.
 const RECIPE: u32 = 1;
 
@@ -74,8 +77,20 @@ impl Image {
     ///
     /// As [`Image::of`].
     pub fn with(release: Release, others: &[&str]) -> anyhow::Result<Image> {
+        Image::holding(release, PACKAGES.iter().chain(others).copied().collect())
+    }
+
+    /// A release with nothing but its base and what boots it: for trying out what apt brings.
+    ///
+    /// # Errors
+    ///
+    /// As [`Image::of`].
+    pub fn bare(release: Release) -> anyhow::Result<Image> {
+        Image::holding(release, BARE.to_vec())
+    }
+
+    fn holding(release: Release, mut packages: Vec<&str>) -> anyhow::Result<Image> {
         check_host()?;
-        let mut packages: Vec<&str> = PACKAGES.iter().chain(others).copied().collect();
         packages.sort_unstable();
         packages.dedup();
         let mut hasher = DefaultHasher::new();
