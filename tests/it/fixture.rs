@@ -4,16 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use testkit::machine::{Image, Machine, Network, Release};
+use testkit::market;
 use testkit::packages::{self, SUITE};
 
 /// The version that tests install.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// Where the simulated venue listens.
-const VENUE: &str = "127.0.0.1:9001";
-
-/// Where its ledger is.
-const LEDGER: &str = "/srv/ledger.jsonl";
 
 /// Where the API key is.
 pub(crate) const KEY: &str = "/srv/api-key";
@@ -42,12 +37,8 @@ impl Suite {
         let image = Image::of(release).unwrap();
         let machine = Machine::boot(&image, name, Network::Private).unwrap();
         packages::install(&machine, &built(release, VERSION), &SUITE).unwrap();
-        let configuration = format!(
-            "collector:\n  venues:\n    binance:\n      spot:\n        rest_url: http://{VENUE}\n        stream_url: ws://{VENUE}\n"
-        );
-        let suite = Self { machine };
-        suite.configure("10-venue.yaml", &configuration);
-        suite
+        market::configure(&machine, &["BTC-USDT"]).unwrap();
+        Self { machine }
     }
 
     /// Writes a drop-in of the configuration.
@@ -70,63 +61,26 @@ impl Suite {
 
     /// Starts the simulated venue with these arguments of `marketprism-sim serve`.
     pub(crate) fn open_venue(&self, arguments: &[&str]) {
-        let command = [
-            &[
-                "systemd-run",
-                "--quiet",
-                "--unit=venue",
-                "marketprism-sim",
-                "serve",
-                "--listen",
-                VENUE,
-                "--ledger",
-                LEDGER,
-            ],
-            arguments,
-        ]
-        .concat();
-        self.machine.succeed(&command).unwrap();
-        let listens = format!("curl -sf http://{VENUE}/api/v3/ping >/dev/null");
-        self.eventually("the venue answers", 20, |machine| {
-            Ok(machine.output(&["sh", "-c", &listens])?.status.success())
-        });
+        market::open(&self.machine, arguments).unwrap();
     }
 
     /// Waits until the venue has sent everything.
     pub(crate) fn market_is_over(&self, seconds: u64) {
-        let ask = format!("curl -sf http://{VENUE}/sim/progress");
         self.eventually("the market is over", seconds, |machine| {
-            Ok(machine.output(&["sh", "-c", &ask])?.stdout.ends_with(b"}")
-                && machine.shell(&ask)?.contains("\"finished\":true"))
+            Ok(market::progress(machine)?.finished)
         });
     }
 
     /// How much the venue has sent.
     pub(crate) fn frames_sent(&self) -> u64 {
-        let text = self.machine.shell(&format!("curl -sf http://{VENUE}/sim/progress")).unwrap();
-        let progress: serde_json::Value = serde_json::from_str(&text).unwrap();
-        progress["frames"].as_u64().unwrap()
+        market::progress(&self.machine).unwrap().frames
     }
 
     /// Compares the ledger with what the gateway returns: whether they agree, and the report.
     pub(crate) fn compare(&self, wait: &str) -> (bool, String) {
-        let command = [
-            "marketprism-sim",
-            "compare",
-            "--ledger",
-            LEDGER,
-            "--gateway",
-            "http://127.0.0.1:8080",
-            "--key-file",
-            KEY,
-            "--wait",
-            wait,
-        ];
-        let output = self.machine.output(&command).unwrap();
-        let text = [output.stdout, output.stderr].concat();
-        let text = String::from_utf8_lossy(&text).into_owned();
-        testkit::progress(format_args!("{}", text.trim_end()));
-        (output.status.success(), text)
+        let (agrees, report) = market::compare(&self.machine, KEY, wait).unwrap();
+        testkit::progress(format_args!("{report}"));
+        (agrees, report)
     }
 
     /// Demands that every id of the ledger came back once and unchanged, or is explained.

@@ -20,6 +20,9 @@ const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 /// The units of the suite, whether they are running or not.
 const PATTERN: &str = "marketprism-*";
 
+/// What reports failures: started by systemd when there is one, and gone again.
+const REPORTS: &str = "marketprism-alert@";
+
 /// A connection to the system bus, made when it is first needed and again after it broke.
 #[derive(Debug)]
 pub struct Systemd {
@@ -75,7 +78,7 @@ async fn list(connection: &Connection) -> zbus::Result<Vec<Unit>> {
         .await?;
     let listed: Vec<Listed> = reply.body().deserialize()?;
     let mut units = Vec::with_capacity(listed.len());
-    for entry in listed {
+    for entry in listed.into_iter().filter(|entry| !entry.0.starts_with(REPORTS)) {
         let path = entry.6.clone();
         let unit = Unit::listed(entry);
         if unit.service().is_none() {

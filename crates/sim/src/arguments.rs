@@ -44,6 +44,7 @@ Examples:
 
 A collector is pointed at it by rest_url: http://127.0.0.1:9001 and
 stream_url: ws://127.0.0.1:9001 under collector.venues.binance.spot.
+GET /sim/progress says how far the market is, POST /sim/end ends it; connections stay open.
 
 Exit codes: 0 told to stop, 1 failed, 2 wrong usage";
 

@@ -77,6 +77,8 @@ pub enum Command {
         /// Where the answer goes, once there is one.
         answer: oneshot::Sender<String>,
     },
+    /// Someone wants the market to be over; connections stay open.
+    End,
     /// Someone wants to know how it goes.
     Progress {
         /// Where the answer goes.
@@ -130,6 +132,7 @@ pub struct Conductor {
     frames: u64,
     slow_clients: u64,
     finished: bool,
+    ended: bool,
     drop_next: u32,
     double_next: u32,
     stalled_until: Option<Instant>,
@@ -173,6 +176,7 @@ impl Conductor {
             frames: 0,
             slow_clients: 0,
             finished: false,
+            ended: false,
             drop_next: 0,
             double_next: 0,
             stalled_until: None,
@@ -230,6 +234,7 @@ impl Conductor {
                 self.waiting.push(Waiting { instrument, limit, answer, due });
                 self.answer_due(Instant::now());
             }
+            Command::End => self.ended = true,
             Command::Progress { answer } => {
                 // A caller that went away needs no answer.
                 drop(answer.send(self.progress()));
@@ -315,6 +320,10 @@ impl Conductor {
     }
 
     fn advance(&mut self, elapsed: Duration) -> anyhow::Result<Vec<Arc<Frame>>> {
+        if self.ended {
+            self.finished = true;
+            return Ok(Vec::new());
+        }
         let mut made = Vec::new();
         match &mut self.source {
             Source::Generated { market, rate, length } => {

@@ -9,7 +9,7 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -72,7 +72,7 @@ impl Venue {
     }
 }
 
-/// The venue's routes, and `/sim/progress` of our own.
+/// The venue's routes, and `/sim/progress` and `/sim/end` of our own.
 pub fn router(venue: Venue) -> Router {
     Router::new()
         .route("/api/v3/ping", get(|| async { Json(json!({})) }))
@@ -82,6 +82,7 @@ pub fn router(venue: Venue) -> Router {
         .route("/ws", any(raw))
         .route("/ws/{streams}", any(raw_streams))
         .route("/sim/progress", get(progress))
+        .route("/sim/end", post(end))
         .with_state(venue)
 }
 
@@ -169,6 +170,13 @@ fn weighed(venue: &Venue, weight: u64, body: String) -> Response {
 
 fn refusal(status: StatusCode, code: i32, message: &str) -> Response {
     (status, Json(json!({"code": code, "msg": message}))).into_response()
+}
+
+async fn end(State(venue): State<Venue>) -> StatusCode {
+    match venue.commands.send(Command::End).await {
+        Ok(()) => StatusCode::ACCEPTED,
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
 }
 
 async fn progress(State(venue): State<Venue>) -> Response {

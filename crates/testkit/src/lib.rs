@@ -1,11 +1,12 @@
 //! Real servers and booted machines for tests.
 //!
-//! [`machine`] boots Debian with a real systemd, [`packages`] installs the suite in it, [`nats`] starts
-//! nats-server. Everything here starts what it needs itself, on loopback and on ports that the kernel
+//! [`machine`] boots Debian with a real systemd, [`packages`] installs the suite in it,
+//! [`market`] feeds it and compares, [`nats`] starts nats-server. Everything here starts what it needs itself, on loopback and on ports that the kernel
 //! chooses, waits for conditions and not for time, and removes what it started when the value is
 //! dropped. Nothing here is a mock.
 
 pub mod machine;
+pub mod market;
 pub mod nats;
 pub mod packages;
 

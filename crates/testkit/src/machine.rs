@@ -20,7 +20,7 @@ mod journal;
 
 use std::fs::File;
 use std::io::Write as _;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -286,6 +286,8 @@ impl Machine {
 
     fn entered(&self, limit: Duration, command: &[&str]) -> Command {
         let mut entered = Command::new("nsenter");
+        // As with the machine itself, a Ctrl-C is not for what runs inside.
+        entered.process_group(0);
         entered.arg("--target").arg(self.leader().to_string()).args(["--all", "--"]);
         entered.args(["env", "-i", "HOME=/root", "LANG=C.UTF-8"]);
         entered.arg("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");

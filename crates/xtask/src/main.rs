@@ -1,6 +1,9 @@
 //! `cargo xtask`: the project's automation, in Rust.
 
 mod ci;
+mod demo;
+mod install;
+mod needs;
 mod run;
 mod test;
 mod tidy;
@@ -18,6 +21,10 @@ struct Cli {
 }
 
 const EXAMPLES: &str = "Examples:
+  cargo xtask demo --seconds 60    the suite in a throw-away machine, fed and compared
+  cargo xtask deb             packages in target/debian
+  cargo xtask repo            the same in a signed apt repository, target/repository
+  cargo xtask install         the same installed on this host; nothing is started
   cargo xtask ci              what CI checks before it tests: format, lints, tidy, docs, licences
   cargo xtask test            install what the tests need, and run all of them
   cargo xtask tidy --table    the crates by layer and size, the longest file and function
@@ -35,6 +42,14 @@ enum Verb {
     },
     /// Install what the tests need and run all of them.
     Test(test::Args),
+    /// Boot a throw-away Debian, install the suite there, feed it and compare.
+    Demo(demo::Args),
+    /// Build the Debian packages.
+    Deb(install::Deb),
+    /// Build the packages and a signed apt repository of them.
+    Repo(install::Repo),
+    /// Build the packages and install them on this host; nothing is started.
+    Install(install::Deb),
     /// Write the units under systemd/ anew.
     Units,
 }
@@ -44,6 +59,10 @@ fn main() -> ExitCode {
         Verb::Ci => ci::run(),
         Verb::Tidy { table } => tidy::run(table),
         Verb::Test(args) => test::run(&args),
+        Verb::Demo(args) => demo::run(&args),
+        Verb::Deb(args) => install::deb(&args),
+        Verb::Repo(args) => install::repo(&args),
+        Verb::Install(args) => install::install(&args),
         Verb::Units => units::run(),
     };
     match result {

@@ -4,7 +4,7 @@ use anyhow::{Context as _, bail};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The workspace's root: two levels above this crate.
 pub(crate) fn root() -> PathBuf {
@@ -43,6 +43,43 @@ pub(crate) fn step(name: &str, command: &mut Command) -> anyhow::Result<()> {
     }
     say(&format!("{name}: {seconds} s"));
     Ok(())
+}
+
+/// What took how long, for the table at the end.
+#[derive(Debug, Default)]
+pub(crate) struct Phases {
+    taken: Vec<(String, Duration)>,
+}
+
+impl Phases {
+    /// Runs a phase of our own.
+    pub(crate) fn run(
+        &mut self,
+        name: &str,
+        phase: impl FnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let began = Instant::now();
+        let result = phase();
+        self.taken.push((name.to_owned(), began.elapsed()));
+        if result.is_err() {
+            self.print();
+        }
+        result
+    }
+
+    /// Runs a phase of another program's; see [`step`].
+    pub(crate) fn step(&mut self, name: &str, command: &mut Command) -> anyhow::Result<()> {
+        self.run(name, || step(name, command))
+    }
+
+    /// Says what took how long.
+    pub(crate) fn print(&self) {
+        for (name, taken) in &self.taken {
+            say(&format!("{:6.1} s  {name}", taken.as_secs_f64()));
+        }
+        let all: Duration = self.taken.iter().map(|(_, taken)| *taken).sum();
+        say(&format!("{:6.1} s  in all", all.as_secs_f64()));
+    }
 }
 
 /// The cargo that runs us.

@@ -1,19 +1,7 @@
 //! `cargo xtask test`: installs what the tests need, builds once, runs everything.
 
-use crate::run::{cargo, has, say, step};
-use anyhow::bail;
-use std::path::Path;
-use std::process::Command;
-
-/// Debian packages the tests need, and the file that shows each is there.
-const PACKAGES: &[(&str, &str)] = &[
-    ("nats-server", "/usr/sbin/nats-server"),
-    ("systemd-container", "/usr/bin/systemd-nspawn"),
-    ("mmdebstrap", "/usr/bin/mmdebstrap"),
-    ("systemd", "/usr/bin/systemd-analyze"),
-    ("util-linux", "/usr/bin/nsenter"),
-    ("iproute2", "/usr/bin/ss"),
-];
+use crate::needs;
+use crate::run::{Phases, cargo, has, say};
 
 /// What `cargo xtask test` takes.
 #[derive(clap::Args)]
@@ -22,48 +10,43 @@ pub(crate) struct Args {
     filter: Option<String>,
 }
 
+/// Tests that boot machines; all others run first, for they tell sooner.
+const BOOTED: &str = "package(suite-tests) | package(testkit)";
+
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    install()?;
+    let mut phases = Phases::default();
+    phases.run("needs", || {
+        needs::root("the tests boot machines")?;
+        needs::bring(&[
+            needs::BUILD,
+            needs::PACKAGES,
+            needs::REPOSITORY,
+            needs::MACHINES,
+            needs::TESTS,
+        ])
+    })?;
     // One profile for binaries and tests, so that every dependency is compiled once.
     // Tests are named with them: their development dependencies would else change features, and
     // with that everything above them would be compiled again.
     let build = ["build", "--workspace", "--bins", "--tests", "--examples", "--profile", "ci"];
-    step("build", &mut cargo(&build))?;
-    let mut tests = if has("cargo-nextest") {
-        cargo(&["nextest", "run", "--workspace", "--cargo-profile", "ci", "--no-fail-fast"])
-    } else {
-        say("cargo-nextest is not installed: using cargo test");
-        cargo(&["test", "--workspace", "--profile", "ci", "--no-fail-fast"])
-    };
-    tests.args(args.filter.iter());
-    step("tests", &mut tests)
-}
-
-/// Installs the missing packages, or says what to type.
-fn install() -> anyhow::Result<()> {
-    let missing: Vec<&str> = PACKAGES
-        .iter()
-        .filter(|(_, file)| !Path::new(file).exists())
-        .map(|(package, _)| *package)
-        .collect();
-    if missing.is_empty() {
+    phases.step("build", &mut cargo(&build))?;
+    if !has("cargo-nextest") {
+        say("cargo-nextest is not installed: using cargo test, one test after the other");
+        let mut all = cargo(&["test", "--workspace", "--profile", "ci", "--no-fail-fast"]);
+        phases.step("tests", all.args(args.filter.iter()))?;
+        phases.print();
         return Ok(());
     }
-    if !is_root() {
-        bail!(
-            "missing packages; as root: apt-get install --no-install-recommends {}",
-            missing.join(" ")
-        );
+    let rings = [
+        ("tests without machines", format!("not ({BOOTED})")),
+        ("tests in machines", BOOTED.into()),
+    ];
+    for (name, ring) in rings {
+        let mut tests = cargo(&["nextest", "run", "--workspace", "--cargo-profile", "ci"]);
+        tests.args(["--no-fail-fast", "--no-tests=pass", "-E"]);
+        let filter = args.filter.as_ref().map(|filter| format!("({ring}) & test({filter})"));
+        phases.step(name, tests.arg(filter.unwrap_or(ring)))?;
     }
-    step("package lists", Command::new("apt-get").args(["update", "-qq"]))?;
-    let mut apt = Command::new("apt-get");
-    apt.args(["install", "-qq", "--yes", "--no-install-recommends"]).args(&missing);
-    // The packages' own services are not wanted here: every test starts its own.
-    apt.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
-    step("packages", &mut apt)
-}
-
-fn is_root() -> bool {
-    let id = Command::new("id").arg("-u").output();
-    id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+    phases.print();
+    Ok(())
 }

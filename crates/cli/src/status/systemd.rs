@@ -78,7 +78,9 @@ impl Systemd {
         let mut names = BTreeSet::new();
         let mut units = Vec::new();
         for (name, _, load, active, sub, _, path, ..) in rows {
-            if load == "loaded" && names.insert(name.clone()) {
+            // A report of a failure is no part of what should run.
+            let is_report = name.starts_with("marketprism-alert@");
+            if load == "loaded" && !is_report && names.insert(name.clone()) {
                 let facts = self.facts(&path).await?;
                 units.push(unit(name, active, sub, &facts));
             }

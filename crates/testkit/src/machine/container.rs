@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -188,6 +189,8 @@ fn command(
 ) -> anyhow::Result<Command> {
     let console = fs::File::create(scratch.join("console"))?;
     let mut command = Command::new("setpriv");
+    // A Ctrl-C at the terminal is for whoever booted the machine, who then powers it off.
+    command.process_group(0);
     command.args(["--pdeathsig", "TERM"]);
     command.args(["unshare", "--mount", "--propagation", "slave"]);
     command.args(["sh", "-c", SCRIPT, "machine"]);

@@ -1,0 +1,90 @@
+//! Packages of Debian's that a verb needs, installed by itself where it may.
+
+use crate::run::step;
+use anyhow::{Context as _, bail};
+use std::path::Path;
+use std::process::Command;
+
+/// A package, and a file that shows that it is there.
+pub(crate) type Need = (&'static str, &'static str);
+
+/// What compiling takes beside the Rust toolchain.
+pub(crate) const BUILD: &[Need] =
+    &[("gcc", "/usr/bin/cc"), ("libc6-dev", "/usr/include/stdio.h"), ("git", "/usr/bin/git")];
+
+/// What packages are written with.
+pub(crate) const PACKAGES: &[Need] = &[("binutils", "/usr/bin/strip")];
+
+/// What a repository is signed with.
+pub(crate) const REPOSITORY: &[Need] = &[
+    ("gpg", "/usr/bin/gpg"),
+    ("gpg-agent", "/usr/bin/gpg-agent"),
+    ("gpgconf", "/usr/bin/gpgconf"),
+];
+
+/// What a machine is built and booted with.
+pub(crate) const MACHINES: &[Need] = &[
+    ("mmdebstrap", "/usr/bin/mmdebstrap"),
+    ("systemd-container", "/usr/bin/systemd-nspawn"),
+    ("util-linux", "/usr/bin/nsenter"),
+    ("iproute2", "/usr/bin/ip"),
+];
+
+/// What the tests ask beside.
+pub(crate) const TESTS: &[Need] = &[
+    ("curl", "/usr/bin/curl"),
+    ("lintian", "/usr/bin/lintian"),
+    ("man-db", "/usr/bin/man"),
+    ("groff-base", "/usr/bin/groff"),
+    ("nats-server", "/usr/sbin/nats-server"),
+    ("procps", "/usr/bin/ps"),
+    ("shellcheck", "/usr/bin/shellcheck"),
+    ("systemd", "/usr/bin/systemd-analyze"),
+    ("tzdata", "/usr/share/zoneinfo/UTC"),
+];
+
+/// Installs what is missing of these, or says what to type.
+pub(crate) fn bring(needs: &[&[Need]]) -> anyhow::Result<()> {
+    let missing: Vec<&str> = needs
+        .iter()
+        .flat_map(|needs| needs.iter())
+        .filter(|(_, file)| !Path::new(file).exists())
+        .map(|(package, _)| *package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.join(" ");
+    if !is_root() {
+        bail!("missing packages; as root: apt-get install --no-install-recommends {names}");
+    }
+    if !Path::new("/usr/bin/apt-get").exists() {
+        bail!("missing, and this is no Debian: {names}");
+    }
+    step("package lists", Command::new("apt-get").args(["update", "-qq"]))?;
+    let mut apt = Command::new("apt-get");
+    apt.args(["install", "-qq", "--yes", "--no-install-recommends"]).args(&missing);
+    // The packages' own services are not wanted here: every test starts its own.
+    apt.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
+    step(&format!("packages ({names})"), &mut apt)
+}
+
+/// Stops unless root is asking; `why` completes "needs root: ".
+pub(crate) fn root(why: &str) -> anyhow::Result<()> {
+    if is_root() {
+        return Ok(());
+    }
+    bail!("needs root: {why}; sudo env \"PATH=$PATH\" cargo xtask …")
+}
+
+/// Stops unless systemd runs this host.
+pub(crate) fn systemd() -> anyhow::Result<()> {
+    let runs = Path::new("/run/systemd/system").exists();
+    runs.then_some(())
+        .context("this host is not run by systemd; `cargo xtask demo` boots a machine that is")
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
