@@ -17,6 +17,7 @@ mod archive;
 mod container;
 mod image;
 mod journal;
+mod lan;
 
 use std::fs::File;
 use std::io::Write as _;
@@ -30,6 +31,7 @@ use anyhow::{Context as _, bail, ensure};
 use container::Container;
 pub use image::{Image, PACKAGES, Release};
 pub use journal::Record;
+pub use lan::Lan;
 
 /// The Debian packages that building and booting a machine takes on the host.
 pub const PACKAGES_NEEDED: &str = "mmdebstrap systemd-container util-linux";
@@ -51,6 +53,8 @@ pub enum Network {
     Private,
     /// Everything: its ports are the host's.
     Host,
+    /// The network namespace of a process, by its id; see [`Lan::host`].
+    Of(u32),
 }
 
 /// A booted machine. Dropping it kills it; [`Machine::shutdown`] powers it off.
@@ -75,17 +79,41 @@ impl Machine {
         let container = Container::start(image, name, network)
             .with_context(|| format!("boot machine `{name}`"))?;
         let machine = Machine { release: image.release(), container };
-        machine.take_control_of_memory()?;
-        let state = machine.output(&["systemctl", "is-system-running", "--wait"])?;
+        machine.settle(began)?;
+        Ok(machine)
+    }
+
+    /// Reboots it as an operator would, and waits until systemd has started everything again. What
+    /// was written stays.
+    ///
+    /// # Errors
+    ///
+    /// As [`Machine::boot`].
+    pub fn reboot(&mut self) -> anyhow::Result<()> {
+        let began = Instant::now();
+        let reports = self.container.expect_reboot()?;
+        // The answer may be cut off by the reboot itself.
+        self.output(&["systemctl", "reboot"])?;
+        self.container
+            .wait_for_reboot(&reports)
+            .with_context(|| format!("reboot {}", self.name()))?;
+        self.settle(began)
+    }
+
+    /// Waits until systemd has started everything.
+    fn settle(&self, began: Instant) -> anyhow::Result<()> {
+        self.take_control_of_memory()?;
+        let state = self.output(&["systemctl", "is-system-running", "--wait"])?;
         let state = String::from_utf8_lossy(&state.stdout).trim().to_owned();
         ensure!(
             ["running", "degraded"].contains(&state.as_str()),
-            "machine `{name}` is {state}:\n{}",
-            machine.container.console()
+            "machine `{}` is {state}:\n{}",
+            self.name(),
+            self.container.console()
         );
         let took = began.elapsed();
-        crate::progress(format_args!("{}: {state} after {took:.1?}", machine.name()));
-        Ok(machine)
+        crate::progress(format_args!("{}: {state} after {took:.1?}", self.name()));
+        Ok(())
     }
 
     /// Its host name, unique on this host.

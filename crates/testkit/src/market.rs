@@ -78,16 +78,30 @@ pub fn end(machine: &Machine) -> anyhow::Result<()> {
     machine.succeed(&[&post[..], &[&format!("http://{VENUE}/sim/end")]].concat()).map(drop)
 }
 
-/// Compares the ledger with what the gateway returns for the key in a file of the machine, for at
-/// most `wait` (such as `60s`): whether they agree, and the report.
+/// Compares the ledger with what the gateway of the same machine returns for the key in a file, for
+/// at most `wait` (such as `60s`): whether they agree, and the report.
 ///
 /// # Errors
 ///
 /// The machine cannot be entered.
 pub fn compare(machine: &Machine, key_file: &str, wait: &str) -> anyhow::Result<(bool, String)> {
-    let gateway = ["--gateway", "http://127.0.0.1:8080", "--key-file", key_file, "--wait", wait];
-    let compare = ["marketprism-sim", "compare", "--ledger", LEDGER];
-    let output = machine.output(&[&compare[..], &gateway].concat())?;
+    compare_at(machine, "http://127.0.0.1:8080", key_file, wait)
+}
+
+/// Compares as [`compare`] does, with a gateway that is elsewhere.
+///
+/// # Errors
+///
+/// The machine cannot be entered.
+pub fn compare_at(
+    machine: &Machine,
+    gateway: &str,
+    key_file: &str,
+    wait: &str,
+) -> anyhow::Result<(bool, String)> {
+    let compare = ["marketprism-sim", "compare", "--ledger", LEDGER, "--gateway", gateway];
+    let output =
+        machine.output(&[&compare[..], &["--key-file", key_file, "--wait", wait]].concat())?;
     let text = [output.stdout, output.stderr].concat();
     Ok((output.status.success(), String::from_utf8_lossy(&text).trim_end().to_owned()))
 }
@@ -98,7 +112,7 @@ pub fn compare(machine: &Machine, key_file: &str, wait: &str) -> anyhow::Result<
 ///
 /// One is taken; the error says how to see by whom.
 pub fn check_ports(network: Network, ports: &[u16]) -> anyhow::Result<()> {
-    if network == Network::Private {
+    if network != Network::Host {
         return Ok(());
     }
     for &port in ports {

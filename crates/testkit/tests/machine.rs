@@ -49,6 +49,27 @@ fn both_releases_boot_without_a_failed_unit_and_leave_nothing() {
 }
 
 #[test]
+fn a_rebooted_machine_has_what_was_written_and_can_still_be_shut_down() {
+    for release in Release::ALL {
+        let mut machine = boot(release, "reboot");
+        machine.put(b"kept", "/etc/kept", 0o644).unwrap();
+        let before = machine.leader();
+
+        machine.reboot().unwrap();
+
+        assert_ne!(machine.leader(), before);
+        assert_eq!(machine.get("/etc/kept").unwrap(), b"kept");
+        // systemd 257 reports every reload to nspawn, which must find a way to go on.
+        for _ in 0..30 {
+            machine.succeed(&["systemctl", "daemon-reload"]).unwrap();
+        }
+        let name = machine.name().to_owned();
+        machine.shutdown().unwrap();
+        assert_eq!(traces(&name), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn a_dropped_machine_is_killed_with_everything_in_it() {
     let machine = boot(Release::Bookworm, "dropped");
     machine.succeed(&["systemd-run", "--unit=sleeper", "sleep", "1000"]).unwrap();

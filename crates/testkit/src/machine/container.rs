@@ -19,11 +19,15 @@ use super::{Image, Network, Release};
 /// How long a machine may take to boot: it takes about a second, on a loaded machine ten.
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
 
+/// The name of the socket that nspawn reports to.
+const REPORTS: &str = "notify";
+
 /// How long a killed container may take to be gone.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// Mounts the machine's root in a mount namespace that dies with it, joins its control groups and
-/// becomes systemd-nspawn. Arguments: scratch folder, image, number of groups, groups, nspawn's own.
+/// runs systemd-nspawn, again after a reboot, which without a manager on the host is exit status 133
+/// and the caller's to do. Arguments: scratch folder, image, number of groups, groups, nspawn's own.
 const SCRIPT: &str = r#"
 set -eu
 scratch=$1 image=$2 groups=$3; shift 3
@@ -31,19 +35,51 @@ mount -t tmpfs -o mode=0755 machine "$scratch"
 mkdir "$scratch/upper" "$scratch/work" "$scratch/root"
 mount -t overlay -o "lowerdir=$image,upperdir=$scratch/upper,workdir=$scratch/work" machine "$scratch/root"
 while [ "$groups" -gt 0 ]; do echo $$ > "$1/cgroup.procs"; shift; groups=$((groups - 1)); done
-exec systemd-nspawn --directory="$scratch/root" "$@"
+nspawn= code=133
+trap 'kill -TERM "$nspawn"' TERM
+while [ "$code" -eq 133 ]; do
+    systemd-nspawn --directory="$scratch/root" "$@" & nspawn=$!
+    # A signal ends a wait before its time.
+    while kill -0 "$nspawn" 2>/dev/null; do code=0; wait "$nspawn" || code=$?; done
+done
+exit "$code"
 "#;
 
 /// A running container.
 #[derive(Debug)]
 pub(super) struct Container {
     name: String,
-    nspawn: u32,
+    /// The process that runs nspawn, and the group that both are in.
+    runner: u32,
     leader: u32,
     ended: Receiver<io::Result<ExitStatus>>,
     keeper: Option<JoinHandle<()>>,
     groups: Vec<PathBuf>,
     scratch: TempDir,
+}
+
+/// What nspawn reports to, only while somebody waits for a boot: unread, its queue would fill up and
+/// nspawn would wait for ever.
+#[derive(Debug)]
+pub(super) struct Reports {
+    socket: UnixDatagram,
+    path: PathBuf,
+}
+
+impl Reports {
+    fn listen(scratch: &Path) -> anyhow::Result<Reports> {
+        let path = scratch.join(REPORTS);
+        let socket = UnixDatagram::bind(&path)?;
+        socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+        Ok(Reports { socket, path })
+    }
+}
+
+impl Drop for Reports {
+    fn drop(&mut self) {
+        // Its folder goes anyway.
+        fs::remove_file(&self.path).unwrap_or_default();
+    }
 }
 
 impl Container {
@@ -54,7 +90,7 @@ impl Container {
         let name = format!("{name}-{}-{count}", std::process::id());
         let scratch = tempfile::Builder::new().prefix("machine-").tempdir()?;
         fs::create_dir(scratch.path().join("mount"))?;
-        let socket = UnixDatagram::bind(scratch.path().join("notify"))?;
+        let reports = Reports::listen(scratch.path())?;
         let groups = control_groups(&name)?;
 
         let command = command(image, &name, network, &groups, scratch.path())?;
@@ -65,19 +101,19 @@ impl Container {
         let keeper = std::thread::Builder::new()
             .name("machine".to_owned())
             .spawn(move || keep(command, &started_tx, &ended_tx))?;
-        let nspawn = started.recv().context("the keeper thread ended")?;
+        let runner = started.recv().context("the keeper thread ended")?;
         // From here on, dropping it cleans up, whatever fails.
         let mut container = Container {
             name,
-            nspawn: *nspawn.as_ref().unwrap_or(&0),
+            runner: *runner.as_ref().unwrap_or(&0),
             leader: 0,
             ended,
             keeper: Some(keeper),
             groups,
             scratch,
         };
-        nspawn.context("run systemd-nspawn")?;
-        container.wait_for_boot(&socket)?;
+        runner.context("run systemd-nspawn")?;
+        container.wait_for_boot(&reports, 0)?;
         Ok(container)
     }
 
@@ -100,21 +136,33 @@ impl Container {
     /// Asks init to power off and waits.
     pub(super) fn power_off(&mut self, limit: Duration) -> anyhow::Result<()> {
         // nspawn passes the first SIGTERM on as the request that init understands.
-        signal("TERM", self.nspawn)?;
+        signal("TERM", &self.runner.to_string())?;
         match self.ended.recv_timeout(limit) {
             Ok(status) => {
                 let status = status.context("wait for systemd-nspawn")?;
                 ensure!(status.success(), "systemd-nspawn: {status}\n{}", self.console());
             }
-            Err(RecvTimeoutError::Timeout) => bail!("not off within {limit:?}: it was killed"),
+            Err(RecvTimeoutError::Timeout) => {
+                bail!("not off within {limit:?}: it was killed\n{}", self.console())
+            }
             Err(RecvTimeoutError::Disconnected) => bail!("it was gone already"),
         }
         Ok(())
     }
 
-    /// Reads what nspawn reports: the leader's process id, then that its init has booted.
-    fn wait_for_boot(&mut self, socket: &UnixDatagram) -> anyhow::Result<()> {
-        socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+    /// Begins to listen for what [`Container::wait_for_reboot`] waits for.
+    pub(super) fn expect_reboot(&self) -> anyhow::Result<Reports> {
+        Reports::listen(self.scratch.path())
+    }
+
+    /// Waits for another init in the place of the one that was told to reboot.
+    pub(super) fn wait_for_reboot(&mut self, reports: &Reports) -> anyhow::Result<()> {
+        self.wait_for_boot(reports, self.leader)
+    }
+
+    /// Reads what nspawn reports: the process id of a leader other than `before`, then that its init
+    /// has booted.
+    fn wait_for_boot(&mut self, reports: &Reports, before: u32) -> anyhow::Result<()> {
         let began = Instant::now();
         let mut datagram = [0; 4096];
         loop {
@@ -122,14 +170,14 @@ impl Container {
                 bail!("systemd-nspawn ended:\n{}", self.console());
             }
             ensure!(began.elapsed() < BOOT_LIMIT, "not booted:\n{}", self.console());
-            let Ok(length) = socket.recv(&mut datagram) else { continue };
+            let Ok(length) = reports.socket.recv(&mut datagram) else { continue };
             let report = String::from_utf8_lossy(&datagram[..length]);
             for line in report.lines() {
                 if let Some(pid) = line.strip_prefix("X_NSPAWN_LEADER_PID=") {
                     self.leader = pid.parse().context("read the leader's process id")?;
                 }
             }
-            if self.leader != 0 && report.lines().any(|line| line == "READY=1") {
+            if self.leader != before && report.lines().any(|line| line == "READY=1") {
                 return Ok(());
             }
         }
@@ -143,8 +191,10 @@ impl Container {
 impl Drop for Container {
     fn drop(&mut self) {
         // Killing init takes every process of the container with it; nspawn follows by itself.
-        for victim in [self.leader, self.nspawn] {
-            if victim != 0 && self.running() && signal("KILL", victim).is_ok() {
+        let victims =
+            [(self.leader, self.leader.to_string()), (self.runner, format!("-{}", self.runner))];
+        for (pid, victim) in victims {
+            if pid != 0 && self.running() && signal("KILL", &victim).is_ok() {
                 let waited = self.ended.recv_timeout(KILL_LIMIT);
                 if !matches!(waited, Err(RecvTimeoutError::Timeout)) {
                     break;
@@ -156,7 +206,14 @@ impl Drop for Container {
             crate::progress(format_args!("{}: its keeper thread panicked", self.name));
         }
         for group in &self.groups {
-            if let Err(error) = remove_group(group) {
+            let began = Instant::now();
+            let mut removed = remove_group(group);
+            // Processes that were killed take a moment to be gone.
+            while removed.is_err() && began.elapsed() < KILL_LIMIT {
+                std::thread::sleep(Duration::from_millis(20));
+                removed = remove_group(group);
+            }
+            if let Err(error) = removed {
                 crate::progress(format_args!("{}: left behind: {error}", group.display()));
             }
         }
@@ -206,12 +263,13 @@ fn command(
     match network {
         Network::Private => command.arg("--private-network"),
         Network::Host => &mut command,
+        Network::Of(pid) => command.arg(format!("--network-namespace-path=/proc/{pid}/ns/net")),
     };
     if image.release() == Release::Trixie {
         // systemd 256 and later refuse to run with legacy control groups, which the host may have.
         command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1");
     }
-    command.env("NOTIFY_SOCKET", scratch.join("notify"));
+    command.env("NOTIFY_SOCKET", scratch.join(REPORTS));
     command.stdin(Stdio::null()).stdout(console.try_clone()?).stderr(console);
     Ok(command)
 }
@@ -250,10 +308,10 @@ fn remove_group(group: &Path) -> io::Result<()> {
     fs::remove_dir(group)
 }
 
-/// Sends a signal to a process that this module started.
-fn signal(name: &str, pid: u32) -> anyhow::Result<()> {
+/// Sends a signal to a process that this module started, or with a minus to its group.
+fn signal(name: &str, pid: &str) -> anyhow::Result<()> {
     let status = Command::new("sh")
-        .args(["-c", "kill -s \"$1\" \"$2\"", "sh", name, &pid.to_string()])
+        .args(["-c", "kill -s \"$1\" -- \"$2\"", "sh", name, pid])
         .stderr(Stdio::null())
         .status()?;
     ensure!(status.success(), "no process {pid} to send SIG{name} to");
