@@ -10,6 +10,7 @@ mod doctor;
 mod failure;
 mod keys;
 mod output;
+mod sandbox;
 mod socket_unit;
 mod status;
 
@@ -31,6 +32,7 @@ Examples:
   marketprism keys create --admin          may do everything
   marketprism decode --venue binance FILE  a recording as JSON events
   sudo marketprism doctor                  who holds our ports?
+  sudo marketprism sandbox verify          are the services locked in?
 
 Exit codes: 0 done, 1 failed or something is bad, 2 wrong usage, 78 wrong configuration";
 
@@ -65,6 +67,8 @@ enum Command {
     Decode(decode::Args),
     /// Looks for what keeps the services from starting.
     Doctor(doctor::Args),
+    /// Shows whether the sandbox of each unit holds.
+    Sandbox(sandbox::Args),
     /// Says in the journal that a unit has failed, and what to do; systemd runs this.
     #[command(hide = true)]
     ReportFailure(failure::Args),
@@ -108,6 +112,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Keys(args) => keys::run(args, jiff::Timestamp::now()),
         Command::Decode(args) => decode::run(&args),
         Command::Doctor(args) => doctor::run(&args, &settings::load(path)?.suite),
+        Command::Sandbox(args) => sandbox::run(args),
         Command::ReportFailure(args) => failure::run(&args),
     }
 }
