@@ -2,7 +2,7 @@
 
 use crate::Level;
 use crate::service::sandbox;
-use crate::suite::DOCUMENTATION;
+use crate::suite::{OVERVIEW, documentation};
 use crate::unit_file::UnitFile;
 
 /// The template's file name.
@@ -21,7 +21,7 @@ pub(crate) fn render(level: Level) -> String {
     let mut unit = UnitFile::new("marketprism-alert@");
     unit.section("Unit");
     unit.set("Description", "MarketPrism report of the failure of %i");
-    unit.set("Documentation", DOCUMENTATION);
+    unit.set("Documentation", documentation(OVERVIEW));
     unit.set("CollectMode", "inactive-or-failed");
     unit.section("Service");
     unit.set("Type", "oneshot");

@@ -1,6 +1,6 @@
 //! What holds the services together: the target, the slice, the gateway's socket.
 
-use crate::suite::{DOCUMENTATION, Service};
+use crate::suite::{OVERVIEW, Service, documentation};
 use crate::unit_file::UnitFile;
 
 /// Renders `marketprism.target`, which starts and stops the suite.
@@ -11,7 +11,7 @@ pub(crate) fn target() -> String {
     let mut unit = UnitFile::new("marketprism.target");
     unit.section("Unit");
     unit.set("Description", "MarketPrism, market data recorder and server");
-    unit.set("Documentation", DOCUMENTATION);
+    unit.set("Documentation", documentation(OVERVIEW));
     unit.section("Install");
     unit.set("WantedBy", "multi-user.target");
     unit.finish()
@@ -22,7 +22,7 @@ pub(crate) fn slice() -> String {
     let mut unit = UnitFile::new("marketprism.slice");
     unit.section("Unit");
     unit.set("Description", "MarketPrism services");
-    unit.set("Documentation", DOCUMENTATION);
+    unit.set("Documentation", documentation(OVERVIEW));
     unit.section("Slice");
     unit.comment("Above this the suite is slowed down, so that a person can still log in.");
     unit.set("MemoryHigh", "75%");
@@ -34,7 +34,7 @@ pub(crate) fn socket(service: &Service) -> String {
     let mut unit = UnitFile::new(&format!("{}.socket", service.unit()));
     unit.section("Unit");
     unit.set("Description", format_args!("MarketPrism {} socket", service.summary));
-    unit.set("Documentation", DOCUMENTATION);
+    unit.set("Documentation", documentation(&service.page()));
     unit.set("PartOf", "marketprism.target");
     unit.section("Socket");
     unit.set("ListenStream", format_args!("127.0.0.1:{}", service.port));

@@ -3,8 +3,8 @@
 use crate::Level;
 use crate::alert;
 use crate::suite::{
-    BusUsers, CONFIGURATION, DOCUMENTATION, GROUP, Perseverance, Program, STARTS_MAX,
-    STARTS_MINUTES, STOP_SECONDS, Service, daemons,
+    BusUsers, CONFIGURATION, GROUP, Perseverance, Program, STARTS_MAX, STARTS_MINUTES,
+    STOP_SECONDS, Service, daemons, documentation,
 };
 use crate::unit_file::UnitFile;
 
@@ -54,7 +54,7 @@ fn unit_section(unit: &mut UnitFile, service: &Service, form: Form) {
     unit.section("Unit");
     let instance = if form == Form::Template { " %i" } else { "" };
     unit.set("Description", format_args!("MarketPrism {}{instance}", service.summary));
-    unit.set("Documentation", DOCUMENTATION);
+    unit.set("Documentation", documentation(&service.page()));
     unit.set("PartOf", "marketprism.target");
 
     let ours = |name: &&str| format!("marketprism-{name}.service");

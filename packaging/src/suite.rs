@@ -9,8 +9,16 @@ pub const GROUP: &str = "marketprism";
 /// The configuration that every service reads; that of an instance is beside it.
 pub const CONFIGURATION: &str = "/etc/marketprism/services.yaml";
 
-/// Where operators read more.
+/// Where the project is at home.
 pub const DOCUMENTATION: &str = env!("CARGO_PKG_REPOSITORY");
+
+/// The manual page of the suite as a whole.
+pub(crate) const OVERVIEW: &str = "marketprism(7)";
+
+/// Where operators read more, as `Documentation=` has it: a manual page first, which is on the host.
+pub(crate) fn documentation(page: &str) -> String {
+    format!("man:{page} {DOCUMENTATION}")
+}
 
 /// One process of the suite that systemd keeps running.
 #[derive(Debug)]
@@ -110,6 +118,11 @@ impl Service {
     #[must_use]
     pub fn unit(&self) -> String {
         format!("marketprism-{}", self.name)
+    }
+
+    /// Its manual page.
+    pub(crate) fn page(&self) -> String {
+        format!("{}(8)", self.unit())
     }
 
     /// The program that is installed for it.
