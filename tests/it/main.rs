@@ -9,6 +9,7 @@
 mod faults;
 mod first_light;
 mod fixture;
+mod hosts;
 mod install;
 mod lintian;
 mod operations;
