@@ -83,8 +83,17 @@ impl Phases {
 }
 
 /// The cargo that runs us.
+///
+/// What it tells programs about themselves is taken away: build scripts of dependencies look at it,
+/// and would run again whenever `cargo build` and `cargo xtask` take turns.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new("cargo");
     command.args(arguments);
+    for (name, _) in std::env::vars_os() {
+        let about_us = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_CRATE_", "CARGO_BIN_"];
+        if name.to_str().is_some_and(|name| about_us.iter().any(|about| name.starts_with(about))) {
+            command.env_remove(name);
+        }
+    }
     command
 }

@@ -6,8 +6,8 @@ use crate::run::{Phases, cargo, has, say};
 /// What `cargo xtask test` takes.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only tests whose name contains this.
-    filter: Option<String>,
+    /// Only tests whose name contains one of these.
+    filter: Vec<String>,
 }
 
 /// Tests that boot machines; all others run first, for they tell sooner.
@@ -33,20 +33,24 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if !has("cargo-nextest") {
         say("cargo-nextest is not installed: using cargo test, one test after the other");
         let mut all = cargo(&["test", "--workspace", "--profile", "ci", "--no-fail-fast"]);
-        phases.step("tests", all.args(args.filter.iter()))?;
+        phases.step("tests", all.arg("--").args(&args.filter))?;
         phases.print();
         return Ok(());
     }
-    let rings = [
-        ("tests without machines", format!("not ({BOOTED})")),
-        ("tests in machines", BOOTED.into()),
-    ];
-    for (name, ring) in rings {
+    for (name, ring) in rings(&args.filter) {
         let mut tests = cargo(&["nextest", "run", "--workspace", "--cargo-profile", "ci"]);
-        tests.args(["--no-fail-fast", "--no-tests=pass", "-E"]);
-        let filter = args.filter.as_ref().map(|filter| format!("({ring}) & test({filter})"));
-        phases.step(name, tests.arg(filter.unwrap_or(ring)))?;
+        phases.step(name, tests.args(["--no-fail-fast", "-E", &ring]))?;
     }
     phases.print();
     Ok(())
+}
+
+/// What runs one after the other, as names and nextest's filters.
+fn rings(wanted: &[String]) -> Vec<(&'static str, String)> {
+    if wanted.is_empty() {
+        let rings = ["tests without machines", "tests in machines"];
+        return rings.into_iter().zip([format!("not ({BOOTED})"), BOOTED.to_owned()]).collect();
+    }
+    let names: Vec<String> = wanted.iter().map(|name| format!("test({name})")).collect();
+    vec![("tests that were asked for", names.join(" | "))]
 }
