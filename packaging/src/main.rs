@@ -96,6 +96,8 @@ fn main() -> anyhow::Result<()> {
             for (codename, folder) in suites {
                 found.push(Suite { codename, packages: debs(&folder)? });
             }
+            let (place, home) = (std::path::absolute(&out)?, std::path::absolute(&key_home)?);
+            ensure!(!home.starts_with(&place), "--key-home is in --out, which is published");
             let signer = Signer::in_home(&key_home, key.as_deref())?;
             repository::write(&out, uri.as_deref(), &found, date(built)?, &signer)?;
             writeln!(std::io::stdout(), "{}", out.display())?;

@@ -10,6 +10,7 @@
 //!
 //! Source: the Debian wiki's "DebianRepository/Format"; sources.list(5), deb822 style.
 
+mod generation;
 mod index;
 mod signer;
 
@@ -40,7 +41,8 @@ pub struct Suite {
 ///
 /// # Errors
 ///
-/// A package cannot be read, gpg fails, or the folder cannot be written; what was there then stays.
+/// A package cannot be read, gpg fails, the folder is something else than a repository, or it cannot
+/// be written; what was there then stays.
 pub fn write(
     out: &Path,
     uri: Option<&str>,
@@ -50,21 +52,45 @@ pub fn write(
 ) -> anyhow::Result<()> {
     let place = std::path::absolute(out).context("find the folder's absolute path")?;
     let uri = uri.map_or_else(|| format!("file:{}", place.display()), str::to_owned);
-    let partial = out.with_extension("partial");
-    if partial.exists() {
-        fs::remove_dir_all(&partial).with_context(|| format!("remove {}", partial.display()))?;
+    let (partial, previous) = (beside(&place, "partial")?, beside(&place, "previous")?);
+    for leftover in [&partial, &previous] {
+        remove(leftover)?;
     }
+    let is_empty = |folder: &Path| fs::read_dir(folder).is_ok_and(|mut all| all.next().is_none());
+    ensure!(
+        !place.exists() || place.join("dists").is_dir() || is_empty(&place),
+        "{} is no repository: name a folder that is one, is empty or is not there",
+        place.display()
+    );
     put(&partial.join("marketprism.asc"), signer.public_key()?.as_bytes())?;
     for suite in suites {
         write_suite(&partial, suite, built, signer)?;
         let sources = sources(&uri, suite, &signer.public_key()?);
         let name = format!("marketprism-{}.sources", suite.codename);
         put(&partial.join(name), sources.as_bytes())?;
+        generation::keep_last(&place, &partial, &suite.codename)?;
     }
-    if out.exists() {
-        fs::remove_dir_all(out).with_context(|| format!("remove {}", out.display()))?;
+    if place.exists() {
+        fs::rename(&place, &previous).with_context(|| format!("move {}", place.display()))?;
     }
-    fs::rename(&partial, out).with_context(|| format!("move it to {}", out.display()))
+    fs::rename(&partial, &place).with_context(|| format!("move it to {}", place.display()))?;
+    remove(&previous)
+}
+
+/// A folder of the same name with something behind it: whole names, since a repository may be called
+/// `apt.example.com`.
+fn beside(place: &Path, what: &str) -> anyhow::Result<PathBuf> {
+    let name = place.file_name().with_context(|| format!("{} has no name", place.display()))?;
+    let mut name = name.to_owned();
+    name.push(format!(".{what}"));
+    Ok(place.with_file_name(name))
+}
+
+fn remove(folder: &Path) -> anyhow::Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("remove {}", folder.display()))?;
+    }
+    Ok(())
 }
 
 fn write_suite(root: &Path, suite: &Suite, built: i64, signer: &Signer) -> anyhow::Result<()> {

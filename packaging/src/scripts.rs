@@ -22,6 +22,9 @@ pub const PURGE_DATA: &str = "/etc/marketprism/purge-data";
 /// Where the gateway's package leaves the first key.
 pub const ADMIN_KEY: &str = "/etc/marketprism/admin.key";
 
+/// Where the gateway keeps the keys: what is purged must not open the door again later.
+const KEYS: &str = "/var/lib/marketprism/gateway/keys.json";
+
 /// A script by the name that dpkg knows it by.
 type Script = (&'static str, String);
 
@@ -68,7 +71,10 @@ pub(crate) fn members(services: &[&Service]) -> Vec<Script> {
     let postrm = [
         ("FORGET", forget(&units)),
         ("TEMPLATE", template.unwrap_or_default()),
-        ("LEFTOVERS", if gateway { ADMIN_KEY.to_owned() } else { String::new() }),
+        (
+            "LEFTOVERS",
+            if gateway { format!("{ADMIN_KEY} \"$DPKG_ROOT\"{KEYS}") } else { String::new() },
+        ),
         ("NAMES", names.clone()),
         ("PURGE_DATA", PURGE_DATA.to_owned()),
     ];

@@ -41,7 +41,7 @@ pub(crate) fn render(service: &Service, form: Form, level: Level) -> String {
     unit_section(&mut unit, service, form);
     unit.section("Service");
     program(&mut unit, service, form);
-    lifetime(&mut unit, service);
+    lifetime(&mut unit, service, level);
     identity(&mut unit, service, form);
     resources(&mut unit, service, form);
     sandbox(&mut unit, level);
@@ -113,16 +113,21 @@ fn program(unit: &mut UnitFile, service: &Service, form: Form) {
             );
             unit.comment("SIGTERM exits with 1, which systemd takes for a failure.");
             unit.set("KillSignal", "SIGINT");
+            unit.set("ExecReload", "/bin/kill -HUP $MAINPID");
         }
     }
 }
 
-fn lifetime(unit: &mut UnitFile, service: &Service) {
+fn lifetime(unit: &mut UnitFile, service: &Service, level: Level) {
     unit.set("TimeoutStartSec", format_args!("{}s", service.start_seconds));
     unit.set("TimeoutStopSec", format_args!("{STOP_SECONDS}s"));
     unit.set("TimeoutAbortSec", "10s");
     unit.set("Restart", "always");
     unit.set("RestartSec", "1s");
+    if level >= Level::V257 {
+        // Since 254 the failure of a service that is started again would be reported, too.
+        unit.set("RestartMode", "direct");
+    }
     if service.program == Program::Daemon {
         unit.set("RestartPreventExitStatus", 78);
     }
@@ -152,6 +157,9 @@ fn identity(unit: &mut UnitFile, service: &Service, form: Form) {
                 unit.set("LoadCredential", format_args!("marketprism.nats-{}", user.name));
             }
         }
+    }
+    for secret in service.secrets {
+        unit.set("LoadCredential", format_args!("marketprism.{}", secret.name));
     }
 }
 

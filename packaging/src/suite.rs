@@ -55,6 +55,8 @@ pub struct Service {
     pub recorder: bool,
     /// The NATS users whose passwords it is given.
     pub bus_users: BusUsers,
+    /// Secrets of databases that it is given where they exist.
+    pub secrets: &'static [Secret],
     /// Whether further instances can run beside it, each with a configuration of its own,
     /// `/etc/marketprism/<name>-<instance>.yaml`.
     pub instances: bool,
@@ -103,6 +105,17 @@ pub const STARTS_MAX: u32 = 30;
 
 /// Minutes over which starts are counted.
 pub const STARTS_MINUTES: u32 = 10;
+
+/// A secret of the operator's own, which is not made at install.
+#[derive(Debug)]
+pub struct Secret {
+    /// The credential, after `marketprism.`.
+    pub name: &'static str,
+    /// What it is, as a sentence.
+    pub meaning: &'static str,
+    /// The setting that can name a file in its place.
+    pub setting: &'static str,
+}
 
 /// The NATS users whose passwords a service is given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -162,6 +175,7 @@ const MONITORING: Service = Service {
     perseverance: Perseverance::Bounded,
     recorder: false,
     bus_users: BusUsers::Own,
+    secrets: &[],
     instances: false,
     socket: false,
 };
@@ -175,7 +189,7 @@ const NATS: Service = Service {
     port: 4230,
     after: &["monitoring"],
     wants: &[],
-    after_host: &["network.target"],
+    after_host: &["network-online.target"],
     reach: Reach::Suite,
     memory: Limit {
         value: "1G",
@@ -186,6 +200,7 @@ const NATS: Service = Service {
     perseverance: Perseverance::Endless,
     recorder: true,
     bus_users: BusUsers::All,
+    secrets: &[],
     instances: false,
     socket: false,
 };
@@ -211,9 +226,23 @@ const BROKER: Service = Service {
     perseverance: Perseverance::Endless,
     recorder: false,
     bus_users: BusUsers::Own,
+    secrets: &[],
     instances: false,
     socket: false,
 };
+
+const STORAGE_SECRETS: &[Secret] = &[
+    Secret {
+        name: "clickhouse-storage",
+        meaning: "The password of the ClickHouse user.",
+        setting: "storage.clickhouse.password_file",
+    },
+    Secret {
+        name: "redis-storage",
+        meaning: "The password of Redis.",
+        setting: "storage.hot.redis.password_file",
+    },
+];
 
 const STORAGE: Service = Service {
     name: "storage",
@@ -235,6 +264,7 @@ const STORAGE: Service = Service {
     perseverance: Perseverance::Endless,
     recorder: true,
     bus_users: BusUsers::Own,
+    secrets: STORAGE_SECRETS,
     instances: false,
     socket: false,
 };
@@ -259,6 +289,7 @@ const COLLECTOR: Service = Service {
     perseverance: Perseverance::Endless,
     recorder: true,
     bus_users: BusUsers::Own,
+    secrets: &[],
     instances: true,
     socket: false,
 };
@@ -283,6 +314,7 @@ const GATEWAY: Service = Service {
     perseverance: Perseverance::Bounded,
     recorder: false,
     bus_users: BusUsers::Own,
+    secrets: &[],
     instances: false,
     socket: true,
 };
@@ -304,6 +336,7 @@ const SCHEDULER: Service = Service {
     perseverance: Perseverance::Bounded,
     recorder: false,
     bus_users: BusUsers::Own,
+    secrets: &[],
     instances: false,
     socket: false,
 };

@@ -25,6 +25,8 @@ fn apt_installs_exactly_what_was_asked_for(release: Release) {
     let image = Image::bare(release).unwrap();
     // The archive is on the network; nothing is started here, so that no port of the host's is taken.
     let machine = Machine::boot(&image, "install", Network::Host).unwrap();
+    // Debian's own server would take a port of the host's.
+    machine.succeed(&["systemctl", "mask", "nats-server"]).unwrap();
     packages::put_repository(&machine, &programs(), release, VERSION, REPOSITORY).unwrap();
 
     let said = apt(&machine, "update");

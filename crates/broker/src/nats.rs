@@ -7,7 +7,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use settings::Credentials;
 use std::fs;
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -17,6 +17,10 @@ const USAGE: u8 = 64;
 
 /// A configuration that cannot be used, `EX_CONFIG` of sysexits.
 const CONFIGURATION: u8 = 78;
+
+/// It cannot be told whether a server is wanted: of an `ExecCondition=` the one exit code that is a
+/// failure, which is tried again, and not a reason to leave the unit out (systemd.service(5)).
+const NOT_KNOWN: u8 = 255;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -108,7 +112,10 @@ pub fn main() -> ExitCode {
         Ok(loaded) => loaded.suite,
         Err(error) => {
             say(Priority::Error, &telemetry::Chain(&error).to_string());
-            return CONFIGURATION.into();
+            return match arguments.action {
+                Action::Render(_) => CONFIGURATION.into(),
+                Action::Wanted(_) => NOT_KNOWN.into(),
+            };
         }
     };
     let done = match arguments.action {
@@ -134,26 +141,61 @@ fn prepare(mut render: Render, suite: &settings::Suite) -> anyhow::Result<ExitCo
 
 fn wanted(suite: &settings::Suite) -> ExitCode {
     let url = suite.bus.url.url();
-    if is_here(url, suite.broker.nats.listen.port()) {
-        return ExitCode::SUCCESS;
+    match place(url, suite.broker.nats.listen.port()) {
+        Place::Here => ExitCode::SUCCESS,
+        Place::Elsewhere => {
+            let text = format!("the bus is elsewhere, at {url}: no server is started here");
+            say(Priority::Info, &text);
+            ExitCode::FAILURE
+        }
+        Place::Unknown => {
+            let text =
+                format!("is the bus at {url} this host? it has no such address or route yet");
+            say(Priority::Warning, &text);
+            NOT_KNOWN.into()
+        }
     }
-    say(Priority::Info, &format!("the bus is elsewhere, at {url}: no server is started here"));
-    ExitCode::FAILURE
 }
 
-/// Whether a URL leads to a port of this host.
+/// Where a URL leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Here,
+    Elsewhere,
+    /// It may be ours once the network is up.
+    Unknown,
+}
+
+/// Where a URL leads to a port of this host, or another one's.
 ///
 /// The kernel lets a socket be bound to this host's addresses and to no others (`bind(2)`,
-/// `EADDRNOTAVAIL`). A name that cannot be resolved now may be ours: a server too many does no harm,
-/// one too few loses data.
-fn is_here(url: &url::Url, port: u16) -> bool {
-    let foreign = |address: &SocketAddr| {
-        let bound = TcpListener::bind((address.ip(), 0));
-        bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrNotAvailable)
-    };
+/// `EADDRNOTAVAIL`), and a datagram socket be connected only where there is a route to (`connect(2)`,
+/// `ENETUNREACH`): an address that is not ours and has no route may still become ours. A name that
+/// cannot be resolved now counts as ours: a server too many does no harm, one too few loses data.
+fn place(url: &url::Url, port: u16) -> Place {
     // The port of NATS's own where none is given.
-    url.port().unwrap_or(4222) == port
-        && url.socket_addrs(|| Some(4222)).map_or(true, |addresses| !addresses.iter().all(foreign))
+    if url.port().unwrap_or(4222) != port {
+        return Place::Elsewhere;
+    }
+    let Ok(addresses) = url.socket_addrs(|| Some(4222)) else { return Place::Here };
+    let places: Vec<Place> = addresses.iter().map(place_of).collect();
+    [Place::Here, Place::Unknown]
+        .into_iter()
+        .find(|place| places.contains(place))
+        .unwrap_or(Place::Elsewhere)
+}
+
+fn place_of(address: &SocketAddr) -> Place {
+    let bound = TcpListener::bind((address.ip(), 0));
+    if !bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrNotAvailable) {
+        return Place::Here;
+    }
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let routed = UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(address));
+    if routed.is_ok() { Place::Elsewhere } else { Place::Unknown }
 }
 
 /// Writes the configuration and lets the server check it. Returns what a person should know.
@@ -242,16 +284,17 @@ fn say(priority: Priority, line: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::is_here;
+    use super::{Place, place};
 
     #[test]
     fn only_an_address_of_this_host_is_here() {
-        let ask = |url: &str| is_here(&url.parse().unwrap(), 4230);
-        assert!(ask("nats://127.0.0.1:4230") && ask("nats://[::1]:4230"));
-        assert!(ask("nats://localhost:4230"));
-        assert!(ask("nats://name.invalid:4230"), "it may be ours once it can be resolved");
-        assert!(!ask("nats://127.0.0.1:4222"), "another server of this host");
-        // TEST-NET-1 of RFC 5737.
-        assert!(!ask("nats://192.0.2.7:4230"));
+        let ask = |url: &str| place(&url.parse().unwrap(), 4230);
+        assert_eq!(ask("nats://127.0.0.1:4230"), Place::Here);
+        assert_eq!(ask("nats://[::1]:4230"), Place::Here);
+        assert_eq!(ask("nats://localhost:4230"), Place::Here);
+        assert_eq!(ask("nats://name.invalid:4230"), Place::Here, "it may be ours once resolved");
+        assert_eq!(ask("nats://127.0.0.1:4222"), Place::Elsewhere, "another server of this host");
+        // TEST-NET-1 of RFC 5737: elsewhere with a route, and not known without.
+        assert_ne!(ask("nats://192.0.2.7:4230"), Place::Here);
     }
 }

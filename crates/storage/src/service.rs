@@ -172,6 +172,7 @@ fn writers(
             figures,
             metrics: metrics.clone(),
             rolls: Rolls::default(),
+            owed: None,
         });
     }
     (writers, Arc::new(handles))

@@ -65,6 +65,15 @@ pub(crate) struct Writer {
     pub(crate) figures: watch::Sender<Figures>,
     pub(crate) metrics: Metrics,
     pub(crate) rolls: Rolls,
+    /// What is stored and not acknowledged, because the server did not take it.
+    pub(crate) owed: Option<Owed>,
+}
+
+/// An acknowledgement that is repeated.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Owed {
+    stream_seq: u64,
+    at: Instant,
 }
 
 /// The roll under way, and when the next may begin.
@@ -86,6 +95,9 @@ impl Writer {
                 Event::Tick => {}
             }
             self.roll_if_due();
+            if let Some(owed) = self.owed.filter(|owed| Instant::now() >= owed.at) {
+                self.acknowledge(&task, owed.stream_seq).await;
+            }
         }
         // A roll under way is finished rather than thrown away; it takes a second.
         if let Some(running) = self.rolls.running.take() {
@@ -165,28 +177,30 @@ impl Writer {
                 }
             }
         }
-        self.acknowledge(task, last.0).await
+        self.acknowledge(task, last.0).await;
+        Ok(())
     }
 
-    async fn acknowledge(&self, task: &Task, stream_seq: u64) -> anyhow::Result<()> {
-        loop {
-            match task.alive(self.acker.ack_through(stream_seq)).await {
-                Ok(()) => {
-                    self.figures.send_modify(|figures| figures.acknowledged = stream_seq);
-                    return Ok(());
-                }
-                Err(AckError::NotInHand { stream_seq }) => {
-                    tracing::debug!(stream_seq, "the stream will deliver these blocks again");
-                    return Ok(());
-                }
-                Err(error) => {
-                    tracing::debug!(error = %Chain(&error), "an acknowledgement is repeated");
-                    if !task.sleep(RETRY).await {
-                        return Ok(());
-                    }
-                }
+    /// Acknowledges what is stored, and owes it if that fails.
+    ///
+    /// Blocks are read meanwhile, which may be what it takes: a server that was killed can have
+    /// forgotten what it delivered, and from 2.10 on it ignores an acknowledgement of that until it
+    /// has delivered it again. They are known then, and stored by nobody twice.
+    async fn acknowledge(&mut self, task: &Task, stream_seq: u64) {
+        self.owed = match task.alive(self.acker.ack_through(stream_seq)).await {
+            Ok(()) => {
+                self.figures.send_modify(|figures| figures.acknowledged = stream_seq);
+                None
             }
-        }
+            Err(AckError::NotInHand { stream_seq }) => {
+                tracing::debug!(stream_seq, "the stream will deliver these blocks again");
+                None
+            }
+            Err(error) => {
+                tracing::debug!(error = %Chain(&error), "an acknowledgement is repeated");
+                Some(Owed { stream_seq, at: Instant::now() + RETRY })
+            }
+        };
     }
 
     fn note(&self, stored: &Stored, took: Duration, lag: u64) {

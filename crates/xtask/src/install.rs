@@ -24,7 +24,8 @@ pub(crate) struct Repo {
     /// Where hosts will find it, such as `https://apt.example.com`; by default the folder itself.
     #[arg(long, value_name = "URI")]
     uri: Option<String>,
-    /// The folder of gpg with the key to sign with; by default target/key, with a key made there.
+    /// The folder of gpg with the key to sign with; by default ~/.local/share/marketprism/apt-key,
+    /// with a key made there the first time.
     #[arg(long, value_name = "DIR")]
     key_home: Option<PathBuf>,
 }
@@ -44,7 +45,13 @@ pub(crate) fn repo(args: &Repo) -> anyhow::Result<()> {
     phases.run("needs", || needs::bring(&[needs::REPOSITORY]))?;
     let (release, packages) = build(&args.deb, &mut phases)?;
     let out = root().join("target/repository");
-    let key = args.key_home.clone().unwrap_or_else(|| root().join("target/key"));
+    let key = args.key_home.clone().map_or_else(own_key, Ok)?;
+    if !key.exists() {
+        say(&format!(
+            "making a signing key in {}: keep it, for hosts trust no other",
+            key.display()
+        ));
+    }
     let mut command = packager();
     command.arg("repo").arg("--out").arg(&out).arg("--key-home").arg(key);
     if let Some(uri) = &args.uri {
@@ -107,6 +114,12 @@ fn cargo_home() -> anyhow::Result<PathBuf> {
     }
     let home = std::env::var_os("HOME").context("neither CARGO_HOME nor HOME is set")?;
     Ok(Path::new(&home).join(".cargo"))
+}
+
+/// Where the key is kept: not in target/, which is thrown away.
+fn own_key() -> anyhow::Result<PathBuf> {
+    let home = std::env::var_os("HOME").context("HOME is not set: pass --key-home")?;
+    Ok(Path::new(&home).join(".local/share/marketprism/apt-key"))
 }
 
 fn packager() -> Command {

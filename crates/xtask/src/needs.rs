@@ -5,7 +5,7 @@ use anyhow::{Context as _, bail};
 use std::path::Path;
 use std::process::Command;
 
-/// A package, and a file that shows that it is there.
+/// A package, and what shows that it is there: a file, or a program that may be anywhere on the path.
 pub(crate) type Need = (&'static str, &'static str);
 
 /// What compiling takes beside the Rust toolchain.
@@ -37,7 +37,10 @@ pub(crate) const TESTS: &[Need] = &[
     ("man-db", "/usr/bin/man"),
     ("groff-base", "/usr/bin/groff"),
     ("nats-server", "/usr/sbin/nats-server"),
+    ("npm", "npm"),
     ("procps", "/usr/bin/ps"),
+    ("python3-venv", "/usr/share/doc/python3-venv"),
+    ("redis-server", "/usr/bin/redis-server"),
     ("shellcheck", "/usr/bin/shellcheck"),
     ("systemd", "/usr/bin/systemd-analyze"),
     ("tzdata", "/usr/share/zoneinfo/UTC"),
@@ -48,7 +51,7 @@ pub(crate) fn bring(needs: &[&[Need]]) -> anyhow::Result<()> {
     let missing: Vec<&str> = needs
         .iter()
         .flat_map(|needs| needs.iter())
-        .filter(|(_, file)| !Path::new(file).exists())
+        .filter(|(_, sign)| !is_there(sign))
         .map(|(package, _)| *package)
         .collect();
     if missing.is_empty() {
@@ -64,9 +67,36 @@ pub(crate) fn bring(needs: &[&[Need]]) -> anyhow::Result<()> {
     step("package lists", Command::new("apt-get").args(["update", "-qq"]))?;
     let mut apt = Command::new("apt-get");
     apt.args(["install", "-qq", "--yes", "--no-install-recommends"]).args(&missing);
+    apt.env("DEBIAN_FRONTEND", "noninteractive");
     // The packages' own services are not wanted here: every test starts its own.
-    apt.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
-    step(&format!("packages ({names})"), &mut apt)
+    let servers: Vec<&str> =
+        SERVERS.iter().copied().filter(|server| missing.contains(server)).collect();
+    let may_start = Path::new("/run/systemd/system").exists() && !servers.is_empty();
+    let systemctl = |words: &[&str]| {
+        let mut command = Command::new("systemctl");
+        command.args(words).args(&servers);
+        step("their services stay off", &mut command)
+    };
+    if may_start {
+        systemctl(&["mask", "--quiet", "--runtime"])?;
+    }
+    let installed = step(&format!("packages ({names})"), &mut apt);
+    if may_start {
+        systemctl(&["unmask", "--quiet", "--runtime"])?;
+        systemctl(&["disable", "--quiet"])?;
+    }
+    installed
+}
+
+/// Packages that bring a service of the same name.
+const SERVERS: &[&str] = &["nats-server", "redis-server"];
+
+fn is_there(sign: &str) -> bool {
+    if sign.starts_with('/') {
+        return Path::new(sign).exists();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(sign).exists())
 }
 
 /// Stops unless root is asking; `why` completes "needs root: ".

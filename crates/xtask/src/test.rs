@@ -33,7 +33,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if !has("cargo-nextest") {
         say("cargo-nextest is not installed: using cargo test, one test after the other");
         let mut all = cargo(&["test", "--workspace", "--profile", "ci", "--no-fail-fast"]);
-        phases.step("tests", all.arg("--").args(&args.filter))?;
+        phases.step("tests", all.args(["--", "--test-threads=1"]).args(&args.filter))?;
         phases.print();
         return Ok(());
     }

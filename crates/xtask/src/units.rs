@@ -10,6 +10,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
             "--quiet",
             "--package",
             "packaging",
+            "--profile",
+            "ci",
             "--",
             "units",
             "--out",

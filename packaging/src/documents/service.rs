@@ -6,7 +6,9 @@ use super::page::{Draft, Edition};
 use super::text::{self, blocks, entry};
 use super::{Page, command, fill, programs};
 use crate::scripts::ADMIN_KEY;
-use crate::suite::{BusUsers, CONFIGURATION, Program, SERVICES, STOP_SECONDS, Service, daemons};
+use crate::suite::{
+    BusUsers, CONFIGURATION, Program, SERVICES, STOP_SECONDS, Secret, Service, daemons,
+};
 
 const COMMON: &str = include_str!("../../manual/daemon.8.text");
 
@@ -117,6 +119,11 @@ fn credentials(service: &Service) -> Vec<(String, String)> {
         }
         BusUsers::All => found.extend(daemons().map(|user| password(user.name))),
     }
+    found.extend(service.secrets.iter().map(|secret| {
+        let Secret { name, meaning, setting } = secret;
+        let file = format!("In its place `{setting}` can name a file; it is yours to write.");
+        (format!("marketprism.{name}"), format!("{meaning}\n  {file}"))
+    }));
     found
 }
 
@@ -145,6 +152,8 @@ pub(super) fn all_credentials() -> String {
         "`marketprism.internal-token`\n\
          : The token that the services show one another.\n\n\
          `marketprism.nats-`*SERVICE*\n\
-         : The password of the NATS user of a service, which may use that service's subjects only.\n",
+         : The password of the NATS user of a service, which may use that service's subjects only.\n\n\
+         `marketprism.clickhouse-storage`, `marketprism.redis-storage`\n\
+         : The passwords of databases, where there are any; they are not made at install.\n",
     )
 }

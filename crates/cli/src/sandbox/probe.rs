@@ -24,9 +24,33 @@ pub(super) type Results = BTreeMap<String, Option<String>>;
 /// The directive, and what tries it.
 type Attempt = (&'static str, fn() -> Option<String>);
 
+/// The namespaces of the host, to tell whether this process has its own.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Host {
+    /// What /proc/1/ns/ipc leads to.
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(super) ipc: Option<String>,
+    /// What /proc/1/ns/uts leads to.
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(super) uts: Option<String>,
+}
+
+impl Host {
+    /// Of the first process, which only root sees.
+    pub(super) fn own() -> Host {
+        Host { ipc: namespace("1", "ipc"), uts: namespace("1", "uts") }
+    }
+}
+
+fn namespace(process: &str, kind: &str) -> Option<String> {
+    let link = fs::read_link(format!("/proc/{process}/ns/{kind}")).ok()?;
+    Some(link.to_string_lossy().into_owned())
+}
+
 /// Tries everything.
-pub(super) fn all() -> Results {
-    let attempts: [Attempt; 17] = [
+pub(super) fn all(host: &Host) -> Results {
+    let attempts: [Attempt; 18] = [
+        ("User", privileged),
         ("CapabilityBoundingSet", || status("CapBnd", "0000000000000000")),
         ("AmbientCapabilities", || status("CapAmb", "0000000000000000")),
         ("NoNewPrivileges", || status("NoNewPrivs", "1")),
@@ -48,7 +72,20 @@ pub(super) fn all() -> Results {
     let mut results: Results =
         attempts.into_iter().map(|(name, attempt)| (name.to_owned(), attempt())).collect();
     results.insert("RestrictSUIDSGID".to_owned(), set_user_id());
+    results.insert("PrivateIPC".to_owned(), shared("ipc", host.ipc.as_deref()));
+    results.insert("ProtectHostname".to_owned(), shared("uts", host.uts.as_deref()));
     results
+}
+
+/// Whether this process is in the host's namespace.
+fn shared(kind: &str, host: Option<&str>) -> Option<String> {
+    let own = namespace("self", kind);
+    (own.is_none() || own.as_deref() == host || host.is_none())
+        .then(|| format!("the {kind} namespace is the host's"))
+}
+
+fn privileged() -> Option<String> {
+    nix::unistd::geteuid().is_root().then(|| "it runs as root".to_owned())
 }
 
 /// A field of what the kernel says about this process.
@@ -78,8 +115,10 @@ fn exists(place: &str) -> Option<String> {
 /// Whether ids of other accounts mean anything here.
 fn other_users() -> Option<String> {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    let is_whole = map.split_whitespace().nth(2).is_some_and(|count| count.len() > 6);
-    is_whole.then(|| "every account of the host exists here".to_owned())
+    // Its own account and root's, each a range of one.
+    let is_one = |line: &str| line.split_whitespace().nth(2) == Some("1");
+    let only_ones = !map.is_empty() && map.lines().all(is_one);
+    (!only_ones).then(|| "other accounts of the host exist here".to_owned())
 }
 
 /// What `PrivateDevices=` leaves in /dev, and what systemd puts beside it.
@@ -114,8 +153,19 @@ fn devices() -> Option<String> {
 
 fn private_tmp() -> Option<String> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let is_mounted = mounts.lines().any(|line| line.split(' ').nth(4) == Some("/tmp"));
-    (!is_mounted).then(|| "/tmp is the host's".to_owned())
+    // A folder of its own below the host's, or a file system of its own for this and /var/tmp.
+    let root_of = |place: &str| {
+        let mut fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let found = fields.find(|fields| fields.get(4) == Some(&place));
+        found.and_then(|fields| fields.get(3).map(|root| (*root).to_owned()))
+    };
+    let is_own = match (root_of("/tmp"), root_of("/var/tmp")) {
+        (Some(tmp), Some(var)) => {
+            var == "/" || [tmp, var].iter().all(|root| root.contains("/systemd-private-"))
+        }
+        _ => false,
+    };
+    (!is_own).then(|| "/tmp is the host's".to_owned())
 }
 
 /// `@resources` is denied: here by asking for the processors that this process has already.
