@@ -155,8 +155,9 @@ fn private_tmp() -> Option<String> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     // A folder of its own below the host's, or a file system of its own for this and /var/tmp.
     let root_of = |place: &str| {
-        let mut fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-        let found = fields.find(|fields| fields.get(4) == Some(&place));
+        let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        // The last is the one on top.
+        let found = fields.filter(|fields| fields.get(4) == Some(&place)).last();
         found.and_then(|fields| fields.get(3).map(|root| (*root).to_owned()))
     };
     let is_own = match (root_of("/tmp"), root_of("/var/tmp")) {
