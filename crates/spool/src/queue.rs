@@ -4,7 +4,7 @@ use crate::format::{self, Found};
 use crate::spool::{Damage, Error, Position, Record};
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 /// The ending of a segment's file name.
@@ -34,8 +34,8 @@ pub(crate) struct Queue {
     reading: Option<Reading>,
     /// The newest segment that was read to its end; older ones are read, too.
     read_through: u64,
-    /// Written since the last sync, closed segments included.
-    unsynced: Vec<File>,
+    /// Closed segments that were written to since the last sync.
+    unsynced: Vec<(u64, File)>,
     dirty: bool,
 }
 
@@ -120,12 +120,17 @@ impl Queue {
             return Ok(());
         };
         if let Err(source) = writer.write_all(record) {
-            // What was written of it is cut off; if that fails too, the checksum gives it away.
-            if let Err(error) = writer.set_len(segment.bytes) {
-                tracing::debug!(%error, "a torn record stays in the spool");
-            }
             let path = segment_path(&self.directory, segment.number);
-            self.close();
+            // What was written of it is cut off, and the segment goes on: a disk that stays full
+            // must not cost a file and a descriptor at each try.
+            let cut = writer
+                .set_len(segment.bytes)
+                .and_then(|()| writer.seek(SeekFrom::Start(segment.bytes)));
+            if let Err(error) = cut {
+                // The checksum gives it away.
+                tracing::debug!(%error, "a torn record stays in the spool");
+                self.close();
+            }
             return Err(Error::Io { path, source });
         }
         segment.bytes += record.len() as u64;
@@ -215,20 +220,24 @@ impl Queue {
             return Ok(());
         }
         let failed = |source| Error::Io { path: self.directory.clone(), source };
-        for file in self.unsynced.iter().chain(&self.writer) {
+        // Descriptors go as soon as they can: the directory takes one, too.
+        while let Some((_, file)) = self.unsynced.last() {
             file.sync_data().map_err(failed)?;
+            self.unsynced.pop();
+        }
+        if let Some(writer) = &self.writer {
+            writer.sync_data().map_err(failed)?;
         }
         File::open(&self.directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
-        self.unsynced.clear();
         self.dirty = false;
         Ok(())
     }
 
     fn close(&mut self) {
-        if let Some(file) = self.writer.take()
+        if let (Some(file), Some(number)) = (self.writer.take(), self.newest())
             && self.dirty
         {
-            self.unsynced.push(file);
+            self.unsynced.push((number, file));
         }
     }
 
@@ -243,9 +252,8 @@ impl Queue {
             }
             _ => self.segments.retain(|segment| segment.number != number),
         }
-        if self.segments.is_empty() {
-            self.unsynced.clear();
-        }
+        // Held open, it would keep its space.
+        self.unsynced.retain(|(unsynced, _)| *unsynced != number);
         Ok(())
     }
 

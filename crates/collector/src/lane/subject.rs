@@ -267,8 +267,10 @@ impl Subject {
     /// Rule 5.
     pub(super) fn drop_oldest(&mut self) -> Option<Arc<Block>> {
         let block = self.pop_ready()?;
-        // The copy of a block in flight is no loss.
-        self.flight.as_ref().is_none_or(|flight| flight.block.id != block.id).then_some(block)
+        // The copy of a block in flight is no loss, nor is that of one whose acknowledgement came
+        // while it was on its way to the spool.
+        let flies = self.flight.as_ref().is_some_and(|flight| flight.block.id == block.id);
+        (!flies && block.id.seq > self.acked).then_some(block)
     }
 
     fn pop_ready(&mut self) -> Option<Arc<Block>> {

@@ -93,6 +93,25 @@ fn a_full_spool_drops_the_oldest_of_the_cheapest() {
 }
 
 #[test]
+fn a_dropped_segment_gives_its_space_back_at_once() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(&root, Options { bytes_max: 1000, segment_bytes: 200 });
+    // Nothing is synced meanwhile, so that every closed segment waits for it.
+    for note in numbered(0..50) {
+        put(&mut spool, "trade", &note);
+    }
+    let folder = root.path().to_string_lossy().into_owned();
+    let descriptors = fs::read_dir("/proc/self/fd").unwrap();
+    let held: Vec<_> = descriptors
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+        .filter(|path| path.to_string_lossy().starts_with(&folder))
+        .collect();
+    assert!(!held.is_empty(), "those that are there are still to be synced");
+    let gone = |path: &std::path::PathBuf| path.to_string_lossy().ends_with(" (deleted)");
+    assert!(!held.iter().any(gone), "{held:?}");
+}
+
+#[test]
 fn a_cheap_record_never_displaces_a_dear_one() {
     let root = tempfile::tempdir().unwrap();
     let (mut spool, _) = open(&root, Options { bytes_max: 500, segment_bytes: 200 });
