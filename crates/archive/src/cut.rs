@@ -1,6 +1,7 @@
 //! A cut: the blocks that are stored, and acknowledged, together.
 
-use crate::{Error, StreamKey};
+use crate::Error;
+use catalog::StreamKey;
 use model::{Event, Identity, InstrumentId, Kind};
 use std::collections::BTreeMap;
 use std::sync::Arc;

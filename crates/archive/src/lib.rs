@@ -18,6 +18,7 @@
 //! It knows neither NATS nor the clock: when to cut and when to roll is the caller's business.
 
 mod columns;
+mod compaction;
 mod coverage;
 mod cut;
 mod error;
@@ -32,14 +33,14 @@ mod segment;
 mod shelf;
 mod stream;
 mod table;
+mod verify;
 mod view;
 
-pub use coverage::{Coverage, Holes};
+pub use compaction::{Compacted, Compaction};
 pub use cut::{Appended, Cut};
 pub use error::Error;
-pub use page::{Cursor, InvalidCursor, Order, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Query};
 pub use roll::{Roll, Rolled};
 pub use segment::Damage;
-pub use stream::StreamKey;
 pub use table::{Expired, Recovery, Table};
-pub use view::{Filter, Reader, Stats};
+pub use verify::{Check, Finding, Progress, Report, Verified, verify};
+pub use view::{Reader, Stats};

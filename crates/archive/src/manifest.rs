@@ -27,6 +27,20 @@ pub(crate) struct Manifest {
     pub(crate) files: Vec<FileEntry>,
     /// Files taken out by retention that may still be on disk.
     pub(crate) retired: Vec<PathBuf>,
+    /// A compaction that was committed and whose folders may not have changed places yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) swap: Option<Swap>,
+}
+
+/// A folder of the Parquet tree that gives its place to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Swap {
+    /// The folder's name below the kind's staging folder: the new folder before, the old one
+    /// after they have changed places.
+    pub(crate) staged: PathBuf,
+    /// The new file, below the Parquet folder.
+    pub(crate) file: PathBuf,
 }
 
 impl Manifest {

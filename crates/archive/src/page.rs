@@ -8,95 +8,14 @@ use crate::columns::StoredRow;
 use crate::roll::Window;
 use crate::run::Entry;
 use crate::shelf::{Store, ZoneRef};
-use crate::stream::StreamKey;
-use crate::view::{Filter, SegmentView, View};
+use crate::view::{SegmentView, View};
+use catalog::{Cursor, Order, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Query, StreamKey};
 use model::{Event, Identity};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::fmt;
-use std::str::FromStr;
+use std::path::Path;
 use std::vec;
 use units::UnixNanos;
-
-#[cfg(test)]
-mod tests;
-
-/// Rows of the largest page.
-pub const PAGE_ROWS_MAX: usize = 10_000;
-/// A page ends early once it has this many bytes, whatever its limit: ten thousand book snapshots
-/// would be gigabytes.
-pub const PAGE_BYTES_MAX: usize = 16 << 20;
-
-/// Which way a page goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Order {
-    /// From the lowest identity up.
-    #[default]
-    Ascending,
-    /// From the highest identity down.
-    Descending,
-}
-
-/// The last row of a page; the next page begins behind it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cursor {
-    /// Its stream.
-    pub stream: StreamKey,
-    /// Its identity.
-    pub identity: Identity,
-}
-
-impl fmt::Display for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}/{}", self.identity.major, self.identity.minor, self.stream)
-    }
-}
-
-/// A text that is no cursor.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a cursor of this archive")]
-pub struct InvalidCursor;
-
-impl FromStr for Cursor {
-    type Err = InvalidCursor;
-
-    fn from_str(text: &str) -> Result<Self, InvalidCursor> {
-        let (identity, stream) = text.split_once('/').ok_or(InvalidCursor)?;
-        let (major, minor) = identity.split_once('.').ok_or(InvalidCursor)?;
-        let number = |text: &str| text.parse().map_err(|_| InvalidCursor);
-        let identity = Identity { major: number(major)?, minor: number(minor)? };
-        Ok(Self { stream: stream.parse().map_err(|_| InvalidCursor)?, identity })
-    }
-}
-
-/// Which rows are wanted.
-#[derive(Debug, Clone, Default)]
-pub struct Query {
-    /// Of which streams. Several are handed out one after the other, in key order.
-    pub filter: Filter,
-    /// Not before this time.
-    pub start: Option<UnixNanos>,
-    /// Before this time.
-    pub end: Option<UnixNanos>,
-    /// In which order.
-    pub order: Order,
-    /// At most so many rows; between 1 and [`PAGE_ROWS_MAX`].
-    pub limit: usize,
-    /// Behind this row.
-    pub after: Option<Cursor>,
-}
-
-/// Some rows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Page {
-    /// The events as JSON objects separated by commas: what came over the bus, with `stream_seq`
-    /// as the last member.
-    pub rows: Vec<u8>,
-    /// How many there are.
-    pub count: usize,
-    /// Where the next page begins; `None` if there are no more rows at the moment.
-    pub next: Option<Cursor>,
-}
 
 /// Reads one page.
 pub(crate) fn read(view: &View, store: &Store, query: &Query) -> Result<Page, Error> {
@@ -113,7 +32,7 @@ pub(crate) fn read(view: &View, store: &Store, query: &Query) -> Result<Page, Er
                 return Ok(page);
             }
             last = Some(Cursor { stream: key.clone(), identity: found.identity() });
-            page.push(&found, &mut windows)?;
+            push(&mut page, &found, &mut windows)?;
         }
     }
     Ok(page)
@@ -130,33 +49,21 @@ fn streams<'a>(view: &'a View, query: &'a Query) -> Vec<(&'a StreamKey, u32)> {
     }
 }
 
-impl Page {
-    fn push(&mut self, row: &Found<'_>, windows: &mut BTreeMap<u64, Window>) -> Result<(), Error> {
-        if self.count > 0 {
-            self.rows.push(b',');
+/// Adds a row to a page.
+fn push(
+    page: &mut Page,
+    row: &Found<'_>,
+    windows: &mut BTreeMap<u64, Window>,
+) -> Result<(), Error> {
+    let pushed = match row {
+        Found::Entry(segment, entry) => {
+            let window = windows.entry(segment.number).or_default();
+            let json = window.row(segment, entry)?;
+            page.push(entry.stream_seq, |rows| rows.extend_from_slice(json))
         }
-        let stream_seq = match row {
-            Found::Entry(segment, entry) => {
-                let window = windows.entry(segment.number).or_default();
-                self.rows.extend_from_slice(window.row(segment, entry)?);
-                entry.stream_seq
-            }
-            Found::Row(row) => {
-                wire::encode(&row.event, &mut self.rows);
-                row.stream_seq
-            }
-        };
-        // The object is open again, for one more member.
-        if self.rows.pop() != Some(b'}') {
-            let path = std::path::Path::new("segment");
-            return Err(Error::damaged(path, "a row is no JSON object"));
-        }
-        self.rows.extend_from_slice(b",\"stream_seq\":");
-        self.rows.extend_from_slice(itoa::Buffer::new().format(stream_seq).as_bytes());
-        self.rows.push(b'}');
-        self.count += 1;
-        Ok(())
-    }
+        Found::Row(row) => page.push(row.stream_seq, |rows| wire::encode(&row.event, rows)),
+    };
+    pushed.map_err(|error| Error::damaged(Path::new("segment"), error.to_string()))
 }
 
 /// A row that was found, not yet read if it is in a segment.

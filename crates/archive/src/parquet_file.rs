@@ -13,16 +13,18 @@ use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Schema};
 use model::{Identity, Kind, Symbol};
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder,
 };
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{KeyValue, PageIndexPolicy};
+use parquet::file::metadata::{KeyValue, PageIndexPolicy, ParquetMetaData};
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Rows of a zone: what a query reads at least. A page of ten thousand rows touches five or six.
@@ -33,6 +35,8 @@ const ROW_GROUP_ROWS: usize = 65_536;
 const ROW_GROUP_BYTES: usize = 32 << 20;
 /// The footer entry of the directory.
 const ZONES_KEY: &str = "marketprism.zones";
+/// The footer entry that says which folder the file belongs into.
+const FOLDER_KEY: &str = "marketprism.folder";
 
 /// Some neighbouring rows of one stream in one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,17 +70,46 @@ struct DirectoryText {
 pub(crate) struct Writer {
     path: PathBuf,
     kind: Kind,
-    writer: ArrowWriter<File>,
+    writer: ArrowWriter<Checksummed>,
     streams: Vec<StreamZones>,
 }
 
+/// What a finished file is.
+pub(crate) struct Finished {
+    pub(crate) bytes: u64,
+    /// Of the whole file.
+    pub(crate) crc32: u32,
+    pub(crate) zones: Vec<StreamZones>,
+}
+
+/// A file whose checksum is taken while it is written, front to back.
+struct Checksummed {
+    file: File,
+    checksum: crc32fast::Hasher,
+}
+
+impl io::Write for Checksummed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.checksum.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
 impl Writer {
-    pub(crate) fn create(path: &Path, kind: Kind) -> Result<Self, Error> {
+    pub(crate) fn create(path: &Path, kind: Kind, place: Place) -> Result<Self, Error> {
         let file = File::create(path).map_err(Error::io("cannot create", path))?;
+        let file = Checksummed { file, checksum: crc32fast::Hasher::new() };
         let schema = columns::schema(kind);
         let properties = properties(&schema).map_err(Error::parquet(path))?;
-        let writer =
+        let mut writer =
             ArrowWriter::try_new(file, schema, Some(properties)).map_err(Error::parquet(path))?;
+        let folder = place.folder(kind).display().to_string();
+        writer.append_key_value_metadata(KeyValue::new(FOLDER_KEY.to_owned(), folder));
         Ok(Self { path: path.to_owned(), kind, writer, streams: Vec::new() })
     }
 
@@ -113,16 +146,16 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes the footer and syncs the file; returns its size and its zones.
-    pub(crate) fn finish(mut self) -> Result<(u64, Vec<StreamZones>), Error> {
+    /// Writes the footer and syncs the file.
+    pub(crate) fn finish(mut self) -> Result<Finished, Error> {
         let directory: Vec<DirectoryText> = self.streams.iter().map(directory_text).collect();
         let text = serde_json::to_string(&directory).expect("numbers and texts have a JSON form");
         self.writer.append_key_value_metadata(KeyValue::new(ZONES_KEY.to_owned(), text));
         self.writer.finish().map_err(Error::parquet(&self.path))?;
-        let file = self.writer.inner();
+        let Checksummed { file, checksum } = self.writer.inner();
         file.sync_all().map_err(Error::io("cannot sync", &self.path))?;
         let bytes = file.metadata().map_err(Error::io("cannot read", &self.path))?.len();
-        Ok((bytes, self.streams))
+        Ok(Finished { bytes, crc32: checksum.clone().finalize(), zones: self.streams })
     }
 }
 
@@ -181,10 +214,8 @@ impl ParquetFile {
 
     /// The directory in the footer.
     pub(crate) fn zones(&self) -> Result<Vec<StreamZones>, Error> {
-        let entries = self.metadata.metadata().file_metadata().key_value_metadata();
-        let text = entries
-            .and_then(|entries| entries.iter().find(|entry| entry.key == ZONES_KEY))
-            .and_then(|entry| entry.value.as_deref())
+        let text = self
+            .footer(ZONES_KEY)
             .ok_or_else(|| Error::damaged(&self.path, format!("no `{ZONES_KEY}` in the footer")))?;
         let directory: Vec<DirectoryText> = serde_json::from_str(text)
             .map_err(|error| Error::damaged(&self.path, format!("`{ZONES_KEY}`: {error}")))?;
@@ -196,6 +227,38 @@ impl ParquetFile {
                 Ok((symbol, stream.zones.iter().map(zone).collect()))
             })
             .collect()
+    }
+
+    /// The folder that the file was written for; absent in what older versions wrote.
+    pub(crate) fn folder(&self) -> Option<&str> {
+        self.footer(FOLDER_KEY)
+    }
+
+    fn footer(&self, key: &str) -> Option<&str> {
+        let entries = self.metadata.metadata().file_metadata().key_value_metadata()?;
+        entries.iter().find(|entry| entry.key == key)?.value.as_deref()
+    }
+
+    /// What the library knows about the file.
+    pub(crate) fn metadata(&self) -> &ParquetMetaData {
+        self.metadata.metadata()
+    }
+
+    /// All rows, or those of one row group, in the order of the file, so many at a time.
+    pub(crate) fn batches(
+        &self,
+        row_group: Option<usize>,
+        batch_rows: usize,
+    ) -> Result<Batches<'_>, Error> {
+        let file = self.file.try_clone().map_err(Error::io("cannot open", &self.path))?;
+        let mut builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+                .with_batch_size(batch_rows);
+        if let Some(row_group) = row_group {
+            builder = builder.with_row_groups(vec![row_group]);
+        }
+        let reader = builder.build().map_err(Error::parquet(&self.path))?;
+        Ok(Batches { file: self, reader })
     }
 
     /// The rows of a zone, by identity.
@@ -247,6 +310,23 @@ impl ParquetFile {
             rows.extend(convert(&batch).map_err(|what| Error::damaged(&self.path, what))?);
         }
         Ok(rows)
+    }
+}
+
+/// The rows of a file, some at a time.
+pub(crate) struct Batches<'a> {
+    file: &'a ParquetFile,
+    reader: ParquetRecordBatchReader,
+}
+
+impl Batches<'_> {
+    pub(crate) fn next(&mut self) -> Result<Option<(RecordBatch, Vec<StoredRow>)>, Error> {
+        let ParquetFile { path, kind, place, .. } = self.file;
+        let Some(batch) = self.reader.next() else { return Ok(None) };
+        let batch = batch.map_err(|error| Error::damaged(path, error.to_string()))?;
+        let rows =
+            read::rows(*kind, place.market(), &batch).map_err(|what| Error::damaged(path, what))?;
+        Ok(Some((batch, rows)))
     }
 }
 

@@ -47,7 +47,7 @@ impl<K: Ord + Clone, V> Recent<K, V> {
         }
     }
 
-    fn remove(&mut self, key: &K) {
+    pub(crate) fn remove(&mut self, key: &K) {
         if let Some(slot) = self.entries.remove(key) {
             self.ages.remove(&slot.used);
             self.weight -= slot.weight;

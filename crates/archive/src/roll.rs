@@ -11,17 +11,17 @@
 
 use crate::Error;
 use crate::columns::StoredRow;
-use crate::parquet_file::{StreamZones, Writer, ZONE_ROWS};
+use crate::parquet_file::{Finished, StreamZones, Writer, ZONE_ROWS};
 use crate::run::Entry;
 use crate::segment::sync_dir;
-use crate::shelf::{FileEntry, Place, ShelfFile};
+use crate::shelf::{FileEntry, Place, ShelfFile, Span, Store};
 use crate::stream::Streams;
 use crate::view::SegmentView;
 use model::Kind;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use units::UnixNanos;
 
@@ -32,7 +32,7 @@ const WINDOW_BYTES: u64 = 16 << 10;
 #[derive(Debug)]
 pub struct Roll {
     pub(crate) kind: Kind,
-    pub(crate) dir: PathBuf,
+    pub(crate) store: Arc<Store>,
     pub(crate) streams: Arc<Streams>,
     pub(crate) segment: SegmentView,
 }
@@ -99,30 +99,40 @@ impl Roll {
         place: Place,
         entries: &[Entry],
     ) -> Result<(ShelfFile, Vec<StreamZones>), Error> {
-        let path = place.path(self.kind, self.segment.number);
-        let target = self.dir.join(&path);
-        let folder = target.parent().unwrap_or(&self.dir);
-        create_dirs(&self.dir, folder)?;
+        let span = Span::one(self.segment.number);
+        let path = place.path(self.kind, span);
+        let (dir, target) = (&self.store.dir, self.store.dir.join(&path));
+        let folder = target.parent().unwrap_or(dir);
+        create_dirs(dir, folder)?;
         let temporary = target.with_extension("tmp");
-        let (bytes, zones) = self.rows(&temporary, entries).inspect_err(|_| {
-            // What is left behind is removed at start too; now it gives its space back.
-            std::fs::remove_file(&temporary).ok();
-        })?;
-        std::fs::rename(&temporary, &target).map_err(Error::io("cannot name", &target))?;
-        sync_dir(folder)?;
+        let Finished { bytes, crc32, zones } =
+            self.rows(&temporary, place, entries).inspect_err(|_| {
+                // What is left behind is removed at start too; now it gives its space back.
+                std::fs::remove_file(&temporary).ok();
+            })?;
+        {
+            // A compaction that changed folders now would not take the name along.
+            let _names = self.store.names_stay();
+            std::fs::rename(&temporary, &target).map_err(Error::io("cannot name", &target))?;
+            sync_dir(folder)?;
+        }
         let entry = FileEntry {
             path,
             segment: self.segment.number,
             rows: crate::segment::u64_of(entries.len()),
             bytes,
+            crc32: Some(crc32),
             first_seq: self.segment.first_seq,
             last_seq: self.segment.last_seq,
         };
-        Ok((ShelfFile { entry, place }, zones))
+        Ok((ShelfFile { entry, place, span }, zones))
     }
 
-    fn rows(&self, path: &Path, entries: &[Entry]) -> Result<(u64, Vec<StreamZones>), Error> {
-        let mut writer = Writer::create(path, self.kind)?;
+    fn rows(&self, path: &Path, place: Place, entries: &[Entry]) -> Result<Finished, Error> {
+        let mut writer = {
+            let _names = self.store.names_stay();
+            Writer::create(path, self.kind, place)?
+        };
         let mut decoder = wire::Decoder::new();
         let mut window = Window::default();
         for stream in entries.chunk_by(|a, b| a.stream == b.stream) {
@@ -144,7 +154,7 @@ impl Roll {
 }
 
 /// Creates the folders from `root` down to `folder` and makes their names durable.
-fn create_dirs(root: &Path, folder: &Path) -> Result<(), Error> {
+pub(crate) fn create_dirs(root: &Path, folder: &Path) -> Result<(), Error> {
     if folder.is_dir() {
         return Ok(());
     }

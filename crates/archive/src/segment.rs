@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-mod record;
+pub(crate) mod record;
 #[cfg(test)]
 mod tests;
 
@@ -214,18 +214,18 @@ fn entries<'a>(
 
 /// What the bytes of a segment hold.
 #[derive(Debug, Default)]
-struct Scan {
-    records: Vec<(usize, Record)>,
+pub(crate) struct Scan {
+    pub(crate) records: Vec<(usize, Record)>,
     /// Stretches between intact records that are none.
-    damages: Vec<Range<usize>>,
+    pub(crate) damages: Vec<Range<usize>>,
     /// Where the last intact record ends.
-    end: usize,
+    pub(crate) end: usize,
     /// A last record that is as long as it says and still not intact. No crash leaves that: a
     /// record that was never synced is short.
-    spoilt: Option<Range<usize>>,
+    pub(crate) spoilt: Option<Range<usize>>,
 }
 
-fn scan(bytes: &[u8]) -> Scan {
+pub(crate) fn scan(bytes: &[u8]) -> Scan {
     let mut scan = Scan::default();
     let head = usize::try_from(HEAD).expect("sixteen");
     let mut at = head;

@@ -3,14 +3,16 @@
 use crate::Error;
 use crate::parquet_file::{ParquetFile, StreamZones, Zone};
 use crate::recent::Recent;
-use crate::stream::{StreamKey, Streams};
+use crate::stream::Streams;
+use catalog::StreamKey;
 use jiff::ToSpan as _;
 use jiff::civil::Date;
 use model::{Identity, Kind, Market, Venue};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Open Parquet files kept at hand, by number: each is a descriptor and its footer.
 const OPEN_FILES_MAX: usize = 64;
@@ -30,31 +32,72 @@ pub(crate) struct Place {
     pub(crate) day: i64,
 }
 
+/// The segments whose rows a file has: one after a roll, neighbours after a compaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Span {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+}
+
+impl Span {
+    pub(crate) const fn one(segment: u64) -> Self {
+        Self { first: segment, last: segment }
+    }
+
+    pub(crate) const fn is_one(self) -> bool {
+        self.first == self.last
+    }
+
+    pub(crate) const fn covers(self, other: Self) -> bool {
+        self.first <= other.first && other.last <= self.last
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        match text.split_once('-') {
+            None => text.parse().ok().map(Self::one),
+            Some((first, last)) => {
+                let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+                (first < last).then_some(Self { first, last })
+            }
+        }
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:010}", self.first)?;
+        if self.is_one() { Ok(()) } else { write!(f, "-{:010}", self.last) }
+    }
+}
+
 impl Place {
     pub(crate) const fn market(self) -> (Venue, Market) {
         (self.venue, self.market)
     }
 
-    /// The path, below the Parquet folder, of the file that a segment leaves here.
-    pub(crate) fn path(self, kind: Kind, segment: u64) -> PathBuf {
+    /// The folder below the Parquet folder.
+    pub(crate) fn folder(self, kind: Kind) -> PathBuf {
         let Self { venue, market, day } = self;
         let date = date(day);
-        PathBuf::from(format!(
-            "kind={kind}/venue={venue}/market={market}/date={date}/{segment:010}.parquet"
-        ))
+        PathBuf::from(format!("kind={kind}/venue={venue}/market={market}/date={date}"))
+    }
+
+    /// The path, below the Parquet folder, of the file that these segments leave here.
+    pub(crate) fn path(self, kind: Kind, span: Span) -> PathBuf {
+        self.folder(kind).join(format!("{span}.parquet"))
     }
 
     /// Reads a path back.
-    pub(crate) fn parse(path: &Path) -> Option<(Kind, Self, u64)> {
+    pub(crate) fn parse(path: &Path) -> Option<(Kind, Self, Span)> {
         let mut parts = path.iter().map(|part| part.to_str());
         let mut part = |prefix: &str| parts.next()??.strip_prefix(prefix);
         let kind = part("kind=")?.parse().ok()?;
         let venue = part("venue=")?.parse().ok()?;
         let market = part("market=")?.parse().ok()?;
         let date: Date = part("date=")?.parse().ok()?;
-        let segment = part("")?.strip_suffix(".parquet")?.parse().ok()?;
+        let span = Span::parse(part("")?.strip_suffix(".parquet")?)?;
         let day = i64::from(EPOCH.until(date).ok()?.get_days());
-        Some((kind, Self { venue, market, day }, segment))
+        Some((kind, Self { venue, market, day }, span))
     }
 }
 
@@ -69,11 +112,14 @@ pub(crate) fn date(day: i64) -> Date {
 pub(crate) struct FileEntry {
     /// Below the Parquet folder.
     pub(crate) path: PathBuf,
-    /// The segment it was made of.
+    /// The last segment whose rows it has.
     pub(crate) segment: u64,
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
-    /// First and last stream sequence of the segment's cuts.
+    /// CRC-32 of the whole file; absent in what older versions wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) crc32: Option<u32>,
+    /// First and last stream sequence of the segments' cuts, 0 if that is not known.
     pub(crate) first_seq: u64,
     pub(crate) last_seq: u64,
 }
@@ -83,6 +129,7 @@ pub(crate) struct FileEntry {
 pub(crate) struct ShelfFile {
     pub(crate) entry: FileEntry,
     pub(crate) place: Place,
+    pub(crate) span: Span,
 }
 
 /// A zone and the file it is in.
@@ -138,7 +185,8 @@ impl Shelf {
     }
 }
 
-type ZoneKey = (u64, Place, usize, usize);
+type FileKey = (Span, Place);
+type ZoneKey = (FileKey, usize, usize);
 
 /// Reads the files of the shelf, keeping at hand what was needed last.
 #[derive(Debug)]
@@ -146,8 +194,10 @@ pub(crate) struct Store {
     pub(crate) kind: Kind,
     /// The Parquet folder.
     pub(crate) dir: PathBuf,
-    open: Mutex<Recent<(u64, Place), ParquetFile>>,
+    open: Mutex<Recent<FileKey, ParquetFile>>,
     identities: Mutex<Recent<ZoneKey, Vec<Identity>>>,
+    /// Held for writing while a folder of the tree is exchanged for another.
+    names: RwLock<()>,
 }
 
 impl Store {
@@ -157,7 +207,18 @@ impl Store {
             dir,
             open: Mutex::new(Recent::new(OPEN_FILES_MAX)),
             identities: Mutex::new(Recent::new(IDENTITIES_MAX)),
+            names: RwLock::new(()),
         }
+    }
+
+    /// Keeps the folders where they are.
+    pub(crate) fn names_stay(&self) -> RwLockReadGuard<'_, ()> {
+        self.names.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nobody uses a name below the Parquet folder, and keeps it so.
+    pub(crate) fn names_change(&self) -> RwLockWriteGuard<'_, ()> {
+        self.names.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The rows of a zone, by identity.
@@ -167,7 +228,7 @@ impl Store {
 
     /// The identities of a zone, in order.
     pub(crate) fn identities(&self, zone: &ZoneRef) -> Result<Arc<Vec<Identity>>, Error> {
-        let key = (zone.file.entry.segment, zone.file.place, zone.zone.row_group, zone.zone.start);
+        let key = ((zone.file.span, zone.file.place), zone.zone.row_group, zone.zone.start);
         let lock = || self.identities.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = lock().get(&key) {
             return Ok(known);
@@ -177,14 +238,23 @@ impl Store {
         Ok(identities)
     }
 
+    /// Closes a file that no longer counts, so that its space is given back once it is removed.
+    pub(crate) fn forget(&self, file: &ShelfFile) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.remove(&(file.span, file.place));
+    }
+
     fn open(&self, file: &ShelfFile) -> Result<Arc<ParquetFile>, Error> {
-        let key = (file.entry.segment, file.place);
+        let key = (file.span, file.place);
         let lock = || self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = lock().get(&key) {
             return Ok(open);
         }
         let path = self.dir.join(&file.entry.path);
-        let open = Arc::new(ParquetFile::open(&path, self.kind, file.place)?);
+        let open = {
+            let _names = self.names_stay();
+            Arc::new(ParquetFile::open(&path, self.kind, file.place)?)
+        };
         lock().insert(key, Arc::clone(&open), 1);
         Ok(open)
     }
@@ -197,12 +267,17 @@ mod tests {
     #[test]
     fn a_place_reads_back_from_its_path() {
         let place = Place { venue: Venue::Binance, market: Market::Spot, day: 20_582 };
-        let path = place.path(Kind::AggTrade, 17);
-        assert_eq!(
-            path.to_str(),
-            Some("kind=agg_trade/venue=binance/market=spot/date=2026-05-09/0000000017.parquet")
-        );
-        assert_eq!(Place::parse(&path), Some((Kind::AggTrade, place, 17)));
-        assert_eq!(Place::parse(Path::new("kind=trade/venue=binance")), None);
+        let folder = "kind=agg_trade/venue=binance/market=spot/date=2026-05-09";
+        for (span, name) in [
+            (Span::one(17), "0000000017.parquet"),
+            (Span { first: 17, last: 21 }, "0000000017-0000000021.parquet"),
+        ] {
+            let path = place.path(Kind::AggTrade, span);
+            assert_eq!(path.to_str(), Some(&*format!("{folder}/{name}")));
+            assert_eq!(Place::parse(&path), Some((Kind::AggTrade, place, span)));
+        }
+        for path in ["kind=trade/venue=binance".to_owned(), format!("{folder}/3-2.parquet")] {
+            assert_eq!(Place::parse(Path::new(&path)), None, "{path}");
+        }
     }
 }

@@ -15,7 +15,8 @@ use model::{Identity, Kind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-mod recovery;
+mod compact;
+pub(crate) mod recovery;
 mod retention;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -34,6 +35,8 @@ struct Layout {
     manifests: PathBuf,
     /// Bytes that were found damaged, of all kinds.
     damaged: PathBuf,
+    /// This kind's compacted folders before they take their place, and the old ones after it.
+    staging: PathBuf,
 }
 
 /// A segment and its index.
@@ -122,7 +125,7 @@ impl Table {
         let closed = self.segments.len() > 1 || !self.open;
         closed.then(|| Roll {
             kind: self.kind,
-            dir: self.layout.parquet.clone(),
+            store: Arc::clone(&self.store),
             streams: Arc::clone(&self.streams),
             segment: oldest.view(),
         })

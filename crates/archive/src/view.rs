@@ -1,13 +1,14 @@
 //! What readers see: an immutable picture of a table, replaced whole after each change.
 
 use crate::Error;
-use crate::coverage::{self, Coverage, Holes};
-use crate::page::{self, Page, Query};
+use crate::coverage;
+use crate::page;
 use crate::run::Run;
 use crate::shelf::{Shelf, Store};
-use crate::stream::{StreamKey, Streams};
+use crate::stream::Streams;
 use arc_swap::ArcSwap;
-use model::{Kind, Market, Symbol, Venue};
+use catalog::{Coverage, Filter, Holes, Page, Query, StreamKey};
+use model::Kind;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,27 +32,6 @@ pub(crate) struct View {
     /// Oldest first; the last may still grow.
     pub(crate) segments: Vec<SegmentView>,
     pub(crate) shelf: Arc<Shelf>,
-}
-
-/// Which streams are meant; what is `None` is not restricted.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Only this venue.
-    pub venue: Option<Venue>,
-    /// Only this kind of market.
-    pub market: Option<Market>,
-    /// Only this symbol.
-    pub symbol: Option<Symbol>,
-}
-
-impl Filter {
-    /// Whether a stream is meant.
-    #[must_use]
-    pub fn matches(&self, key: &StreamKey) -> bool {
-        self.venue.is_none_or(|venue| venue == key.venue)
-            && self.market.is_none_or(|market| market == key.market)
-            && self.symbol.as_ref().is_none_or(|symbol| *symbol == key.symbol)
-    }
 }
 
 /// How much a table holds.
@@ -141,12 +121,21 @@ impl Reader {
         }
     }
 
-    /// Runs `read` on the current view; once more on a newer one if retention has removed a file
-    /// under it.
+    /// Runs `read` on the current view; once more on a newer one if retention or a compaction has
+    /// removed a file under it.
     fn consistent<T>(&self, read: impl Fn(&View) -> Result<T, Error>) -> Result<T, Error> {
-        match read(&self.view.load_full()) {
-            Err(error) if error.is_missing() => read(&self.view.load_full()),
-            result => result,
+        let mut view = self.view.load_full();
+        loop {
+            match read(&view) {
+                Err(error) if error.is_missing() => {
+                    let newer = self.view.load_full();
+                    if Arc::ptr_eq(&view, &newer) {
+                        return Err(error);
+                    }
+                    view = newer;
+                }
+                result => return result,
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! document with stable field names. Exit codes: 0 done, 1 failed or found something bad, 2 wrong
 //! usage, 78 wrong configuration. The command changes nothing but the key file.
 
+mod archive;
 mod config;
 pub mod decode;
 mod doctor;
@@ -31,12 +32,14 @@ Examples:
   marketprism keys create --label grafana  a key that may read
   marketprism keys create --admin          may do everything
   marketprism decode --venue binance FILE  a recording as JSON events
+  sudo marketprism archive verify          is what is stored sound?
   sudo marketprism doctor                  who holds our ports?
   sudo marketprism sandbox verify          are the services locked in?
 
 Exit codes: 0 done, 1 failed or something is bad, 2 wrong usage, 78 wrong configuration";
 
-/// Shows and checks the MarketPrism services of this host, manages API keys, decodes recordings.
+/// Shows and checks the MarketPrism services and data of this host, manages API keys, decodes
+/// recordings.
 #[derive(Debug, Parser)]
 #[command(name = "marketprism", version, after_help = EXAMPLES, arg_required_else_help = true)]
 struct Arguments {
@@ -65,6 +68,8 @@ enum Command {
     Keys(keys::Args),
     /// Turns recorded frames into events, through the code that the collector runs.
     Decode(decode::Args),
+    /// Looks after the embedded archive.
+    Archive(archive::Args),
     /// Looks for what keeps the services from starting.
     Doctor(doctor::Args),
     /// Shows whether the sandbox of each unit holds.
@@ -111,6 +116,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Config(args) => config::run(&args, path),
         Command::Keys(args) => keys::run(args, jiff::Timestamp::now()),
         Command::Decode(args) => decode::run(&args),
+        Command::Archive(args) => archive::run(&args),
         Command::Doctor(args) => doctor::run(&args, &settings::load(path)?.suite),
         Command::Sandbox(args) => sandbox::run(args),
         Command::ReportFailure(args) => failure::run(&args),

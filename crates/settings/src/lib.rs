@@ -46,7 +46,7 @@ pub use monitoring::{Comparison, Monitoring, Rule, Severity};
 pub use network::Network;
 pub use scheduler::{Method, Scheduler, Task};
 pub use size::Size;
-pub use storage::{Archive, Cut, Hot, Retention, Storage, Warehouse};
+pub use storage::{Archive, ClickHouse, Cut, Hot, Redis, Retention, Storage, Warehouse};
 pub use telemetry::Telemetry;
 
 use serde::{Deserialize, Serialize};

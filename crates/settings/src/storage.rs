@@ -1,11 +1,12 @@
 //! Section `storage`: how market data is kept and served.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Faults, Size};
+use crate::{Endpoint, Faults, Size};
 
 /// How market data is kept and served.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +20,8 @@ pub struct Storage {
     pub warehouse: Warehouse,
     /// The embedded Parquet archive.
     pub archive: Archive,
+    /// A ClickHouse server.
+    pub clickhouse: ClickHouse,
     /// How the stream is cut into inserts.
     pub cut: Cut,
     /// What is kept at hand for fast answers.
@@ -33,6 +36,7 @@ impl Default for Storage {
             listen: (Ipv4Addr::LOCALHOST, 8082).into(),
             warehouse: Warehouse::Auto,
             archive: Archive::default(),
+            clickhouse: ClickHouse::default(),
             cut: Cut::default(),
             hot: Hot::default(),
             retention: Retention::default(),
@@ -70,6 +74,42 @@ impl Default for Archive {
     }
 }
 
+/// A ClickHouse server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClickHouse {
+    /// Address of its HTTP interface: `http://`. Not set: there is none.
+    pub url: Option<Endpoint>,
+    /// The database, which is made if it is missing.
+    pub database: String,
+    /// The user, who must be allowed to make tables in the database.
+    pub user: String,
+    /// File that holds the user's password.
+    ///
+    /// Not set: the systemd credential `marketprism.clickhouse-storage`, and without that no
+    /// password.
+    pub password_file: Option<PathBuf>,
+    /// How long a connection may take.
+    #[serde(with = "crate::duration")]
+    pub connect_timeout: Duration,
+    /// How long an insert or a query may take.
+    #[serde(with = "crate::duration")]
+    pub request_timeout: Duration,
+}
+
+impl Default for ClickHouse {
+    fn default() -> Self {
+        Self {
+            url: None,
+            database: "marketprism".to_owned(),
+            user: "default".to_owned(),
+            password_file: None,
+            connect_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_mins(1),
+        }
+    }
+}
+
 /// How the stream is cut into inserts; whichever limit comes first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -78,7 +118,7 @@ pub struct Cut {
     pub rows_max: usize,
     /// Bytes of one insert.
     pub bytes_max: Size,
-    /// How long a started cut waits for more.
+    /// How long a started cut waits for more; with ClickHouse at least 1 s.
     #[serde(with = "crate::duration")]
     pub linger: Duration,
 }
@@ -95,11 +135,43 @@ impl Default for Cut {
 pub struct Hot {
     /// Latest trades kept per symbol.
     pub trades: usize,
+    /// A Redis server, from which other programs read the same.
+    pub redis: Redis,
 }
 
 impl Default for Hot {
     fn default() -> Self {
-        Self { trades: 1000 }
+        Self { trades: 1000, redis: Redis::default() }
+    }
+}
+
+/// A Redis server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Redis {
+    /// Its address: `redis://` or `rediss://`, with a user and a database where there are any, such
+    /// as `redis://127.0.0.1:6379/0`. Not set: there is none.
+    pub url: Option<Endpoint>,
+    /// File that holds the password.
+    ///
+    /// Not set: the systemd credential `marketprism.redis-storage`, and without that no password.
+    pub password_file: Option<PathBuf>,
+    /// How long a connection or an answer may take.
+    #[serde(with = "crate::duration")]
+    pub timeout: Duration,
+    /// How long a value stays that is not renewed.
+    #[serde(with = "crate::duration")]
+    pub ttl: Duration,
+}
+
+impl Default for Redis {
+    fn default() -> Self {
+        Self {
+            url: None,
+            password_file: None,
+            timeout: Duration::from_secs(1),
+            ttl: Duration::from_hours(24),
+        }
     }
 }
 
@@ -142,5 +214,38 @@ impl Storage {
         faults.nonzero("storage.cut.rows_max", self.cut.rows_max as u64);
         faults.nonzero("storage.cut.bytes_max", self.cut.bytes_max.bytes());
         faults.nonzero("storage.hot.trades", self.hot.trades as u64);
+        self.clickhouse.check(faults);
+        self.hot.redis.check(faults);
+    }
+}
+
+impl ClickHouse {
+    fn check(&self, faults: &mut Faults) {
+        if let Some(url) = &self.url {
+            faults.scheme("storage.clickhouse.url", url, &["http"]);
+        }
+        let is_name = |text: &str| {
+            text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        };
+        if !is_name(&self.database) {
+            let message = "must be a name of letters, digits and _, such as `marketprism`";
+            faults.add("storage.clickhouse.database", message);
+        }
+        faults.positive("storage.clickhouse.connect_timeout", self.connect_timeout);
+        faults.positive("storage.clickhouse.request_timeout", self.request_timeout);
+    }
+}
+
+impl Redis {
+    fn check(&self, faults: &mut Faults) {
+        if let Some(url) = &self.url {
+            faults.scheme("storage.hot.redis.url", url, &["redis", "rediss"]);
+        }
+        faults.positive("storage.hot.redis.timeout", self.timeout);
+        // Redis counts in seconds.
+        if self.ttl < Duration::from_secs(1) {
+            faults.add("storage.hot.redis.ttl", "must be at least 1s");
+        }
     }
 }

@@ -4,6 +4,7 @@ use crate::figures::{Handle, Handles};
 use crate::hot::Summary;
 use crate::hot::desk::Question;
 use crate::metrics::Metrics;
+use crate::sink::Sink;
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -14,6 +15,7 @@ use model::Kind;
 use settings::Suite;
 use std::sync::Arc;
 use std::time::Duration;
+use telemetry::Chain;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -26,7 +28,7 @@ mod params;
 mod query;
 mod state;
 
-/// Reads of the archive at a time: each keeps a core busy, and the writers need one too.
+/// Reads of the cold store at a time: each keeps a core busy, and the writers need one too.
 const READS_MAX: usize = 4;
 /// How long a read may wait for its turn.
 const TURN_MAX: Duration = Duration::from_secs(5);
@@ -35,6 +37,7 @@ const TURN_MAX: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) struct Access {
     handles: Handles,
+    sink: Sink,
     questions: mpsc::Sender<Question>,
     hot: watch::Receiver<Summary>,
     bus: watch::Receiver<BusState>,
@@ -46,6 +49,7 @@ pub(crate) struct Access {
 impl Access {
     pub(crate) fn new(
         handles: Handles,
+        sink: Sink,
         questions: mpsc::Sender<Question>,
         hot: watch::Receiver<Summary>,
         bus: watch::Receiver<BusState>,
@@ -53,14 +57,14 @@ impl Access {
         metrics: Metrics,
     ) -> Self {
         let reads = Arc::new(Semaphore::new(READS_MAX));
-        Self { handles, questions, hot, bus, suite, metrics, reads }
+        Self { handles, sink, questions, hot, bus, suite, metrics, reads }
     }
 
     fn handle(&self, kind: Kind) -> &Handle {
         &self.handles[&kind]
     }
 
-    /// Reads files on a blocking thread, a few at a time.
+    /// Reads the cold store on a blocking thread, a few reads at a time.
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
@@ -73,7 +77,13 @@ impl Access {
             drop(turn);
             result
         });
-        Ok(result.await.map_err(anyhow::Error::from)??)
+        let result = result.await.map_err(anyhow::Error::from)?;
+        result.map_err(|error| match error.downcast_ref::<warehouse::Error>() {
+            Some(away) if away.is_remote() => {
+                Problem::unavailable(Chain(away).to_string(), Some(TURN_MAX))
+            }
+            Some(_) | None => Problem::from(error),
+        })
     }
 }
 
@@ -85,7 +95,7 @@ pub(crate) fn router(access: Access) -> Router {
         .route("/api/v1/storage/status", get(state::status))
         .route("/api/v1/storage/stats", get(state::stats))
         .route("/api/v1/storage/database/status", get(state::database))
-        .route("/api/v1/storage/hot/status", get(state::hot))
+        .route("/api/v1/storage/hot/status", get(hot::status))
         .route("/api/v1/storage/cold/status", get(state::cold))
         .route("/api/v1/storage/symbols", get(state::symbols))
         .route("/api/v1/storage/coverage", get(coverage::coverage))

@@ -1,7 +1,8 @@
 //! What a writer tells the rest of the service about itself.
 
+use crate::cold::Reader;
 use crate::writer::Command;
-use archive::{Reader, Recovery};
+use archive::Recovery;
 use model::Kind;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub(crate) struct Figures {
     pub(crate) last_roll_at: Option<i64>,
     /// Why nothing can be stored at the moment.
     pub(crate) problem: Option<Arc<str>>,
+    /// Whether that is because ClickHouse is away or refuses, and not because of this host.
+    pub(crate) is_remote: bool,
 }
 
 /// The rest of the service's end of a writer.

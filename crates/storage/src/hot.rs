@@ -1,12 +1,17 @@
-//! The hot store: the latest of every kind, the last trades and the books, in memory.
+//! The hot store: the latest of every kind, the last trades and the books, in memory, and a copy of
+//! it in Redis if there is one.
+//!
+//! Questions are answered from memory: it is never behind, and there when Redis is not.
 
-use archive::StreamKey;
 use book::OrderBook;
+use catalog::StreamKey;
+use hotstore::Slot;
 use model::{Body, BookType, Event, GapState, Kind, Level, Origin};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub(crate) mod desk;
+pub(crate) mod outlet;
 #[cfg(test)]
 mod tests;
 
@@ -56,14 +61,19 @@ pub(crate) struct Answer {
     pub(crate) data: Vec<u8>,
 }
 
+/// What an event has changed: places in Redis, and the lowest id where there are several.
+pub(crate) type Changed = [Option<(Slot, u64)>; 2];
+
 /// How much the hot store holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Summary {
     pub(crate) symbols: usize,
     pub(crate) trades: usize,
     pub(crate) books: usize,
     pub(crate) books_unsynced: usize,
     pub(crate) newest: Option<i64>,
+    /// How the copy in Redis is doing; `None` if there is none.
+    pub(crate) redis: Option<outlet::Summary>,
 }
 
 impl Hot {
@@ -72,34 +82,34 @@ impl Hot {
     }
 
     /// Takes an event of the live lane, or of the store when `producer` is `None`.
-    pub(crate) fn apply(&mut self, event: &Event, json: &[u8], producer: Option<&Arc<str>>) {
+    pub(crate) fn apply(
+        &mut self,
+        event: &Event,
+        json: &[u8],
+        producer: Option<&Arc<str>>,
+    ) -> Changed {
         let key = StreamKey::from(&*event.instrument);
-        let recv_time = event.recv_time.as_i64();
-        self.newest = self.newest.max(Some(recv_time));
+        self.newest = self.newest.max(Some(event.recv_time.as_i64()));
         let symbol = self.symbols.entry(key).or_default();
-        let kind = event.kind();
-        if let Body::Trade(trade) | Body::AggTrade(trade) = &event.body {
-            let trades = symbol.trades.entry(kind).or_default();
-            trades.insert(trade.seq, Latest { recv_time, json: json.into() });
-            if trades.len() > self.trades_max {
-                trades.pop_first();
+        match &event.body {
+            Body::Trade(trade) | Body::AggTrade(trade) => {
+                symbol.take_trade(event, trade.seq, json, self.trades_max)
             }
-            return;
-        }
-        if let Body::Book(_) = &event.body {
-            symbol.take_book(event, producer);
-            return;
-        }
-        if let Body::Gap(gap) = &event.body
-            && (gap.of, gap.state) == (Kind::Book, GapState::Open)
-            && let Some(book) = &mut symbol.book
-        {
-            book.unsynced = Some("the collector reported a gap");
-        }
-        let latest = symbol.latest.entry(kind);
-        let latest = latest.or_insert_with(|| Latest { recv_time, json: Box::default() });
-        if latest.recv_time <= recv_time {
-            *latest = Latest { recv_time, json: json.into() };
+            Body::Book(_) => {
+                let changed = symbol.take_book(event, producer);
+                [changed.then_some((Slot::Book, 0)), None]
+            }
+            Body::Gap(gap) => {
+                let breaks = (gap.of, gap.state) == (Kind::Book, GapState::Open);
+                let book = symbol.book.as_mut().filter(|_| breaks).map(|book| {
+                    book.unsynced = Some("the collector reported a gap");
+                    (Slot::Book, 0)
+                });
+                [symbol.take_latest(event, json), book]
+            }
+            Body::Bbo(_) | Body::Ticker(_) | Body::Kline(_) | Body::Status(_) => {
+                [symbol.take_latest(event, json), None]
+            }
         }
     }
 
@@ -144,26 +154,48 @@ fn trades(trades: &BTreeMap<u64, Latest>, limit: usize) -> Option<Answer> {
 }
 
 impl Symbol {
-    fn take_book(&mut self, event: &Event, producer: Option<&Arc<str>>) {
-        let Body::Book(update) = &event.body else { return };
+    fn take_trade(&mut self, event: &Event, seq: u64, json: &[u8], max: usize) -> Changed {
+        let (kind, recv_time) = (event.kind(), event.recv_time.as_i64());
+        let trades = self.trades.entry(kind).or_default();
+        trades.insert(seq, Latest { recv_time, json: json.into() });
+        if trades.len() > max && trades.pop_first().is_some_and(|(oldest, _)| oldest == seq) {
+            return [None, None];
+        }
+        let latest = trades.last_key_value().is_some_and(|(last, _)| *last == seq);
+        [Some((Slot::Trades(kind), seq)), latest.then_some((Slot::Latest(kind), 0))]
+    }
+
+    fn take_latest(&mut self, event: &Event, json: &[u8]) -> Option<(Slot, u64)> {
+        let (kind, recv_time) = (event.kind(), event.recv_time.as_i64());
+        if self.latest.get(&kind).is_some_and(|latest| latest.recv_time > recv_time) {
+            return None;
+        }
+        self.latest.insert(kind, Latest { recv_time, json: json.into() });
+        Some((Slot::Latest(kind), 0))
+    }
+
+    /// Whether it changes what is said of the book.
+    fn take_book(&mut self, event: &Event, producer: Option<&Arc<str>>) -> bool {
+        let Body::Book(update) = &event.body else { return false };
         let recv_time = event.recv_time.as_i64();
         if update.book_type == BookType::Snapshot {
-            if self.book.as_ref().is_none_or(|book| book.accepts(event, producer)) {
+            let accepted = self.book.as_ref().is_none_or(|book| book.accepts(event, producer));
+            if accepted {
                 let mut book = OrderBook::new();
                 book.replace(&update.bids, &update.asks);
                 let (producer, last_id) = (producer.cloned(), update.last_id);
                 self.book = Some(LiveBook { producer, book, last_id, recv_time, unsynced: None });
             }
-            return;
+            return accepted;
         }
-        let Some(book) = &mut self.book else { return };
+        let Some(book) = &mut self.book else { return false };
         if book.unsynced.is_some() || book.producer.as_ref() != producer {
-            return;
+            return false;
         }
         let prune = event.origin == Some(Origin::Prune);
         if update.last_id < book.last_id || (update.last_id == book.last_id && !prune) {
             // Covered by the snapshot.
-            return;
+            return false;
         }
         let follows = match (update.prev_id, update.first_id) {
             _ if prune => update.last_id == book.last_id,
@@ -173,13 +205,14 @@ impl Symbol {
         };
         if !follows {
             book.unsynced = Some("updates are missing");
-            return;
+            return true;
         }
         book.book.apply(&update.bids, &update.asks);
         (book.last_id, book.recv_time) = (update.last_id, recv_time);
         if book.book.is_crossed() {
             book.unsynced = Some("the book is crossed");
         }
+        true
     }
 }
 
@@ -205,6 +238,7 @@ impl LiveBook {
             "venue": key.venue.as_str(),
             "market": key.market.as_str(),
             "symbol": key.symbol.as_str(),
+            "recv_time": self.recv_time,
             "last_id": self.last_id,
             "synced": self.unsynced.is_none(),
             "reason": self.unsynced,

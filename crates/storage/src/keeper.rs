@@ -1,8 +1,8 @@
-//! The work on the disk: blocks become cuts, cuts become rows.
+//! The work that blocks: blocks become cuts, cuts become rows.
 
+use crate::cold::{Cut, Table};
 use crate::rejects::Rejects;
 use anyhow::Context as _;
-use archive::{Cut, Table};
 use bus::Block;
 use model::{Body, Event, Kind};
 use std::collections::BTreeMap;
@@ -45,15 +45,23 @@ impl Keeper {
     pub(crate) fn store(&mut self, blocks: &[Block], limits: Limits) -> anyhow::Result<Stored> {
         self.rejects.discard();
         let mut stored = Stored::default();
-        let mut cut = Cut::new(self.kind);
+        let mut cut = self.table.cut(self.kind);
+        let begun = self.table.begun();
+        let is_begun =
+            |block: &Block| begun.as_ref().is_some_and(|begun| begun.contains(&block.stream_seq));
+        let mut before: Option<&Block> = None;
         for block in blocks {
+            let inside = is_begun(block);
+            // A cut that was begun is made of the same blocks again, whatever the limits are now.
+            let edge = before.is_some_and(|before| is_begun(before) != inside);
             let full = cut.rows() >= limits.rows_max
                 || cut.bytes() + block.payload.len() > limits.bytes_max;
-            if full && cut.blocks() > 0 {
+            if (edge || full && !inside) && cut.blocks() > 0 {
                 self.append(&cut, &mut stored)?;
-                cut = Cut::new(self.kind);
+                cut = self.table.cut(self.kind);
             }
             self.add(&mut cut, block, &mut stored);
+            before = Some(block);
         }
         self.append(&cut, &mut stored)?;
         self.rejects.flush().context("record rows that cannot be stored")?;
@@ -61,6 +69,9 @@ impl Keeper {
     }
 
     fn append(&mut self, cut: &Cut, stored: &mut Stored) -> anyhow::Result<()> {
+        if cut.blocks() == 0 {
+            return Ok(());
+        }
         let appended = self.table.append(cut)?;
         stored.rows += appended.stored;
         stored.duplicates += appended.duplicates;
@@ -70,6 +81,7 @@ impl Keeper {
 
     fn add(&mut self, cut: &mut Cut, block: &Block, stored: &mut Stored) {
         let id = block.id.as_ref().map(wire::BlockId::msg_id).unwrap_or_default();
+        let mut is_begun = false;
         for row in wire::events(&block.payload) {
             let event = match self.decoder.decode(row) {
                 Ok(event) => event,
@@ -84,11 +96,13 @@ impl Keeper {
                 *stored.rejected.entry("forming").or_default() += 1;
                 continue;
             }
-            if cut.last_seq() != Some(block.stream_seq) {
-                cut.block(block.stream_seq, &*id);
+            if !is_begun {
+                cut.block(block.stream_seq, &id, &block.payload);
+                is_begun = true;
             }
-            if let Err(error) = cut.push(&event, row) {
-                self.reject(block, &id, ("kind", &error.to_string()), row, stored);
+            let reason = if event.kind() == self.kind { "value" } else { "kind" };
+            if let Err(error) = cut.push(event, row) {
+                self.reject(block, &id, (reason, &error), row, stored);
             }
         }
     }

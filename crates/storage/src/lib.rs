@@ -1,13 +1,14 @@
 //! Writes the stream into the store and answers queries.
 //!
 //! ```text
-//! mdb.… ─blocks─▶ writer (one per kind) ─cut─▶ archive ─ack─▶ blocks
+//! mdb.… ─blocks─▶ writer (one per kind) ─cut─▶ cold store ─ack─▶ blocks
 //!                                                 │
 //! md.…  ─events─▶ hot ◀───────── seed ────────────┤
 //!                  └────────────▶ api ◀───────────┘
 //! ```
 //!
-//! A block is acknowledged after the archive has synced its rows, never before, and rows that are
+//! The cold store is the embedded archive, or ClickHouse if it is configured.
+//! A block is acknowledged after the store has synced its rows, never before, and rows that are
 //! stored already are dropped there: what comes twice is stored once. A row that cannot be read is
 //! kept with the reason and holds up nobody.
 //!
@@ -15,6 +16,7 @@
 //! are, and nothing durable ever depends on it.
 
 mod api;
+mod cold;
 mod condition;
 mod figures;
 mod hot;
@@ -25,6 +27,7 @@ mod reporter;
 mod rows;
 mod seed;
 mod service;
+mod sink;
 mod writer;
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What the storage counts; every name in its exposition is written here.
 
+use crate::cold::Stats;
 use model::Kind;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -21,6 +22,8 @@ pub(crate) struct Metrics {
     segment_bytes: Family<KindLabels, Gauge>,
     parquet_bytes: Family<KindLabels, Gauge>,
     parquet_files: Family<KindLabels, Gauge>,
+    warehouse_bytes: Family<KindLabels, Gauge>,
+    warehouse_parts: Family<KindLabels, Gauge>,
     rolled_rows: Family<KindLabels, Counter>,
     live_messages: Counter,
     live_rejected: Counter,
@@ -64,6 +67,8 @@ impl Default for Metrics {
             segment_bytes: Family::default(),
             parquet_bytes: Family::default(),
             parquet_files: Family::default(),
+            warehouse_bytes: Family::default(),
+            warehouse_parts: Family::default(),
             rolled_rows: Family::default(),
             live_messages: Counter::default(),
             live_rejected: Counter::default(),
@@ -127,6 +132,17 @@ impl Metrics {
         let (help, gauge) = ("Size of the Parquet files", self.parquet_bytes.clone());
         registry.register_with_unit("parquet", help, bytes, gauge);
         registry.register("parquet_files", "Parquet files", self.parquet_files.clone());
+        registry.register_with_unit(
+            "warehouse",
+            "Size of the tables in ClickHouse",
+            Unit::Bytes,
+            self.warehouse_bytes.clone(),
+        );
+        registry.register(
+            "warehouse_parts",
+            "Parts of the tables in ClickHouse",
+            self.warehouse_parts.clone(),
+        );
         registry.register("live_messages", "Live messages read", self.live_messages.clone());
         registry.register(
             "live_rejected",
@@ -176,7 +192,15 @@ impl Metrics {
     }
 
     /// Notes how much a table holds.
-    pub(crate) fn holds(&self, kind: Kind, stats: &archive::Stats) {
+    pub(crate) fn holds(&self, kind: Kind, stats: &Stats) {
+        let stats = match stats {
+            Stats::Archive(stats) => stats,
+            Stats::Warehouse(stats) => {
+                self.warehouse_bytes.get_or_create(&of(kind)).set(gauge(stats.bytes));
+                self.warehouse_parts.get_or_create(&of(kind)).set(gauge(stats.parts));
+                return;
+            }
+        };
         self.segment_bytes.get_or_create(&of(kind)).set(gauge(stats.segment_bytes));
         self.parquet_bytes.get_or_create(&of(kind)).set(gauge(stats.parquet_bytes));
         self.parquet_files.get_or_create(&of(kind)).set(gauge(count(stats.parquet_files)));

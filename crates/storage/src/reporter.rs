@@ -1,18 +1,21 @@
-//! Task: figures → status line, health and gauges, once a second.
+//! Tasks: figures → status line and health, once a second; sizes of the tables → gauges.
 
 use crate::figures::Handles;
 use crate::hot::Summary;
 use crate::metrics::Metrics;
+use crate::sink::{Condition as SinkCondition, Sink};
 use bus::{Condition, State};
 use daemon::{Dependency, Status, Task};
 use std::time::Duration;
+use telemetry::Chain;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 /// How often the state is told.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Times the figures are looked at between two looks at the size of the tables.
-const SIZES_EVERY: u32 = 5;
+/// How often the size of the tables is looked at.
+const SIZES_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What the reporter looks at, and whom it tells.
 pub(crate) struct Reporter {
@@ -20,23 +23,23 @@ pub(crate) struct Reporter {
     pub(crate) hot: watch::Receiver<Summary>,
     pub(crate) bus: watch::Receiver<State>,
     pub(crate) status: Status,
-    pub(crate) archive: Dependency,
+    pub(crate) sink: Sink,
+    /// What storing needs on this host.
+    pub(crate) store: Dependency,
+    /// The server of the cold store, if it has one.
+    pub(crate) clickhouse: Option<Dependency>,
     pub(crate) nats: Dependency,
-    pub(crate) metrics: Metrics,
+    /// `None` if no Redis is configured.
+    pub(crate) redis: Option<Dependency>,
 }
 
 impl Reporter {
     pub(crate) async fn run(self, task: Task) -> anyhow::Result<()> {
-        let (mut rows, mut at, mut ticks) = (0, Instant::now(), 0_u32);
+        let (mut rows, mut at) = (0, Instant::now());
         loop {
             let now: u64 = self.rows();
             self.tell(rate(now - rows, at.elapsed()));
-            if ticks.is_multiple_of(SIZES_EVERY) {
-                for (kind, handle) in &*self.handles {
-                    self.metrics.holds(*kind, &handle.reader.stats());
-                }
-            }
-            (rows, at, ticks) = (now, Instant::now(), ticks.wrapping_add(1));
+            (rows, at) = (now, Instant::now());
             if !task.sleep(INTERVAL).await {
                 return Ok(());
             }
@@ -48,16 +51,61 @@ impl Reporter {
     }
 
     fn tell(&self, rate: String) {
-        match problem(&self.handles) {
-            Some(problem) => self.archive.down(problem),
-            None => self.archive.up(),
+        let refused = match &*self.sink.condition.borrow() {
+            SinkCondition::Refused(reason) => Some(reason.to_string()),
+            SinkCondition::Up | SinkCondition::Away(_) => None,
+        };
+        tell(&self.store, refused.or_else(|| problem_of(&self.handles, false)));
+        if let Some(clickhouse) = &self.clickhouse {
+            tell(clickhouse, self.sink.problem().or_else(|| problem_of(&self.handles, true)));
         }
-        match trouble(&self.handles, &self.bus) {
-            Some(trouble) => self.nats.down(trouble),
-            None => self.nats.up(),
+        tell(&self.nats, trouble(&self.handles, &self.bus));
+        if let (Some(redis), Some(summary)) = (&self.redis, &self.hot.borrow().redis) {
+            match &summary.state {
+                hotstore::State::Connecting => {}
+                hotstore::State::Up => redis.up(),
+                hotstore::State::Down(reason) => redis.down(&**reason),
+            }
         }
         self.status.set(format!("{rate}, {}", summary(&self.handles, &self.hot)));
     }
+}
+
+/// Looks at the size of the tables.
+pub(crate) async fn sizes(task: Task, handles: Handles, metrics: Metrics) -> anyhow::Result<()> {
+    loop {
+        for (kind, handle) in &*handles {
+            let reader = handle.reader.clone();
+            let read = spawn_blocking(move || reader.stats());
+            let Some(stats) = task.until_stopped(read).await else { return Ok(()) };
+            match stats? {
+                Ok(stats) => metrics.holds(*kind, &stats),
+                Err(error) => {
+                    // The server is away, which is told elsewhere.
+                    tracing::debug!(%kind, error = %Chain(error.as_ref()), "no size");
+                }
+            }
+        }
+        if !task.sleep(SIZES_INTERVAL).await {
+            return Ok(());
+        }
+    }
+}
+
+fn tell(dependency: &Dependency, problem: Option<String>) {
+    match problem {
+        Some(problem) => dependency.down(problem),
+        None => dependency.up(),
+    }
+}
+
+/// Why something cannot be stored that has to do with the store's server, or has not.
+fn problem_of(handles: &Handles, is_remote: bool) -> Option<String> {
+    handles.iter().find_map(|(kind, handle)| {
+        let figures = handle.figures.borrow();
+        let problem = figures.problem.as_ref().filter(|_| figures.is_remote == is_remote)?;
+        Some(format!("{kind}: {problem}"))
+    })
 }
 
 /// Why something cannot be stored.
@@ -82,9 +130,11 @@ pub(crate) fn trouble(handles: &Handles, bus: &watch::Receiver<State>) -> Option
 /// How far behind the store is and what is hot, in one line.
 pub(crate) fn summary(handles: &Handles, hot: &watch::Receiver<Summary>) -> String {
     let lag: u64 = handles.values().map(|handle| handle.figures.borrow().lag_blocks).sum();
-    let symbols = hot.borrow().symbols;
+    let hot = hot.borrow();
     let trouble = problem(handles).map(|problem| format!(", {problem}")).unwrap_or_default();
-    format!("lag {lag} blocks, hot {symbols} symbols{trouble}")
+    let redis = hot.redis.as_ref().and_then(|redis| redis.trouble());
+    let redis = redis.map(|reason| format!(", Redis: {reason}")).unwrap_or_default();
+    format!("lag {lag} blocks, hot {} symbols{trouble}{redis}", hot.symbols)
 }
 
 /// `20.1k rows/s`.

@@ -1,6 +1,7 @@
 //! Rows of a page, one by one, for those who look inside.
 
-use archive::{Page, Query, Reader};
+use crate::cold::Reader;
+use catalog::{Page, Query};
 use model::{Event, Gap};
 use serde_json::value::RawValue;
 
@@ -27,7 +28,7 @@ pub(crate) fn each(
 pub(crate) fn gaps(reader: &Reader, mut query: Query) -> anyhow::Result<Vec<(Event, Gap)>> {
     let mut gaps: Vec<(Event, Gap)> = Vec::new();
     let mut decoder = wire::Decoder::new();
-    query.limit = archive::PAGE_ROWS_MAX;
+    query.limit = catalog::PAGE_ROWS_MAX;
     loop {
         let page = reader.query(&query)?;
         each(&page, &mut decoder, |event, _| {

@@ -3,10 +3,12 @@
 //! Books are not seeded: a book is only whole from a snapshot on, and the live lane brings one of
 //! every book each minute.
 
+use crate::cold::Reader;
 use crate::figures::Handles;
 use crate::hot::desk::Seeds;
 use crate::rows;
-use archive::{Filter, Order, Query, Reader, StreamKey};
+use crate::sink::{Condition, Sink};
+use catalog::{Filter, Order, Query, StreamKey};
 use daemon::Task;
 use model::Kind;
 use telemetry::Chain;
@@ -17,9 +19,15 @@ use tokio::task::spawn_blocking;
 pub(crate) async fn run(
     task: Task,
     handles: Handles,
+    mut sink: Sink,
     seeds: mpsc::Sender<Seeds>,
     trades_max: usize,
 ) -> anyhow::Result<()> {
+    // The cold store may be away at start, and is waited for.
+    let up = async { sink.condition.wait_for(|now| *now == Condition::Up).await.is_ok() };
+    if task.until_stopped(up).await != Some(true) {
+        return Ok(());
+    }
     for (kind, handle) in &*handles {
         let limit = match kind {
             Kind::Trade | Kind::AggTrade => trades_max,
@@ -27,7 +35,15 @@ pub(crate) async fn run(
             // Gaps and states go by no order of time, and a book needs its snapshot.
             Kind::Book | Kind::Gap | Kind::Status => continue,
         };
-        for key in handle.reader.streams(&Filter::default()) {
+        let reader = handle.reader.clone();
+        let list = spawn_blocking(move || reader.streams(&Filter::default()));
+        let Some(streams) = task.until_stopped(list).await else { return Ok(()) };
+        let streams = streams?.unwrap_or_else(|error| {
+            let error = Chain(error.as_ref());
+            tracing::warn!(%kind, %error, "cannot seed the hot store");
+            Vec::new()
+        });
+        for key in streams {
             let (reader, stream) = (handle.reader.clone(), key.clone());
             let read = spawn_blocking(move || latest(&reader, stream, limit));
             let Some(read) = task.until_stopped(read).await else { return Ok(()) };

@@ -1,27 +1,32 @@
 //! The service as the harness runs it.
 
 use crate::api::{self, Access};
+use crate::cold::{Reader, Table};
 use crate::figures::{Figures, Handle, Handles};
 use crate::hot::desk::{Desk, QUESTIONS_CAPACITY, SEEDS_CAPACITY, Seeds};
+use crate::hot::outlet::{self, Pump};
 use crate::hot::{Hot, Summary};
 use crate::keeper::Keeper;
 use crate::metrics::Metrics;
 use crate::rejects::Rejects;
-use crate::reporter::Reporter;
+use crate::reporter::{self, Reporter};
 use crate::seed;
+use crate::sink::{self, Probe, Sink};
 use crate::writer::{Rolls, Writer};
 use anyhow::Context as _;
-use archive::{Recovery, Table};
+use archive::Recovery;
 use axum::Router;
 use bus::Bus;
 use daemon::{Context, Required, Service, Tasks};
 use model::Kind;
-use settings::{Invalid, Suite, Warehouse};
+use settings::{Invalid, Suite};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use tokio::runtime::Handle as Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
+use warehouse::Warehouse;
 
 /// Commands waiting for a writer: the interface waits when there are more.
 const COMMANDS_CAPACITY: usize = 4;
@@ -30,9 +35,13 @@ const COMMANDS_CAPACITY: usize = 4;
 pub struct Storage {
     writers: Vec<Writer>,
     desk: Desk,
+    redis: Option<Pump>,
     seeds: mpsc::Sender<Seeds>,
     trades_max: usize,
     reporter: Reporter,
+    /// Watches the cold store's server, if it has one.
+    probe: Option<Probe>,
+    metrics: Metrics,
     access: Access,
 }
 
@@ -40,9 +49,17 @@ impl Service for Storage {
     const NAME: &'static str = "storage";
 
     fn check(suite: &Suite) -> anyhow::Result<()> {
-        if suite.storage.warehouse == Warehouse::ClickHouse {
-            let message = "cannot be `clickhouse` in this version; use `auto` or `archive`";
+        let storage = &suite.storage;
+        let needs = storage.warehouse == settings::Warehouse::ClickHouse;
+        if needs && storage.clickhouse.url.is_none() {
+            let message = "is `clickhouse`, so `storage.clickhouse.url` must be set";
             return Err(Invalid::new("storage.warehouse", message).into());
+        }
+        if let Some(url) = sink::address(storage)
+            && !url.starts_with("http://")
+        {
+            let message = "must begin with `http://`: this version has no TLS towards ClickHouse";
+            return Err(Invalid::new("storage.clickhouse.url", message).into());
         }
         Ok(())
     }
@@ -53,16 +70,17 @@ impl Service for Storage {
         let bus_metrics = context.metrics(bus::Metrics::register);
         let password = bus::password(&suite.bus, &context.credentials, Self::NAME)?;
         let bus = Bus::connect(&suite.bus, Self::NAME, password, bus_metrics).await?;
-        let directory = context.state_directory.clone();
-        let keepers = spawn_blocking(move || open(&directory)).await??;
-        let (writers, handles) = writers(keepers, &bus, &metrics, &context.suite);
+        let (opened, sink, probe) = open(context).await?;
+        let (writers, handles) = writers(opened, &bus, &metrics, &context.suite);
         let (questions_tx, questions) = mpsc::channel(QUESTIONS_CAPACITY);
         let (seeds_tx, seeds) = mpsc::channel(SEEDS_CAPACITY);
         let (summary, hot) = watch::channel(Summary::default());
         let trades_max = suite.storage.hot.trades;
+        let (redis, pump) = outlet::connect(context, &suite.storage.hot)?.unzip();
         let state = bus.state();
         let access = Access::new(
             Arc::clone(&handles),
+            sink.clone(),
             questions_tx,
             hot.clone(),
             state.clone(),
@@ -74,14 +92,31 @@ impl Service for Storage {
             hot,
             bus: state,
             status: context.status.clone(),
-            archive: context.health.dependency("archive", Required::Yes),
+            store: context
+                .health
+                .dependency(if probe.is_some() { "journal" } else { "archive" }, Required::Yes),
+            clickhouse: probe
+                .is_some()
+                .then(|| context.health.dependency("clickhouse", Required::No)),
+            sink,
             nats: context.health.dependency("nats", Required::No),
-            metrics: metrics.clone(),
+            redis: redis.is_some().then(|| context.health.dependency("redis", Required::No)),
         };
-        // The tables are open, or we would not be here.
-        reporter.archive.up();
-        let desk = Desk { hot: Hot::new(trades_max), bus, questions, seeds, summary, metrics };
-        Ok(Self { writers, desk, seeds: seeds_tx, trades_max, reporter, access })
+        // It is open, or we would not be here.
+        reporter.store.up();
+        let hot = Hot::new(trades_max);
+        let desk = Desk { hot, bus, redis, questions, seeds, summary, metrics: metrics.clone() };
+        Ok(Self {
+            writers,
+            desk,
+            redis: pump,
+            seeds: seeds_tx,
+            trades_max,
+            reporter,
+            probe,
+            metrics,
+            access,
+        })
     }
 
     fn router(&self) -> Router {
@@ -92,9 +127,17 @@ impl Service for Storage {
         for writer in self.writers {
             tasks.spawn(format!("write-{}", writer.kind), |task| writer.run(task));
         }
+        if let Some(probe) = self.probe {
+            tasks.spawn("clickhouse", |task| probe.run(task));
+        }
+        let (handles, sink) = (Arc::clone(&self.reporter.handles), self.reporter.sink.clone());
+        tasks.spawn("seed", |task| seed::run(task, handles, sink, self.seeds, self.trades_max));
         let handles = Arc::clone(&self.reporter.handles);
-        tasks.spawn("seed", |task| seed::run(task, handles, self.seeds, self.trades_max));
+        tasks.spawn("sizes", |task| reporter::sizes(task, handles, self.metrics));
         tasks.spawn("hot", |task| self.desk.run(task));
+        if let Some(pump) = self.redis {
+            tasks.spawn("redis", |task| pump.run(task));
+        }
         tasks.spawn("report", |task| self.reporter.run(task));
         Ok(())
     }
@@ -106,16 +149,59 @@ impl Storage {
     pub(crate) fn handles(&self) -> Handles {
         Arc::clone(&self.reporter.handles)
     }
+
+    /// Whether the cold store's server is there.
+    pub(crate) fn sink(&self) -> watch::Receiver<sink::Condition> {
+        self.reporter.sink.condition.clone()
+    }
 }
 
-/// Opens the table of every kind.
-fn open(directory: &Path) -> anyhow::Result<Vec<(Keeper, Recovery)>> {
+/// What the writer of a kind works with.
+struct Opened {
+    keeper: Keeper,
+    reader: Reader,
+    recovery: Recovery,
+}
+
+/// Opens the cold store that is configured.
+async fn open(context: &Context) -> anyhow::Result<(Vec<Opened>, Sink, Option<Probe>)> {
+    let (suite, directory) = (context.suite(), context.state_directory.clone());
+    let Some(url) = sink::address(&suite.storage) else {
+        let opened = spawn_blocking(move || open_archive(&directory)).await??;
+        return Ok((opened, Sink::archive(), None));
+    };
+    let settings = &suite.storage.clickhouse;
+    let (warehouse, sink, probe) = sink::open(url, settings, &context.credentials).await?;
+    let opened = spawn_blocking(move || open_warehouse(&directory, &warehouse)).await??;
+    Ok((opened, sink, Some(probe)))
+}
+
+/// Opens the archive's table of every kind.
+fn open_archive(directory: &Path) -> anyhow::Result<Vec<Opened>> {
     let (root, rejected) = (directory.join("archive"), directory.join("rejected"));
     let open = |kind: &Kind| {
-        let (table, recovery) = Table::open(&root, *kind)
+        let (table, recovery) = archive::Table::open(&root, *kind)
             .with_context(|| format!("open the archive of kind {kind}"))?;
         report(*kind, &recovery);
-        Ok((Keeper::new(*kind, table, Rejects::new(&rejected, *kind)), recovery))
+        let reader = Reader::Archive(table.reader());
+        let rejects = Rejects::new(&rejected, *kind);
+        Ok(Opened { keeper: Keeper::new(*kind, Table::Archive(table), rejects), reader, recovery })
+    };
+    Kind::ALL.iter().map(open).collect()
+}
+
+/// Opens the journal of every kind; the tables are ClickHouse's.
+fn open_warehouse(directory: &Path, warehouse: &Warehouse) -> anyhow::Result<Vec<Opened>> {
+    let (journals, rejected) = (directory.join("journal"), directory.join("rejected"));
+    let open = |kind: &Kind| {
+        let table = warehouse
+            .table(*kind, &journals)
+            .with_context(|| format!("open the journal of kind {kind}"))?;
+        let reader = Reader::Warehouse(warehouse.reader(*kind), Runtime::current());
+        let (table, rejects) =
+            (Table::Warehouse(table, Runtime::current()), Rejects::new(&rejected, *kind));
+        let recovery = Recovery::default();
+        Ok(Opened { keeper: Keeper::new(*kind, table, rejects), reader, recovery })
     };
     Kind::ALL.iter().map(open).collect()
 }
@@ -142,20 +228,20 @@ fn report(kind: Kind, recovery: &Recovery) {
 }
 
 fn writers(
-    keepers: Vec<(Keeper, Recovery)>,
+    opened: Vec<Opened>,
     bus: &Bus,
     metrics: &Metrics,
     suite: &watch::Receiver<Arc<Suite>>,
 ) -> (Vec<Writer>, Handles) {
     let mut handles = BTreeMap::new();
-    let mut writers = Vec::with_capacity(keepers.len());
-    for (keeper, recovery) in keepers {
+    let mut writers = Vec::with_capacity(opened.len());
+    for Opened { keeper, reader, recovery } in opened {
         let kind = keeper.kind;
         let (commands_tx, commands) = mpsc::channel(COMMANDS_CAPACITY);
         let (figures, figures_rx) = watch::channel(Figures::default());
         let blocks = bus.blocks(kind);
         let handle = Handle {
-            reader: keeper.table.reader(),
+            reader,
             commands: commands_tx,
             figures: figures_rx,
             condition: blocks.condition(),

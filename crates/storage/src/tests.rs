@@ -23,8 +23,10 @@ use tower::ServiceExt as _;
 use units::{Price, Qty, UnixNanos};
 use wire::{BlockId, DurableSubject};
 
+mod clickhouse;
 mod delivery;
 mod interface;
+mod redis;
 
 const START: i64 = 1_778_284_800_000_000_000;
 /// Longer than anything here takes; a test that needs it has failed.
@@ -77,6 +79,7 @@ struct Running {
     router: Router,
     tasks: Tasks,
     handles: crate::figures::Handles,
+    sink: tokio::sync::watch::Receiver<crate::sink::Condition>,
     health: daemon::Health,
     _suite: tokio::sync::watch::Sender<Arc<settings::Suite>>,
 }
@@ -96,10 +99,10 @@ impl Running {
         change(&mut suite);
         let (mut context, _suite) = daemon::testing::context("storage", suite, directory);
         let storage = Storage::build(&mut context).await.unwrap();
-        let (router, handles) = (storage.router(), storage.handles());
+        let (router, handles, sink) = (storage.router(), storage.handles(), storage.sink());
         let mut tasks = Tasks::new();
         storage.start(&mut tasks).unwrap();
-        Self { router, tasks, handles, health: context.health.clone(), _suite }
+        Self { router, tasks, handles, sink, health: context.health.clone(), _suite }
     }
 
     /// Waits until everything up to this stream sequence is acknowledged.

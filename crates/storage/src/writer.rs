@@ -1,14 +1,16 @@
-//! Task: the blocks of one kind → archive → acknowledgement.
+//! Task: the blocks of one kind → cold store → acknowledgement.
 //!
-//! At most one batch is unresolved: the next is fetched after the last was stored and
-//! acknowledged. A disk that refuses is tried again with the same blocks, which stay in the stream
-//! meanwhile; rows that were stored before the refusal are then duplicates, and are dropped.
+//! At most one batch is unresolved: the next is fetched after the last was stored. A store that
+//! refuses is tried again with the same blocks, which stay in the stream meanwhile; rows that were
+//! stored before the refusal are then duplicates, and are dropped. An acknowledgement that the
+//! server does not take is repeated beside the reading.
 
+use crate::cold::Expired;
 use crate::figures::Figures;
 use crate::keeper::{Keeper, Limits, Stored};
 use crate::metrics::Metrics;
 use anyhow::Context as _;
-use archive::{Expired, Roll, Rolled};
+use archive::{Roll, Rolled};
 use bus::{AckError, Acker, BatchLimits, Block, Blocks};
 use daemon::Task;
 use model::Kind;
@@ -27,6 +29,13 @@ const BLOCKS_MAX: usize = 4_096;
 const RETRY: Duration = Duration::from_secs(1);
 /// Pause before a failed roll is repeated: it writes a whole segment's worth each time.
 const ROLL_RETRY: Duration = Duration::from_secs(30);
+/// How long a started cut for ClickHouse waits for more, at least: each insert is a part, and costs
+/// 5 ms however few its rows are.
+///
+/// Source: <https://clickhouse.com/docs/optimize/bulk-inserts>, "about one insert per second".
+const REMOTE_LINGER_MIN: Duration = Duration::from_secs(1);
+/// How long a stop waits for an insert under way, which is repeated unchanged after the next start.
+const REMOTE_STOP_MAX: Duration = Duration::from_secs(5);
 /// How often the age of the open segment is looked at.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -91,7 +100,10 @@ impl Writer {
             match event {
                 Event::Rolled(rolled) => self.rolled(&task, rolled?).await?,
                 Event::Command(command) => self.command(&task, command).await?,
-                Event::Blocks(blocks) => self.store(&task, blocks).await?,
+                Event::Blocks(blocks) => {
+                    let Some(blocks) = self.complete(&task, blocks).await else { break };
+                    self.store(&task, blocks).await?;
+                }
                 Event::Tick => {}
             }
             self.roll_if_due();
@@ -131,7 +143,12 @@ impl Writer {
     fn batch_limits(&self) -> BatchLimits {
         let suite = self.suite.borrow();
         let cut = &suite.storage.cut;
-        BatchLimits { blocks_max: BLOCKS_MAX, bytes_max: cut.bytes_max.len(), linger: cut.linger }
+        let linger = if self.is_remote() { cut.linger.max(REMOTE_LINGER_MIN) } else { cut.linger };
+        BatchLimits { blocks_max: BLOCKS_MAX, bytes_max: cut.bytes_max.len(), linger }
+    }
+
+    fn is_remote(&self) -> bool {
+        self.keeper.as_ref().is_some_and(|keeper| keeper.table.is_remote())
     }
 
     fn limits(&self) -> Limits {
@@ -156,6 +173,44 @@ impl Writer {
         Ok(result)
     }
 
+    /// Stores some blocks on a blocking thread; `None` if the service stops and the store's server
+    /// keeps it waiting.
+    async fn try_store(
+        &mut self,
+        task: &Task,
+        blocks: Arc<[Block]>,
+        limits: Limits,
+    ) -> anyhow::Result<Option<anyhow::Result<Stored>>> {
+        let is_remote = self.is_remote();
+        let storing = self.on_disk(task, move |keeper| keeper.store(&blocks, limits));
+        let given_up = async {
+            task.stopped().await;
+            sleep(REMOTE_STOP_MAX).await;
+        };
+        tokio::select! {
+            stored = storing => stored.map(Some),
+            () = given_up, if is_remote => Ok(None),
+        }
+    }
+
+    /// Adds what is missing of a cut that the process before had begun: it is made of the same
+    /// blocks again. `None` if the service stops meanwhile.
+    async fn complete(&mut self, task: &Task, mut blocks: Vec<Block>) -> Option<Vec<Block>> {
+        let begun = self.keeper.as_ref().and_then(|keeper| keeper.table.begun());
+        let Some(begun) = begun else { return Some(blocks) };
+        let limits = self.batch_limits();
+        while let Some(last) = blocks.last()
+            && begun.contains(&last.stream_seq)
+            && last.stream_seq < *begun.end()
+            // Nothing behind it: the stream is another one, and the blocks will never come.
+            && last.pending > 0
+            && blocks.len() < BLOCKS_MAX
+        {
+            blocks.extend(task.until_stopped(self.blocks.next_batch(&limits)).await?);
+        }
+        Some(blocks)
+    }
+
     async fn store(&mut self, task: &Task, blocks: Vec<Block>) -> anyhow::Result<()> {
         let Some(last) = blocks.last().map(|block| (block.stream_seq, block.pending)) else {
             return Ok(());
@@ -163,7 +218,11 @@ impl Writer {
         let (blocks, limits) = (Arc::<[Block]>::from(blocks), self.limits());
         loop {
             let (batch, began) = (Arc::clone(&blocks), Instant::now());
-            match self.on_disk(task, move |keeper| keeper.store(&batch, limits)).await? {
+            let Some(result) = self.try_store(task, batch, limits).await? else {
+                // Not acknowledged: the blocks come again after the next start.
+                return Ok(());
+            };
+            match result {
                 Ok(stored) => {
                     self.note(&stored, began.elapsed(), last.1);
                     break;
@@ -217,6 +276,7 @@ impl Writer {
             figures.cuts += count(stored.cuts);
             figures.lag_blocks = lag;
             figures.last_cut_at = Some(daemon::clock::now());
+            figures.is_remote = false;
             if figures.problem.take().is_some() {
                 tracing::info!(kind = %self.kind, "storing again");
             }
@@ -227,10 +287,13 @@ impl Writer {
     fn failed(&self, what: &'static str, error: &(dyn std::error::Error + 'static)) {
         self.metrics.failed(self.kind);
         let problem: Arc<str> = Arc::from(format!("{what}: {}", Chain(error)));
+        let is_remote =
+            error.downcast_ref::<warehouse::Error>().is_some_and(warehouse::Error::is_remote);
         self.figures.send_modify(|figures| {
             if figures.problem.as_ref() != Some(&problem) {
                 tracing::error!(kind = %self.kind, problem = &*problem, "nothing can be stored");
                 figures.problem = Some(problem);
+                figures.is_remote = is_remote;
             }
         });
     }
@@ -242,19 +305,20 @@ impl Writer {
             let suite = self.suite.borrow();
             (suite.storage.archive.roll_bytes.bytes(), suite.storage.archive.roll_interval)
         };
-        match keeper.table.open_bytes() {
+        let Some(table) = keeper.table.archive() else { return };
+        match table.open_bytes() {
             0 => self.rolls.open_since = None,
             open => {
                 let since = *self.rolls.open_since.get_or_insert_with(Instant::now);
                 if open >= bytes || since.elapsed() >= interval {
-                    keeper.table.close_segment();
+                    table.close_segment();
                     self.rolls.open_since = None;
                 }
             }
         }
         let waits = self.rolls.not_before.is_some_and(|time| Instant::now() < time);
         if self.rolls.running.is_none() && !waits {
-            let roll = keeper.table.roll();
+            let roll = table.roll();
             self.rolls.running = roll.map(|roll: Roll| spawn_blocking(move || roll.write()));
         }
     }
@@ -267,7 +331,10 @@ impl Writer {
         let result = match rolled {
             Ok(rolled) => {
                 let report = RollReport { rows: rolled.rows(), files: rolled.files() };
-                let commit = move |keeper: &mut Keeper| keeper.table.commit(rolled);
+                let commit = move |keeper: &mut Keeper| match keeper.table.archive() {
+                    Some(table) => table.commit(rolled),
+                    None => Ok(()),
+                };
                 self.on_disk(task, commit).await?.map(|()| report)
             }
             Err(error) => Err(error),
@@ -310,11 +377,9 @@ impl Writer {
                 reply.send(result.map_err(|error| Chain(&error).to_string())).ok();
             }
             Command::Expire { day, dry_run, reply } => {
-                let work = move |keeper: &mut Keeper| {
-                    if dry_run { Ok(keeper.table.expired(day)) } else { keeper.table.expire(day) }
-                };
+                let work = move |keeper: &mut Keeper| keeper.table.expire(day, dry_run);
                 let result = self.on_disk(task, work).await?;
-                reply.send(result.map_err(|error| Chain(&error).to_string())).ok();
+                reply.send(result.map_err(|error| Chain(error.as_ref()).to_string())).ok();
             }
         }
         Ok(())
@@ -323,12 +388,14 @@ impl Writer {
 
 fn roll_now(keeper: &mut Keeper) -> Result<RollReport, archive::Error> {
     let mut report = RollReport::default();
-    keeper.table.close_segment();
-    while let Some(roll) = keeper.table.roll() {
+    // ClickHouse has no segments: there is nothing to roll.
+    let Some(table) = keeper.table.archive() else { return Ok(report) };
+    table.close_segment();
+    while let Some(roll) = table.roll() {
         let rolled = roll.write()?;
         report.rows += rolled.rows();
         report.files += rolled.files();
-        keeper.table.commit(rolled)?;
+        table.commit(rolled)?;
     }
     Ok(report)
 }

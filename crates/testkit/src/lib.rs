@@ -1,14 +1,17 @@
 //! Real servers and booted machines for tests.
 //!
 //! [`machine`] boots Debian with a real systemd, [`packages`] installs the suite in it,
-//! [`market`] feeds it and compares, [`nats`] starts nats-server. Everything here starts what it needs itself, on loopback and on ports that the kernel
-//! chooses, waits for conditions and not for time, and removes what it started when the value is
-//! dropped. Nothing here is a mock.
+//! [`market`] feeds it and compares; [`nats`], [`clickhouse`] and [`redis`] start servers.
+//! Everything here starts what it needs itself, on loopback and on ports that the kernel chooses,
+//! waits for conditions and not for time, and removes what it started when the value is dropped.
+//! Nothing here is a mock.
 
+pub mod clickhouse;
 pub mod machine;
 pub mod market;
 pub mod nats;
 pub mod packages;
+pub mod redis;
 
 use std::io::Write as _;
 use std::sync::LazyLock;

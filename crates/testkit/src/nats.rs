@@ -234,7 +234,7 @@ pub fn find_binary() -> anyhow::Result<PathBuf> {
         .context("nats-server is not installed: apt-get install -y nats-server")
 }
 
-fn free_address() -> anyhow::Result<SocketAddr> {
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
@@ -250,13 +250,13 @@ fn spawn(binary: &Path, directory: &Path) -> anyhow::Result<Child> {
         .with_context(|| format!("start {}", binary.display()))
 }
 
-fn end(child: &mut Child) {
+pub(crate) fn end(child: &mut Child) {
     // Both fail only if the process has ended and was waited for.
     drop(child.kill());
     drop(child.wait());
 }
 
-fn signal(child: &Child, name: &str) -> anyhow::Result<()> {
+pub(crate) fn signal(child: &Child, name: &str) -> anyhow::Result<()> {
     let status =
         Command::new("/bin/sh").arg("-c").arg(format!("kill -s {name} {}", child.id())).status()?;
     if !status.success() {
@@ -294,7 +294,11 @@ fn healthy(address: SocketAddr) -> bool {
 }
 
 /// Sends `request` and reads the first `count` bytes of what comes back.
-fn exchange(address: SocketAddr, request: &[u8], count: usize) -> std::io::Result<Vec<u8>> {
+pub(crate) fn exchange(
+    address: SocketAddr,
+    request: &[u8],
+    count: usize,
+) -> std::io::Result<Vec<u8>> {
     let limit = Duration::from_secs(1);
     let mut stream = TcpStream::connect_timeout(&address, limit)?;
     stream.set_read_timeout(Some(limit))?;

@@ -137,12 +137,16 @@ fn every_kind_survives_a_parquet_file() {
         let rows = sample(*kind);
         let place = crate::shelf::Place { venue: Venue::Deribit, market: Market::Option, day: 0 };
         let path = dir.path().join(format!("{kind}.parquet"));
-        let mut writer = crate::parquet_file::Writer::create(&path, *kind).unwrap();
+        let mut writer = crate::parquet_file::Writer::create(&path, *kind, place).unwrap();
         let symbol = rows[0].event.instrument.symbol.clone();
         writer.zone(&symbol, &rows[..1]).unwrap();
         writer.zone(&symbol, &rows).unwrap();
-        let (bytes, zones) = writer.finish().unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().len(), bytes);
+        let finished = writer.finish().unwrap();
+        let (written, zones) = (std::fs::read(&path).unwrap(), finished.zones);
+        assert_eq!(
+            (crate::segment::u64_of(written.len()), finished.crc32),
+            (finished.bytes, crc32fast::hash(&written))
+        );
         let file = crate::parquet_file::ParquetFile::open(&path, *kind, place).unwrap();
         assert_eq!(file.zones().unwrap(), zones);
         let zone = &zones[0].1[1];
@@ -157,6 +161,51 @@ fn every_kind_survives_a_parquet_file() {
 fn a_row_of_another_kind_is_refused() {
     let error = write(Kind::Bbo, &sample(Kind::Trade)).unwrap_err();
     assert!(matches!(error, Error::Kind { expected: Kind::Bbo, found: Kind::Trade }));
+}
+
+/// What docs/archive.md says of the columns.
+fn documented() -> String {
+    let levels = Arc::new(Field::new("item", DataType::Struct(level()), false));
+    let words = [
+        (DataType::UInt64, "UINT64"),
+        (DataType::UInt32, "UINT32"),
+        (DataType::Boolean, "BOOLEAN"),
+        (DataType::Utf8, "STRING"),
+        (DataType::Timestamp(TimeUnit::Nanosecond, Some(Arc::from("UTC"))), "TIMESTAMP(ns, UTC)"),
+        (DataType::Decimal128(38, 18), "DECIMAL(38, 18)"),
+        (DataType::List(levels), "LIST of STRUCT(price, qty), each DECIMAL(38, 18)"),
+    ];
+    let name = |data_type: &DataType| {
+        let word = words.iter().find(|(known, _)| known == data_type);
+        word.unwrap_or_else(|| panic!("docs/archive.md has no word for {data_type}")).1
+    };
+    let mut text = "| kind | columns | type |\n|---|---|---|\n".to_owned();
+    let common = {
+        let mut sheet = Sheet::default();
+        sheet.common(&[]);
+        sheet.fields.len()
+    };
+    let mut rows = |kind: &str, fields: &[Field]| {
+        for alike in fields.chunk_by(|a, b| a.data_type() == b.data_type()) {
+            let names: Vec<String> =
+                alike.iter().map(|field| format!("`{}`", field.name())).collect();
+            let (names, data_type) = (names.join(", "), name(alike[0].data_type()));
+            text.push_str(&format!("| {kind} | {names} | {data_type} |\n"));
+        }
+    };
+    rows("all", &sheet(Kind::Trade, &[]).fields[..common]);
+    for kind in Kind::ALL {
+        rows(&format!("`{kind}`"), &sheet(*kind, &[]).fields[common..]);
+    }
+    text
+}
+
+#[test]
+fn the_manual_has_the_columns_of_every_kind() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/archive.md");
+    let manual = std::fs::read_to_string(path).unwrap();
+    let columns = documented();
+    assert!(manual.contains(&columns), "docs/archive.md must have:\n\n{columns}");
 }
 
 #[test]

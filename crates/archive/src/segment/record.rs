@@ -14,7 +14,8 @@
 //! The header has a checksum of its own, so that a damaged length is never followed.
 
 use crate::cut::Row;
-use crate::{Cut, Error, StreamKey};
+use crate::{Cut, Error};
+use catalog::StreamKey;
 use model::Identity;
 
 /// Bytes before the payload.

@@ -2,12 +2,13 @@
 
 use super::{Damage, Indexed, Layout, Table, remove};
 use crate::Error;
+use crate::compaction::swap;
 use crate::filter;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Swap};
 use crate::parquet_file::ParquetFile;
 use crate::run::{Entry, Run};
 use crate::segment::{Recovered, Segment, sync_dir, u64_of};
-use crate::shelf::{FileEntry, Place, Shelf, ShelfFile, Store};
+use crate::shelf::{FileEntry, Place, Shelf, ShelfFile, Span, Store};
 use crate::stream::Streams;
 use crate::view::View;
 use arc_swap::ArcSwap;
@@ -49,6 +50,7 @@ pub(super) fn open(root: &Path, kind: Kind) -> Result<(Table, Recovery), Error> 
         parquet: root.join("parquet"),
         manifests: root.join("manifest"),
         damaged: root.join("damaged"),
+        staging: root.join("staging").join(kind.as_str()),
     };
     for dir in [&layout.segments, &layout.parquet, &layout.manifests] {
         std::fs::create_dir_all(dir).map_err(Error::io("cannot create", dir))?;
@@ -81,7 +83,7 @@ pub(super) fn open(root: &Path, kind: Kind) -> Result<(Table, Recovery), Error> 
 }
 
 /// The segments there are, ascending.
-fn segment_numbers(dir: &Path) -> Result<Vec<u64>, Error> {
+pub(crate) fn segment_numbers(dir: &Path) -> Result<Vec<u64>, Error> {
     let mut numbers = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(Error::io("cannot list", dir))? {
         let path = entry.map_err(Error::io("cannot list", dir))?.path();
@@ -107,8 +109,15 @@ fn manifest(
         recovery.leftovers += usize::from(remove_if_there(&layout.parquet.join(retired))?);
         changed = true;
     }
+    if let Some(swap) = manifest.swap.take() {
+        finish_swap(layout, &swap)?;
+        changed = true;
+    }
+    let has_staged = |mut dir: std::fs::ReadDir| dir.next().is_some();
+    recovery.leftovers += usize::from(std::fs::read_dir(&layout.staging).is_ok_and(has_staged));
+    swap::remove_tree(&layout.staging)?;
     for path in files(&layout.parquet, &layout.parquet.join(format!("kind={kind}")))? {
-        let Some((_, place, segment)) = Place::parse(&path) else {
+        let Some((_, place, span)) = Place::parse(&path) else {
             // Only our own temporary files are ours to remove.
             if path.extension().is_some_and(|extension| extension == "tmp") {
                 recovery.leftovers += usize::from(remove_if_there(&layout.parquet.join(path))?);
@@ -120,12 +129,13 @@ fn manifest(
         if manifest.files.iter().any(|file| file.path == path) {
             continue;
         }
-        if segments.contains(&segment) && segment > manifest.rolled_through {
+        let is_new = span.last > manifest.rolled_through;
+        if span.is_one() && is_new && segments.contains(&span.last) {
             // The roll was interrupted before its commit: the segment still has the rows.
             recovery.leftovers += usize::from(remove_if_there(&layout.parquet.join(path))?);
-        } else if segment > manifest.rolled_through || missing {
+        } else if is_new || missing || replaces_missing(layout, &manifest, place, span) {
             // The segment is gone, so the roll was committed: the manifest is not the newest.
-            adopt(layout, kind, place, path, segment, &mut manifest, recovery)?;
+            adopt(layout, kind, (place, span), path, &mut manifest, recovery)?;
             changed = true;
         } else {
             recovery.unknown_files.push(path);
@@ -142,9 +152,8 @@ fn manifest(
 fn adopt(
     layout: &Layout,
     kind: Kind,
-    place: Place,
+    (place, span): (Place, Span),
     path: PathBuf,
-    segment: u64,
     manifest: &mut Manifest,
     recovery: &mut Recovery,
 ) -> Result<(), Error> {
@@ -154,7 +163,10 @@ fn adopt(
     match ParquetFile::open(&full, kind, place) {
         Ok(file) => {
             let rows = file.rows_total();
-            let entry = FileEntry { path, segment, rows, bytes, first_seq: 0, last_seq: 0 };
+            let (segment, crc32, first_seq, last_seq) = (span.last, None, 0, 0);
+            // What it was compacted from is in it, and not on the disk any more.
+            manifest.files.retain(|entry| !is_part(entry, place, span));
+            let entry = FileEntry { path, segment, rows, bytes, crc32, first_seq, last_seq };
             manifest.files.push(entry);
         }
         Err(error) => recovery.lost_files.push((path, error.to_string())),
@@ -162,8 +174,33 @@ fn adopt(
     Ok(())
 }
 
+/// Whether the manifest lists a file that went into this compacted one and is gone: it is older
+/// than the compaction.
+fn replaces_missing(layout: &Layout, manifest: &Manifest, place: Place, span: Span) -> bool {
+    let gone = |entry: &FileEntry| !layout.parquet.join(&entry.path).exists();
+    manifest.files.iter().any(|entry| is_part(entry, place, span) && gone(entry))
+}
+
+fn is_part(entry: &FileEntry, place: Place, span: Span) -> bool {
+    Place::parse(&entry.path).is_some_and(|(_, p, part)| p == place && span.covers(part))
+}
+
+/// Brings a committed compaction to its end.
+fn finish_swap(layout: &Layout, swap: &Swap) -> Result<(), Error> {
+    let staged = layout.staging.join(&swap.staged);
+    let file = layout.parquet.join(&swap.file);
+    let written = staged.join(file.file_name().unwrap_or_default());
+    if !file.exists() && written.exists() {
+        swap::exchange(&staged, file.parent().unwrap_or(&layout.parquet))?;
+    }
+    if staged.exists() {
+        swap::settle(&staged, file.parent().unwrap_or(&layout.parquet))?;
+    }
+    Ok(())
+}
+
 /// All files below `dir`, as paths relative to `root`, in order.
-fn files(root: &Path, dir: &Path) -> Result<Vec<PathBuf>, Error> {
+pub(crate) fn files(root: &Path, dir: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut found = Vec::new();
     let mut dirs = vec![dir.to_owned()];
     while let Some(dir) = dirs.pop() {
@@ -197,14 +234,14 @@ impl Table {
     fn load_shelf(&mut self, recovery: &mut Recovery) {
         let (mut shelf, mut streams) = (Shelf::default(), Streams::default());
         for entry in &self.manifest.files {
-            let Some((_, place, _)) = Place::parse(&entry.path) else {
+            let Some((_, place, span)) = Place::parse(&entry.path) else {
                 recovery.lost_files.push((entry.path.clone(), "not a path of ours".to_owned()));
                 continue;
             };
             let path = self.layout.parquet.join(&entry.path);
             match ParquetFile::open(&path, self.kind, place).and_then(|file| file.zones()) {
                 Ok(zones) => {
-                    shelf.add(ShelfFile { entry: entry.clone(), place }, zones, &mut streams);
+                    shelf.add(ShelfFile { entry: entry.clone(), place, span }, zones, &mut streams);
                 }
                 Err(error) => recovery.lost_files.push((entry.path.clone(), chain(&error))),
             }
@@ -269,7 +306,7 @@ impl Table {
     }
 }
 
-fn chain(error: &Error) -> String {
+pub(crate) fn chain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {

@@ -1,13 +1,20 @@
 use super::*;
-use crate::Query;
+use catalog::Query;
 use model::{Body, Event, InstrumentId, Market, Side, Symbol, Trade, Venue};
 use units::{Price, Qty, UnixNanos};
 
+mod compact;
+pub(crate) use compact::compaction;
 mod crash;
 mod disk;
 mod paging;
 
 pub(crate) const START: i64 = 1_778_284_800_000_000_000;
+
+/// The day of the first trades.
+pub(crate) fn day() -> i64 {
+    UnixNanos::new(START).day()
+}
 
 /// A trade; ten of them share each millisecond.
 pub(crate) fn event(symbol: &str, seq: u64) -> Event {
@@ -57,7 +64,7 @@ pub(crate) fn open(root: &Path) -> Table {
 
 /// The ids stored of a symbol, in the order a reader gets them.
 pub(crate) fn seqs(table: &Table, symbol: &str) -> Vec<u64> {
-    let filter = crate::Filter { symbol: Symbol::new(symbol).ok(), ..Default::default() };
+    let filter = catalog::Filter { symbol: Symbol::new(symbol).ok(), ..Default::default() };
     let mut query = Query { filter, limit: 10_000, ..Query::default() };
     let mut seqs = Vec::new();
     loop {

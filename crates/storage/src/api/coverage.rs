@@ -6,8 +6,8 @@ use super::state::List;
 use crate::condition::{self, Hole};
 use crate::figures::Handles;
 use crate::rows;
-use archive::{Coverage, Filter, Query, StreamKey};
 use axum::extract::State;
+use catalog::{Coverage, Filter, Query, StreamKey};
 use model::{Event, Gap, Kind};
 use serde::Serialize;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ pub(crate) async fn coverage(
     let read = move || {
         let mut data = Vec::new();
         for kind in kinds {
-            for coverage in handles[&kind].reader.coverage(&filter) {
+            for coverage in handles[&kind].reader.coverage(&filter)? {
                 data.push(covered(&handles, kind, &coverage)?);
             }
         }
@@ -154,7 +154,7 @@ pub(crate) async fn condition(
     let read = move || {
         let mut data = Vec::new();
         for kind in kinds {
-            for coverage in handles[&kind].reader.coverage(&filter) {
+            for coverage in handles[&kind].reader.coverage(&filter)? {
                 data.push(judged(kind, &coverage, &gaps(&handles, &coverage.stream)?));
             }
         }

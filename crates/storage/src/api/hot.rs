@@ -2,13 +2,14 @@
 
 use super::{Access, json, params};
 use crate::hot::desk::Question;
-use archive::StreamKey;
+use crate::hot::outlet;
 use axum::extract::State;
 use axum::response::Response;
+use catalog::StreamKey;
 use model::Kind;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
-use web::Problem;
+use web::{Json, Problem};
 
 /// Trades, or levels of a book, if nothing else is asked for.
 const LIMIT_DEFAULT: usize = 20;
@@ -54,4 +55,73 @@ pub(crate) async fn latest(
 /// Milliseconds since something was received.
 pub(crate) fn age_ms(recv_time: i64) -> i64 {
     daemon::clock::now().saturating_sub(recv_time).max(0) / 1_000_000
+}
+
+/// The answer of `/api/v1/storage/hot/status`.
+#[derive(Serialize)]
+pub(crate) struct HotAnswer {
+    /// Where answers come from.
+    store: &'static str,
+    symbols: usize,
+    trades: usize,
+    books: usize,
+    /// Books that wait for a snapshot.
+    books_unsynced: usize,
+    /// How old the newest event is; `null` before the first.
+    age_ms: Option<i64>,
+    /// The copy for other programs; `null` if no Redis is configured.
+    redis: Option<RedisAnswer>,
+}
+
+/// The copy of the hot store in Redis.
+#[derive(Serialize)]
+pub(crate) struct RedisAnswer {
+    url: String,
+    /// `up`, `down`, or `connecting` right after the start.
+    state: &'static str,
+    /// Why values do not arrive.
+    reason: Option<String>,
+    /// Keys whose values are behind.
+    waiting_keys: usize,
+    /// How long the oldest change has waited that is not in Redis; 0 if all are.
+    behind_ms: u64,
+    /// Values and trades written since the start.
+    written_values: u64,
+    /// How often Redis was found empty and given everything, the first time included.
+    fills: u64,
+}
+
+impl From<&outlet::Summary> for RedisAnswer {
+    fn from(summary: &outlet::Summary) -> Self {
+        Self {
+            url: summary.url.to_string(),
+            state: match summary.state {
+                hotstore::State::Connecting => "connecting",
+                hotstore::State::Up => "up",
+                hotstore::State::Down(_) => "down",
+            },
+            reason: summary.trouble().map(str::to_owned),
+            waiting_keys: summary.waiting,
+            behind_ms: u64::try_from(summary.behind.as_millis()).unwrap_or(u64::MAX),
+            written_values: summary.values,
+            fills: summary.fills,
+        }
+    }
+}
+
+pub(crate) fn hot_answer(access: &Access) -> HotAnswer {
+    let summary = access.hot.borrow();
+    HotAnswer {
+        store: "memory",
+        symbols: summary.symbols,
+        trades: summary.trades,
+        books: summary.books,
+        books_unsynced: summary.books_unsynced,
+        age_ms: summary.newest.map(age_ms),
+        redis: summary.redis.as_ref().map(RedisAnswer::from),
+    }
+}
+
+pub(crate) async fn status(State(access): State<Access>) -> Json<HotAnswer> {
+    Json(hot_answer(&access))
 }

@@ -1,9 +1,9 @@
 //! Work on request: rolling into Parquet, and retention.
 
 use super::Access;
+use crate::cold::Expired;
 use crate::condition::day_before;
 use crate::writer::Command;
-use archive::Expired;
 use axum::extract::State;
 use model::Kind;
 use serde::{Deserialize, Serialize};
@@ -125,7 +125,7 @@ pub(crate) async fn cleanup(
 
 fn expired_file(kind: Kind, file: Expired) -> ExpiredFile {
     let Expired { path, date, rows, bytes } = file;
-    ExpiredFile { kind: kind.as_str(), date, path: path.display().to_string(), rows, bytes }
+    ExpiredFile { kind: kind.as_str(), date, path, rows, bytes }
 }
 
 const fn kept(retention: &Retention, kind: Kind) -> Duration {

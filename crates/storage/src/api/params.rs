@@ -1,6 +1,6 @@
 //! Parameters of queries: every mistake is named with the parameter it is in.
 
-use archive::Filter;
+use catalog::Filter;
 use jiff::Timestamp;
 use model::Kind;
 use serde::Deserialize;

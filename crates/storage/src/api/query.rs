@@ -2,11 +2,11 @@
 
 use super::params::{self, Selection};
 use super::{Access, json};
-use archive::{Cursor, Filter, Order, PAGE_ROWS_MAX, Page, Query};
 use axum::extract::State;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use catalog::{Cursor, Filter, Order, PAGE_ROWS_MAX, Page, Query};
 use model::Kind;
 use serde::Deserialize;
 use web::Problem;

@@ -1,14 +1,16 @@
 //! How the service and its stores are doing.
 
 use super::Access;
-use super::hot::age_ms;
-use crate::figures::Handle;
+use super::hot::{HotAnswer, age_ms, hot_answer};
+use crate::cold::Stats;
+use crate::figures::{Handle, Handles};
 use crate::reporter;
-use archive::{Filter, Stats, StreamKey};
 use axum::extract::State;
+use catalog::{Filter, StreamKey};
 use model::Kind;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use web::Json;
 
 /// A list.
@@ -68,15 +70,20 @@ pub(crate) struct StatusAnswer {
 }
 
 pub(crate) async fn status(State(access): State<Access>) -> Json<StatusAnswer> {
-    let problem = reporter::problem(&access.handles).or_else(|| trouble(&access));
+    let problem = problem(&access).or_else(|| trouble(&access));
     Json(StatusAnswer {
         status: if problem.is_none() { "ok" } else { "degraded" },
         summary: reporter::summary(&access.handles, &access.hot),
-        warehouse: "archive",
+        warehouse: access.sink.name(),
         bus: access.bus.borrow().to_string(),
         writers: access.handles.iter().map(writer).collect(),
         hot: hot_answer(&access),
     })
+}
+
+/// Why something cannot be stored.
+fn problem(access: &Access) -> Option<String> {
+    reporter::problem(&access.handles).or_else(|| access.sink.problem())
 }
 
 fn trouble(access: &Access) -> Option<String> {
@@ -90,33 +97,54 @@ pub(crate) struct TableAnswer {
     streams: usize,
     rows: u64,
     bytes: u64,
-    segments: usize,
-    segment_rows: u64,
-    segment_bytes: u64,
-    parquet_files: usize,
-    parquet_rows: u64,
-    parquet_bytes: u64,
-    /// The highest stream sequence stored.
-    last_stream_seq: u64,
+    #[serde(flatten)]
+    files: FilesAnswer,
 }
 
-fn table((kind, handle): (&Kind, &Handle)) -> TableAnswer {
-    let stats = handle.reader.stats();
-    let Stats { segments, segment_bytes, segment_rows, .. } = stats;
-    let Stats { parquet_files, parquet_bytes, parquet_rows, last_seq, .. } = stats;
-    TableAnswer {
-        kind: kind.as_str(),
-        streams: handle.reader.streams(&Filter::default()).len(),
-        rows: segment_rows + parquet_rows,
-        bytes: segment_bytes + parquet_bytes,
-        segments,
-        segment_rows,
-        segment_bytes,
-        parquet_files,
-        parquet_rows,
-        parquet_bytes,
-        last_stream_seq: last_seq,
-    }
+/// What a table is made of.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum FilesAnswer {
+    /// Segments and Parquet files.
+    Archive {
+        segments: usize,
+        segment_rows: u64,
+        segment_bytes: u64,
+        parquet_files: usize,
+        parquet_rows: u64,
+        parquet_bytes: u64,
+        /// The highest stream sequence stored.
+        last_stream_seq: u64,
+    },
+    /// Parts of a table in ClickHouse.
+    Warehouse { parts: u64 },
+}
+
+fn table(kind: Kind, handle: &Handle) -> anyhow::Result<TableAnswer> {
+    let (rows, bytes, files) = match handle.reader.stats()? {
+        Stats::Archive(stats) => (
+            stats.segment_rows + stats.parquet_rows,
+            stats.segment_bytes + stats.parquet_bytes,
+            FilesAnswer::Archive {
+                segments: stats.segments,
+                segment_rows: stats.segment_rows,
+                segment_bytes: stats.segment_bytes,
+                parquet_files: stats.parquet_files,
+                parquet_rows: stats.parquet_rows,
+                parquet_bytes: stats.parquet_bytes,
+                last_stream_seq: stats.last_seq,
+            },
+        ),
+        Stats::Warehouse(stats) => {
+            (stats.rows, stats.bytes, FilesAnswer::Warehouse { parts: stats.parts })
+        }
+    };
+    let streams = handle.reader.streams(&Filter::default())?.len();
+    Ok(TableAnswer { kind: kind.as_str(), streams, rows, bytes, files })
+}
+
+fn tables(handles: &Handles) -> anyhow::Result<Vec<TableAnswer>> {
+    handles.iter().map(|(kind, handle)| table(*kind, handle)).collect()
 }
 
 /// The answer of `/api/v1/storage/stats`.
@@ -127,13 +155,14 @@ pub(crate) struct StatsAnswer {
     tables: Vec<TableAnswer>,
 }
 
-pub(crate) async fn stats(State(access): State<Access>) -> Json<StatsAnswer> {
-    let tables: Vec<TableAnswer> = access.handles.iter().map(table).collect();
-    Json(StatsAnswer {
+pub(crate) async fn stats(State(access): State<Access>) -> web::Result<Json<StatsAnswer>> {
+    let handles = Arc::clone(&access.handles);
+    let tables = access.read(move || tables(&handles)).await?;
+    Ok(Json(StatsAnswer {
         rows: tables.iter().map(|table| table.rows).sum(),
         bytes: tables.iter().map(|table| table.bytes).sum(),
         tables,
-    })
+    }))
 }
 
 /// The answer of `/api/v1/storage/database/status`.
@@ -142,57 +171,44 @@ pub(crate) struct DatabaseAnswer {
     /// `ok`, or `degraded` if rows cannot be stored or are missing.
     status: &'static str,
     warehouse: &'static str,
-    /// Whether a ClickHouse server is configured.
-    clickhouse: &'static str,
+    /// Where ClickHouse is and whether it is there; `not configured` if it is not the store.
+    clickhouse: String,
     writable: bool,
     problem: Option<String>,
-    rows: u64,
-    bytes: u64,
+    /// `null` if the store does not say.
+    rows: Option<u64>,
+    /// `null` if the store does not say.
+    bytes: Option<u64>,
 }
 
 pub(crate) async fn database(State(access): State<Access>) -> Json<DatabaseAnswer> {
-    let problem = reporter::problem(&access.handles);
     let loss = access.handles.values().any(|handle| handle.recovery.has_loss());
-    let tables: Vec<TableAnswer> = access.handles.iter().map(table).collect();
+    // A server that is away is not waited for here.
+    let tables = match access.sink.problem() {
+        None => {
+            let handles = Arc::clone(&access.handles);
+            access.read(move || tables(&handles)).await.map_err(|problem| problem.detail)
+        }
+        Some(problem) => Err(problem),
+    };
+    let problem = problem(&access).or_else(|| tables.as_ref().err().cloned());
+    let clickhouse = match (&access.sink.address, access.sink.problem()) {
+        (None, _) => "not configured".to_owned(),
+        (Some(address), None) => format!("{address}: up"),
+        (Some(address), Some(problem)) => format!("{address}: {problem}"),
+    };
+    let sum = |of: fn(&TableAnswer) -> u64| {
+        tables.as_ref().ok().map(|tables| tables.iter().map(of).sum())
+    };
     Json(DatabaseAnswer {
         status: if problem.is_none() && !loss { "ok" } else { "degraded" },
-        warehouse: "archive",
-        clickhouse: "not configured",
+        warehouse: access.sink.name(),
+        clickhouse,
         writable: problem.is_none(),
+        rows: sum(|table| table.rows),
+        bytes: sum(|table| table.bytes),
         problem,
-        rows: tables.iter().map(|table| table.rows).sum(),
-        bytes: tables.iter().map(|table| table.bytes).sum(),
     })
-}
-
-/// The answer of `/api/v1/storage/hot/status`.
-#[derive(Serialize)]
-pub(crate) struct HotAnswer {
-    /// Where the hot store is.
-    store: &'static str,
-    symbols: usize,
-    trades: usize,
-    books: usize,
-    /// Books that wait for a snapshot.
-    books_unsynced: usize,
-    /// How old the newest event is; `null` before the first.
-    age_ms: Option<i64>,
-}
-
-fn hot_answer(access: &Access) -> HotAnswer {
-    let summary = *access.hot.borrow();
-    HotAnswer {
-        store: "memory",
-        symbols: summary.symbols,
-        trades: summary.trades,
-        books: summary.books,
-        books_unsynced: summary.books_unsynced,
-        age_ms: summary.newest.map(age_ms),
-    }
-}
-
-pub(crate) async fn hot(State(access): State<Access>) -> Json<HotAnswer> {
-    Json(hot_answer(&access))
 }
 
 /// One table of the cold store.
@@ -215,26 +231,28 @@ pub(crate) struct ColdAnswer {
     tables: Vec<ColdTable>,
 }
 
-pub(crate) async fn cold(State(access): State<Access>) -> Json<ColdAnswer> {
-    let problem = reporter::problem(&access.handles);
+pub(crate) async fn cold(State(access): State<Access>) -> web::Result<Json<ColdAnswer>> {
     let loss = access.handles.values().any(|handle| handle.recovery.has_loss());
-    let tables = access.handles.iter().map(|(kind, handle)| {
-        let damage = |damage: &archive::Damage| {
-            let (path, bytes) = (damage.path.display(), &damage.bytes);
-            let before = damage.before_seq.map_or_else(|| "the end".to_owned(), |s| s.to_string());
-            format!("{path}, bytes {bytes:?}: blocks between {} and {before}", damage.after_seq)
-        };
-        let lost = handle.recovery.lost_files.iter();
-        ColdTable {
-            holds: table((kind, handle)),
-            last_roll_age_ms: handle.figures.borrow().last_roll_at.map(age_ms),
-            damaged: handle.recovery.damages.iter().map(damage).collect(),
-            lost_files: lost.map(|(path, why)| format!("{}: {why}", path.display())).collect(),
-        }
-    });
-    Json(ColdAnswer {
-        status: if problem.is_none() && !loss { "ok" } else { "degraded" },
-        tables: tables.collect(),
+    let handles = Arc::clone(&access.handles);
+    let tables = access
+        .read(move || handles.iter().map(|(kind, handle)| cold_table(*kind, handle)).collect())
+        .await?;
+    let is_ok = problem(&access).is_none() && !loss;
+    Ok(Json(ColdAnswer { status: if is_ok { "ok" } else { "degraded" }, tables }))
+}
+
+fn cold_table(kind: Kind, handle: &Handle) -> anyhow::Result<ColdTable> {
+    let damage = |damage: &archive::Damage| {
+        let (path, bytes) = (damage.path.display(), &damage.bytes);
+        let before = damage.before_seq.map_or_else(|| "the end".to_owned(), |s| s.to_string());
+        format!("{path}, bytes {bytes:?}: blocks between {} and {before}", damage.after_seq)
+    };
+    let lost = handle.recovery.lost_files.iter();
+    Ok(ColdTable {
+        holds: table(kind, handle)?,
+        last_roll_age_ms: handle.figures.borrow().last_roll_at.map(age_ms),
+        damaged: handle.recovery.damages.iter().map(damage).collect(),
+        lost_files: lost.map(|(path, why)| format!("{}: {why}", path.display())).collect(),
     })
 }
 
@@ -247,18 +265,23 @@ pub(crate) struct SymbolAnswer {
     kinds: Vec<&'static str>,
 }
 
-pub(crate) async fn symbols(State(access): State<Access>) -> Json<List<SymbolAnswer>> {
-    let mut symbols: BTreeMap<StreamKey, Vec<&'static str>> = BTreeMap::new();
-    for (kind, handle) in &*access.handles {
-        for key in handle.reader.streams(&Filter::default()) {
-            symbols.entry(key).or_default().push(kind.as_str());
+pub(crate) async fn symbols(State(access): State<Access>) -> web::Result<Json<List<SymbolAnswer>>> {
+    let handles = Arc::clone(&access.handles);
+    let read = move || {
+        let mut symbols: BTreeMap<StreamKey, Vec<&'static str>> = BTreeMap::new();
+        for (kind, handle) in &*handles {
+            for key in handle.reader.streams(&Filter::default())? {
+                symbols.entry(key).or_default().push(kind.as_str());
+            }
         }
-    }
+        Ok(symbols)
+    };
+    let symbols = access.read(read).await?;
     let data = symbols.into_iter().map(|(key, kinds)| SymbolAnswer {
         venue: key.venue.as_str(),
         market: key.market.as_str(),
         symbol: key.symbol.to_string(),
         kinds,
     });
-    Json(List { data: data.collect() })
+    Ok(Json(List { data: data.collect() }))
 }

@@ -1,9 +1,10 @@
 //! Task: the live lane → hot store, and the questions to it.
 
+use super::outlet::{Due, Outlet};
 use super::{Answer, Hot, Summary};
 use crate::metrics::Metrics;
-use archive::StreamKey;
 use bus::{Bus, LiveMessage, LiveSubscription};
+use catalog::StreamKey;
 use daemon::Task;
 use futures_util::FutureExt as _;
 use model::Kind;
@@ -41,6 +42,8 @@ pub(crate) type Seeds = Vec<(model::Event, Vec<u8>)>;
 pub(crate) struct Desk {
     pub(crate) hot: Hot,
     pub(crate) bus: Bus,
+    /// The way to Redis, if there is one.
+    pub(crate) redis: Option<Outlet>,
     pub(crate) questions: mpsc::Receiver<Question>,
     pub(crate) seeds: mpsc::Receiver<Seeds>,
     pub(crate) summary: watch::Sender<Summary>,
@@ -58,6 +61,7 @@ enum Event {
     Live(Option<LiveMessage>),
     Seeds(Seeds),
     Summarise,
+    Redis(Due),
     Subscribe,
 }
 
@@ -76,10 +80,15 @@ impl Desk {
                 Event::Live(None) => anyhow::bail!("the live subscription ended"),
                 Event::Seeds(seeds) => {
                     for (event, json) in seeds {
-                        self.hot.apply(&event, &json, None);
+                        self.apply(&event, &json, None);
                     }
                 }
                 Event::Summarise => self.summarise(),
+                Event::Redis(due) => {
+                    if let Some(outlet) = &mut self.redis {
+                        outlet.serve(due, &self.hot);
+                    }
+                }
                 Event::Subscribe => {
                     live.subscription = self.subscribe(&task).await;
                     live.ask_at = Instant::now() + SUBSCRIBE_RETRY;
@@ -98,10 +107,18 @@ impl Desk {
                 None => pending().await,
             }
         };
+        let redis = async {
+            match &mut self.redis {
+                Some(outlet) => outlet.due().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             biased;
             Some(question) = self.questions.recv() => Event::Question(question),
             _ = summaries.tick() => Event::Summarise,
+            // Before the live lane, which may never be empty: it is due every few milliseconds.
+            due = redis => Event::Redis(due),
             message = live => Event::Live(message),
             Some(seeds) = self.seeds.recv() => Event::Seeds(seeds),
             () = sleep_until(ask_at), if !subscribed => Event::Subscribe,
@@ -126,11 +143,18 @@ impl Desk {
             Ok(event) => {
                 let producer: Option<&Arc<str>> =
                     message.id.as_ref().map(|(producer, _, _)| producer);
-                self.hot.apply(&event, &message.payload, producer);
+                self.apply(&event, &message.payload, producer);
             }
             Err(error) => {
                 tracing::debug!(subject = message.subject, error = %Chain(&error), "no event");
             }
+        }
+    }
+
+    fn apply(&mut self, event: &model::Event, json: &[u8], producer: Option<&Arc<str>>) {
+        let changed = self.hot.apply(event, json, producer);
+        if let Some(outlet) = &mut self.redis {
+            outlet.note(&StreamKey::from(&*event.instrument), changed);
         }
     }
 
@@ -149,8 +173,9 @@ impl Desk {
         reply.send(self.hot.latest(kind, &key, limit)).ok();
     }
 
-    fn summarise(&self) {
-        let summary = self.hot.summary();
+    fn summarise(&mut self) {
+        let mut summary = self.hot.summary();
+        summary.redis = self.redis.as_mut().map(Outlet::summary);
         self.metrics.hot(summary.symbols, summary.books_unsynced);
         self.summary.send_replace(summary);
     }

@@ -37,7 +37,11 @@ async fn rows_stored_but_not_acknowledged_are_stored_once() {
     let batch = bus.blocks(Kind::Trade).next_batch(&limits).await;
     assert_eq!(batch.len(), 2);
     let (table, _) = Table::open(&dir.path().join("archive"), Kind::Trade).unwrap();
-    let mut keeper = Keeper::new(Kind::Trade, table, Rejects::new(dir.path(), Kind::Trade));
+    let mut keeper = Keeper::new(
+        Kind::Trade,
+        crate::cold::Table::Archive(table),
+        Rejects::new(dir.path(), Kind::Trade),
+    );
     let limits = Limits { rows_max: 1_000, bytes_max: 1 << 20 };
     assert_eq!(keeper.store(&batch, limits).unwrap().rows, 200);
     drop((keeper, bus));

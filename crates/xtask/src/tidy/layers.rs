@@ -53,6 +53,10 @@ const SIBLINGS: &[(&str, &str)] = &[
     ("bus", "settings"),
     ("bus", "telemetry"),
     ("archive", "telemetry"),
+    ("warehouse", "settings"),
+    ("warehouse", "telemetry"),
+    ("hotstore", "settings"),
+    ("hotstore", "telemetry"),
     ("spool", "telemetry"),
     ("net", "telemetry"),
 ];
@@ -74,7 +78,9 @@ const IMPURE: &[&str] = &[
 const OWNERS: &[(&str, &[&str])] = &[
     ("async-nats", &["bus", "broker"]),
     ("tokio-tungstenite", &["net"]),
+    ("clickhouse", &["warehouse"]),
     ("parquet", &["archive"]),
+    ("redis", &["hotstore"]),
     ("zbus", &["monitoring"]),
     ("sd-notify", &["daemon"]),
     ("tracing-journald", &["telemetry"]),

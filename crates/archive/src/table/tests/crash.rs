@@ -1,12 +1,13 @@
 //! Ring 1 with a disk: whatever a crash leaves behind, every row is there exactly once.
 
+use super::compact::compaction;
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::fs;
 
 /// Copies a folder: the state of the disk at this moment.
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());
@@ -19,7 +20,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// What a start on this state of the disk finds, and that a second start finds the same.
-fn check(root: &Path, expected: impl IntoIterator<Item = u64>) {
+pub(super) fn check(root: &Path, expected: impl IntoIterator<Item = u64>) {
     let expected: Vec<u64> = expected.into_iter().collect();
     for start in ["first", "second"] {
         let mut table = open(root);
@@ -31,7 +32,7 @@ fn check(root: &Path, expected: impl IntoIterator<Item = u64>) {
     }
 }
 
-const DAY: &str = "parquet/kind=trade/venue=binance/market=spot/date=2026-05-09";
+pub(super) const DAY: &str = "parquet/kind=trade/venue=binance/market=spot/date=2026-05-09";
 
 /// States of the disk before the commit.
 fn uncommitted_states(root: &Path, state: &dyn Fn(&str) -> PathBuf) {
@@ -161,6 +162,12 @@ enum Step {
     Roll,
     /// The files are written, and the process dies before the commit.
     RollUncommitted,
+    /// All files of the day become one.
+    Compact,
+    /// The merged file is written, and the process dies before the commit.
+    CompactUncommitted,
+    /// The process dies right after the commit: the folders have not changed places.
+    CompactUnswapped,
     Restart,
 }
 
@@ -176,9 +183,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (ids(), 1..200_u64).prop_map(|(ids, cut)| Step::Torn(ids, cut)),
         1 => Just(Step::Roll),
         1 => Just(Step::RollUncommitted),
+        1 => Just(Step::Compact),
+        1 => Just(Step::CompactUncommitted),
+        1 => Just(Step::CompactUnswapped),
         2 => Just(Step::Restart),
     ];
-    proptest::collection::vec(step, 1..14)
+    proptest::collection::vec(step, 1..20)
 }
 
 /// Appends, and takes the last bytes away again.
@@ -193,7 +203,7 @@ fn append_torn(mut table: Table, cut: &Cut, short: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
     fn duplicates_and_crashes_leave_exactly_the_set(steps in steps()) {
@@ -221,12 +231,35 @@ proptest! {
                     drop(table);
                     table = open(dir.path());
                 }
+                Step::Compact => {
+                    if let Some(compaction) = compaction(&table) {
+                        let files = table.reader().stats().parquet_files;
+                        let compacted = compaction.write().unwrap();
+                        prop_assert!(table.commit_compaction(compacted).unwrap());
+                        let left = files + 1 - compaction.files();
+                        prop_assert_eq!(table.reader().stats().parquet_files, left);
+                    }
+                }
+                Step::CompactUncommitted | Step::CompactUnswapped => {
+                    if let Some(compaction) = compaction(&table) {
+                        let compacted = compaction.write().unwrap();
+                        if matches!(step, Step::CompactUnswapped) {
+                            let manifest = table.manifest_with(&compacted);
+                            manifest.store(&table.layout.manifests, Kind::Trade).unwrap();
+                        }
+                    }
+                    drop(table);
+                    table = open(dir.path());
+                }
                 Step::Restart => {
                     drop(table);
                     table = open(dir.path());
                 }
             }
-            prop_assert_eq!(seqs(&table, "BTC-USDT"), expected.iter().copied().collect::<Vec<_>>());
+            prop_assert_eq!(
+                seqs(&table, "BTC-USDT"),
+                expected.iter().copied().collect::<Vec<_>>()
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Ring 1 with a disk: pages together are all rows once, whatever happens in between.
 
 use super::*;
-use crate::{Filter, Order, Page};
+use catalog::{Filter, Order, Page};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -1,0 +1,15 @@
+//! What is asked of a store, and what it answers, whichever store it is.
+//!
+//! A [`StreamKey`] names what one instrument says in one kind. A [`Query`] asks for rows of streams
+//! in the order of their identities and gets a [`Page`]; a [`Coverage`] says what is stored of a
+//! stream, and [`Holes`] which ids are missing.
+
+mod coverage;
+mod query;
+mod stream;
+
+pub use coverage::{Coverage, HOLES_MAX, Holes};
+pub use query::{
+    Cursor, Filter, InvalidCursor, NoObject, Order, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Query,
+};
+pub use stream::StreamKey;

@@ -1,0 +1,244 @@
+//! Exactly once, from the stream to ClickHouse.
+
+use super::*;
+use crate::sink::Condition;
+use daemon::Service;
+use std::fs;
+use testkit::clickhouse::ClickHouse;
+
+async fn start(venue: &Rig, directory: &Path, server: &ClickHouse) -> Running {
+    let url = server.url();
+    Running::start_with(venue, directory, |suite| point(suite, &url)).await
+}
+
+fn point(suite: &mut settings::Suite, url: &str) {
+    suite.storage.clickhouse.url = Some(url.parse().unwrap());
+    suite.storage.clickhouse.connect_timeout = Duration::from_secs(2);
+    suite.storage.clickhouse.request_timeout = Duration::from_secs(10);
+}
+
+/// Keeps the engine from merging parts, which would take duplicates away before they are counted.
+const KEEP_DUPLICATES: &str = "ALTER TABLE marketprism.stored_trade MODIFY SETTING \
+                               max_bytes_to_merge_at_max_space_in_pool = 1, \
+                               max_bytes_to_merge_at_min_space_in_pool = 1";
+
+fn all(through: u64) -> Vec<u64> {
+    (1..=through).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_go_into_clickhouse_and_come_out_of_the_interface() {
+    let (mut venue, dir) = (Rig::start().await, tempfile::tempdir().unwrap());
+    let server = ClickHouse::start().unwrap();
+    let storage = start(&venue, dir.path(), &server).await;
+    venue.trades((1..=100).chain(200..=250)).await;
+    let last = venue.trades(240..=300).await;
+    let books = [book(BookType::Snapshot, 10, 60_000), book(BookType::Diff, 11, 60_001)];
+    let books = venue.publish(Kind::Book, &books.map(|book| json(&book))).await;
+    storage.acknowledged(Kind::Trade, last).await;
+    storage.acknowledged(Kind::Book, books).await;
+    assert_eq!(storage.duplicates(Kind::Trade), 11);
+    let expected: Vec<u64> = (1..=100).chain(200..=300).collect();
+    assert_eq!(storage.seqs(70).await, expected);
+    let page = storage.get(&format!("trades?{BTC}&limit=1")).await;
+    let mut trade: Value = serde_json::from_slice(&json(&trade(1))).unwrap();
+    trade["stream_seq"] = Value::from(1);
+    assert_eq!(page["data"][0], trade);
+    assert_eq!(storage.get(&format!("books?{BTC}")).await["data"].as_array().unwrap().len(), 2);
+    let holes = storage.get(&format!("coverage?kind=trade&{BTC}")).await;
+    assert_eq!(holes["data"][0]["holes"]["ids_missing"], 99);
+    let condition = storage.get(&format!("condition?kind=trade&{BTC}")).await;
+    assert_eq!(condition["data"][0]["days"][0]["rows"], 201);
+    assert_eq!(
+        storage.get("symbols").await["data"][0]["kinds"],
+        serde_json::json!(["trade", "book"])
+    );
+    let database = storage.get("database/status").await;
+    assert_eq!((&database["status"], &database["warehouse"]), (&"ok".into(), &"clickhouse".into()));
+    assert_eq!((&database["rows"], &database["writable"]), (&203.into(), &true.into()));
+    assert!(database["clickhouse"].as_str().unwrap().ends_with("/marketprism: up"), "{database}");
+    let stats = storage.get("stats").await;
+    assert_eq!(stats["rows"], 203);
+    assert!(stats["tables"][0]["parts"].as_u64().unwrap() > 0, "{stats}");
+    assert_eq!(storage.get("cold/status").await["status"], "ok");
+    let (_, rolled) = storage.call("POST", "/api/v1/storage/cold/archive").await;
+    assert_eq!(rolled["rows"], 0, "there is nothing to roll");
+    storage.healthy().await;
+    storage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_no_column_can_hold_is_kept_aside() {
+    let (mut venue, dir) = (Rig::start().await, tempfile::tempdir().unwrap());
+    let server = ClickHouse::start().unwrap();
+    let storage = start(&venue, dir.path(), &server).await;
+    let mut large = trade(2);
+    let Content::Trade(body) = &mut large.body else { panic!("a trade") };
+    body.price = Price::from_raw(10_i128.pow(38));
+    let last = venue.publish(Kind::Trade, &[json(&trade(1)), json(&large), json(&trade(3))]).await;
+    storage.acknowledged(Kind::Trade, last).await;
+    assert_eq!(storage.seqs(10).await, [1, 3]);
+    let kept = fs::read_to_string(dir.path().join("rejected/trade.jsonl")).unwrap();
+    assert!(kept.contains("more than 20 digits"), "{kept}");
+    storage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clickhouse_that_is_away_at_start_is_waited_for() {
+    let (mut venue, dir) = (Rig::start().await, tempfile::tempdir().unwrap());
+    let mut server = ClickHouse::start().unwrap();
+    server.kill();
+    let storage = start(&venue, dir.path(), &server).await;
+    let last = venue.trades(1..=500).await;
+    let status = storage.until("database/status", |_, body| body["status"] == "degraded").await;
+    assert_eq!((&status["writable"], &status["rows"]), (&false.into(), &Value::Null));
+    assert!(status["clickhouse"].as_str().unwrap().contains("does not answer"), "{status}");
+    let (code, answer) = storage.call("GET", &format!("/api/v1/storage/trades?{BTC}")).await;
+    assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
+    assert!(!storage.health.is_ok());
+    assert_eq!(storage.health.unready(), Vec::<String>::new(), "cuts wait, the service does not");
+    server.restart().unwrap();
+    storage.acknowledged(Kind::Trade, last).await;
+    assert_eq!(storage.seqs(10_000).await, all(500));
+    storage.healthy().await;
+    storage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_was_altered_by_hand_is_refused_at_start() {
+    let (venue, dir) = (Rig::start().await, tempfile::tempdir().unwrap());
+    let server = ClickHouse::start().unwrap();
+    start(&venue, dir.path(), &server).await.stop().await;
+    let alter = "ALTER TABLE marketprism.stored_trade MODIFY COLUMN price Decimal(38, 8)";
+    run(&server, alter).await;
+    let mut suite = settings::Suite::default();
+    suite.bus.url = venue.server.url().parse().unwrap();
+    point(&mut suite, &server.url());
+    let (mut context, _suite) = daemon::testing::context("storage", suite, dir.path());
+    let error = Storage::build(&mut context).await.err().expect("refused").to_string();
+    let difference = "marketprism.stored_trade.price is Decimal(38, 8), expected Decimal(38, 18)";
+    assert!(error.contains(difference), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_dying_again_and_again_leave_every_row_once() {
+    let (mut venue, dir) = (Rig::start().await, tempfile::tempdir().unwrap());
+    let mut server = ClickHouse::start().unwrap();
+    let (mut first, mut last) = (1, 0);
+    for round in 0..4 {
+        let storage = start(&venue, dir.path(), &server).await;
+        run(&server, KEEP_DUPLICATES).await;
+        for _ in 0..30 {
+            // Every block repeats the half of the one before, as a backfill would.
+            last = venue.trades(first.max(51) - 50..first + 100).await;
+            first += 100;
+        }
+        // Wait until it has begun to store, then ClickHouse dies in the middle.
+        let mut figures = storage.handles[&Kind::Trade].figures.clone();
+        let begun = figures.wait_for(|figures| figures.cuts > 0 || figures.problem.is_some());
+        timeout(PATIENCE, begun).await.unwrap().unwrap();
+        server.kill();
+        venue.trades(first..first + 100).await;
+        first += 100;
+        if round % 2 == 0 {
+            // Storage is stopped while its cut hangs in the air.
+            let problem = figures.wait_for(|figures| figures.problem.is_some());
+            timeout(PATIENCE, problem).await.unwrap().unwrap();
+            storage.stop().await;
+            server.restart().unwrap();
+        } else {
+            server.restart().unwrap();
+            last = venue.trades([first]).await;
+            first += 1;
+            storage.acknowledged(Kind::Trade, last).await;
+            storage.stop().await;
+        }
+    }
+    let storage = start(&venue, dir.path(), &server).await;
+    last = last.max(venue.trades([first]).await);
+    storage.acknowledged(Kind::Trade, last).await;
+    assert_eq!(storage.seqs(10_000).await, all(first));
+    let sql = "SELECT count() = uniqExact(identity_major) AND count() = {n} FROM marketprism.stored_trade";
+    let exact = run(&server, &sql.replace("{n}", &first.to_string())).await;
+    assert_eq!(exact.trim(), "1");
+    storage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_that_was_begun_is_put_together_again_from_the_same_blocks() {
+    let (mut venue, dir) = (Rig::start().await, tempfile::tempdir().unwrap());
+    let mut server = ClickHouse::start().unwrap();
+    let url = server.url();
+    let storage = start(&venue, dir.path(), &server).await;
+    storage.acknowledged(Kind::Trade, venue.trades(1..=10).await).await;
+    run(&server, KEEP_DUPLICATES).await;
+    server.kill();
+    for first in (11..=200).step_by(10) {
+        venue.trades(first..first + 10).await;
+    }
+    // The journal is not written before the server has been asked what is stored, so the cut is
+    // begun only once the server is back; then it is gone again at once.
+    server.restart().unwrap();
+    let journal = dir.path().join("journal/trade.cut");
+    let before = fs::read(&journal).unwrap();
+    let begun = async {
+        while fs::read(&journal).unwrap() == before {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(PATIENCE, begun).await.unwrap();
+    server.kill();
+    storage.stop().await;
+    let begun = last_entry(&journal);
+    assert_eq!(begun[..2], ["2", "20"], "the cut has all blocks behind the first");
+    server.restart().unwrap();
+    // With these limits, a batch is one block, and a cut one row; the begun cut is twenty blocks.
+    let storage = Running::start_with(&venue, dir.path(), |suite| {
+        point(suite, &url);
+        suite.storage.cut.rows_max = 1;
+        suite.storage.cut.bytes_max = settings::Size::mib(1);
+    })
+    .await;
+    storage.acknowledged(Kind::Trade, 20).await;
+    assert_eq!(storage.seqs(10_000).await, all(200));
+    assert_eq!(run(&server, "SELECT count() FROM marketprism.stored_trade").await.trim(), "200");
+    assert_eq!(last_entry(&journal), begun, "the same cut, if it had to be sent again");
+    assert_eq!(*storage.sink.borrow(), Condition::Up);
+    storage.stop().await;
+}
+
+/// First and last stream sequence of the cut begun last, and its name.
+fn last_entry(journal: &Path) -> Vec<String> {
+    let text = fs::read_to_string(journal).unwrap().replace('\0', "");
+    let entries = text.lines().map(|line| line.split_whitespace().map(str::to_owned));
+    let entries = entries.map(Iterator::collect::<Vec<String>>).filter(|entry| entry.len() == 5);
+    let last = entries.max_by_key(|entry| entry[0].parse::<u64>().unwrap()).unwrap();
+    last[1..4].to_vec()
+}
+
+#[test]
+fn clickhouse_without_an_address_is_refused_by_name() {
+    let mut suite = settings::Suite::default();
+    suite.storage.warehouse = settings::Warehouse::ClickHouse;
+    let error = Storage::check(&suite).unwrap_err().to_string();
+    assert!(error.contains("storage.clickhouse.url"), "{error}");
+    suite.storage.clickhouse.url = Some("https://db:8443".parse().unwrap());
+    let error = Storage::check(&suite).unwrap_err().to_string();
+    assert!(error.contains("no TLS"), "{error}");
+    suite.storage.clickhouse.url = Some("http://db:8123".parse().unwrap());
+    Storage::check(&suite).unwrap();
+}
+
+/// Sends a statement as a user would, and returns the answer.
+async fn run(server: &ClickHouse, sql: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let address = server.url().trim_start_matches("http://").to_owned();
+    let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+    let request = format!("POST / HTTP/1.0\r\nContent-Length: {}\r\n\r\n{sql}", sql.len());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(" 200 "), "{sql}: {answer}");
+    body.to_owned()
+}

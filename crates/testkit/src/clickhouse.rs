@@ -1,0 +1,305 @@
+//! A real ClickHouse for tests.
+//!
+//! The engine is the library of a published package, which `npm` fetches once into the workspace's
+//! `target/clickhouse`. A program of ours loads it and lets it listen: `clickhouse local` can, since
+//! 26.5 (<https://github.com/ClickHouse/ClickHouse/pull/101143>).
+
+use crate::nats::{end, exchange, free_address, signal};
+use anyhow::{Context as _, bail, ensure};
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// The package and its version; the tag `latest` is older and cannot listen.
+const PACKAGE: &str = "@chdb/lib-linux-x64-gnu@26.7.3-stable.1";
+/// The library inside it, 566 MB.
+const LIBRARY: &str = "node_modules/@chdb/lib-linux-x64-gnu/libchdb.so";
+/// How long a start may take, recovery of the tables included.
+const READY_MAX: Duration = Duration::from_secs(60);
+/// How often a start is repeated when another process took the port between choosing and binding it.
+const STARTS_MAX: usize = 5;
+/// What makes it a server: it listens, then is busy until it is killed.
+const SERVE: &str = "SYSTEM START LISTEN HTTP; SELECT sleepEachRow(1) FROM numbers(1000000000) \
+                     SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0 \
+                     FORMAT Null";
+
+/// A running ClickHouse of its own, killed and removed on drop.
+///
+/// It has the user `default` without a password, listens on loopback only, and speaks HTTP.
+/// The directory is kept if the test panics, and named on stderr.
+pub struct ClickHouse {
+    programs: Programs,
+    directory: Option<TempDir>,
+    listen: SocketAddr,
+    child: Option<Child>,
+}
+
+/// What a start needs.
+struct Programs {
+    launcher: PathBuf,
+    library: PathBuf,
+}
+
+impl ClickHouse {
+    /// Starts a server without any table.
+    ///
+    /// # Errors
+    ///
+    /// The engine is not there and cannot be fetched, or it does not become ready.
+    pub fn start() -> anyhow::Result<Self> {
+        Self::start_in(tempfile::Builder::new().prefix("clickhouse-").tempdir()?)
+    }
+
+    /// Starts a server that has one more user, with a password; both are letters and digits.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClickHouse::start`].
+    pub fn start_with_user(name: &str, password: &str) -> anyhow::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("clickhouse-").tempdir()?;
+        let users = directory.path().join("users.xml");
+        let user = |name: &str, password: &str| {
+            format!(
+                "<{name}><password>{password}</password><networks><ip>127.0.0.1</ip></networks>\
+                 <profile>default</profile><quota>default</quota></{name}>"
+            )
+        };
+        // The engine's own session is that of `default`, and has no password to give.
+        let both = user("default", "") + &user(name, password);
+        let text = format!(
+            "<clickhouse><profiles><default/></profiles><users>{both}</users>\
+             <quotas><default/></quotas></clickhouse>"
+        );
+        fs::write(&users, text)?;
+        let config =
+            format!("<clickhouse><users_config>{}</users_config></clickhouse>", users.display());
+        fs::write(config_path(directory.path()), config)?;
+        Self::start_in(directory)
+    }
+
+    fn start_in(directory: TempDir) -> anyhow::Result<Self> {
+        let programs = programs()?;
+        let mut last = None;
+        for _ in 0..STARTS_MAX {
+            let listen = free_address()?;
+            match run(&programs, directory.path(), listen) {
+                Ok(child) => {
+                    let (directory, child) = (Some(directory), Some(child));
+                    return Ok(Self { programs, directory, listen, child });
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.context("no start was tried")?)
+    }
+
+    /// The URL of its HTTP interface.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.listen)
+    }
+
+    /// What it has written so far.
+    ///
+    /// # Errors
+    ///
+    /// The log cannot be read.
+    pub fn log(&self) -> anyhow::Result<String> {
+        Ok(fs::read_to_string(log_path(self.directory()))?)
+    }
+
+    /// Ends the server as a power cut of the process would: `SIGKILL`, no farewell.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            end(&mut child);
+        }
+    }
+
+    /// Stops the process without ending it, so that connections stay open and nothing answers.
+    ///
+    /// # Errors
+    ///
+    /// The server is not running, or the signal cannot be sent.
+    pub fn freeze(&self) -> anyhow::Result<()> {
+        signal(self.child.as_ref().context("the server is not running")?, "STOP")
+    }
+
+    /// Lets a frozen server go on.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClickHouse::freeze`].
+    pub fn thaw(&self) -> anyhow::Result<()> {
+        signal(self.child.as_ref().context("the server is not running")?, "CONT")
+    }
+
+    /// Starts it again at the same address, on the same data, after [`ClickHouse::kill`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ClickHouse::start`].
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        self.kill();
+        self.child = Some(run(&self.programs, self.directory(), self.listen)?);
+        Ok(())
+    }
+
+    fn directory(&self) -> &Path {
+        self.directory.as_ref().expect("taken only on drop").path()
+    }
+}
+
+impl Drop for ClickHouse {
+    fn drop(&mut self) {
+        self.kill();
+        if let Some(directory) = self.directory.take()
+            && std::thread::panicking()
+        {
+            let kept = directory.keep();
+            // A failed write to stderr leaves nobody to tell.
+            drop(writeln!(std::io::stderr(), "ClickHouse's directory is kept: {}", kept.display()));
+        }
+    }
+}
+
+fn config_path(directory: &Path) -> PathBuf {
+    directory.join("config.xml")
+}
+
+fn log_path(directory: &Path) -> PathBuf {
+    directory.join("clickhouse.log")
+}
+
+/// Starts the engine and waits until it answers.
+fn run(programs: &Programs, directory: &Path, listen: SocketAddr) -> anyhow::Result<Child> {
+    let log = File::options().create(true).append(true).open(log_path(directory))?;
+    let config = config_path(directory);
+    let config = config.exists().then(|| format!("--config-file={}", config.display()));
+    let mut child = Command::new(&programs.launcher)
+        .arg(&programs.library)
+        .args(config)
+        .arg(format!("--path={}", directory.join("data").display()))
+        .arg("--listen_host=127.0.0.1")
+        .arg(format!("--http_port={}", listen.port()))
+        .arg(format!("--query={SERVE}"))
+        // The pipe is held by the child's handle: when we are gone, the engine ends.
+        .stdin(Stdio::piped())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("start {}", programs.launcher.display()))?;
+    match wait_until_ready(&mut child, directory, listen) {
+        Ok(()) => Ok(child),
+        Err(error) => {
+            end(&mut child);
+            Err(error)
+        }
+    }
+}
+
+fn wait_until_ready(child: &mut Child, directory: &Path, listen: SocketAddr) -> anyhow::Result<()> {
+    let deadline = Instant::now() + READY_MAX;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            let log = fs::read_to_string(log_path(directory))?;
+            bail!("ClickHouse ended with {status} while starting:\n{log}");
+        }
+        if answers(listen) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            let log = fs::read_to_string(log_path(directory))?;
+            bail!("ClickHouse was not ready within {} s:\n{log}", READY_MAX.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn answers(address: SocketAddr) -> bool {
+    exchange(address, b"GET /ping HTTP/1.0\r\n\r\n", 12)
+        .is_ok_and(|answer| answer.ends_with(b" 200"))
+}
+
+/// The engine and its launcher, fetched and built if need be; one process does it, others wait.
+fn programs() -> anyhow::Result<Programs> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let directory = root.join("target/clickhouse");
+    fs::create_dir_all(&directory)?;
+    let lock = File::create(directory.join("lock"))?;
+    lock.lock().context("wait for another process that fetches the engine")?;
+    let library = directory.join(LIBRARY);
+    if !directory.join("installed").exists() {
+        fetch(&directory)?;
+        ensure!(library.is_file(), "{PACKAGE} has no {LIBRARY}");
+        fs::write(directory.join("installed"), PACKAGE)?;
+    }
+    Ok(Programs { launcher: launcher(&root)?, library })
+}
+
+fn fetch(directory: &Path) -> anyhow::Result<()> {
+    crate::progress(format_args!("fetching ClickHouse's engine, 178 MB, once"));
+    let output = Command::new("npm")
+        .args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"])
+        .arg(directory)
+        .arg(PACKAGE)
+        .output()
+        .context("npm cannot be started, which fetches ClickHouse: apt-get install -y npm")?;
+    ensure!(
+        output.status.success(),
+        "npm cannot fetch {PACKAGE}; tests with ClickHouse need it once:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+/// Builds the launcher in the profile of the running test, so that nothing is compiled twice.
+fn launcher(root: &Path) -> anyhow::Result<PathBuf> {
+    let here = std::env::current_exe()?;
+    let profile = here.ancestors().nth(2).context("a test runs from target/<profile>/deps")?;
+    let program = profile.join("clickhouse-engine");
+    let source = root.join("crates/testkit/src/bin/clickhouse_engine.rs");
+    // A call of cargo would wait for any other that is at work, such as the one that runs the tests.
+    if is_newer(&program, &source) {
+        return Ok(program);
+    }
+    let name = profile.file_name().and_then(|name| name.to_str()).unwrap_or("debug");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .current_dir(root)
+        .args(["build", "--quiet", "--package", "testkit", "--bin", "clickhouse-engine"])
+        .args(["--profile", if name == "debug" { "dev" } else { name }])
+        .output()
+        .context("cargo cannot be started")?;
+    ensure!(
+        output.status.success(),
+        "the engine's launcher cannot be built:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(program)
+}
+
+fn is_newer(program: &Path, source: &Path) -> bool {
+    let time = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
+    time(program).zip(time(source)).is_some_and(|(program, source)| program > source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_starts_dies_and_comes_back_at_the_same_address() {
+        let mut server = ClickHouse::start().unwrap();
+        let url = server.url();
+        assert!(answers(server.listen));
+        server.kill();
+        assert!(!answers(server.listen));
+        server.restart().unwrap();
+        assert_eq!(server.url(), url);
+        assert!(answers(server.listen));
+    }
+}

@@ -1,0 +1,110 @@
+//! The connection to the server: every request has a limit, and an exception is a failure wherever
+//! in the answer it stands.
+
+use crate::Error;
+use bytes::Bytes;
+use clickhouse::query::Query;
+use clickhouse::{Client, Compression};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use secrecy::{ExposeSecret as _, SecretString};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long an idle connection is kept; the server closes its end after 3 s.
+///
+/// Source: `keep_alive_timeout` of the server's default configuration, 26.7.
+const IDLE_MAX: Duration = Duration::from_secs(2);
+
+/// Sends statements to one database.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    client: Client,
+    database: String,
+    limit: Duration,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        settings: &settings::ClickHouse,
+        url: &str,
+        password: Option<&SecretString>,
+    ) -> Result<Self, Error> {
+        if !url.starts_with("http://") {
+            return Err(Error::Address { url: url.to_owned() });
+        }
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(settings.connect_timeout));
+        // Header and body are two writes; without this the second waits for an acknowledgement.
+        connector.set_nodelay(true);
+        let transport = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE_MAX)
+            .build(connector);
+        let mut client = Client::with_http_client(transport)
+            .with_url(url)
+            .with_user(&settings.user)
+            .with_compression(Compression::None)
+            // A status line that is sent after the work is done tells the truth about it.
+            .with_setting("wait_end_of_query", "1")
+            // On by default since 26.x: the server would make its own batches out of ours.
+            .with_setting("async_insert", "0");
+        if let Some(password) = password {
+            client = client.with_password(password.expose_secret());
+        }
+        Ok(Self { client, database: settings.database.clone(), limit: settings.request_timeout })
+    }
+
+    /// The database, whose name needs no quotes.
+    pub(crate) fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// A statement; values belong into its parameters.
+    pub(crate) fn query(&self, sql: &str) -> Query {
+        self.client.query(sql)
+    }
+
+    /// Runs a statement without an answer.
+    pub(crate) async fn execute(&self, action: &'static str, query: Query) -> Result<(), Error> {
+        self.within(action, query.execute()).await
+    }
+
+    /// Runs a statement and returns its answer in `RowBinary`.
+    pub(crate) async fn fetch(&self, action: &'static str, query: Query) -> Result<Bytes, Error> {
+        let read = async {
+            let mut cursor = query.fetch_bytes("RowBinary")?;
+            cursor.collect().await
+        };
+        self.within(action, read).await
+    }
+
+    /// Inserts rows in the format `Native`; once this returns they are on disk.
+    pub(crate) async fn insert(&self, sql: &str, token: &str, rows: Bytes) -> Result<(), Error> {
+        let send = async {
+            let mut insert = self
+                .client
+                .insert_formatted_with(sql)
+                .with_setting("insert_deduplication_token", token);
+            insert.send(rows).await?;
+            insert.end().await
+        };
+        self.within("insert rows", send).await
+    }
+
+    async fn within<T>(
+        &self,
+        action: &'static str,
+        work: impl Future<Output = clickhouse::error::Result<T>>,
+    ) -> Result<T, Error> {
+        match timeout(self.limit, work).await {
+            Ok(result) => result.map_err(Error::client(action)),
+            Err(_) => Err(Error::Timeout { action, after: self.limit }),
+        }
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("database", &self.database).finish_non_exhaustive()
+    }
+}

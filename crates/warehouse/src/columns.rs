@@ -1,0 +1,180 @@
+//! The columns of every kind's table.
+//!
+//! The names are those of the JSON. A column is nullable only where a venue may not give the value.
+
+use model::Kind;
+
+/// The type of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Type {
+    /// A text of which there are few different ones.
+    Key,
+    Text,
+    OptionalText,
+    U32,
+    U64,
+    OptionalU64,
+    Bool,
+    Time,
+    OptionalTime,
+    Decimal,
+    OptionalDecimal,
+    /// Prices and quantities.
+    Levels,
+}
+
+impl Type {
+    /// As the server writes it in `system.columns`.
+    pub(crate) const fn sql(self) -> &'static str {
+        match self {
+            Self::Key => "LowCardinality(String)",
+            Self::Text => "String",
+            Self::OptionalText => "Nullable(String)",
+            Self::U32 => "UInt32",
+            Self::U64 => "UInt64",
+            Self::OptionalU64 => "Nullable(UInt64)",
+            Self::Bool => "Bool",
+            Self::Time => "DateTime64(9, 'UTC')",
+            Self::OptionalTime => "Nullable(DateTime64(9, 'UTC'))",
+            Self::Decimal => "Decimal(38, 18)",
+            Self::OptionalDecimal => "Nullable(Decimal(38, 18))",
+            Self::Levels => "Array(Tuple(Decimal(38, 18), Decimal(38, 18)))",
+        }
+    }
+}
+
+/// A column: its name, its type, and how it is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Column {
+    pub(crate) name: &'static str,
+    pub(crate) ty: Type,
+    pub(crate) codec: &'static str,
+}
+
+/// Values that look alike from row to row.
+const PLAIN: &str = "ZSTD(1)";
+/// Values that grow steadily.
+const RISING: &str = "Delta, ZSTD(1)";
+
+const fn column(name: &'static str, ty: Type) -> Column {
+    let codec = match ty {
+        Type::U64 | Type::Time => RISING,
+        Type::Key
+        | Type::Text
+        | Type::OptionalText
+        | Type::U32
+        | Type::OptionalU64
+        | Type::Bool
+        | Type::OptionalTime
+        | Type::Decimal
+        | Type::OptionalDecimal
+        | Type::Levels => PLAIN,
+    };
+    Column { name, ty, codec }
+}
+
+/// What every table has, in the order in which it is written and read.
+const COMMON: [Column; 10] = [
+    column("venue", Type::Key),
+    column("market", Type::Key),
+    column("symbol", Type::Key),
+    column("instrument", Type::Key),
+    column("identity_major", Type::U64),
+    column("identity_minor", Type::U64),
+    column("stream_seq", Type::U64),
+    column("venue_time", Type::OptionalTime),
+    column("recv_time", Type::Time),
+    column("origin", Type::Key),
+];
+
+const TRADE: &[Column] = &[
+    column("seq", Type::U64),
+    column("trade_id", Type::Text),
+    column("price", Type::Decimal),
+    column("qty", Type::Decimal),
+    column("side", Type::Key),
+    column("first_id", Type::OptionalU64),
+    column("last_id", Type::OptionalU64),
+];
+
+const BOOK: &[Column] = &[
+    column("type", Type::Key),
+    column("first_id", Type::OptionalU64),
+    column("last_id", Type::U64),
+    column("prev_id", Type::OptionalU64),
+    column("bids", Type::Levels),
+    column("asks", Type::Levels),
+];
+
+const BBO: &[Column] = &[
+    column("id", Type::U64),
+    column("bid_price", Type::Decimal),
+    column("bid_qty", Type::Decimal),
+    column("ask_price", Type::Decimal),
+    column("ask_qty", Type::Decimal),
+];
+
+const TICKER: &[Column] = &[
+    column("last_price", Type::Decimal),
+    column("open_price", Type::OptionalDecimal),
+    column("high_price", Type::OptionalDecimal),
+    column("low_price", Type::OptionalDecimal),
+    column("volume", Type::OptionalDecimal),
+    column("quote_volume", Type::OptionalDecimal),
+    column("bid_price", Type::OptionalDecimal),
+    column("bid_qty", Type::OptionalDecimal),
+    column("ask_price", Type::OptionalDecimal),
+    column("ask_qty", Type::OptionalDecimal),
+];
+
+const KLINE: &[Column] = &[
+    column("interval", Type::Key),
+    column("open_time", Type::Time),
+    column("close_time", Type::Time),
+    column("open", Type::Decimal),
+    column("high", Type::Decimal),
+    column("low", Type::Decimal),
+    column("close", Type::Decimal),
+    column("volume", Type::Decimal),
+    column("quote_volume", Type::OptionalDecimal),
+    column("trades", Type::OptionalU64),
+    column("closed", Type::Bool),
+];
+
+const GAP: &[Column] = &[
+    column("gap_id", Type::Text),
+    column("version", Type::U32),
+    column("of", Type::Key),
+    column("after_id", Type::OptionalU64),
+    column("before_id", Type::OptionalU64),
+    column("since", Type::OptionalTime),
+    column("until", Type::OptionalTime),
+    column("cause", Type::Key),
+    column("state", Type::Key),
+];
+
+const STATUS: &[Column] = &[
+    column("connection", Type::Key),
+    column("state", Type::Key),
+    column("reason", Type::OptionalText),
+];
+
+/// The columns of a kind's table, in the order in which they are written and read.
+pub(crate) fn columns(kind: Kind) -> Vec<Column> {
+    let own = match kind {
+        Kind::Trade | Kind::AggTrade => TRADE,
+        Kind::Book => BOOK,
+        Kind::Bbo => BBO,
+        Kind::Ticker => TICKER,
+        Kind::Kline => KLINE,
+        Kind::Gap => GAP,
+        Kind::Status => STATUS,
+    };
+    [&COMMON, own].concat()
+}
+
+/// The names of a kind's columns, quoted, with commas.
+pub(crate) fn names(kind: Kind) -> String {
+    let names: Vec<String> = columns(kind).iter().map(|c| format!("`{}`", c.name)).collect();
+    names.join(", ")
+}

@@ -1,0 +1,163 @@
+//! What can go wrong, and whether it helps to try again.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Why the warehouse did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address that this client cannot use.
+    #[error("`{url}` must begin with http://: this version has no TLS towards ClickHouse")]
+    Address {
+        /// As configured.
+        url: String,
+    },
+    /// The file with the password cannot be read.
+    #[error("cannot read the password file {}", path.display())]
+    PasswordFile {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The credential exists and cannot be read.
+    #[error("cannot read the credential `marketprism.clickhouse-storage`")]
+    Credential(#[source] settings::Error),
+    /// The server cannot be reached, or the connection broke.
+    #[error("cannot {action}: ClickHouse does not answer")]
+    Away {
+        /// What was to be done.
+        action: &'static str,
+        /// What the client said.
+        source: Box<clickhouse::error::Error>,
+    },
+    /// The server took longer than it may.
+    #[error("cannot {action}: no answer within {} ms", after.as_millis())]
+    Timeout {
+        /// What was to be done.
+        action: &'static str,
+        /// The configured limit.
+        after: Duration,
+    },
+    /// The server answered with an exception.
+    #[error("cannot {action}: ClickHouse refuses")]
+    Refused {
+        /// What was to be done.
+        action: &'static str,
+        /// What the server said.
+        source: Box<clickhouse::error::Error>,
+    },
+    /// The tables are not what this program writes and reads.
+    #[error("the schema is not what this version works with: {}", Listed(differences))]
+    Schema {
+        /// Everything that differs.
+        differences: Vec<Difference>,
+    },
+    /// The database was changed by a newer version.
+    #[error(
+        "the database is at schema version {found}, this program knows {known}: install a newer one"
+    )]
+    Newer {
+        /// The version recorded in the database.
+        found: u32,
+        /// The newest version of this program.
+        known: u32,
+    },
+    /// An answer could not be understood.
+    #[error("cannot understand ClickHouse's answer: {what}")]
+    Answer {
+        /// What was wrong with it.
+        what: String,
+    },
+    /// The journal cannot be written or read.
+    #[error("cannot {action} the journal {}", path.display())]
+    Journal {
+        /// What was to be done.
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An event of another kind was put into a cut.
+    #[error("a {found} event does not belong into a cut of kind {expected}")]
+    Kind {
+        /// The kind of the cut.
+        expected: model::Kind,
+        /// The kind of the event.
+        found: model::Kind,
+    },
+    /// A value that no column can hold.
+    #[error("{what}")]
+    Value {
+        /// What is wrong with it.
+        what: &'static str,
+    },
+}
+
+/// One thing in which the database differs from what this program expects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Database and table.
+    pub table: String,
+    /// The column, or another property of the table.
+    pub column: String,
+    /// What it should be.
+    pub expected: String,
+    /// What it is.
+    pub found: String,
+    /// The statement that puts it right.
+    pub remedy: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { table, column, expected, found, remedy } = self;
+        write!(f, "{table}.{column} is {found}, expected {expected} (remedy: {remedy})")
+    }
+}
+
+struct Listed<'a>(&'a [Difference]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, difference) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "; " };
+            write!(f, "{comma}{difference}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Error {
+    /// Whether the tables themselves are wrong, so that waiting helps nobody.
+    #[must_use]
+    pub const fn is_schema(&self) -> bool {
+        matches!(self, Self::Schema { .. } | Self::Newer { .. })
+    }
+
+    /// Whether it is the server that is waited for, and nothing of this host that is wrong.
+    #[must_use]
+    pub const fn is_remote(&self) -> bool {
+        matches!(self, Self::Away { .. } | Self::Timeout { .. } | Self::Refused { .. })
+    }
+
+    pub(crate) fn client(action: &'static str) -> impl FnOnce(clickhouse::error::Error) -> Self {
+        move |source| {
+            let answered = matches!(source, clickhouse::error::Error::BadResponse(_));
+            let source = Box::new(source);
+            if answered { Self::Refused { action, source } } else { Self::Away { action, source } }
+        }
+    }
+
+    pub(crate) fn answer(what: impl Into<String>) -> Self {
+        Self::Answer { what: what.into() }
+    }
+
+    pub(crate) fn journal(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Journal { action, path, source }
+    }
+}

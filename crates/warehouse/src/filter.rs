@@ -1,0 +1,269 @@
+//! The identity filter: which rows are stored already.
+//!
+//! Exact for everything that is stored, and in memory almost always. Of each stream the filter knows
+//! every stored identity from some point on; what is below that point is asked of the server.
+
+use crate::client::Connection;
+use crate::decode::Answer;
+use crate::error::Error;
+use crate::native::u64_of;
+use crate::schema;
+use catalog::StreamKey;
+use model::{Identity, Kind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+/// Ranges of identities kept per stream. Ids without holes are one range; of others it is as many
+/// rows, some seconds of a busy book, and whatever is older is asked of the server.
+const RANGES_MAX: usize = 256;
+/// Rows read at most to learn what is stored of a stream from some point on.
+const TAIL_MAX: usize = 4_096;
+/// Streams asked about in one statement.
+const STREAMS_MAX: usize = 64;
+/// Identities asked about in one statement; as a form field they stay below the server's limit of
+/// 128 KiB (`http_max_field_value_size`).
+const IDS_MAX: usize = 4_096;
+
+/// Everything that is stored of a stream from `from` on.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Known {
+    from: u64,
+    /// By minor: the first and the last major of each range.
+    ranges: BTreeMap<u64, BTreeMap<u64, u64>>,
+    count: usize,
+}
+
+impl Known {
+    fn has(&self, identity: Identity) -> bool {
+        let ranges = self.ranges.get(&identity.minor);
+        let range = ranges.and_then(|ranges| ranges.range(..=identity.major).next_back());
+        range.is_some_and(|(_, last)| *last >= identity.major)
+    }
+
+    fn add(&mut self, Identity { major, minor }: Identity) {
+        let ranges = self.ranges.entry(minor).or_default();
+        // What arrives mostly continues the last range.
+        if let Some(mut highest) = ranges.last_entry()
+            && highest.get().checked_add(1) == Some(major)
+        {
+            *highest.get_mut() = major;
+            return;
+        }
+        let before = ranges.range(..=major).next_back().map(|(first, last)| (*first, *last));
+        if before.is_some_and(|(_, last)| last >= major) {
+            return;
+        }
+        let mut range = (major, major);
+        if let Some((first, last)) = before
+            && last.checked_add(1) == Some(major)
+        {
+            range.0 = first;
+            ranges.remove(&first);
+            self.count -= 1;
+        }
+        if let Some(next) = major.checked_add(1)
+            && let Some(last) = ranges.remove(&next)
+        {
+            range.1 = last;
+            self.count -= 1;
+        }
+        ranges.insert(range.0, range.1);
+        self.count += 1;
+        if self.count > 2 * RANGES_MAX {
+            self.forget();
+        }
+    }
+
+    /// Forgets the lower half of the ranges.
+    fn forget(&mut self) {
+        let mut lasts: Vec<u64> =
+            self.ranges.values().flat_map(|ranges| ranges.values().copied()).collect();
+        lasts.sort_unstable();
+        self.from = self.from.max(lasts[lasts.len() - RANGES_MAX]);
+        for ranges in self.ranges.values_mut() {
+            ranges.retain(|_, last| *last >= self.from);
+        }
+        self.ranges.retain(|_, ranges| !ranges.is_empty());
+        self.count = self.ranges.values().map(BTreeMap::len).sum();
+    }
+}
+
+/// The filter of one table.
+#[derive(Debug, Default)]
+pub(crate) struct Filter {
+    streams: BTreeMap<StreamKey, Known>,
+}
+
+impl Filter {
+    /// Says of each stream's identities, ascending, which are not stored yet; in the order of the
+    /// streams.
+    pub(crate) async fn fresh(
+        &mut self,
+        connection: &Connection,
+        kind: Kind,
+        streams: &BTreeMap<StreamKey, Vec<Identity>>,
+    ) -> Result<Vec<Vec<bool>>, Error> {
+        self.learn(connection, kind, streams).await?;
+        let mut fresh = Vec::with_capacity(streams.len());
+        for (stream, identities) in streams {
+            let known = self.streams.get(stream);
+            // Ascending, so those below the point from which everything is known come first.
+            let far = match known {
+                Some(known) => identities.partition_point(|identity| identity.major < known.from),
+                None => identities.len(),
+            };
+            let (far, near) = identities.split_at(far);
+            let stored = ask(connection, kind, stream, far).await?;
+            let far = far.iter().map(|identity| !stored.contains(identity));
+            let near = near.iter().map(|id| !known.is_some_and(|known| known.has(*id)));
+            fresh.push(far.chain(near).collect());
+        }
+        Ok(fresh)
+    }
+
+    /// Notes what is stored now.
+    pub(crate) fn add(&mut self, stream: &StreamKey, identities: &[Identity]) {
+        let Some(known) = self.streams.get_mut(stream) else { return };
+        for identity in identities {
+            if identity.major >= known.from {
+                known.add(*identity);
+            }
+        }
+    }
+
+    /// Reads of every stream that is new here what is stored from its lowest identity on.
+    async fn learn(
+        &mut self,
+        connection: &Connection,
+        kind: Kind,
+        streams: &BTreeMap<StreamKey, Vec<Identity>>,
+    ) -> Result<(), Error> {
+        let unknown: Vec<(&StreamKey, u64)> = streams
+            .iter()
+            .filter(|(stream, _)| !self.streams.contains_key(*stream))
+            .filter_map(|(stream, ids)| Some((stream, ids.first()?.major)))
+            .collect();
+        for streams in unknown.chunks(STREAMS_MAX) {
+            let tails = tails(connection, kind, streams).await?;
+            for (stream, from) in streams {
+                let tail = tails.get(*stream).map_or(&[][..], Vec::as_slice);
+                // With more than that the end of the stream was not reached, and the rows of this
+                // cut are asked about one by one.
+                if tail.len() <= TAIL_MAX {
+                    let mut known = Known { from: *from, ..Known::default() };
+                    tail.iter().for_each(|identity| known.add(*identity));
+                    self.streams.insert((*stream).clone(), known);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The stored identities of some streams from a major on, one more than [`TAIL_MAX`] of each.
+async fn tails(
+    connection: &Connection,
+    kind: Kind,
+    streams: &[(&StreamKey, u64)],
+) -> Result<BTreeMap<StreamKey, Vec<Identity>>, Error> {
+    let mut sql = format!(
+        "SELECT venue, market, symbol, identity_major, identity_minor FROM {}.{} WHERE ",
+        connection.database(),
+        schema::table(kind)
+    );
+    for index in 0..streams.len() {
+        let or = if index == 0 { "" } else { " OR " };
+        write!(
+            sql,
+            "{or}(venue = {{venue{index}:String}} AND market = {{market{index}:String}} \
+             AND symbol = {{symbol{index}:String}} AND identity_major >= {{from{index}:UInt64}})"
+        )
+        .expect("a string takes everything");
+    }
+    write!(
+        sql,
+        " ORDER BY venue, market, symbol, identity_major, identity_minor \
+         LIMIT {} BY venue, market, symbol",
+        TAIL_MAX + 1
+    )
+    .expect("a string takes everything");
+    let mut query = connection.query(&sql);
+    for (index, (stream, from)) in streams.iter().enumerate() {
+        query = query
+            .param(&format!("venue{index}"), stream.venue.as_str())
+            .param(&format!("market{index}"), stream.market.as_str())
+            .param(&format!("symbol{index}"), stream.symbol.as_str())
+            .param(&format!("from{index}"), from);
+    }
+    let answer = connection.fetch("read identities", query).await?;
+    let (mut answer, mut tails) = (Answer::new(&answer), BTreeMap::<_, Vec<Identity>>::new());
+    while !answer.is_empty() {
+        let (venue, market, symbol) = (answer.name()?, answer.name()?, answer.name()?);
+        let identity = Identity { major: answer.u64()?, minor: answer.u64()? };
+        tails.entry(StreamKey { venue, market, symbol }).or_default().push(identity);
+    }
+    Ok(tails)
+}
+
+/// Asks the server which of these identities are stored.
+async fn ask(
+    connection: &Connection,
+    kind: Kind,
+    stream: &StreamKey,
+    identities: &[Identity],
+) -> Result<BTreeSet<Identity>, Error> {
+    let mut stored = BTreeSet::new();
+    let sql = format!(
+        "SELECT identity_major, identity_minor FROM {}.{} WHERE venue = {{venue:String}} \
+         AND market = {{market:String}} AND symbol = {{symbol:String}} \
+         AND identity_major IN {{ids:Array(UInt64)}}",
+        connection.database(),
+        schema::table(kind)
+    );
+    for identities in identities.chunks(IDS_MAX) {
+        let ids: Vec<u64> = identities.iter().map(|identity| identity.major).collect();
+        let query = connection
+            .query(&sql)
+            .param("venue", stream.venue.as_str())
+            .param("market", stream.market.as_str())
+            .param("symbol", stream.symbol.as_str())
+            .param("ids", ids);
+        let answer = connection.fetch("read identities", query).await?;
+        let mut answer = Answer::new(&answer);
+        while !answer.is_empty() {
+            stored.insert(Identity { major: answer.u64()?, minor: answer.u64()? });
+        }
+    }
+    tracing::trace!(%kind, %stream, asked = u64_of(identities.len()), "asked for older identities");
+    Ok(stored)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_was_added_is_known_from_a_point_on_and_nothing_else(
+            ids in prop::collection::vec((0_u64..3_000, 0_u64..3), 1..2_000)
+        ) {
+            let (mut known, mut all) = (Known::default(), BTreeSet::new());
+            for (major, minor) in ids {
+                let identity = Identity { major, minor };
+                if major >= known.from {
+                    known.add(identity);
+                }
+                all.insert(identity);
+            }
+            prop_assert!(known.count <= 2 * RANGES_MAX);
+            prop_assert_eq!(known.count, known.ranges.values().map(BTreeMap::len).sum::<usize>());
+            for major in known.from..3_001 {
+                for minor in 0..3 {
+                    let identity = Identity { major, minor };
+                    prop_assert_eq!(known.has(identity), all.contains(&identity));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! ClickHouse as a store: tables, cuts, queries.
+//!
+//! ```text
+//!        journal (synced)      one insert per day, with a token
+//! Cut ─────▶ Table ──────────────────────────────────────────▶ stored_<kind> ─▶ view <kind>
+//!              │                                                    │
+//!              └── filter ◀──────────── identities ─────────────────┤
+//!                                       Reader ◀────────────────────┘
+//! ```
+//!
+//! One [`Table`] per kind owns the writing; any number of [`Reader`]s query beside it.
+//! What makes every row be stored exactly once is written down in
+//! `docs/decisions/0003-exactly-once-in-clickhouse.md`: a cut is named by its blocks' ids, noted in a
+//! journal before its first row is sent, and sent unchanged until the server has it; rows that are
+//! stored already are dropped before, whichever way they came.
+
+mod client;
+mod columns;
+mod cut;
+mod decode;
+mod encode;
+mod error;
+mod filter;
+mod journal;
+mod native;
+mod reader;
+mod retention;
+mod schema;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+pub use cut::{Appended, Cut};
+pub use error::{Difference, Error};
+pub use reader::{Reader, Stats};
+pub use retention::ExpiredDay;
+pub use table::Table;
+
+use client::Connection;
+use model::Kind;
+use secrecy::SecretString;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::Mutex;
+
+/// A database of a ClickHouse server; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Warehouse {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    connection: Connection,
+    /// How often the schema was found to be right.
+    prepared: Mutex<u64>,
+    /// Whether it is known to be right.
+    is_right: AtomicBool,
+}
+
+/// Reads the password: from the file that the configuration names, else from the credential
+/// `marketprism.clickhouse-storage`, else there is none.
+///
+/// # Errors
+///
+/// [`Error::PasswordFile`] or [`Error::Credential`] if it exists and cannot be read.
+pub fn password(
+    settings: &settings::ClickHouse,
+    credentials: &settings::Credentials,
+) -> Result<Option<SecretString>, Error> {
+    match &settings.password_file {
+        Some(path) => std::fs::read_to_string(path)
+            .map(|text| Some(SecretString::from(text.trim_end())))
+            .map_err(|source| Error::PasswordFile { path: path.clone(), source }),
+        None => credentials.get("clickhouse-storage").map_err(Error::Credential),
+    }
+}
+
+impl Warehouse {
+    /// The database that `settings` names, at `url`. Nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Address`].
+    pub fn new(
+        settings: &settings::ClickHouse,
+        url: &str,
+        password: Option<&SecretString>,
+    ) -> Result<Self, Error> {
+        let connection = Connection::new(settings, url, password)?;
+        let (prepared, is_right) = (Mutex::new(0), AtomicBool::new(false));
+        Ok(Self { shared: Arc::new(Shared { connection, prepared, is_right }) })
+    }
+
+    /// Makes and migrates the tables, and compares them with what this program works with; does
+    /// nothing if that was done and nothing has happened since. Returns how often it was done.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Schema`] or [`Error::Newer`] if the tables are not right, else whatever the server
+    /// or the way to it says.
+    pub async fn prepare(&self) -> Result<u64, Error> {
+        let mut prepared = self.shared.prepared.lock().await;
+        if !self.shared.is_right.load(Ordering::Acquire) {
+            // Large, and seldom waited for.
+            Box::pin(schema::prepare(&self.shared.connection)).await?;
+            *prepared += 1;
+            self.shared.is_right.store(true, Ordering::Release);
+        }
+        Ok(*prepared)
+    }
+
+    /// Asks the server whether it is there; also prepares the tables if that is due.
+    ///
+    /// # Errors
+    ///
+    /// As [`Warehouse::prepare`].
+    pub async fn probe(&self) -> Result<(), Error> {
+        self.prepare().await?;
+        let connection = self.connection();
+        connection.execute("reach the server", connection.query("SELECT 1")).await
+    }
+
+    /// The one writer of a kind, whose journal is in `directory`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Journal`] if the journal cannot be read.
+    pub fn table(&self, kind: Kind, directory: &Path) -> Result<Table, Error> {
+        Table::open(self.clone(), kind, directory)
+    }
+
+    /// A reader of a kind.
+    #[must_use]
+    pub fn reader(&self, kind: Kind) -> Reader {
+        Reader::new(self.clone(), kind)
+    }
+
+    fn connection(&self) -> &Connection {
+        &self.shared.connection
+    }
+
+    /// Has the schema looked at before the next cut.
+    fn look_again(&self) {
+        self.shared.is_right.store(false, Ordering::Release);
+    }
+}

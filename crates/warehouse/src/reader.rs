@@ -1,0 +1,334 @@
+//! Queries: pages in the order of identity, coverage, holes.
+//!
+//! Every value of a caller is a bound parameter; the texts of the statements come from this crate
+//! alone. No reader sees a duplicate even if one were there: in the order of identity it would be the
+//! neighbour of its like, and is passed over; what is counted is read with `FINAL`.
+
+use crate::columns::names;
+use crate::decode::{self, Answer};
+use crate::error::Error;
+use crate::{Warehouse, schema};
+use catalog::{
+    Coverage, Cursor, Filter, HOLES_MAX, Holes, Order, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Query,
+    StreamKey,
+};
+use clickhouse::query::Query as Statement;
+use model::{Identity, Kind};
+use std::collections::BTreeMap;
+use units::UnixNanos;
+
+/// Rows asked for at first; a whole book may have megabytes, and how large the rows are is seen
+/// from these.
+const FIRST_ROWS: usize = 64;
+
+/// How much a table holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Parts on disk.
+    pub parts: u64,
+    /// Rows in them.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Reads one table beside its writer; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    warehouse: Warehouse,
+    kind: Kind,
+}
+
+impl Reader {
+    pub(crate) const fn new(warehouse: Warehouse, kind: Kind) -> Self {
+        Self { warehouse, kind }
+    }
+
+    /// Reads one page of rows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if the server does not answer or a row cannot be read.
+    pub async fn query(&self, query: &Query) -> Result<Page, Error> {
+        let (mut page, mut last) = (Page::default(), None);
+        let limit = query.limit.clamp(1, PAGE_ROWS_MAX);
+        for stream in self.streams_of(query).await? {
+            let mut after =
+                query.after.as_ref().filter(|after| after.stream == stream).map(|a| a.identity);
+            let mut rows = FIRST_ROWS;
+            loop {
+                // One row more than fits says whether there is a next page.
+                let wanted = rows.min(limit - page.count + 1);
+                let bytes = self.rows(query, &stream, after, wanted).await?;
+                let (mut answer, mut read) = (Answer::new(&bytes), 0);
+                while !answer.is_empty() {
+                    let row = decode::row(&mut answer, self.kind)?;
+                    read += 1;
+                    if after == Some(row.event.identity()) {
+                        continue;
+                    }
+                    if page.count == limit || page.rows.len() >= PAGE_BYTES_MAX {
+                        page.next = last;
+                        return Ok(page);
+                    }
+                    let identity = row.event.identity();
+                    after = Some(identity);
+                    last = Some(Cursor { stream: stream.clone(), identity });
+                    page.push(row.stream_seq, |out| wire::encode(&row.event, out))
+                        .map_err(|error| Error::answer(error.to_string()))?;
+                }
+                if read < wanted {
+                    break;
+                }
+                rows = next_rows(bytes.len(), read);
+            }
+        }
+        Ok(page)
+    }
+
+    /// The streams of a query, in the order in which they are handed out.
+    async fn streams_of(&self, query: &Query) -> Result<Vec<StreamKey>, Error> {
+        let mut streams = match &query.filter {
+            // Named in full: there is nothing to look up.
+            Filter { venue: Some(venue), market: Some(market), symbol: Some(symbol) } => {
+                vec![StreamKey { venue: *venue, market: *market, symbol: symbol.clone() }]
+            }
+            filter => self.streams(filter).await?,
+        };
+        let after = query.after.as_ref().map(|after| &after.stream);
+        match query.order {
+            Order::Ascending => streams.retain(|key| after.is_none_or(|after| key >= after)),
+            Order::Descending => {
+                streams.retain(|key| after.is_none_or(|after| key <= after));
+                streams.reverse();
+            }
+        }
+        Ok(streams)
+    }
+
+    async fn rows(
+        &self,
+        query: &Query,
+        stream: &StreamKey,
+        after: Option<Identity>,
+        rows: usize,
+    ) -> Result<bytes::Bytes, Error> {
+        let (than, order) = match query.order {
+            Order::Ascending => (">", "ASC"),
+            Order::Descending => ("<", "DESC"),
+        };
+        let mut conditions = vec![
+            "venue = {venue:String}".to_owned(),
+            "market = {market:String}".to_owned(),
+            "symbol = {symbol:String}".to_owned(),
+        ];
+        if after.is_some() {
+            // The first half is what the primary key understands.
+            conditions.push(format!(
+                "identity_major {than}= {{major:UInt64}} AND (identity_major {than} {{major:UInt64}} \
+                 OR identity_minor {than} {{minor:UInt64}})"
+            ));
+        }
+        let time = "ifNull(venue_time, recv_time)";
+        for (name, compare, given) in [("start", ">=", query.start), ("end", "<", query.end)] {
+            if given.is_some() {
+                conditions.push(format!(
+                    "{time} {compare} fromUnixTimestamp64Nano({{{name}:Int64}}, 'UTC')"
+                ));
+            }
+        }
+        let sql = format!(
+            "SELECT {} FROM {} WHERE {} ORDER BY identity_major {order}, \
+             identity_minor {order} LIMIT {{limit:UInt64}}",
+            names(self.kind),
+            self.table(),
+            conditions.join(" AND ")
+        );
+        let mut statement = self.of(&sql, stream).param("limit", rows);
+        if let Some(Identity { major, minor }) = after {
+            statement = statement.param("major", major).param("minor", minor);
+        }
+        for (name, given) in [("start", query.start), ("end", query.end)] {
+            if let Some(time) = given {
+                statement = statement.param(name, time.as_i64());
+            }
+        }
+        self.fetch("read rows", statement).await
+    }
+
+    /// The streams that match, in key order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if the server does not answer.
+    pub async fn streams(&self, filter: &Filter) -> Result<Vec<StreamKey>, Error> {
+        let sql = format!(
+            "SELECT DISTINCT venue, market, symbol FROM {}{}",
+            self.table(),
+            conditions(filter)
+        );
+        let bytes = self.fetch("list streams", self.filtered(&sql, filter)).await?;
+        let (mut answer, mut streams) = (Answer::new(&bytes), Vec::new());
+        while !answer.is_empty() {
+            streams.push(stream(&mut answer)?);
+        }
+        streams.sort_unstable();
+        Ok(streams)
+    }
+
+    /// What is stored of each stream that matches, in key order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if the server does not answer.
+    pub async fn coverage(&self, filter: &Filter) -> Result<Vec<Coverage>, Error> {
+        let sql = format!(
+            "SELECT venue, market, symbol, toUInt16(toDate(time)) AS day, count(), \
+             min((identity_major, identity_minor)), max((identity_major, identity_minor)), \
+             min(time), max(time) FROM {} FINAL{} GROUP BY venue, market, symbol, day \
+             SETTINGS do_not_merge_across_partitions_select_final = 1",
+            self.table(),
+            conditions(filter)
+        );
+        let bytes = self.fetch("read the coverage", self.filtered(&sql, filter)).await?;
+        let (mut answer, mut streams) = (Answer::new(&bytes), BTreeMap::new());
+        while !answer.is_empty() {
+            let (key, day, rows) = (stream(&mut answer)?, answer.u16()?, answer.u64()?);
+            let (first, last) = (identity(&mut answer)?, identity(&mut answer)?);
+            let times = (answer.time()?, answer.time()?);
+            let coverage = streams.entry(key.clone()).or_insert_with(|| Coverage {
+                stream: key,
+                rows: 0,
+                first,
+                last,
+                time_first: times.0,
+                time_last: times.1,
+                days: BTreeMap::new(),
+            });
+            add(coverage, i64::from(day), rows, (first, last), times);
+        }
+        Ok(streams.into_values().collect())
+    }
+
+    /// The ids missing between the first and the last of a stream whose ids are contiguous.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if the server does not answer.
+    pub async fn holes(&self, stream: &StreamKey) -> Result<Holes, Error> {
+        let sql = format!(
+            "SELECT before, id FROM (SELECT identity_major AS id, \
+             lagInFrame(identity_major, 1, identity_major) OVER \
+             (ORDER BY identity_major ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before \
+             FROM {} WHERE venue = {{venue:String}} AND market = {{market:String}} \
+             AND symbol = {{symbol:String}}) WHERE id > before AND id - before > 1 \
+             ORDER BY id LIMIT {{limit:UInt64}}",
+            self.table()
+        );
+        let statement = self.of(&sql, stream).param("limit", HOLES_MAX + 1);
+        let bytes = self.fetch("look for holes", statement).await?;
+        let (mut answer, mut holes) = (Answer::new(&bytes), Holes::default());
+        while !answer.is_empty() {
+            let (before, id) = (answer.u64()?, answer.u64()?);
+            if holes.ranges.len() == HOLES_MAX {
+                holes.truncated = true;
+                break;
+            }
+            holes.ranges.push((before + 1, id - 1));
+        }
+        Ok(holes)
+    }
+
+    /// How much there is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if the server does not answer.
+    pub async fn stats(&self) -> Result<Stats, Error> {
+        let sql = "SELECT count(), sum(rows), sum(bytes_on_disk) FROM system.parts \
+                   WHERE active AND database = {database:String} AND table = {table:String}";
+        let connection = self.warehouse.connection();
+        let statement = connection.query(sql).param("database", connection.database());
+        let statement = statement.param("table", schema::table(self.kind));
+        let bytes = self.fetch("read the size", statement).await?;
+        let mut answer = Answer::new(&bytes);
+        Ok(Stats { parts: answer.u64()?, rows: answer.u64()?, bytes: answer.u64()? })
+    }
+
+    fn table(&self) -> String {
+        format!("{}.{}", self.warehouse.connection().database(), schema::table(self.kind))
+    }
+
+    /// A statement about one stream.
+    fn of(&self, sql: &str, stream: &StreamKey) -> Statement {
+        let statement = self.warehouse.connection().query(sql);
+        let statement = statement.param("venue", stream.venue.as_str());
+        let statement = statement.param("market", stream.market.as_str());
+        statement.param("symbol", stream.symbol.as_str())
+    }
+
+    /// A statement with the [`conditions`] of a filter.
+    fn filtered(&self, sql: &str, filter: &Filter) -> Statement {
+        let mut statement = self.warehouse.connection().query(sql);
+        if let Some(venue) = filter.venue {
+            statement = statement.param("venue", venue.as_str());
+        }
+        if let Some(market) = filter.market {
+            statement = statement.param("market", market.as_str());
+        }
+        if let Some(symbol) = &filter.symbol {
+            statement = statement.param("symbol", symbol.as_str());
+        }
+        statement
+    }
+
+    async fn fetch(
+        &self,
+        action: &'static str,
+        statement: Statement,
+    ) -> Result<bytes::Bytes, Error> {
+        self.warehouse.connection().fetch(action, statement).await
+    }
+}
+
+/// How many rows to ask for next, when `read` rows had `bytes`.
+fn next_rows(bytes: usize, read: usize) -> usize {
+    (PAGE_BYTES_MAX / (bytes / read.max(1)).max(1)).clamp(1, PAGE_ROWS_MAX + 1)
+}
+
+fn conditions(filter: &Filter) -> String {
+    let given = [
+        (filter.venue.is_some(), "venue = {venue:String}"),
+        (filter.market.is_some(), "market = {market:String}"),
+        (filter.symbol.is_some(), "symbol = {symbol:String}"),
+    ];
+    let conditions: Vec<&str> = given.iter().filter(|(given, _)| *given).map(|(_, c)| *c).collect();
+    if conditions.is_empty() {
+        String::new()
+    } else {
+        format!(" WHERE {}", conditions.join(" AND "))
+    }
+}
+
+fn stream(answer: &mut Answer<'_>) -> Result<StreamKey, Error> {
+    Ok(StreamKey { venue: answer.name()?, market: answer.name()?, symbol: answer.name()? })
+}
+
+fn identity(answer: &mut Answer<'_>) -> Result<Identity, Error> {
+    Ok(Identity { major: answer.u64()?, minor: answer.u64()? })
+}
+
+fn add(
+    coverage: &mut Coverage,
+    day: i64,
+    rows: u64,
+    ids: (Identity, Identity),
+    times: (UnixNanos, UnixNanos),
+) {
+    coverage.rows += rows;
+    coverage.first = coverage.first.min(ids.0);
+    coverage.last = coverage.last.max(ids.1);
+    coverage.time_first = coverage.time_first.min(times.0);
+    coverage.time_last = coverage.time_last.max(times.1);
+    *coverage.days.entry(day).or_default() += rows;
+}

@@ -1,0 +1,190 @@
+//! Pages, coverage, holes, candles and retention.
+
+use super::*;
+use catalog::{Cursor, Order};
+use std::collections::BTreeMap;
+
+/// Trades 1 to 900 without some, of two days and two symbols, in several cuts.
+async fn filled(rig: &Rig) -> Vec<u64> {
+    let mut table = rig.table(Kind::Trade);
+    let kept: Vec<u64> = (1..=900).filter(|seq| !(200..300).contains(seq) && *seq != 500).collect();
+    for (index, seqs) in kept.chunks(150).enumerate() {
+        let day = |seq: u64| START + if seq > 450 { DAY } else { 0 } + i64::try_from(seq).unwrap();
+        let events = seqs.iter().flat_map(|seq| {
+            ["BTC-USDT", "ETH-USDT"].map(|symbol| trade_at(symbol, *seq, day(*seq)))
+        });
+        table.append(&cut(Kind::Trade, index as u64, events)).await.unwrap();
+    }
+    kept
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_go_by_identity_in_both_orders_and_within_a_range_of_time() {
+    let rig = Rig::start();
+    let kept = filled(&rig).await;
+    let reader = rig.reader(Kind::Trade);
+    for limit in [1_000, 77] {
+        let query = Query { limit, ..all_of("BTC-USDT") };
+        assert_eq!(all_seqs(&reader, query.clone()).await, kept);
+        let reversed: Vec<u64> = kept.iter().rev().copied().collect();
+        let query = Query { order: Order::Descending, ..query };
+        assert_eq!(all_seqs(&reader, query).await, reversed);
+    }
+    let (start, end) = (UnixNanos::new(START + 400), UnixNanos::new(START + DAY + 460));
+    let query = Query { start: Some(start), end: Some(end), limit: 7, ..all_of("BTC-USDT") };
+    assert_eq!(all_seqs(&reader, query).await, (400..460).collect::<Vec<u64>>());
+    // Without a symbol the streams come one after the other, in key order.
+    let both = all_seqs(&reader, Query { limit: 333, ..Query::default() }).await;
+    assert_eq!(both, [kept.clone(), kept.clone()].concat());
+    let descending = Query { limit: 333, order: Order::Descending, ..Query::default() };
+    let both: Vec<u64> = all_seqs(&reader, descending).await.into_iter().rev().collect();
+    assert_eq!(both, [kept.clone(), kept].concat());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn coverage_and_holes_tell_what_is_there_and_what_is_not() {
+    let rig = Rig::start();
+    let kept = filled(&rig).await;
+    let reader = rig.reader(Kind::Trade);
+    assert_eq!(
+        reader.streams(&Filter::default()).await.unwrap(),
+        [key("BTC-USDT"), key("ETH-USDT")]
+    );
+    let filter = Filter { symbol: Some(Symbol::new("ETH-USDT").unwrap()), ..Filter::default() };
+    let [coverage] = &reader.coverage(&filter).await.unwrap()[..] else { panic!("one stream") };
+    assert_eq!(coverage.stream, key("ETH-USDT"));
+    assert_eq!(coverage.rows, kept.len() as u64);
+    assert_eq!((coverage.first.major, coverage.last.major), (1, 900));
+    let times = (coverage.time_first.as_i64(), coverage.time_last.as_i64());
+    assert_eq!(times, (START + 1, START + DAY + 900));
+    let day = UnixNanos::new(START).day();
+    let early = kept.iter().filter(|seq| **seq <= 450).count() as u64;
+    let days = BTreeMap::from([(day, early), (day + 1, kept.len() as u64 - early)]);
+    assert_eq!(coverage.days, days);
+    let holes = reader.holes(&key("BTC-USDT")).await.unwrap();
+    assert_eq!((holes.ranges, holes.truncated), (vec![(200, 299), (500, 500)], false));
+    assert_eq!(reader.stats().await.unwrap().rows, 2 * kept.len() as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_there_twice_is_seen_once() {
+    let rig = Rig::start();
+    let mut table = rig.table(Kind::Trade);
+    table.append(&trades(1, 1..=200)).await.unwrap();
+    // What cannot happen: somebody writes into the table behind our back.
+    rig.keep_duplicates(Kind::Trade).await;
+    rig.run("INSERT INTO marketprism.stored_trade SELECT * FROM marketprism.stored_trade").await;
+    let raw = rig.numbers("SELECT count() FROM marketprism.stored_trade").await;
+    assert_eq!(raw, [400], "the test has its duplicates");
+    let reader = rig.reader(Kind::Trade);
+    let all: Vec<u64> = (1..=200).collect();
+    for limit in [1, 63, 64, 65, 1_000] {
+        let query = Query { limit, ..all_of("BTC-USDT") };
+        assert_eq!(all_seqs(&reader, query).await, all, "pages of {limit}");
+    }
+    assert_eq!(reader.coverage(&Filter::default()).await.unwrap()[0].rows, 200);
+    assert_eq!(reader.holes(&key("BTC-USDT")).await.unwrap().ranges, []);
+    assert_eq!(rig.numbers("SELECT count() FROM marketprism.trade").await, [200]);
+    assert_eq!(rig.numbers("SELECT sum(trades) FROM marketprism.candle_1s").await, [200]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_names_and_cursors_are_values_and_never_statements() {
+    let rig = Rig::start();
+    let names = [
+        "X';DROP(TABLE)",
+        "x'||(SELECT(1))||'",
+        "{symbol:String}",
+        "\\'\\\\",
+        "\"`;--",
+        "?,??",
+        "%27%00",
+    ];
+    let mut table = rig.table(Kind::Trade);
+    let hostile = names.map(|name| Symbol::new(name).map(|symbol| symbol.to_string()).unwrap());
+    for (index, name) in hostile.iter().enumerate() {
+        table
+            .append(&cut(Kind::Trade, index as u64, [trade(name, 1), trade(name, 3)]))
+            .await
+            .unwrap();
+        // Again, by a writer that knows nothing yet and must ask.
+        let again = cut(Kind::Trade, 100, [trade(name, 1), trade(name, 3)]);
+        let appended = rig.table(Kind::Trade).append(&again).await.unwrap();
+        assert_eq!(appended, Appended { stored: 0, duplicates: 2 }, "{name}");
+    }
+    let reader = rig.reader(Kind::Trade);
+    for name in &hostile {
+        assert_eq!(all_seqs(&reader, Query { limit: 1, ..all_of(name) }).await, [1, 3], "{name}");
+        let query = Query { filter: all_of(name).filter, limit: 10, ..Query::default() };
+        let page = reader.query(&query).await.unwrap();
+        assert_eq!(rows(&page)[0]["symbol"], **name);
+        assert_eq!(reader.holes(&key(name)).await.unwrap().ranges, [(2, 2)]);
+        assert_eq!(reader.coverage(&query.filter).await.unwrap()[0].rows, 2);
+    }
+    let cursor: Cursor = "1.0/binance/spot/'OR'1'='1".parse().unwrap();
+    let query = Query { after: Some(cursor), ..all_of("'OR'1'='1") };
+    assert_eq!(reader.query(&query).await.unwrap().count, 0);
+    let count = rig.numbers("SELECT count(), uniqExact(symbol) FROM marketprism.trade").await;
+    assert_eq!(count, [2 * names.len() as u64, names.len() as u64]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn candles_are_those_of_the_trades() {
+    let rig = Rig::start();
+    let minute = 60_000_000_000_i64;
+    // Out of order, over three minutes and a missing one, two trades at the same instant.
+    let times = [0, 1, 1, 59 * 1_000_000_000, minute, 3 * minute + 5, 3 * minute + 4];
+    let trades: Vec<Event> = (1_u64..)
+        .zip(times)
+        .map(|(seq, time)| trade_at("BTC-USDT", seq * 37, START + time))
+        .collect();
+    let mut expected: BTreeMap<i64, [i128; 7]> = BTreeMap::new();
+    for event in &trades {
+        let Body::Trade(trade) = &event.body else { panic!("a trade") };
+        let (price, qty) = (trade.price.raw(), trade.qty.raw());
+        let open_time = event.time().as_i64() / minute * minute;
+        // Ascending ids: the first opens, the last closes.
+        let candle = expected.entry(open_time).or_insert([price, price, price, price, 0, 0, 0]);
+        candle[1] = candle[1].max(price);
+        candle[2] = candle[2].min(price);
+        candle[3] = price;
+        candle[4] += qty;
+        // At 36 places; of these prices and quantities 17 and 17 are zeros.
+        candle[5] += (price / 10_i128.pow(17)) * (qty / 10_i128.pow(17));
+        candle[6] += 1;
+    }
+    rig.table(Kind::Trade).append(&cut(Kind::Trade, 1, trades)).await.unwrap();
+    let sql = "SELECT toInt128(toUnixTimestamp64Nano(open_time)), \
+               reinterpretAsInt128(open), reinterpretAsInt128(high), reinterpretAsInt128(low), \
+               reinterpretAsInt128(close), reinterpretAsInt128(volume), \
+               toInt128(quote_volume * 100), toInt128(trades) \
+               FROM marketprism.candle_1m WHERE source = 'trade' ORDER BY open_time";
+    let connection = rig.warehouse.connection();
+    let bytes = connection.fetch("read candles", connection.query(sql)).await.unwrap();
+    let values: Vec<i128> =
+        bytes.chunks(16).map(|c| i128::from_le_bytes(c.try_into().unwrap())).collect();
+    let found: BTreeMap<i64, [i128; 7]> = values
+        .chunks(8)
+        .map(|row| (i64::try_from(row[0]).unwrap(), row[1..].try_into().unwrap()))
+        .collect();
+    assert_eq!(found, expected);
+    let daily = "SELECT count(), sum(trades) FROM marketprism.candle_1d";
+    assert_eq!(rig.numbers(daily).await, [1, 7]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whole_days_go_when_they_are_old() {
+    let rig = Rig::start();
+    let mut table = rig.table(Kind::Trade);
+    let events = (1..=30)
+        .map(|seq| trade_at("BTC-USDT", seq, START + DAY * i64::try_from(seq % 3).unwrap()));
+    table.append(&cut(Kind::Trade, 1, events)).await.unwrap();
+    let day = UnixNanos::new(START).day() + 2;
+    let expired = table.expired(day).await.unwrap();
+    let dates: Vec<(&str, u64)> = expired.iter().map(|day| (&*day.date, day.rows)).collect();
+    assert_eq!(dates, [("2026-05-09", 10), ("2026-05-10", 10)]);
+    assert_eq!(table.expire(day).await.unwrap(), expired);
+    assert_eq!(table.expired(day).await.unwrap(), []);
+    let left: Vec<u64> = (1..=30).filter(|seq| seq % 3 == 2).collect();
+    assert_eq!(all_seqs(&rig.reader(Kind::Trade), all_of("BTC-USDT")).await, left);
+}

@@ -1,0 +1,124 @@
+//! The schema is checked, and what is not right is refused with the difference.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_altered_to_another_scale_or_precision_is_refused_with_the_difference() {
+    let rig = Rig::start();
+    rig.warehouse.prepare().await.unwrap();
+    for (alter, column, expected, found) in [
+        (
+            "ALTER TABLE marketprism.stored_trade MODIFY COLUMN price Decimal(38, 8)",
+            "price",
+            "Decimal(38, 18)",
+            "Decimal(38, 8)",
+        ),
+        (
+            "ALTER TABLE marketprism.stored_trade MODIFY COLUMN origin String",
+            "origin",
+            "LowCardinality(String)",
+            "String",
+        ),
+        (
+            "ALTER TABLE marketprism.stored_kline MODIFY COLUMN open_time DateTime64(3, 'UTC')",
+            "open_time",
+            "DateTime64(9, 'UTC')",
+            "DateTime64(3, 'UTC')",
+        ),
+        ("ALTER TABLE marketprism.stored_bbo DROP COLUMN id", "id", "UInt64", "missing"),
+        (
+            "ALTER TABLE marketprism.stored_book MODIFY SETTING fsync_after_insert = 0",
+            "settings",
+            "fsync_after_insert = 1",
+            "another value",
+        ),
+    ] {
+        rig.run(alter).await;
+        let Err(Error::Schema { differences }) = connect(&rig.server).prepare().await else {
+            panic!("{alter}: accepted");
+        };
+        let [difference] = &*differences else { panic!("{alter}: {differences:?}") };
+        assert_eq!(difference.column, column);
+        assert_eq!((&*difference.expected, &*difference.found), (expected, found));
+        let error = Error::Schema { differences: differences.clone() }.to_string();
+        assert!(error.contains(&difference.table) && error.contains(&difference.remedy), "{error}");
+        // The remedy that is named is one.
+        rig.run(&difference.remedy).await;
+        connect(&rig.server).prepare().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_a_newer_version_is_refused() {
+    let rig = Rig::start();
+    rig.warehouse.prepare().await.unwrap();
+    let applied = rig.numbers("SELECT count() FROM marketprism.schema_migrations").await;
+    assert_eq!(applied, [3]);
+    rig.run("INSERT INTO marketprism.schema_migrations (version, name) VALUES (1000, 'later')")
+        .await;
+    let error = connect(&rig.server).prepare().await.unwrap_err();
+    assert!(error.is_schema());
+    assert!(error.to_string().contains("at schema version 1000"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_was_interrupted_is_run_again() {
+    let rig = Rig::start();
+    rig.warehouse.prepare().await.unwrap();
+    rig.run("TRUNCATE TABLE marketprism.schema_migrations").await;
+    rig.run("DROP TABLE marketprism.stored_gap").await;
+    rig.run("DROP VIEW marketprism.candle_1d").await;
+    connect(&rig.server).prepare().await.unwrap();
+    let tables = "SELECT count() FROM system.tables WHERE database = 'marketprism'";
+    let expected = 2 * Kind::ALL.len() as u64 + 4 + 1;
+    assert_eq!(rig.numbers(tables).await, [expected]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_lost_its_tables_gets_them_again() {
+    let rig = Rig::start();
+    let mut table = rig.table(Kind::Trade);
+    table.append(&trades(1, 1..=10)).await.unwrap();
+    rig.run("DROP DATABASE marketprism").await;
+    let mut lost = trades(2, 11..=20);
+    let error = table.append(&lost).await.unwrap_err();
+    assert!(matches!(error, Error::Refused { .. }), "{error}");
+    lost = trades(2, 11..=20);
+    assert_eq!(table.append(&lost).await.unwrap().stored, 10);
+    assert_eq!(
+        all_seqs(&rig.reader(Kind::Trade), all_of("BTC-USDT")).await,
+        (11..=20).collect::<Vec<u64>>()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_password_comes_from_a_file_or_a_credential_and_a_wrong_one_is_told() {
+    let server = ClickHouse::start_with_user("recorder", "secret7").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("marketprism.clickhouse-storage");
+    std::fs::write(&file, "secret7\n").unwrap();
+    let user = || settings::ClickHouse { user: "recorder".to_owned(), ..Default::default() };
+    let with_file = settings::ClickHouse { password_file: Some(file), ..user() };
+    let none = settings::Credentials::default();
+    let credentials = settings::Credentials::at(dir.path().to_owned());
+    for (settings, credentials) in [(with_file, &none), (user(), &credentials)] {
+        let password = crate::password(&settings, credentials).unwrap();
+        let warehouse = Warehouse::new(&settings, &server.url(), password.as_ref()).unwrap();
+        warehouse.probe().await.unwrap();
+    }
+    assert!(crate::password(&user(), &none).unwrap().is_none());
+    let error = Warehouse::new(&user(), &server.url(), None).unwrap().probe().await.unwrap_err();
+    assert!(matches!(error, Error::Refused { .. }), "{error}");
+    let said = telemetry::Chain(&error).to_string();
+    assert!(said.contains("Authentication failed") && !said.contains("secret7"), "{said}");
+    let missing = settings::ClickHouse { password_file: Some("/no/such".into()), ..user() };
+    let error = crate::password(&missing, &none).unwrap_err();
+    assert_eq!(error.to_string(), "cannot read the password file /no/such");
+}
+
+#[test]
+fn an_address_with_tls_is_refused_before_it_fails() {
+    let error =
+        Warehouse::new(&settings::ClickHouse::default(), "https://db:8443", None).unwrap_err();
+    assert!(error.to_string().contains("http://"), "{error}");
+}
