@@ -7,6 +7,7 @@ mod needs;
 mod run;
 mod test;
 mod tidy;
+mod torture;
 mod units;
 
 use clap::{Parser, Subcommand};
@@ -22,6 +23,7 @@ struct Cli {
 
 const EXAMPLES: &str = "Examples:
   cargo xtask demo --seconds 60    the suite in a throw-away machine, fed and compared
+  cargo xtask torture --minutes 5 --seed 42    the suite under random faults, compared id by id
   cargo xtask deb             packages in target/debian
   cargo xtask repo            the same in a signed apt repository, target/repository
   cargo xtask install         the same installed on this host; nothing is started
@@ -44,6 +46,8 @@ enum Verb {
     Test(test::Args),
     /// Boot a throw-away Debian, install the suite there, feed it and compare.
     Demo(demo::Args),
+    /// Strike the whole suite with random faults on this host, and compare id by id.
+    Torture(torture::Args),
     /// Build the Debian packages.
     Deb(install::Deb),
     /// Build the packages and a signed apt repository of them.
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Verb::Tidy { table } => tidy::run(table),
         Verb::Test(args) => test::run(&args),
         Verb::Demo(args) => demo::run(&args),
+        Verb::Torture(args) => torture::run(&args),
         Verb::Deb(args) => install::deb(&args),
         Verb::Repo(args) => install::repo(&args),
         Verb::Install(args) => install::install(&args),

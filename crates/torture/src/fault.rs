@@ -1,0 +1,350 @@
+//! What can be done to the suite, and to whom.
+
+use serde::{Serialize, Serializer};
+use std::fmt;
+
+/// A process of the suite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Program {
+    /// The message server.
+    Nats,
+    /// `marketprism-monitoring`.
+    Monitoring,
+    /// `marketprism-broker`.
+    Broker,
+    /// `marketprism-storage`.
+    Storage,
+    /// `marketprism-collector`.
+    Collector,
+    /// `marketprism-gateway`.
+    Gateway,
+    /// `marketprism-scheduler`.
+    Scheduler,
+}
+
+impl Program {
+    /// All of them, in the order in which they start.
+    pub const ALL: [Self; 7] = [
+        Self::Nats,
+        Self::Monitoring,
+        Self::Broker,
+        Self::Storage,
+        Self::Collector,
+        Self::Gateway,
+        Self::Scheduler,
+    ];
+
+    /// The name in logs, directories and the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nats => "nats",
+            Self::Monitoring => "monitoring",
+            Self::Broker => "broker",
+            Self::Storage => "storage",
+            Self::Collector => "collector",
+            Self::Gateway => "gateway",
+            Self::Scheduler => "scheduler",
+        }
+    }
+
+    /// Whether it is one of the suite's own services, with a section and an HTTP interface.
+    #[must_use]
+    pub const fn is_service(self) -> bool {
+        !matches!(self, Self::Nats)
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A small disk of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Disk {
+    /// The message server's streams.
+    Nats,
+    /// The storage's archive.
+    Archive,
+    /// The collector's spool; it is needed, and full, only while the bus is away.
+    Spool,
+}
+
+impl Disk {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Nats, Self::Archive, Self::Spool];
+
+    /// Whose disk it is.
+    #[must_use]
+    pub const fn owner(self) -> Program {
+        match self {
+            Self::Nats => Program::Nats,
+            Self::Archive => Program::Storage,
+            Self::Spool => Program::Collector,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Nats => "streams",
+            Self::Archive => "archive",
+            Self::Spool => "spool, bus away",
+        }
+    }
+}
+
+/// A connection that leads through the proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Link {
+    /// Between the collector and the venue.
+    Venue,
+    /// Between the services and the message server.
+    Bus,
+}
+
+impl Link {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Venue => "venue",
+            Self::Bus => "bus",
+        }
+    }
+}
+
+/// A fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// `SIGKILL`; started again after the fault's length.
+    Kill(Program),
+    /// `SIGSTOP`, then `SIGCONT`.
+    Freeze(Program),
+    /// `SIGTERM`, and a new start when it has ended.
+    Restart(Program),
+    /// `SIGHUP` to every service with a configuration that cannot be used.
+    BadReload,
+    /// Nothing can be written any more.
+    DiskFull(Disk),
+    /// The storage stands still until a stream is full.
+    StreamFull,
+    /// The clock of a process is set forward by so many hours, and back.
+    ClockJump(Program, u32),
+    /// Everything arrives late.
+    Latency(Link),
+    /// The peer of every open connection is gone without a farewell.
+    HalfOpen(Link),
+    /// Every connection ends in the middle of a message.
+    Cut(Link),
+    /// Every connection is reset, and every new one.
+    Reset(Link),
+    /// The venue does not send so many messages.
+    Gap(u32),
+    /// The venue sends so many messages twice.
+    Duplicate(u32),
+    /// The venue is silent, then sends what it held back.
+    Stall,
+    /// The venue closes every connection.
+    Close,
+}
+
+/// What is done, whoever it is done to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each is the variant of the same name of `Fault`")]
+pub enum Kind {
+    Kill,
+    Freeze,
+    Restart,
+    BadReload,
+    DiskFull,
+    StreamFull,
+    ClockJump,
+    Latency,
+    HalfOpen,
+    Cut,
+    Reset,
+    Gap,
+    Duplicate,
+    Stall,
+    Close,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::Kill,
+        Self::Freeze,
+        Self::Restart,
+        Self::BadReload,
+        Self::DiskFull,
+        Self::StreamFull,
+        Self::ClockJump,
+        Self::Latency,
+        Self::HalfOpen,
+        Self::Cut,
+        Self::Reset,
+        Self::Gap,
+        Self::Duplicate,
+        Self::Stall,
+        Self::Close,
+    ];
+
+    /// The name in the report.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Freeze => "freeze",
+            Self::Restart => "restart",
+            Self::BadReload => "bad-reload",
+            Self::DiskFull => "disk-full",
+            Self::StreamFull => "stream-full",
+            Self::ClockJump => "clock-jump",
+            Self::Latency => "latency",
+            Self::HalfOpen => "half-open",
+            Self::Cut => "cut",
+            Self::Reset => "reset",
+            Self::Gap => "gap",
+            Self::Duplicate => "duplicate",
+            Self::Stall => "stall",
+            Self::Close => "close",
+        }
+    }
+}
+
+/// Faults of one lane strike one after the other; those of different lanes may overlap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// Processes, disks and clocks.
+    Host,
+    /// The connections to the message server.
+    Bus,
+    /// The venue and the connections to it.
+    Venue,
+}
+
+impl Fault {
+    /// What is done.
+    #[must_use]
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::Kill(_) => Kind::Kill,
+            Self::Freeze(_) => Kind::Freeze,
+            Self::Restart(_) => Kind::Restart,
+            Self::BadReload => Kind::BadReload,
+            Self::DiskFull(_) => Kind::DiskFull,
+            Self::StreamFull => Kind::StreamFull,
+            Self::ClockJump(..) => Kind::ClockJump,
+            Self::Latency(_) => Kind::Latency,
+            Self::HalfOpen(_) => Kind::HalfOpen,
+            Self::Cut(_) => Kind::Cut,
+            Self::Reset(_) => Kind::Reset,
+            Self::Gap(_) => Kind::Gap,
+            Self::Duplicate(_) => Kind::Duplicate,
+            Self::Stall => Kind::Stall,
+            Self::Close => Kind::Close,
+        }
+    }
+
+    /// Where it strikes.
+    #[must_use]
+    pub const fn lane(self) -> Lane {
+        match self {
+            Self::Kill(_)
+            | Self::Freeze(_)
+            | Self::Restart(_)
+            | Self::BadReload
+            | Self::DiskFull(_)
+            | Self::StreamFull
+            | Self::ClockJump(..) => Lane::Host,
+            Self::Latency(link) | Self::HalfOpen(link) | Self::Cut(link) | Self::Reset(link) => {
+                match link {
+                    Link::Venue => Lane::Venue,
+                    Link::Bus => Lane::Bus,
+                }
+            }
+            Self::Gap(_) | Self::Duplicate(_) | Self::Stall | Self::Close => Lane::Venue,
+        }
+    }
+
+    /// Whether one of the two would have no effect, or none that could be told from the other's,
+    /// if they struck together.
+    #[must_use]
+    pub fn conflicts(self, other: Self) -> bool {
+        let hides = |host: Self, other: Self| match other.lane() {
+            Lane::Host => false,
+            // Nobody listens to the venue; or it must speak, for a stream to become full.
+            Lane::Venue => {
+                host.occupies(Program::Collector)
+                    || (host == Self::StreamFull && other.silences_venue())
+            }
+            // Nothing passes over the bus; or it must pass, for a stream to become full.
+            Lane::Bus => host.occupies(Program::Nats) || host == Self::StreamFull,
+        };
+        self.lane() == other.lane() || hides(self, other) || hides(other, self)
+    }
+
+    /// Whether nothing comes from the venue for a while.
+    fn silences_venue(self) -> bool {
+        match self {
+            Self::HalfOpen(link) | Self::Cut(link) | Self::Reset(link) => link == Link::Venue,
+            Self::Stall | Self::Close => true,
+            Self::Kill(_)
+            | Self::Freeze(_)
+            | Self::Restart(_)
+            | Self::BadReload
+            | Self::DiskFull(_)
+            | Self::StreamFull
+            | Self::ClockJump(..)
+            | Self::Latency(_)
+            | Self::Gap(_)
+            | Self::Duplicate(_) => false,
+        }
+    }
+
+    fn occupies(self, program: Program) -> bool {
+        match self {
+            Self::Kill(target)
+            | Self::Freeze(target)
+            | Self::Restart(target)
+            | Self::ClockJump(target, _) => target == program,
+            // The bus is taken away so that the spool is needed.
+            Self::DiskFull(Disk::Spool) => [Program::Collector, Program::Nats].contains(&program),
+            Self::DiskFull(disk) => disk.owner() == program,
+            Self::BadReload
+            | Self::StreamFull
+            | Self::Latency(_)
+            | Self::HalfOpen(_)
+            | Self::Cut(_)
+            | Self::Reset(_)
+            | Self::Gap(_)
+            | Self::Duplicate(_)
+            | Self::Stall
+            | Self::Close => false,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind().name())?;
+        match self {
+            Self::Kill(target) | Self::Freeze(target) | Self::Restart(target) => {
+                write!(f, " {target}")
+            }
+            Self::DiskFull(disk) => write!(f, " ({})", disk.name()),
+            Self::ClockJump(target, hours) => write!(f, " {target} by {hours} h"),
+            Self::Latency(link) | Self::HalfOpen(link) | Self::Cut(link) | Self::Reset(link) => {
+                write!(f, " {}", link.name())
+            }
+            Self::Gap(count) | Self::Duplicate(count) => write!(f, " of {count} messages"),
+            Self::BadReload | Self::StreamFull | Self::Stall | Self::Close => Ok(()),
+        }
+    }
+}
+
+impl Serialize for Fault {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

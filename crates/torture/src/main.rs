@@ -1,0 +1,82 @@
+//! `cargo xtask torture`: the suite under random faults. What it prints is for a person; its exit
+//! code is for a script.
+
+use anyhow::{Context as _, bail};
+use clap::Parser as _;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use torture::arguments::Arguments;
+use torture::schedule::Schedule;
+use torture::stage::{self, FAKETIME};
+
+/// Prints a line of what was found.
+fn print(line: std::fmt::Arguments<'_>) {
+    // A closed pipe is no reason to stop.
+    writeln!(std::io::stdout(), "{line}").unwrap_or_default();
+}
+
+fn main() -> ExitCode {
+    match torture(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            print(format_args!("torture: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn torture(arguments: &Arguments) -> anyhow::Result<bool> {
+    let clock = Path::new(FAKETIME).exists();
+    let schedule = Schedule::draw(arguments.seed, arguments.minutes, clock)
+        .context("no schedule of that length has room for every fault")?;
+    if arguments.plan {
+        print(format_args!("{schedule}"));
+        return Ok(true);
+    }
+    if !arguments.inside {
+        return Err(enter(arguments.host_network));
+    }
+    if !arguments.host_network {
+        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
+        if !up.context("run ip (apt-get install iproute2)")?.success() {
+            bail!("the loopback interface of the network namespace cannot be brought up");
+        }
+    }
+    print(format_args!("{schedule}"));
+    if !clock {
+        print(format_args!("no clock jumps: apt-get install libfaketime"));
+    }
+    // The programs' TLS and ours; there is only ring to choose.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let report = runtime.block_on(Box::pin(stage::run(arguments, schedule)))?;
+    print(format_args!("\n{report}"));
+    if let Some(file) = &arguments.json {
+        let text = serde_json::to_string_pretty(&report)?;
+        fs::write(file, text + "\n").with_context(|| format!("write {}", file.display()))?;
+    }
+    Ok(report.passed())
+}
+
+/// Becomes a process inside namespaces of its own; returns only if that fails.
+///
+/// It is the first process of its namespace, so the kernel ends all others with it, and the mounts
+/// go with the last of them: also after a panic or `SIGKILL`.
+fn enter(host_network: bool) -> anyhow::Error {
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return error.into(),
+    };
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+    if !host_network {
+        command.arg("--net");
+    }
+    command.arg("--").arg(program).arg("--inside").args(std::env::args_os().skip(1));
+    anyhow::Error::new(command.exec()).context("run unshare of util-linux; it needs root")
+}

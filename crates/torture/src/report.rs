@@ -1,0 +1,206 @@
+//! What a run found, for a person and as JSON.
+
+use crate::fault::{Disk, Fault, Kind, Link, Program};
+use crate::recovery::Recovery;
+use crate::schedule::Schedule;
+use crate::verify::{self, Check, Facts};
+use crate::watch::Sample;
+use serde::Serialize;
+use sim::compare;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// A row of the fault matrix: its number, what it is, and which faults belong to it.
+type Row = (u32, &'static str, fn(Fault) -> bool);
+
+/// The rows that a run strikes. Those of ClickHouse and Redis (7 to 10) need these servers; 14, 18
+/// to 21 and 23 to 25 have tests of their own elsewhere, but for a bad reload.
+const ROWS: [Row; 13] = [
+    (1, "collector killed", |fault| fault == Fault::Kill(Program::Collector)),
+    (2, "storage killed", |fault| fault == Fault::Kill(Program::Storage)),
+    (3, "another service killed", |fault| {
+        let others = [Program::Gateway, Program::Scheduler, Program::Monitoring, Program::Broker];
+        others.iter().any(|program| fault == Fault::Kill(*program))
+    }),
+    (4, "message server killed", |fault| fault == Fault::Kill(Program::Nats)),
+    (5, "a process stopped by SIGSTOP", |fault| fault.kind() == Kind::Freeze),
+    (6, "stream full", |fault| fault == Fault::StreamFull),
+    (11, "disk full", |fault| Disk::ALL.iter().any(|disk| fault == Fault::DiskFull(*disk))),
+    (12, "slow or silent venue", |fault| {
+        [Fault::Stall, Fault::Latency(Link::Venue)].contains(&fault)
+    }),
+    (13, "venue's connections break", |fault| {
+        let links =
+            [Fault::HalfOpen(Link::Venue), Fault::Cut(Link::Venue), Fault::Reset(Link::Venue)];
+        links.contains(&fault) || fault == Fault::Close
+    }),
+    (15, "gaps and duplicates sent", |fault| [Kind::Gap, Kind::Duplicate].contains(&fault.kind())),
+    (16, "bus breaks: sent and delivered again", |fault| {
+        let links = [
+            Fault::HalfOpen(Link::Bus),
+            Fault::Cut(Link::Bus),
+            Fault::Reset(Link::Bus),
+            Fault::Latency(Link::Bus),
+        ];
+        links.contains(&fault)
+    }),
+    (17, "clock jumps", |fault| fault.kind() == Kind::ClockJump),
+    (22, "restarts and a bad reload", |fault| {
+        [Kind::Restart, Kind::BadReload].contains(&fault.kind())
+    }),
+];
+
+/// What became of a row of the matrix.
+#[derive(Debug, Clone, Serialize)]
+pub struct Line {
+    /// Its number.
+    pub row: u32,
+    /// What it is.
+    pub what: &'static str,
+    /// How often it struck.
+    pub done: usize,
+    /// What went wrong.
+    pub complaints: Vec<String>,
+    /// The longest recovery.
+    pub longest: Option<Duration>,
+}
+
+/// The report of a run.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// How long the market lasted.
+    pub length: Duration,
+    /// Faults done, per kind.
+    pub faults: BTreeMap<&'static str, usize>,
+    /// Ids in the ledger.
+    pub sent: usize,
+    /// Ids that came back.
+    pub stored: usize,
+    /// Ids inside gap records, or covered by a snapshot.
+    pub in_gaps: usize,
+    /// Ids that came back more than once.
+    pub duplicates: usize,
+    /// Ids that did not come back and are not explained.
+    pub unexplained: usize,
+    /// The largest lag that was seen.
+    pub lag_max: Duration,
+    /// The most blocks that waited.
+    pub lag_blocks_max: u64,
+    /// The largest spool that was seen.
+    pub spool_bytes_max: u64,
+    /// How often the message server was restarted on the broker's advice.
+    pub remedies: u32,
+    /// The rows of the fault matrix.
+    pub matrix: Vec<Line>,
+    /// Every demand.
+    pub checks: Vec<Check>,
+    /// Everything that was found.
+    pub facts: Facts,
+}
+
+impl Report {
+    /// Puts the report together.
+    #[must_use]
+    pub fn new(schedule: &Schedule, facts: Facts, samples: &[Sample], remedies: u32) -> Self {
+        let mut faults = BTreeMap::new();
+        for recovery in facts.recoveries.iter().filter(|recovery| recovery.not_done.is_none()) {
+            *faults.entry(recovery.strike.fault.kind().name()).or_default() += 1;
+        }
+        let sum = |of: fn(&compare::Report) -> usize| facts.streams.values().map(of).sum();
+        Self {
+            seed: schedule.seed,
+            length: schedule.length,
+            faults,
+            sent: sum(|report| report.sent),
+            stored: sum(|report| report.returned),
+            in_gaps: sum(|report| report.in_gaps),
+            duplicates: sum(|report| report.doubled.len()),
+            unexplained: sum(|report| report.missing.len()),
+            lag_max: samples.iter().map(|sample| sample.lag).max().unwrap_or_default(),
+            lag_blocks_max: samples.iter().filter_map(|s| s.lag_blocks).max().unwrap_or(0),
+            spool_bytes_max: samples.iter().filter_map(|s| s.spool_bytes).max().unwrap_or(0),
+            remedies,
+            matrix: ROWS.iter().map(|row| line(row, &facts.recoveries)).collect(),
+            checks: verify::checks(&facts),
+            facts,
+        }
+    }
+
+    /// Whether every demand is met.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.checks.iter().all(Check::holds)
+    }
+}
+
+fn line((row, what, belongs): &Row, recoveries: &[Recovery]) -> Line {
+    let own = || recoveries.iter().filter(|recovery| belongs(recovery.strike.fault));
+    Line {
+        row: *row,
+        what,
+        done: own().filter(|recovery| recovery.not_done.is_none()).count(),
+        complaints: own().filter_map(Recovery::complaint).collect(),
+        longest: own().filter_map(|recovery| recovery.took).max(),
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {}, {} s of market", self.seed, self.length.as_secs())?;
+        let faults: Vec<String> =
+            self.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        writeln!(f, "faults done: {}", faults.join(", "))?;
+        writeln!(
+            f,
+            "ids sent {}, stored {}, in gap records {}, duplicates {}, unexplained {}",
+            self.sent, self.stored, self.in_gaps, self.duplicates, self.unexplained
+        )?;
+        for (stream, report) in &self.facts.streams {
+            writeln!(f, "  {stream}: {report}")?;
+        }
+        writeln!(
+            f,
+            "largest lag {:.1} s and {} blocks, largest spool {} KiB, restarts on advice {}",
+            self.lag_max.as_secs_f64(),
+            self.lag_blocks_max,
+            self.spool_bytes_max >> 10,
+            self.remedies,
+        )?;
+        let memory = self.facts.memory.iter();
+        let memory: Vec<String> = memory
+            .map(|(program, memory)| format!("{program} {} MiB", memory.peak_bytes >> 20))
+            .collect();
+        writeln!(f, "largest memory: {}", memory.join(", "))?;
+        writeln!(f, "recovery after each fault (* another one struck in between):")?;
+        for recovery in &self.facts.recoveries {
+            let took = recovery.took.map_or("never".to_owned(), |took| {
+                format!("{:.1} s{}", took.as_secs_f64(), if recovery.overtaken { " *" } else { "" })
+            });
+            writeln!(f, "  {:<52} {took}", recovery.strike.to_string())?;
+        }
+        writeln!(f, "fault matrix:")?;
+        for line in &self.matrix {
+            let verdict = match (line.done, line.complaints.as_slice()) {
+                (_, [first, ..]) => format!("FAILED: {first}"),
+                (0, []) => "not struck".to_owned(),
+                (done, []) => {
+                    let longest = line.longest.unwrap_or_default().as_secs_f64();
+                    format!("ok, {done} times, recovered within {longest:.1} s")
+                }
+            };
+            writeln!(f, "  {:>2}  {:<38} {verdict}", line.row, line.what)?;
+        }
+        writeln!(f, "demands:")?;
+        for check in &self.checks {
+            writeln!(f, "  {} {}", if check.holds() { "ok  " } else { "FAIL" }, check.name)?;
+            for failure in &check.failures {
+                writeln!(f, "       {failure}")?;
+            }
+        }
+        let verdict = if self.passed() { "every demand is met" } else { "NOT every demand is met" };
+        write!(f, "torture: {verdict} (again with --seed {})", self.seed)
+    }
+}

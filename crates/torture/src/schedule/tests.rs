@@ -1,0 +1,76 @@
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+fn schedule(seed: u64, minutes: u64, clock: bool) -> Schedule {
+    Schedule::draw(seed, minutes, clock).expect("everything fits")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn every_kind_strikes_at_least_once(seed: u64, minutes in MINUTES_MIN..12) {
+        let drawn = schedule(seed, minutes, true);
+        let kinds: BTreeSet<Kind> =
+            drawn.strikes.iter().map(|strike| strike.fault.kind()).collect();
+        prop_assert_eq!(kinds, BTreeSet::from(Kind::ALL));
+        for program in [Program::Collector, Program::Storage, Program::Nats] {
+            let killed = |strike: &Strike| strike.fault == Fault::Kill(program);
+            prop_assert!(drawn.strikes.iter().any(killed), "{} lives", program);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_told_apart_does_not_overlap(seed: u64, minutes in MINUTES_MIN..12) {
+        let Schedule { strikes, .. } = schedule(seed, minutes, true);
+        for (i, strike) in strikes.iter().enumerate() {
+            for other in &strikes[i + 1..] {
+                let apart = !strike.fault.conflicts(other.fault)
+                    || strike.rested() <= other.at
+                    || other.rested() <= strike.at;
+                prop_assert!(apart, "{} and {}", strike, other);
+            }
+        }
+    }
+
+    #[test]
+    fn the_beginning_and_the_end_are_quiet(seed: u64, minutes in MINUTES_MIN..12) {
+        let Schedule { strikes, length, .. } = schedule(seed, minutes, true);
+        prop_assert!(strikes.is_sorted_by_key(|strike| strike.at));
+        for strike in strikes {
+            prop_assert!(strike.at >= LEAD, "{}", strike);
+            prop_assert!(strike.end() + TAIL <= length, "{}", strike);
+        }
+    }
+
+    #[test]
+    fn the_same_seed_makes_the_same_schedule(seed: u64) {
+        prop_assert_eq!(schedule(seed, 2, true), schedule(seed, 2, true));
+        prop_assert_ne!(schedule(seed, 2, true).strikes, schedule(!seed, 2, true).strikes);
+    }
+
+    #[test]
+    fn without_a_clock_to_set_none_jumps(seed: u64) {
+        let jumps = |strike: &Strike| strike.fault.kind() == Kind::ClockJump;
+        prop_assert!(!schedule(seed, 3, false).strikes.iter().any(jumps));
+    }
+
+    #[test]
+    fn the_venue_can_read_what_it_is_told(seed: u64) {
+        let drawn = schedule(seed, 2, true);
+        let words = drawn.of_venue();
+        prop_assert!(words.len() >= 4);
+        for words in words {
+            prop_assert!(words.parse::<sim::fault::Fault>().is_ok(), "{}", words);
+        }
+    }
+}
+
+#[test]
+fn a_long_run_stops_the_message_server_beyond_its_memory_of_ids() {
+    let drawn = schedule(7, 10, true);
+    let longest = |strike: &&Strike| strike.fault == Fault::Freeze(Program::Nats);
+    let longest = drawn.strikes.iter().filter(longest).map(|strike| strike.length).max();
+    assert_eq!(longest, Some(Duration::from_secs(150)));
+}

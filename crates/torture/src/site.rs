@@ -1,0 +1,296 @@
+//! Where everything is: directories, addresses, secrets and the one configuration file.
+
+use crate::fault::{Disk, Program};
+use anyhow::{Context as _, bail};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The instruments of the market, as the venue calls them and as we do.
+pub const INSTRUMENTS: [(&str, &str); 2] = [("BTCUSDT", "BTC-USDT"), ("ETHUSDT", "ETH-USDT")];
+
+/// Bytes that one event per second adds to the stream of its kind in the 20 s that a stream is
+/// meant to hold: the broker looks every 10 s, and keeps the last 5 s.
+const STREAM_BYTES_PER_RATE: u64 = 2_600;
+
+/// The smallest size of a stream.
+const STREAM_BYTES_MIN: u64 = 8 << 20;
+
+/// Bytes that one event takes in the archive, Parquet beside its segment included.
+const ARCHIVE_BYTES_PER_EVENT: u64 = 700;
+
+/// What the spool may take, on a disk with a little more.
+const SPOOL_BYTES: u64 = 48 << 20;
+
+/// Room on each disk beyond what is meant to be used.
+const SPARE_BYTES: u64 = 64 << 20;
+
+/// Where a fault proxy leads from.
+#[derive(Debug, Clone, Copy)]
+pub struct Doors {
+    /// To the message server.
+    pub bus: SocketAddr,
+    /// To the venue's WebSocket streams.
+    pub stream: SocketAddr,
+    /// To the venue's REST interface.
+    pub rest: SocketAddr,
+}
+
+/// The addresses of what listens.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    /// The services, and the message server's clients.
+    pub programs: BTreeMap<Program, SocketAddr>,
+    /// The message server's monitoring interface.
+    pub monitor: SocketAddr,
+    /// The venue itself.
+    pub venue: SocketAddr,
+}
+
+impl Addresses {
+    /// Free ports of loopback. They are all held until the last is known, so that none is given
+    /// twice.
+    ///
+    /// # Errors
+    ///
+    /// No free port.
+    pub fn choose() -> anyhow::Result<Self> {
+        let mut held = Vec::new();
+        let mut next = || -> anyhow::Result<SocketAddr> {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("a free port")?;
+            let address = listener.local_addr()?;
+            held.push(listener);
+            Ok(address)
+        };
+        let mut programs = BTreeMap::new();
+        for program in Program::ALL {
+            programs.insert(program, next()?);
+        }
+        Ok(Self { programs, monitor: next()?, venue: next()? })
+    }
+
+    /// Where a program listens.
+    ///
+    /// # Panics
+    ///
+    /// Never: all have an address.
+    #[must_use]
+    pub fn of(&self, program: Program) -> SocketAddr {
+        self.programs[&program]
+    }
+}
+
+/// The directories of a run.
+#[derive(Debug)]
+pub struct Site {
+    root: PathBuf,
+    /// The addresses.
+    pub addresses: Addresses,
+    /// What services show each other.
+    pub token: String,
+    configuration: String,
+    mounted: Vec<PathBuf>,
+}
+
+impl Site {
+    /// Lays out everything below a directory: credentials, disks of their own size, and the
+    /// configuration.
+    ///
+    /// # Errors
+    ///
+    /// A directory, file or mount that cannot be made.
+    pub fn build(
+        root: PathBuf,
+        addresses: Addresses,
+        doors: &Doors,
+        rate: u64,
+        seconds: u64,
+    ) -> anyhow::Result<Self> {
+        let token = "torture-internal-token".to_owned();
+        let configuration = configuration(&addresses, doors, rate);
+        let mut site = Self { root, addresses, token, configuration, mounted: Vec::new() };
+        for folder in ["credentials", "log", "run", "state"] {
+            fs::create_dir_all(site.root.join(folder))?;
+        }
+        for program in Program::ALL {
+            fs::create_dir_all(site.state(program))?;
+        }
+        for disk in Disk::ALL {
+            let bytes = SPARE_BYTES
+                + match disk {
+                    Disk::Nats => 2 * file_store(rate),
+                    Disk::Archive => rate * seconds * ARCHIVE_BYTES_PER_EVENT,
+                    Disk::Spool => SPOOL_BYTES,
+                };
+            site.mount(&site.state(disk.owner()), bytes)?;
+        }
+        fs::write(site.root.join("credentials/marketprism.internal-token"), &site.token)?;
+        for program in Program::ALL.iter().filter(|program| program.is_service()) {
+            let name = format!("credentials/marketprism.nats-{program}");
+            fs::write(site.root.join(name), format!("torture-{program}"))?;
+        }
+        site.configure(true)?;
+        Ok(site)
+    }
+
+    /// A path below the root.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Where a program keeps what must outlive it.
+    #[must_use]
+    pub fn state(&self, program: Program) -> PathBuf {
+        self.root.join("state").join(program.name())
+    }
+
+    /// The file that tells a program another time, for libfaketime.
+    #[must_use]
+    pub fn clock(&self, program: Program) -> PathBuf {
+        self.root.join("run").join(format!("clock-{program}"))
+    }
+
+    /// Where a program's output goes.
+    #[must_use]
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.root.join("log").join(format!("{name}.log"))
+    }
+
+    /// Writes the configuration, or one that no service can use.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn configure(&self, usable: bool) -> anyhow::Result<()> {
+        let wrong = "collector:\n  spool_maximum: a lot\n";
+        let text = if usable { self.configuration.as_str() } else { wrong };
+        Ok(fs::write(self.path("services.yaml"), text)?)
+    }
+
+    /// Leaves not a byte of space on a disk.
+    ///
+    /// # Errors
+    ///
+    /// Any failure but a full disk.
+    pub fn fill(&self, disk: Disk) -> anyhow::Result<()> {
+        let block = vec![0_u8; 1 << 20];
+        let mut file = File::options().create(true).append(true).open(self.ballast(disk))?;
+        // Ever smaller writes: what is left is less than a page.
+        let mut size = block.len();
+        while size > 0 {
+            match file.write_all(&block[..size]) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::StorageFull => size /= 2,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the space back.
+    ///
+    /// # Errors
+    ///
+    /// The ballast cannot be removed.
+    pub fn free(&self, disk: Disk) -> anyhow::Result<()> {
+        Ok(fs::remove_file(self.ballast(disk))?)
+    }
+
+    fn ballast(&self, disk: Disk) -> PathBuf {
+        self.state(disk.owner()).join("ballast")
+    }
+
+    fn mount(&mut self, directory: &Path, bytes: u64) -> anyhow::Result<()> {
+        let options = format!("size={bytes},mode=0750");
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", &options, "torture"]).arg(directory);
+        let output = command.output().context("run mount")?;
+        if !output.status.success() {
+            bail!("mount {}: {}", directory.display(), String::from_utf8_lossy(&output.stderr));
+        }
+        self.mounted.push(directory.to_owned());
+        Ok(())
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        for directory in &self.mounted {
+            // What cannot be unmounted goes with the process's mount namespace.
+            drop(Command::new("umount").arg("--lazy").arg(directory).output());
+        }
+    }
+}
+
+/// The sizes of the streams, by kind.
+fn streams(rate: u64) -> [(&'static str, u64); 8] {
+    // Shares of the generated market: 60 % trades, 25 % best prices, 15 % book updates, which are
+    // twice as large.
+    let of = |share: u64| (rate * STREAM_BYTES_PER_RATE * share / 60).max(STREAM_BYTES_MIN);
+    let small = STREAM_BYTES_MIN;
+    [
+        ("trade", of(60)),
+        ("agg_trade", small),
+        ("book", of(60)),
+        ("bbo", of(30)),
+        ("ticker", small),
+        ("kline", small),
+        ("gap", small),
+        ("status", small),
+    ]
+}
+
+fn file_store(rate: u64) -> u64 {
+    streams(rate).iter().map(|(_, bytes)| bytes).sum()
+}
+
+fn configuration(addresses: &Addresses, doors: &Doors, rate: u64) -> String {
+    let of = |program| addresses.of(program);
+    let services = |indent: &str| -> String {
+        let names = Program::ALL.into_iter().filter(|program| program.is_service());
+        names.map(|name| format!("{indent}{name}: http://{}\n", of(name))).collect()
+    };
+    let backends: String = services("    ")
+        .lines()
+        .filter(|l| !l.contains("gateway"))
+        .fold(String::new(), |all, l| all + l + "\n");
+    let kib = |bytes: u64| format!("{}KiB", bytes / 1024);
+    let streams: String =
+        streams(rate).iter().map(|(kind, size)| format!("    {kind}: {}\n", kib(*size))).collect();
+    let symbols = INSTRUMENTS.map(|(_, symbol)| symbol).join(", ");
+    let (spool, store) = (kib(SPOOL_BYTES), kib(file_store(rate)));
+    let Doors { bus, stream, rest } = doors;
+    format!(
+        "bus:\n  url: nats://{bus}\n\
+         gateway:\n  listen: {gateway}\n  backends:\n{backends}\
+         collector:\n  listen: {collector}\n  spool_max: {spool}\n  memory_max: 4MiB\n\
+         \x20 venues:\n    binance:\n      spot:\n        symbols: [{symbols}]\n\
+         \x20       rest_url: http://{rest}\n        stream_url: ws://{stream}\n\
+         storage:\n  listen: {storage}\n  archive:\n    roll_interval: 1m\n\
+         monitoring:\n  listen: {monitoring}\n  services:\n{services}\
+         scheduler:\n  listen: {scheduler}\n\
+         broker:\n  listen: {broker}\n  nats:\n    listen: {nats}\n    monitor: {monitor}\n\
+         \x20   server: {server}\n    max_file_store: {store}\n  replay_window: 5s\n\
+         \x20 streams:\n{streams}",
+        gateway = of(Program::Gateway),
+        collector = of(Program::Collector),
+        storage = of(Program::Storage),
+        monitoring = of(Program::Monitoring),
+        scheduler = of(Program::Scheduler),
+        broker = of(Program::Broker),
+        nats = of(Program::Nats),
+        monitor = addresses.monitor,
+        services = services("    "),
+        server = server(),
+    )
+}
+
+/// The message server that is installed.
+fn server() -> String {
+    let found = testkit::nats::find_binary();
+    found.map_or_else(|_| "/usr/sbin/nats-server".to_owned(), |path| path.display().to_string())
+}

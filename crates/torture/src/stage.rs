@@ -1,0 +1,297 @@
+//! A run: everything is started, the schedule strikes, everything is compared.
+
+use crate::arguments::Arguments;
+use crate::crew::Crew;
+use crate::fault::{Fault, Program};
+use crate::gather::{self, Doors};
+use crate::proxy::Proxy;
+use crate::recovery::recovery;
+use crate::report::Report;
+use crate::schedule::Schedule;
+use crate::site::{self, Addresses, INSTRUMENTS, Site};
+use crate::strike::Striker;
+use crate::watch::{self, Asker, Sample};
+use anyhow::{Context as _, bail, ensure};
+use sim::compare::Client;
+use sim::ledger::{self, Entry};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use testkit::progress;
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+
+/// How long everything together may take to start.
+const START_MAX: Duration = Duration::from_secs(60);
+
+/// How often processes are looked after.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How often a line is printed.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Samples that wait; the watcher waits when it is full.
+const SAMPLES: usize = 64;
+
+/// How long the venue may take to be over after the end of its time.
+const OVER_MAX: Duration = Duration::from_secs(30);
+
+/// Where Debian's libfaketime is.
+pub const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
+/// The proxies of a run.
+pub struct Links {
+    /// To the message server.
+    pub bus: Proxy,
+    /// To the venue's streams.
+    pub stream: Proxy,
+    /// To the venue's REST interface.
+    pub rest: Proxy,
+}
+
+/// Runs a schedule and gives the verdict.
+///
+/// # Errors
+///
+/// Something cannot be started or asked, or somebody interrupted.
+pub async fn run(arguments: &Arguments, schedule: Schedule) -> anyhow::Result<Report> {
+    let mut interrupt = Interrupt::listen()?;
+    let root = tempfile::Builder::new().prefix("torture-").tempdir()?;
+    let path = root.path().to_owned();
+    let result = tokio::select! {
+        result = perform(arguments, schedule, &path) => result,
+        () = interrupt.asked() => Err(anyhow::anyhow!("interrupted")),
+    };
+    let keep = arguments.keep || !result.as_ref().is_ok_and(Report::passed);
+    if keep {
+        progress(format_args!("logs and ledger are kept in {}", root.keep().display()));
+    }
+    result
+}
+
+/// Ctrl-C and `SIGTERM`.
+struct Interrupt {
+    int: Signal,
+    term: Signal,
+}
+
+impl Interrupt {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self { int: signal(SignalKind::interrupt())?, term: signal(SignalKind::terminate())? })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.int.recv() => {}
+            _ = self.term.recv() => {}
+        }
+    }
+}
+
+async fn perform(arguments: &Arguments, schedule: Schedule, root: &Path) -> anyhow::Result<Report> {
+    let mut tasks = JoinSet::new();
+    let addresses = Addresses::choose()?;
+    let nats = addresses.of(Program::Nats);
+    let links = Links {
+        bus: Proxy::open(nats, &mut tasks).await?,
+        stream: Proxy::open(addresses.venue, &mut tasks).await?,
+        rest: Proxy::open(addresses.venue, &mut tasks).await?,
+    };
+    let doors = site::Doors {
+        bus: links.bus.address(),
+        stream: links.stream.address(),
+        rest: links.rest.address(),
+    };
+    let seconds = schedule.length.as_secs();
+    let site = Site::build(root.to_owned(), addresses, &doors, arguments.rate, seconds)?;
+    let jumps = schedule.strikes.iter().filter_map(|strike| {
+        if let Fault::ClockJump(program, _) = strike.fault { Some(program) } else { None }
+    });
+    let faketime = Some(PathBuf::from(FAKETIME)).filter(|library| library.exists());
+    let crew = Crew::new(arguments.programs.clone(), faketime, jumps.collect());
+    let asker = Asker::new(site.addresses.clone(), site.token.clone())?;
+    let mut stage = Stage { site, crew, asker, links, samples: Vec::new() };
+    let key = stage.key(&arguments.programs).await?;
+    let _venue = stage.start(arguments, &schedule).await?;
+    let (opened, opened_wall) = (Instant::now(), watch::wall());
+    stage.crew.open();
+    progress(format_args!("the market is open"));
+    let (samples_tx, samples) = mpsc::channel(SAMPLES);
+    tasks.spawn(watch::watch(stage.asker.clone(), opened, samples_tx));
+    let mut striker = Striker::new(&schedule);
+    stage.play(&schedule, &mut striker, opened, samples).await?;
+    progress(format_args!("the market is over; comparing"));
+    stage.judge(schedule, striker, opened_wall, key).await
+}
+
+/// What a run consists of.
+pub struct Stage {
+    /// Directories and addresses.
+    pub site: Site,
+    /// Processes.
+    pub crew: Crew,
+    /// Questions.
+    pub asker: Asker,
+    /// Proxies.
+    pub links: Links,
+    /// What was seen.
+    pub samples: Vec<Sample>,
+}
+
+impl Stage {
+    /// Makes an API key, as an operator would.
+    async fn key(&self, programs: &Path) -> anyhow::Result<String> {
+        let file = self.site.state(Program::Gateway).join("keys.json");
+        let mut command = Command::new(programs.join("marketprism"));
+        command.args(["keys", "create", "--admin", "--file"]).arg(file);
+        let output = command.output().await.context("run marketprism keys")?;
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "marketprism keys create: {complaint}");
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+
+    /// Starts everything, the collector last; returns when the market is open.
+    async fn start(&mut self, arguments: &Arguments, schedule: &Schedule) -> anyhow::Result<Child> {
+        let venue = self.venue(arguments, schedule)?;
+        for program in Program::ALL {
+            self.crew.start(&self.site, program).await?;
+            if program.is_service() {
+                self.until(&format!("{program} answers"), async |stage| {
+                    stage.asker.text(program, "/health").await.is_ok()
+                })
+                .await?;
+            }
+        }
+        self.until("the market opens", async |stage| {
+            let progress = stage.asker.venue("/sim/progress").await;
+            progress.is_ok_and(|progress| progress["started"] == true)
+        })
+        .await?;
+        Ok(venue)
+    }
+
+    fn venue(&self, arguments: &Arguments, schedule: &Schedule) -> anyhow::Result<Child> {
+        let log = File::create(self.site.log("venue"))?;
+        let names = INSTRUMENTS.map(|(name, _)| name).join(",");
+        let mut command = Command::new(arguments.programs.join("marketprism-sim"));
+        command
+            .arg("serve")
+            .args(["--listen", &self.site.addresses.venue.to_string()])
+            .args(["--rate", &arguments.rate.to_string()])
+            .args(["--seconds", &schedule.length.as_secs().to_string()])
+            .args(["--seed", &schedule.seed.to_string(), "--symbols", &names])
+            .arg("--ledger")
+            .arg(self.site.path("ledger.jsonl"));
+        for words in schedule.of_venue() {
+            command.args(["--fault", &words]);
+        }
+        let output = Stdio::from(log.try_clone()?);
+        command.stdin(Stdio::null()).stdout(output).stderr(log).kill_on_drop(true);
+        command.spawn().context("start marketprism-sim")
+    }
+
+    /// Waits for a condition while looking after the processes.
+    async fn until(
+        &mut self,
+        what: &str,
+        condition: impl AsyncFn(&Self) -> bool,
+    ) -> anyhow::Result<()> {
+        let deadline = Instant::now() + START_MAX;
+        while !condition(self).await {
+            self.crew.look(&self.site).await?;
+            if Instant::now() > deadline {
+                bail!("{what}: not within {} s", START_MAX.as_secs());
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
+    /// Lets the schedule strike until the market is over.
+    async fn play(
+        &mut self,
+        schedule: &Schedule,
+        striker: &mut Striker,
+        opened: Instant,
+        mut samples: mpsc::Receiver<Sample>,
+    ) -> anyhow::Result<()> {
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut lines = interval(LINE_EVERY);
+        lines.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let limit = opened + schedule.length + OVER_MAX;
+        loop {
+            let due = striker.due().map_or(limit, |at| opened + at);
+            tokio::select! {
+                biased;
+                () = sleep_until(due) => {
+                    if Instant::now() >= limit {
+                        bail!("the venue did not come to an end");
+                    }
+                    striker.act(self).await?;
+                }
+                _ = looks.tick() => {
+                    self.crew.look(&self.site).await?;
+                    striker.keep_full(self)?;
+                }
+                sample = samples.recv() => {
+                    let sample = sample.context("nobody watches any more")?;
+                    let finished = sample.venue.is_some_and(|(_, finished)| finished);
+                    striker.heed(&sample, self).await;
+                    self.samples.push(sample);
+                    if finished && striker.due().is_none() {
+                        return Ok(());
+                    }
+                }
+                _ = lines.tick() => self.line(striker),
+            }
+        }
+    }
+
+    fn line(&self, striker: &Striker) {
+        let Some(sample) = self.samples.last() else { return };
+        let Sample { lag, lag_blocks, spool_bytes, venue, .. } = sample;
+        let shown = |value: Option<u64>| value.map_or("?".to_owned(), |value| value.to_string());
+        progress(format_args!(
+            "sent {}, lag {:.1} s, {} blocks wait, spool {} bytes, {} faults",
+            shown(venue.map(|(sent, _)| sent)),
+            lag.as_secs_f64(),
+            shown(*lag_blocks),
+            shown(*spool_bytes),
+            striker.begun(),
+        ));
+    }
+
+    async fn judge(
+        mut self,
+        schedule: Schedule,
+        striker: Striker,
+        opened: i64,
+        key: String,
+    ) -> anyhow::Result<Report> {
+        let ledger = ledger::read(&self.site.path("ledger.jsonl")).context("read the ledger")?;
+        let base = |program| format!("http://{}", self.site.addresses.of(program));
+        let doors = Doors {
+            storage: Client::new(&base(Program::Storage), Some(self.site.token.clone()))?,
+            gateway: Client::new(&base(Program::Gateway), Some(key))?,
+        };
+        let strikes = &schedule.strikes;
+        let mut facts = gather::gather(&ledger, &doors, &self.asker, strikes, opened).await?;
+        let mut recoveries: Vec<_> =
+            strikes.iter().map(|strike| recovery(strike, &self.samples, strikes)).collect();
+        let of_venue = ledger.iter().filter(|entry| matches!(entry, Entry::Fault(_))).count();
+        for (i, reason) in striker.not_done(&self.samples, of_venue) {
+            recoveries[i].not_done = Some(reason);
+        }
+        facts.recoveries = recoveries;
+        self.crew.look(&self.site).await?;
+        self.crew.dismiss().await?;
+        facts.surprises = self.crew.surprises().to_vec();
+        facts.memory = self.crew.memory();
+        Ok(Report::new(&schedule, facts, &self.samples, striker.remedies()))
+    }
+}

@@ -1,0 +1,203 @@
+//! The verdict: what was found, held against what is demanded. Pure.
+
+use crate::crew::{Memory, Surprise};
+use crate::recovery::Recovery;
+use serde::Serialize;
+use sim::compare::Report;
+use std::collections::BTreeMap;
+
+#[cfg(test)]
+mod tests;
+
+/// Differences shown of each kind.
+const SHOWN: usize = 6;
+
+/// What one way to the rows returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Answer {
+    /// How many rows.
+    pub rows: usize,
+    /// A hash over their ids in the order of the answer.
+    pub ids: u64,
+}
+
+/// The newest of a stream, as two places know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Newest {
+    /// In the store.
+    pub cold: Option<u64>,
+    /// In the hot store.
+    pub hot: Option<u64>,
+    /// The hot store says itself that its value is not to be trusted.
+    pub flagged: bool,
+}
+
+/// A book somewhere, and the venue's at rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Book {
+    /// The update id it stands at.
+    pub last_id: u64,
+    /// Best levels first: price and quantity.
+    pub bids: Vec<(String, String)>,
+    /// Best levels first: price and quantity.
+    pub asks: Vec<(String, String)>,
+}
+
+/// Everything that was found.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Facts {
+    /// Ledger and gateway, per stream.
+    pub streams: BTreeMap<String, Report>,
+    /// When the unexplained trades were made, and what struck then.
+    pub around: Vec<String>,
+    /// Gap records that say what is not so.
+    pub untrue_gaps: Vec<String>,
+    /// What the storage and the gateway returned, per stream.
+    pub doors: BTreeMap<String, (Answer, Answer)>,
+    /// The newest in the store and in the hot store, per stream.
+    pub newest: BTreeMap<String, Newest>,
+    /// Books, by where they are: the one there, or why there is none, and the venue's.
+    pub books: BTreeMap<String, (Result<Book, String>, Book)>,
+    /// Why a service is not well.
+    pub services: BTreeMap<String, Option<String>>,
+    /// Ends that nobody had asked for.
+    pub surprises: Vec<Surprise>,
+    /// The most memory of each process.
+    pub memory: BTreeMap<String, Memory>,
+    /// What became of every fault.
+    pub recoveries: Vec<Recovery>,
+}
+
+/// One demand, and why it is not met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// The demand; the invariants' numbers are those of the fault matrix.
+    pub name: &'static str,
+    /// Why it is not met, if it is not.
+    pub failures: Vec<String>,
+}
+
+impl Check {
+    /// Whether it is met.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.failures.is_empty()
+    }
+}
+
+/// Holds what was found against every demand.
+#[must_use]
+pub fn checks(facts: &Facts) -> Vec<Check> {
+    let check = |name, failures| Check { name, failures };
+    vec![
+        check("I1 every id once and unchanged", exactly_once(facts)),
+        check("I2 nothing missing in silence", missing(facts)),
+        check("I2 no gap record is untrue", shown(&facts.untrue_gaps)),
+        check("storage and gateway return the same", doors(facts)),
+        check("I3 books equal the venue's", books(facts)),
+        check("I4 the hot store is as new as the store", newest(facts)),
+        check("I6 memory within its caps", memory(facts)),
+        check("I8 every fault was done and recovered from", recoveries(facts)),
+        check("every service is well again", services(facts)),
+        check("nothing ended unasked", surprises(facts)),
+    ]
+}
+
+fn shown(all: &[String]) -> Vec<String> {
+    let mut shown = all[..all.len().min(SHOWN)].to_vec();
+    if all.len() > SHOWN {
+        shown.push(format!("and {} more", all.len() - SHOWN));
+    }
+    shown
+}
+
+fn exactly_once(facts: &Facts) -> Vec<String> {
+    if facts.streams.is_empty() {
+        return vec!["nothing was compared".to_owned()];
+    }
+    let wrong = facts.streams.iter().filter(|(_, report)| {
+        let Report { sent, doubled, unknown, changed, .. } = report;
+        *sent == 0 || [doubled, unknown, changed].iter().any(|ids| !ids.is_empty())
+    });
+    wrong.map(|(stream, report)| format!("{stream}: {report}")).collect()
+}
+
+fn missing(facts: &Facts) -> Vec<String> {
+    let missing = facts.streams.iter().filter(|(_, report)| !report.missing.is_empty());
+    let streams = missing.map(|(stream, report)| format!("{stream}: {report}"));
+    streams.chain(shown(&facts.around)).collect()
+}
+
+fn doors(facts: &Facts) -> Vec<String> {
+    let different = facts.doors.iter().filter(|(_, (storage, gateway))| storage != gateway);
+    different
+        .map(|(stream, (storage, gateway))| {
+            format!("{stream}: {} rows of storage, {} of the gateway", storage.rows, gateway.rows)
+        })
+        .collect()
+}
+
+fn newest(facts: &Facts) -> Vec<String> {
+    // What says of itself that it waits for a snapshot misleads nobody.
+    let older = facts.newest.iter().filter(|(_, newest)| {
+        let Newest { cold, hot, flagged } = newest;
+        !flagged && (cold.is_none() || hot < cold)
+    });
+    let text = |id: Option<u64>| id.map_or("none".to_owned(), |id| id.to_string());
+    older
+        .map(|(stream, Newest { cold, hot, .. })| {
+            format!("{stream}: hot {}, stored {}", text(*hot), text(*cold))
+        })
+        .collect()
+}
+
+fn books(facts: &Facts) -> Vec<String> {
+    let failures = facts.books.iter().filter_map(|(place, (found, venue))| {
+        let found = match found {
+            Ok(found) if found == venue => return None,
+            Ok(found) => found,
+            Err(reason) => return Some(format!("{place}: {reason}")),
+        };
+        if found.last_id != venue.last_id {
+            let (ours, theirs) = (found.last_id, venue.last_id);
+            return Some(format!("{place}: at update {ours}, the venue at {theirs}"));
+        }
+        let differ = |ours: &[(String, String)], theirs: &[(String, String)]| {
+            ours.len().abs_diff(theirs.len())
+                + ours.iter().zip(theirs).filter(|(ours, theirs)| ours != theirs).count()
+        };
+        let (bids, asks) = (differ(&found.bids, &venue.bids), differ(&found.asks, &venue.asks));
+        Some(format!("{place}: {bids} bids and {asks} asks differ at update {}", found.last_id))
+    });
+    failures.collect()
+}
+
+fn memory(facts: &Facts) -> Vec<String> {
+    let above = facts.memory.iter().filter(|(_, memory)| {
+        // One that was never measured is not within anything.
+        memory.peak_bytes == 0 || memory.peak_bytes > memory.cap_bytes
+    });
+    above
+        .map(|(program, memory)| {
+            let mib = |bytes: u64| bytes >> 20;
+            format!("{program}: {} MiB of {}", mib(memory.peak_bytes), mib(memory.cap_bytes))
+        })
+        .collect()
+}
+
+fn recoveries(facts: &Facts) -> Vec<String> {
+    let complaint = |recovery: &Recovery| {
+        recovery.complaint().map(|complaint| format!("{}: {complaint}", recovery.strike))
+    };
+    facts.recoveries.iter().filter_map(complaint).collect()
+}
+
+fn services(facts: &Facts) -> Vec<String> {
+    let ill = facts.services.iter().filter_map(|(service, ill)| Some((service, ill.as_ref()?)));
+    ill.map(|(service, reason)| format!("{service}: {reason}")).collect()
+}
+
+fn surprises(facts: &Facts) -> Vec<String> {
+    let line = |Surprise { program, at, what }: &Surprise| format!("{at:.1} s: {program} {what}");
+    facts.surprises.iter().map(line).collect()
+}

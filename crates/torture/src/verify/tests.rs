@@ -1,0 +1,132 @@
+//! Negative controls: each demand fails, and it alone, when what it looks at is tampered with.
+
+use super::*;
+use crate::fault::{Fault, Program};
+use crate::schedule::Strike;
+use std::time::Duration;
+
+fn book() -> Book {
+    let level = |price: &str| (price.to_owned(), "1".to_owned());
+    Book { last_id: 9, bids: vec![level("2"), level("1")], asks: vec![level("3")] }
+}
+
+/// A run in which everything is as it should be.
+fn good() -> Facts {
+    let of = |name: &str| name.to_owned();
+    let strike = Strike {
+        at: Duration::from_secs(9),
+        fault: Fault::Kill(Program::Storage),
+        length: Duration::ZERO,
+    };
+    let took = Some(Duration::from_secs(1));
+    Facts {
+        streams: [(of("trade"), Report { sent: 9, returned: 8, in_gaps: 1, ..Report::default() })]
+            .into(),
+        doors: [(of("trade"), (Answer { rows: 8, ids: 7 }, Answer { rows: 8, ids: 7 }))].into(),
+        newest: [(of("trade"), Newest { cold: Some(9), hot: Some(9), flagged: false })].into(),
+        books: [(of("hot"), (Ok(book()), book()))].into(),
+        services: [(of("storage"), None)].into(),
+        memory: [(of("storage"), Memory { peak_bytes: 1 << 20, cap_bytes: 2 << 20 })].into(),
+        recoveries: vec![Recovery { strike, not_done: None, took, overtaken: false }],
+        ..Facts::default()
+    }
+}
+
+/// The demands that are not met after a change.
+fn broken(change: impl FnOnce(&mut Facts)) -> Vec<&'static str> {
+    let mut facts = good();
+    change(&mut facts);
+    checks(&facts).into_iter().filter(|check| !check.holds()).map(|check| check.name).collect()
+}
+
+fn report(facts: &mut Facts) -> &mut Report {
+    facts.streams.get_mut("trade").unwrap()
+}
+
+#[test]
+fn a_good_run_meets_every_demand() {
+    assert_eq!(broken(|_| {}), Vec::<&str>::new());
+}
+
+#[test]
+fn an_id_that_is_doubled_changed_or_unknown_is_found() {
+    let once = ["I1 every id once and unchanged"];
+    assert_eq!(broken(|facts| report(facts).doubled.push(3)), once);
+    assert_eq!(broken(|facts| report(facts).changed.push(3)), once);
+    assert_eq!(broken(|facts| report(facts).unknown.push(3)), once);
+    assert_eq!(broken(|facts| report(facts).sent = 0), once);
+    assert_eq!(broken(|facts| facts.streams.clear()), once, "nothing compared is nothing shown");
+}
+
+#[test]
+fn an_id_that_is_missing_is_found() {
+    let missing = ["I2 nothing missing in silence"];
+    assert_eq!(broken(|facts| report(facts).missing.push(3)), missing);
+}
+
+#[test]
+fn an_untrue_gap_record_is_found() {
+    let untrue = ["I2 no gap record is untrue"];
+    assert_eq!(broken(|facts| facts.untrue_gaps.push("trade between 1 and 3".to_owned())), untrue);
+}
+
+#[test]
+fn a_gateway_that_returns_something_else_is_found() {
+    let same = ["storage and gateway return the same"];
+    let gateway = |facts: &mut Facts, answer| facts.doors.get_mut("trade").unwrap().1 = answer;
+    assert_eq!(broken(|facts| gateway(facts, Answer { rows: 7, ids: 7 })), same);
+    assert_eq!(broken(|facts| gateway(facts, Answer { rows: 8, ids: 6 })), same);
+}
+
+#[test]
+fn a_book_that_is_not_the_venues_is_found() {
+    let equal = ["I3 books equal the venue's"];
+    let change = |change: fn(&mut Book)| {
+        broken(|facts| change(facts.books.get_mut("hot").unwrap().0.as_mut().unwrap()))
+    };
+    assert_eq!(change(|book| book.last_id = 8), equal);
+    assert_eq!(change(|book| book.bids[1].1 = "2".to_owned()), equal);
+    assert_eq!(change(|book| book.asks.clear()), equal);
+    let gone = |facts: &mut Facts| facts.books.get_mut("hot").unwrap().0 = Err("gone".to_owned());
+    assert_eq!(broken(gone), equal);
+}
+
+#[test]
+fn a_hot_store_that_is_older_than_the_store_is_found_unless_it_says_so() {
+    let new = ["I4 the hot store is as new as the store"];
+    let change = |hot, flagged| {
+        broken(|facts| {
+            let newest = facts.newest.get_mut("trade").unwrap();
+            (newest.hot, newest.flagged) = (hot, flagged);
+        })
+    };
+    assert_eq!(change(Some(8), false), new);
+    assert_eq!(change(None, false), new);
+    assert_eq!(change(Some(8), true), Vec::<&str>::new());
+}
+
+#[test]
+fn memory_beyond_its_cap_or_never_measured_is_found() {
+    let within = ["I6 memory within its caps"];
+    let change =
+        |bytes| broken(|facts| facts.memory.get_mut("storage").unwrap().peak_bytes = bytes);
+    assert_eq!(change(3 << 20), within);
+    assert_eq!(change(0), within);
+}
+
+#[test]
+fn a_fault_that_was_not_done_or_not_recovered_from_is_found() {
+    let recovered = ["I8 every fault was done and recovered from"];
+    assert_eq!(broken(|facts| facts.recoveries[0].took = None), recovered);
+    assert_eq!(broken(|facts| facts.recoveries[0].not_done = Some("no".to_owned())), recovered);
+}
+
+#[test]
+fn a_service_that_stays_ill_or_ends_unasked_is_found() {
+    let ill = |facts: &mut Facts| {
+        facts.services.insert("storage".to_owned(), Some("degraded".to_owned()));
+    };
+    assert_eq!(broken(ill), ["every service is well again"]);
+    let surprise = Surprise { program: "storage".to_owned(), at: 1.0, what: "ended".to_owned() };
+    assert_eq!(broken(|facts| facts.surprises.push(surprise)), ["nothing ended unasked"]);
+}

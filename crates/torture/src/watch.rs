@@ -1,0 +1,194 @@
+//! Looks at the suite from outside, again and again: how far behind is what can be queried?
+
+use crate::fault::Program;
+use crate::site::{Addresses, INSTRUMENTS};
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+/// How often is looked.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// How long an answer may take; a service that takes longer counts as away.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+
+/// How long a whole comparison may wait for one answer.
+const PAGE_MAX: Duration = Duration::from_secs(30);
+
+/// What was seen at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Sample {
+    /// When, after the opening of the market.
+    pub at: Duration,
+    /// How old the newest trade is that the storage has ever returned.
+    pub lag: Duration,
+    /// Blocks that wait in the streams, as the storage says; `None` while it does not answer.
+    pub lag_blocks: Option<u64>,
+    /// Events the storage has stored since it started.
+    pub stored: Option<u64>,
+    /// Bytes in the collector's spool; `None` while it does not answer.
+    pub spool_bytes: Option<u64>,
+    /// Whether the broker says that the message server wants a restart.
+    pub restart_advised: bool,
+    /// Messages the venue has sent, and whether there are no more.
+    pub venue: Option<(u64, bool)>,
+}
+
+/// Asks services over HTTP.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    http: reqwest::Client,
+    addresses: Addresses,
+    token: String,
+}
+
+impl Asker {
+    /// An asker that shows services their token.
+    ///
+    /// # Errors
+    ///
+    /// A client that cannot be set up.
+    pub fn new(addresses: Addresses, token: String) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder().timeout(PAGE_MAX).build()?;
+        Ok(Self { http, addresses, token })
+    }
+
+    /// The text of an answer of 200.
+    ///
+    /// # Errors
+    ///
+    /// Any other answer, or none in time.
+    pub async fn text(&self, program: Program, path: &str) -> anyhow::Result<String> {
+        self.get(&format!("http://{}{path}", self.addresses.of(program))).await
+    }
+
+    /// A document of a service.
+    ///
+    /// # Errors
+    ///
+    /// As [`Asker::text`], and an answer that is no JSON.
+    pub async fn json(&self, program: Program, path: &str) -> anyhow::Result<Value> {
+        Ok(serde_json::from_str(&self.text(program, path).await?)?)
+    }
+
+    /// A document of the venue's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Asker::json`].
+    pub async fn venue(&self, path: &str) -> anyhow::Result<Value> {
+        let url = format!("http://{}{path}", self.addresses.venue);
+        Ok(serde_json::from_str(&self.get(&url).await?)?)
+    }
+
+    /// The hour of the day, as a program has it and as the venue has it, which runs on the host's
+    /// clock: from the `Date` of their answers. After a step back, hyper goes on with the date it had
+    /// until the clock has caught up, so only a step forward is seen.
+    ///
+    /// # Errors
+    ///
+    /// One of them does not answer.
+    pub async fn hours(&self, program: Program) -> anyhow::Result<(String, String)> {
+        let theirs = format!("http://{}/health", self.addresses.of(program));
+        let ours = format!("http://{}/sim/progress", self.addresses.venue);
+        Ok((self.hour(&theirs).await?, self.hour(&ours).await?))
+    }
+
+    async fn hour(&self, url: &str) -> anyhow::Result<String> {
+        let answer = self.http.get(url).timeout(ANSWER_MAX).send().await?;
+        let date = answer.headers().get(reqwest::header::DATE).context("an answer without date")?;
+        // Such as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7).
+        let hour = date.to_str()?.get(17..19).context("a date without an hour")?;
+        Ok(hour.to_owned())
+    }
+
+    async fn get(&self, url: &str) -> anyhow::Result<String> {
+        let request = self.http.get(url).bearer_auth(&self.token).timeout(ANSWER_MAX);
+        let answer = request.send().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        ensure!(status.is_success(), "{url} answered {status}: {text}");
+        Ok(text)
+    }
+
+    /// When the venue stamped the newest trade that the storage returns, in nanoseconds.
+    async fn newest(&self) -> anyhow::Result<i64> {
+        let mut newest = i64::MAX;
+        for (_, symbol) in INSTRUMENTS {
+            let path = format!(
+                "/api/v1/storage/trades?venue=binance&market=spot&symbol={symbol}&order=desc&limit=1"
+            );
+            let page = self.json(Program::Storage, &path).await?;
+            let time = page["data"][0]["venue_time"].as_i64();
+            newest = newest.min(time.context("no trade yet")?);
+        }
+        Ok(newest)
+    }
+}
+
+/// Looks until nobody listens any more.
+pub async fn watch(asker: Asker, opened: Instant, samples: mpsc::Sender<Sample>) {
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut newest = wall();
+    loop {
+        ticks.tick().await;
+        let (trade, storage, collector, broker, venue) = tokio::join!(
+            asker.newest(),
+            asker.text(Program::Storage, "/metrics"),
+            asker.text(Program::Collector, "/metrics"),
+            asker.text(Program::Broker, "/health"),
+            asker.venue("/sim/progress"),
+        );
+        if let Ok(time) = trade {
+            newest = newest.max(time);
+        }
+        let age = u64::try_from(wall().saturating_sub(newest)).unwrap_or(0);
+        let (storage, collector) = (storage.ok(), collector.ok());
+        let of = |text: &Option<String>, name| text.as_deref().map(|text| sum(text, name));
+        let sample = Sample {
+            at: opened.elapsed(),
+            lag: Duration::from_nanos(age),
+            lag_blocks: of(&storage, "marketprism_storage_lag_blocks"),
+            stored: of(&storage, "marketprism_storage_events_total"),
+            spool_bytes: of(&collector, "marketprism_collector_spool_bytes"),
+            restart_advised: broker
+                .is_ok_and(|text| text.contains("systemctl restart marketprism-nats.service")),
+            venue: venue.ok().and_then(|progress| {
+                Some((progress["frames"].as_u64()?, progress["finished"].as_bool()?))
+            }),
+        };
+        if samples.send(sample).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The sum of a metric over its labels.
+fn sum(text: &str, name: &str) -> u64 {
+    let of_it =
+        |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+    let values = text.lines().filter(of_it).filter_map(|line| line.rsplit(' ').next());
+    values.filter_map(|value| value.parse::<u64>().ok()).sum()
+}
+
+/// Nanoseconds since the Unix epoch.
+#[expect(clippy::disallowed_methods, reason = "the venue stamps wall-clock time")]
+pub(crate) fn wall() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.ok().and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sum;
+
+    #[test]
+    fn a_metric_is_summed_over_its_labels_and_not_over_its_neighbours() {
+        let text = "# HELP lag_blocks x\nlag_blocks{kind=\"a\"} 2\nlag_blocks{kind=\"b\"} 3\n\
+                    lag_blocks_old 9\n";
+        assert_eq!(sum(text, "lag_blocks"), 5);
+    }
+}

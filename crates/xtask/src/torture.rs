@@ -1,0 +1,55 @@
+//! `cargo xtask torture`: builds, then hands over to the program `torture`.
+
+use crate::needs::{self, Need};
+use crate::run::{Phases, cargo, root};
+use anyhow::{Context as _, bail};
+use std::process::Command;
+
+/// What a run takes beside a Rust toolchain.
+const TORTURE: &[Need] = &[
+    ("nats-server", "/usr/sbin/nats-server"),
+    ("iproute2", "/usr/bin/ip"),
+    ("util-linux", "/usr/bin/unshare"),
+    ("mount", "/usr/bin/mount"),
+    ("libfaketime", "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"),
+];
+
+/// What `cargo xtask torture` takes.
+#[derive(clap::Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Args {
+    /// What the program itself takes: cargo xtask torture --help.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let asks = |word: &String| ["-h", "--help"].contains(&word.as_str());
+    let mut phases = Phases::default();
+    if args.arguments.iter().any(asks) {
+        let help = cargo(&["run", "--quiet", "--package", "torture", "--profile", "ci", "--"])
+            .arg("--help")
+            .current_dir(root())
+            .status()?;
+        return help.success().then_some(()).context("torture has no help");
+    }
+    phases.run("needs", || {
+        needs::root("a run has namespaces and small disks of its own")?;
+        needs::bring(&[needs::BUILD, TORTURE])
+    })?;
+    // As the tests are built, so that one serves the other.
+    phases.step("build", &mut cargo(&["build", "--workspace", "--bins", "--profile", "ci"]))?;
+    phases.print();
+    let programs = root().join("target/ci");
+    // Arguments name files relative to where the person is: not in the workspace's root.
+    let status = Command::new(programs.join("torture"))
+        .arg("--programs")
+        .arg(&programs)
+        .args(&args.arguments)
+        .status()
+        .context("run torture")?;
+    if !status.success() {
+        bail!("torture failed ({status})");
+    }
+    Ok(())
+}
