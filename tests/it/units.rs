@@ -233,23 +233,26 @@ fn every_sandbox_holds_from_the_inside(release: Release) {
         assert_eq!(suite.property(service, "NRestarts"), "0", "{service} was left alone");
     }
     // The control: each directive, taken away alone, is found and named.
+    let mut missed = Vec::new();
     for (directive, value) in HOLES {
         let hole = format!("[Service]\n{directive}={value}\n");
         let path = "/etc/systemd/system/marketprism-storage.service.d/10-hole.conf";
         suite.machine.put(hole.as_bytes(), path, 0o644).unwrap();
+        suite.machine.succeed(&["systemctl", "daemon-reload"]).unwrap();
         let verify = ["marketprism", "sandbox", "verify", "storage", "--json"];
         let verify = suite.machine.output(&verify).unwrap();
         let found = String::from_utf8_lossy(&verify.stdout).into_owned();
-        assert_eq!(verify.status.code(), Some(1), "{directive}: {found}");
-        let found: serde_json::Value = serde_json::from_str(&found).unwrap();
-        assert!(found[0]["open"][directive].is_string(), "{directive}: {found}");
+        let open: serde_json::Value = serde_json::from_str(&found).unwrap_or_default();
+        if verify.status.code() != Some(1) || !open[0]["open"][directive].is_string() {
+            missed.push(format!("{directive}: {found}"));
+        }
     }
+    assert_eq!(missed, Vec::<String>::new());
     suite.machine.shutdown().unwrap();
 }
 
-/// Holes in a sandbox, and what makes each.
-const HOLES: [(&str, &str); 12] = [
-    ("PrivateDevices", "no"),
+/// Holes in a sandbox, and what makes each. That of `PrivateDevices=` is none in a container.
+const HOLES: [(&str, &str); 11] = [
     ("PrivateIPC", "no"),
     ("PrivateTmp", "no"),
     ("PrivateUsers", "no"),

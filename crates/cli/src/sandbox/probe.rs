@@ -153,16 +153,16 @@ fn devices() -> Option<String> {
 
 fn private_tmp() -> Option<String> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    // A folder of its own below the host's, or a file system of its own for this and /var/tmp.
-    let root_of = |place: &str| {
+    // Device and folder of what is on top at a place: that is the last in the list.
+    let mounted = |place: &str| {
         let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-        // The last is the one on top.
-        let found = fields.filter(|fields| fields.get(4) == Some(&place)).last();
-        found.and_then(|fields| fields.get(3).map(|root| (*root).to_owned()))
+        let found = fields.filter(|fields| fields.get(4) == Some(&place)).last()?;
+        Some(((*found.get(2)?).to_owned(), (*found.get(3)?).to_owned()))
     };
-    let is_own = match (root_of("/tmp"), root_of("/var/tmp")) {
-        (Some(tmp), Some(var)) => {
-            var == "/" || [tmp, var].iter().all(|root| root.contains("/systemd-private-"))
+    // Folders of their own below the host's, or one file system of its own for both.
+    let is_own = match (mounted("/tmp"), mounted("/var/tmp")) {
+        (Some((device, tmp)), Some((other, var))) => {
+            device == other || [tmp, var].iter().all(|root| root.contains("/systemd-private-"))
         }
         _ => false,
     };
