@@ -156,7 +156,7 @@ fn private_tmp() -> Option<String> {
     // Device and folder of what is on top at a place: that is the last in the list.
     let mounted = |place: &str| {
         let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-        let found = fields.filter(|fields| fields.get(4) == Some(&place)).last()?;
+        let found = fields.rev().find(|fields| fields.get(4) == Some(&place))?;
         Some(((*found.get(2)?).to_owned(), (*found.get(3)?).to_owned()))
     };
     // Folders of their own below the host's, or one file system of its own for both.
