@@ -25,6 +25,7 @@ pub(crate) struct Metrics {
     warehouse_bytes: Family<KindLabels, Gauge>,
     warehouse_parts: Family<KindLabels, Gauge>,
     rolled_rows: Family<KindLabels, Counter>,
+    compacted_files: Family<KindLabels, Counter>,
     live_messages: Counter,
     live_rejected: Counter,
     hot_symbols: Gauge,
@@ -70,6 +71,7 @@ impl Default for Metrics {
             warehouse_bytes: Family::default(),
             warehouse_parts: Family::default(),
             rolled_rows: Family::default(),
+            compacted_files: Family::default(),
             live_messages: Counter::default(),
             live_rejected: Counter::default(),
             hot_symbols: Gauge::default(),
@@ -114,7 +116,7 @@ impl Metrics {
         );
         registry.register(
             "store_failures",
-            "Attempts to store a cut or to roll a segment that failed",
+            "Attempts to store a cut, to roll a segment or to merge files that failed",
             self.failures.clone(),
         );
         registry.register("lag_blocks", "Blocks waiting in the stream", self.lag.clone());
@@ -122,6 +124,11 @@ impl Metrics {
             "rolled_events",
             "Events moved from segments to Parquet files",
             self.rolled_rows.clone(),
+        );
+        registry.register(
+            "compacted_files",
+            "Small Parquet files that were merged into larger ones",
+            self.compacted_files.clone(),
         );
     }
 
@@ -176,7 +183,7 @@ impl Metrics {
         self.rejected.get_or_create(&labels).inc_by(count(rows));
     }
 
-    /// Counts a failed attempt to store or to roll.
+    /// Counts a failed attempt to store, to roll or to merge.
     pub(crate) fn failed(&self, kind: Kind) {
         self.failures.get_or_create(&of(kind)).inc();
     }
@@ -184,6 +191,11 @@ impl Metrics {
     /// Counts rows that went from a segment to Parquet.
     pub(crate) fn rolled(&self, kind: Kind, rows: u64) {
         self.rolled_rows.get_or_create(&of(kind)).inc_by(rows);
+    }
+
+    /// Counts small files that were merged into one.
+    pub(crate) fn compacted(&self, kind: Kind, files: usize) {
+        self.compacted_files.get_or_create(&of(kind)).inc_by(count(files));
     }
 
     /// Notes how many blocks wait.

@@ -24,6 +24,7 @@ use units::{Price, Qty, UnixNanos};
 use wire::{BlockId, DurableSubject};
 
 mod clickhouse;
+mod compaction;
 mod delivery;
 mod interface;
 mod redis;

@@ -10,25 +10,27 @@ use crate::figures::Figures;
 use crate::keeper::{Keeper, Limits, Stored};
 use crate::metrics::Metrics;
 use anyhow::Context as _;
-use archive::{Roll, Rolled};
 use bus::{AckError, Acker, BatchLimits, Block, Blocks};
 use daemon::Task;
 use model::Kind;
+use rolls::Done;
 use settings::Suite;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::Chain;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, sleep};
+
+mod rolls;
+
+pub(crate) use rolls::{RollReport, Rolls};
 
 /// Blocks of one batch: as many as the bus delivers without an acknowledgement.
 const BLOCKS_MAX: usize = 4_096;
 /// Pause before a refused store or acknowledgement is repeated.
 const RETRY: Duration = Duration::from_secs(1);
-/// Pause before a failed roll is repeated: it writes a whole segment's worth each time.
-const ROLL_RETRY: Duration = Duration::from_secs(30);
 /// How long a started cut for ClickHouse waits for more, at least: each insert is a part, and costs
 /// 5 ms however few its rows are.
 ///
@@ -48,15 +50,8 @@ pub(crate) enum Command {
     Expire { day: i64, dry_run: bool, reply: oneshot::Sender<Result<Vec<Expired>, String>> },
 }
 
-/// What a roll on request has done.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct RollReport {
-    pub(crate) rows: u64,
-    pub(crate) files: usize,
-}
-
 enum Event {
-    Rolled(Result<Result<Rolled, archive::Error>, JoinError>),
+    Done(Result<Result<Done, archive::Error>, JoinError>),
     Command(Command),
     Blocks(Vec<Block>),
     Tick,
@@ -85,20 +80,11 @@ pub(crate) struct Owed {
     at: Instant,
 }
 
-/// The roll under way, and when the next may begin.
-#[derive(Debug, Default)]
-pub(crate) struct Rolls {
-    running: Option<JoinHandle<Result<Rolled, archive::Error>>>,
-    /// When the open segment got its first row, as far as this process knows.
-    open_since: Option<Instant>,
-    not_before: Option<Instant>,
-}
-
 impl Writer {
     pub(crate) async fn run(mut self, task: Task) -> anyhow::Result<()> {
         while let Some(event) = task.until_stopped(self.next()).await {
             match event {
-                Event::Rolled(rolled) => self.rolled(&task, rolled?).await?,
+                Event::Done(done) => self.done(&task, done?).await?,
                 Event::Command(command) => self.command(&task, command).await?,
                 Event::Blocks(blocks) => {
                     let Some(blocks) = self.complete(&task, blocks).await else { break };
@@ -106,23 +92,19 @@ impl Writer {
                 }
                 Event::Tick => {}
             }
-            self.roll_if_due();
+            self.tidy_if_due();
             if let Some(owed) = self.owed.filter(|owed| Instant::now() >= owed.at) {
                 self.acknowledge(&task, owed.stream_seq).await;
             }
         }
-        // A roll under way is finished rather than thrown away; it takes a second.
-        if let Some(running) = self.rolls.running.take() {
-            let rolled = task.alive(running).await?;
-            self.rolled(&task, rolled).await?;
-        }
-        Ok(())
+        // What is under way is finished rather than thrown away; it takes a second or a few.
+        self.finish_running(&task).await
     }
 
     /// Waits for something to do; a finished roll first, because it frees a segment.
     async fn next(&mut self) -> Event {
         let limits = self.batch_limits();
-        let rolled = async {
+        let done = async {
             match &mut self.rolls.running {
                 Some(running) => running.await,
                 None => pending().await,
@@ -130,9 +112,9 @@ impl Writer {
         };
         tokio::select! {
             biased;
-            rolled = rolled => {
+            done = done => {
                 self.rolls.running = None;
-                Event::Rolled(rolled)
+                Event::Done(done)
             }
             Some(command) = self.commands.recv() => Event::Command(command),
             blocks = self.blocks.next_batch(&limits) => Event::Blocks(blocks),
@@ -298,76 +280,12 @@ impl Writer {
         });
     }
 
-    /// Closes the segment that is old or large enough, and rolls what is closed.
-    fn roll_if_due(&mut self) {
-        let Some(keeper) = &mut self.keeper else { return };
-        let (bytes, interval) = {
-            let suite = self.suite.borrow();
-            (suite.storage.archive.roll_bytes.bytes(), suite.storage.archive.roll_interval)
-        };
-        let Some(table) = keeper.table.archive() else { return };
-        match table.open_bytes() {
-            0 => self.rolls.open_since = None,
-            open => {
-                let since = *self.rolls.open_since.get_or_insert_with(Instant::now);
-                if open >= bytes || since.elapsed() >= interval {
-                    table.close_segment();
-                    self.rolls.open_since = None;
-                }
-            }
-        }
-        let waits = self.rolls.not_before.is_some_and(|time| Instant::now() < time);
-        if self.rolls.running.is_none() && !waits {
-            let roll = table.roll();
-            self.rolls.running = roll.map(|roll: Roll| spawn_blocking(move || roll.write()));
-        }
-    }
-
-    async fn rolled(
-        &mut self,
-        task: &Task,
-        rolled: Result<Rolled, archive::Error>,
-    ) -> anyhow::Result<()> {
-        let result = match rolled {
-            Ok(rolled) => {
-                let report = RollReport { rows: rolled.rows(), files: rolled.files() };
-                let commit = move |keeper: &mut Keeper| match keeper.table.archive() {
-                    Some(table) => table.commit(rolled),
-                    None => Ok(()),
-                };
-                self.on_disk(task, commit).await?.map(|()| report)
-            }
-            Err(error) => Err(error),
-        };
-        match result {
-            Ok(report) => self.note_roll(report),
-            Err(error) => {
-                // The segment still counts, so nothing is lost and rows are still taken.
-                self.metrics.failed(self.kind);
-                self.rolls.not_before = Some(Instant::now() + ROLL_RETRY);
-                tracing::warn!(kind = %self.kind, error = %Chain(&error), "cannot roll a segment");
-            }
-        }
-        Ok(())
-    }
-
-    fn note_roll(&mut self, report: RollReport) {
-        self.rolls.not_before = None;
-        self.metrics.rolled(self.kind, report.rows);
-        self.figures.send_modify(|figures| figures.last_roll_at = Some(daemon::clock::now()));
-        let RollReport { rows, files } = report;
-        tracing::info!(kind = %self.kind, rows, files, "rolled a segment into Parquet");
-    }
-
     async fn command(&mut self, task: &Task, command: Command) -> anyhow::Result<()> {
         match command {
             Command::Roll(reply) => {
                 // Two rolls of one segment at a time would write the same files.
-                if let Some(running) = self.rolls.running.take() {
-                    let rolled = task.alive(running).await?;
-                    self.rolled(task, rolled).await?;
-                }
-                let result = self.on_disk(task, roll_now).await?;
+                self.finish_running(task).await?;
+                let result = self.on_disk(task, rolls::roll_now).await?;
                 if let Ok(report) = &result
                     && report.rows > 0
                 {
@@ -384,20 +302,6 @@ impl Writer {
         }
         Ok(())
     }
-}
-
-fn roll_now(keeper: &mut Keeper) -> Result<RollReport, archive::Error> {
-    let mut report = RollReport::default();
-    // ClickHouse has no segments: there is nothing to roll.
-    let Some(table) = keeper.table.archive() else { return Ok(report) };
-    table.close_segment();
-    while let Some(roll) = table.roll() {
-        let rolled = roll.write()?;
-        report.rows += rolled.rows();
-        report.files += rolled.files();
-        table.commit(rolled)?;
-    }
-    Ok(report)
 }
 
 fn count(value: usize) -> u64 {
