@@ -10,7 +10,7 @@
 
 use anyhow::Context as _;
 use catalog::StreamKey;
-use hotstore::{Backlog, Batch, Mark, Metrics, Slot, State, Writer};
+use hotstore::{Backlog, Batch, Mark, Metrics, Slot, Stamp, State, Writer};
 use model::Kind;
 use std::process::Command;
 use std::time::Instant;
@@ -91,13 +91,17 @@ async fn every_value(server: &RedisServer) -> anyhow::Result<()> {
     let (mut batch, mut at) = (Batch::new(), NOW);
     for (i, key) in (0..EVENTS).zip(keys.iter().cycle()) {
         at += 1;
-        batch.latest(Kind::Bbo, key, at, &bbo(i, at));
+        batch.latest(Kind::Bbo, key, live(at), &bbo(i, at));
         if batch.is_full() {
             rig.batches.send(std::mem::take(&mut batch)).await?;
         }
     }
     rig.batches.send(batch).await?;
     rig.finish("every event, 5,000 keys", EVENTS).await
+}
+
+const fn live(recv_time: i64) -> Stamp {
+    Stamp { recv_time, live: true }
 }
 
 async fn coalesced(server: &RedisServer, symbols: u64) -> anyhow::Result<()> {
@@ -108,7 +112,7 @@ async fn coalesced(server: &RedisServer, symbols: u64) -> anyhow::Result<()> {
     let batch_of = |backlog: &mut Backlog, at: i64| {
         let mut batch = Batch::new();
         while let Some((key, ..)) = (!batch.is_full()).then(|| backlog.take()).flatten() {
-            batch.latest(Kind::Ticker, &key, at, &bbo(0, at));
+            batch.latest(Kind::Ticker, &key, live(at), &bbo(0, at));
         }
         batch
     };

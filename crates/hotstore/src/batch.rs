@@ -27,9 +27,18 @@ pub struct Batch {
 #[derive(Debug, Clone)]
 pub(crate) struct Value {
     pub(crate) key: String,
-    /// Nanoseconds since the epoch.
-    pub(crate) recv_time: i64,
+    pub(crate) stamp: Stamp,
     pub(crate) json: Vec<u8>,
+}
+
+/// By what a value is judged against the one in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// When it was received, nanoseconds since the epoch; its JSON says the same.
+    pub recv_time: i64,
+    /// Whether it came on the live lane: then it also replaces a value that was received more than
+    /// 5 s later, because no two live values are so far apart unless a clock has been set back.
+    pub live: bool,
 }
 
 /// Trades of one symbol.
@@ -53,14 +62,14 @@ impl Batch {
         Self::default()
     }
 
-    /// Adds the latest event of a kind; `json` has its `recv_time`.
-    pub fn latest(&mut self, kind: Kind, key: &StreamKey, recv_time: i64, json: &[u8]) {
-        self.value(place(&format_args!("latest:{kind}"), key), recv_time, json);
+    /// Adds the latest event of a kind.
+    pub fn latest(&mut self, kind: Kind, key: &StreamKey, stamp: Stamp, json: &[u8]) {
+        self.value(place(&format_args!("latest:{kind}"), key), stamp, json);
     }
 
-    /// Adds the top of a book; `json` has its `recv_time`.
-    pub fn book(&mut self, key: &StreamKey, recv_time: i64, json: &[u8]) {
-        self.value(place(&"book", key), recv_time, json);
+    /// Adds the top of a book.
+    pub fn book(&mut self, key: &StreamKey, stamp: Stamp, json: &[u8]) {
+        self.value(place(&"book", key), stamp, json);
     }
 
     /// Adds trades of a kind and symbol, each with its `seq` and `recv_time`.
@@ -92,9 +101,9 @@ impl Batch {
         self.values.is_empty() && self.trades.is_empty()
     }
 
-    fn value(&mut self, key: String, recv_time: i64, json: &[u8]) {
+    fn value(&mut self, key: String, stamp: Stamp, json: &[u8]) {
         self.bytes += json.len();
-        self.values.push(Value { key, recv_time, json: json.to_vec() });
+        self.values.push(Value { key, stamp, json: json.to_vec() });
     }
 }
 

@@ -23,7 +23,9 @@
 //! # Newest wins
 //!
 //! A value is written by a script that compares its `recv_time` with that of the value in place,
-//! and a trade goes to the place that its `seq` gives it. Both are independent of the order in
+//! and a trade goes to the place that its `seq` gives it. A value from the live lane also replaces
+//! one that was received more than 5 s later: that one's clock has been set back since ([`Stamp`]).
+//! Both are independent of the order in
 //! which writers come, so two writers, or one that was restarted, arrive at the same state. A
 //! script, because it is atomic: `WATCH` would need another round trip for each key and a retry for
 //! each conflict, and the time would need a key of its own that readers get to see out of step. One
@@ -59,7 +61,7 @@ mod writer;
 mod tests;
 
 pub use backlog::{Backlog, Mark, Slot};
-pub use batch::{BOOK_LEVELS, Batch, TRADES_AT_A_TIME};
+pub use batch::{BOOK_LEVELS, Batch, Stamp, TRADES_AT_A_TIME};
 pub use connection::{ConnectError, password};
 pub use failure::Failure;
 pub use metrics::Metrics;

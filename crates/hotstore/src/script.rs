@@ -13,6 +13,8 @@ const TRADES_PER_CALL: usize = 128;
 /// Redis keeps scores as doubles, which hold whole numbers exactly up to here; trades beyond could
 /// not be told apart. Source: <https://redis.io/docs/latest/commands/zadd/>, read 2026-11-20.
 const SEQ_MAX: u64 = 1 << 53;
+/// For how long two live values may differ in when they were received.
+const APART_MAX_SECS: &str = "5";
 /// How long a writer's mark stays that is not renewed: longer than most outages, so that a server
 /// that was unreachable for a while and has lost nothing is not written anew.
 const MARK_LIFE_MS: i64 = 3_600_000;
@@ -85,7 +87,7 @@ impl Scripts {
 
     fn newest(&self, plan: &mut Plan, batch: &Batch, terms: Terms) {
         for chunk in batch.values.chunks(KEYS_PER_CALL) {
-            let alive = |value: &crate::batch::Value| terms.life(value.recv_time);
+            let alive = |value: &crate::batch::Value| terms.life(value.stamp.recv_time);
             let values = || chunk.iter().filter_map(|value| Some((value, alive(value)?)));
             let count = values().count();
             plan.skipped += wide(chunk.len() - count);
@@ -97,7 +99,8 @@ impl Scripts {
                 pipeline.arg(&value.key);
             }
             for (value, life) in values() {
-                pipeline.arg(&value.json).arg(value.recv_time).arg(life);
+                let apart = if value.stamp.live { APART_MAX_SECS } else { "" };
+                pipeline.arg(&value.json).arg(value.stamp.recv_time).arg(life).arg(apart);
             }
             plan.calls.push(Call::Newest(wide(count)));
         }

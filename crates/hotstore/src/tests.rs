@@ -1,6 +1,6 @@
 //! Ring 3: the writer against a real server.
 
-use crate::{Backlog, Batch, Mark, Metrics, Slot, State, Status, Writer};
+use crate::{Backlog, Batch, Mark, Metrics, Slot, Stamp, State, Status, Writer};
 use catalog::StreamKey;
 use model::Kind;
 use secrecy::SecretString;
@@ -104,10 +104,14 @@ fn json(seconds: i64, what: u64) -> Vec<u8> {
     format!("{{\"v\":1,\"recv_time\":{},\"id\":{what}}}", START + seconds * SECOND).into_bytes()
 }
 
+const fn stored(recv_time: i64) -> Stamp {
+    Stamp { recv_time, live: false }
+}
+
 /// A batch with one best bid and offer.
 fn bbo(symbol: &str, seconds: i64, id: u64) -> Batch {
     let mut batch = Batch::new();
-    batch.latest(Kind::Bbo, &key(symbol), START + seconds * SECOND, &json(seconds, id));
+    batch.latest(Kind::Bbo, &key(symbol), stored(START + seconds * SECOND), &json(seconds, id));
     batch
 }
 

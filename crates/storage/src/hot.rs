@@ -5,7 +5,7 @@
 
 use book::OrderBook;
 use catalog::StreamKey;
-use hotstore::Slot;
+use hotstore::{Slot, Stamp};
 use model::{Body, BookType, Event, GapState, Kind, Level, Origin};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,15 +15,17 @@ pub(crate) mod outlet;
 #[cfg(test)]
 mod tests;
 
-/// A producer that said nothing for so long is no longer followed, if another one speaks.
-const PRODUCER_SILENCE_MAX_NS: i64 = 5_000_000_000;
+/// A producer that said nothing for so long is no longer followed, if another one speaks. What two
+/// of them say at the same time is never so far apart: the later one was stamped by a clock that
+/// has been set back since.
+const PRODUCER_SILENCE_MAX_NS: u64 = 5_000_000_000;
 
 /// What is known of all symbols.
 #[derive(Debug)]
 pub(crate) struct Hot {
     trades_max: usize,
     symbols: BTreeMap<StreamKey, Symbol>,
-    /// When the newest event was received.
+    /// When the event was received that was taken last.
     newest: Option<i64>,
 }
 
@@ -38,6 +40,8 @@ struct Symbol {
 
 #[derive(Debug, Clone)]
 struct Latest {
+    /// Who said it on the live lane; `None` if it is from the cold store.
+    producer: Option<Arc<str>>,
     recv_time: i64,
     json: Box<[u8]>,
 }
@@ -89,11 +93,13 @@ impl Hot {
         producer: Option<&Arc<str>>,
     ) -> Changed {
         let key = StreamKey::from(&*event.instrument);
-        self.newest = self.newest.max(Some(event.recv_time.as_i64()));
+        let recv_time = Some(event.recv_time.as_i64());
+        self.newest = if producer.is_some() { recv_time } else { self.newest.max(recv_time) };
         let symbol = self.symbols.entry(key).or_default();
         match &event.body {
             Body::Trade(trade) | Body::AggTrade(trade) => {
-                symbol.take_trade(event, trade.seq, json, self.trades_max)
+                let latest = Latest::new(event, json, producer);
+                symbol.take_trade(event.kind(), trade.seq, latest, self.trades_max)
             }
             Body::Book(_) => {
                 let changed = symbol.take_book(event, producer);
@@ -101,14 +107,15 @@ impl Hot {
             }
             Body::Gap(gap) => {
                 let breaks = (gap.of, gap.state) == (Kind::Book, GapState::Open);
-                let book = symbol.book.as_mut().filter(|_| breaks).map(|book| {
+                let followed = |book: &&mut LiveBook| book.producer.as_ref() == producer;
+                let book = symbol.book.as_mut().filter(|_| breaks).filter(followed).map(|book| {
                     book.unsynced = Some("the collector reported a gap");
                     (Slot::Book, 0)
                 });
-                [symbol.take_latest(event, json), book]
+                [symbol.take_latest(Kind::Gap, Latest::new(event, json, producer)), book]
             }
             Body::Bbo(_) | Body::Ticker(_) | Body::Kline(_) | Body::Status(_) => {
-                [symbol.take_latest(event, json), None]
+                [symbol.take_latest(event.kind(), Latest::new(event, json, producer)), None]
             }
         }
     }
@@ -154,10 +161,9 @@ fn trades(trades: &BTreeMap<u64, Latest>, limit: usize) -> Option<Answer> {
 }
 
 impl Symbol {
-    fn take_trade(&mut self, event: &Event, seq: u64, json: &[u8], max: usize) -> Changed {
-        let (kind, recv_time) = (event.kind(), event.recv_time.as_i64());
+    fn take_trade(&mut self, kind: Kind, seq: u64, trade: Latest, max: usize) -> Changed {
         let trades = self.trades.entry(kind).or_default();
-        trades.insert(seq, Latest { recv_time, json: json.into() });
+        trades.insert(seq, trade);
         if trades.len() > max && trades.pop_first().is_some_and(|(oldest, _)| oldest == seq) {
             return [None, None];
         }
@@ -165,12 +171,11 @@ impl Symbol {
         [Some((Slot::Trades(kind), seq)), latest.then_some((Slot::Latest(kind), 0))]
     }
 
-    fn take_latest(&mut self, event: &Event, json: &[u8]) -> Option<(Slot, u64)> {
-        let (kind, recv_time) = (event.kind(), event.recv_time.as_i64());
-        if self.latest.get(&kind).is_some_and(|latest| latest.recv_time > recv_time) {
+    fn take_latest(&mut self, kind: Kind, event: Latest) -> Option<(Slot, u64)> {
+        if self.latest.get(&kind).is_some_and(|latest| !event.replaces(latest)) {
             return None;
         }
-        self.latest.insert(kind, Latest { recv_time, json: json.into() });
+        self.latest.insert(kind, event);
         Some((Slot::Latest(kind), 0))
     }
 
@@ -216,16 +221,44 @@ impl Symbol {
     }
 }
 
+impl Latest {
+    fn new(event: &Event, json: &[u8], producer: Option<&Arc<str>>) -> Self {
+        let recv_time = event.recv_time.as_i64();
+        Self { producer: producer.cloned(), recv_time, json: json.into() }
+    }
+
+    const fn stamp(&self) -> Stamp {
+        Stamp { recv_time: self.recv_time, live: self.producer.is_some() }
+    }
+
+    /// Whether it is newer than what is there.
+    ///
+    /// What one producer says on the live lane comes in order, whatever its clock does; only what
+    /// came on different ways is judged by when it was received.
+    fn replaces(&self, latest: &Self) -> bool {
+        let later = self.recv_time >= latest.recv_time;
+        match (&self.producer, &latest.producer) {
+            (Some(this), Some(that)) if this != that => {
+                later || self.recv_time.abs_diff(latest.recv_time) > PRODUCER_SILENCE_MAX_NS
+            }
+            (Some(_), _) => true,
+            (None, _) => later,
+        }
+    }
+}
+
 impl LiveBook {
     /// Whether a snapshot replaces the book: always one of the producer that is followed, another
     /// one's only after a break or a silence.
     fn accepts(&self, event: &Event, producer: Option<&Arc<str>>) -> bool {
         let recv_time = event.recv_time.as_i64();
-        let silent = recv_time.saturating_sub(self.recv_time) > PRODUCER_SILENCE_MAX_NS;
         if self.producer.as_ref() == producer {
-            recv_time >= self.recv_time
+            // Live messages come in order; rows of the store may not.
+            producer.is_some() || recv_time >= self.recv_time
         } else {
-            self.unsynced.is_some() || silent
+            let apart = recv_time.abs_diff(self.recv_time) > PRODUCER_SILENCE_MAX_NS;
+            // A book from the store is older than what is live, whatever its stamp says.
+            producer.is_some() && (self.producer.is_none() || self.unsynced.is_some() || apart)
         }
     }
 

@@ -28,7 +28,7 @@ impl Market {
         let mut batch = Batch::new();
         let (id, recv_time) = (u64::try_from(self.newest).unwrap(), START + self.newest * SECOND);
         while let Some((key, ..)) = self.backlog.take() {
-            batch.latest(Kind::Bbo, &key, recv_time, &json(self.newest, id));
+            batch.latest(Kind::Bbo, &key, stored(recv_time), &json(self.newest, id));
         }
         batch
     }

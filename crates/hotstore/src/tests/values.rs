@@ -8,9 +8,9 @@ async fn values_are_where_the_documentation_says_and_all_of_them_expire() {
     let mut rig = Rig::start(&server);
     let mut batch = trades("BTC-USDT", [1, 2, 3]);
     for kind in [Kind::Trade, Kind::Bbo, Kind::Ticker, Kind::Kline, Kind::Gap, Kind::Status] {
-        batch.latest(kind, &key("BTC-USDT"), START, &json(0, 7));
+        batch.latest(kind, &key("BTC-USDT"), stored(START), &json(0, 7));
     }
-    batch.book(&key("币安人生USDT"), START, &json(0, 8));
+    batch.book(&key("币安人生USDT"), stored(START), &json(0, 8));
     rig.write(batch).await;
     for kind in ["trade", "bbo", "ticker", "kline", "gap", "status"] {
         let key = format!("marketprism:latest:{kind}:binance:spot:BTC-USDT");
@@ -54,6 +54,22 @@ async fn an_older_value_never_replaces_a_newer_one_whoever_writes_it() {
 }
 
 #[tokio::test]
+async fn a_clock_that_was_set_back_keeps_no_live_value_out() {
+    let server = RedisServer::start().unwrap();
+    let mut rig = Rig::start(&server);
+    rig.write(bbo("A", 100, 1)).await;
+    for (seconds, id, expected) in [(95, 2, 1), (94, 3, 3), (2, 4, 4), (3, 5, 5)] {
+        let stamp = Stamp { recv_time: START + seconds * SECOND, live: true };
+        let mut batch = Batch::new();
+        batch.latest(Kind::Bbo, &key("A"), stamp, &json(seconds, id));
+        rig.write(batch).await;
+        assert_eq!(bbo_at(&server, "A"), Some(expected), "{seconds} s");
+    }
+    rig.write(bbo("A", 1, 6)).await;
+    assert_eq!(bbo_at(&server, "A"), Some(5), "a stored value is only ever judged by its time");
+}
+
+#[tokio::test]
 async fn times_are_compared_to_the_nanosecond() {
     let server = RedisServer::start().unwrap();
     let mut rig = Rig::start(&server);
@@ -61,7 +77,7 @@ async fn times_are_compared_to_the_nanosecond() {
     for (time, expected) in [(START + 1, 1), (START, 1), (START + 2, 2)] {
         let json = format!("{{\"recv_time\":{time},\"id\":{}}}", time - START);
         let mut batch = Batch::new();
-        batch.latest(Kind::Bbo, &key("A"), time, json.as_bytes());
+        batch.latest(Kind::Bbo, &key("A"), stored(time), json.as_bytes());
         rig.write(batch).await;
         assert_eq!(bbo_at(&server, "A"), Some(expected));
     }

@@ -8,7 +8,9 @@ use super::{Changed, Hot};
 use anyhow::Context as _;
 use catalog::StreamKey;
 use daemon::{Context, Task};
-use hotstore::{BOOK_LEVELS, Backlog, Batch, Mark, Slot, State, Status, TRADES_AT_A_TIME, Writer};
+use hotstore::{
+    BOOK_LEVELS, Backlog, Batch, Mark, Slot, Stamp, State, Status, TRADES_AT_A_TIME, Writer,
+};
 use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::Arc;
@@ -233,13 +235,15 @@ impl Hot {
         let symbol = self.symbols.get(key)?;
         match slot {
             Slot::Book => {
-                let answer = symbol.book.as_ref()?.answer(key, BOOK_LEVELS);
-                batch.book(key, answer.recv_time, &answer.data);
+                let book = symbol.book.as_ref()?;
+                let answer = book.answer(key, BOOK_LEVELS);
+                let stamp = Stamp { recv_time: answer.recv_time, live: book.producer.is_some() };
+                batch.book(key, stamp, &answer.data);
             }
             Slot::Latest(kind) => {
                 let trade = symbol.trades.get(&kind).and_then(|trades| trades.last_key_value());
                 let latest = trade.map(|(_, trade)| trade).or_else(|| symbol.latest.get(&kind))?;
-                batch.latest(kind, key, latest.recv_time, &latest.json);
+                batch.latest(kind, key, latest.stamp(), &latest.json);
             }
             Slot::Trades(kind) => {
                 let mut trades = symbol.trades.get(&kind)?.range(from..);

@@ -34,6 +34,14 @@ fn trade(seq: u64) -> Body {
     })
 }
 
+fn bbo(id: u64) -> Body {
+    let price = Price::from_raw(1);
+    let qty = Qty::from_raw(1);
+    Body::Bbo(model::Bbo { id, bid_price: price, bid_qty: qty, ask_price: price, ask_qty: qty })
+}
+
+const SILENCE: i64 = PRODUCER_SILENCE_MAX_NS.cast_signed();
+
 /// Runs events of producers and says what the book looks like.
 struct Script {
     hot: Hot,
@@ -46,11 +54,16 @@ impl Script {
     }
 
     fn take(&mut self, producer: &str, body: Body) {
+        self.take_from(Some(&Arc::from(producer)), body);
+    }
+
+    /// Takes an event of a producer, or of the store.
+    fn take_from(&mut self, producer: Option<&Arc<str>>, body: Body) {
         self.now += 1;
         let mut json = Vec::new();
         let event = event(self.now, body);
         wire::encode(&event, &mut json);
-        self.hot.apply(&event, &json, Some(&Arc::from(producer)));
+        self.hot.apply(&event, &json, producer);
     }
 
     fn latest(&self, kind: Kind, limit: usize) -> serde_json::Value {
@@ -114,9 +127,54 @@ fn a_book_follows_one_producer_until_its_chain_breaks() {
 fn a_silent_producer_is_left_for_one_that_speaks() {
     let mut script = Script::new();
     script.take("a", book(Snapshot, 0, 10, level(90, 1)));
-    script.now += PRODUCER_SILENCE_MAX_NS;
+    script.now += SILENCE;
     script.take("b", book(Snapshot, 0, 5, level(95, 1)));
     assert_eq!(script.book(), (5, true, "95".to_owned()));
+}
+
+#[test]
+fn a_clock_that_is_set_back_hides_nothing_that_comes_later() {
+    let mut script = Script::new();
+    script.now = 100 * SILENCE;
+    script.take("a", bbo(1));
+    script.take("a", book(Snapshot, 0, 10, level(90, 1)));
+    script.now = 0;
+    script.take("a", bbo(2));
+    script.take("a", book(Snapshot, 0, 12, level(91, 1)));
+    assert_eq!(script.latest(Kind::Bbo, 1)["id"], 2);
+    assert_eq!(script.book(), (12, true, "91".to_owned()));
+    assert_eq!(script.hot.summary().newest, Some(2), "the last one says how far it is");
+    // Another producer takes over, and its clock is further back still.
+    script.now = -2 * SILENCE;
+    script.take("b", bbo(3));
+    script.take("b", book(Snapshot, 0, 13, level(92, 1)));
+    assert_eq!(script.latest(Kind::Bbo, 1)["id"], 3);
+    assert_eq!(script.book(), (13, true, "92".to_owned()));
+    // Of two that speak at the same time the newest wins.
+    script.now -= SILENCE / 2;
+    script.take("a", bbo(4));
+    assert_eq!(script.latest(Kind::Bbo, 1)["id"], 3);
+}
+
+#[test]
+fn what_the_store_has_never_replaces_what_is_live_and_newer() {
+    let mut script = Script::new();
+    script.now = 100;
+    script.take_from(None, bbo(1));
+    script.take_from(None, book(Snapshot, 0, 10, level(90, 1)));
+    script.now = 50;
+    script.take_from(None, bbo(2));
+    assert_eq!(script.latest(Kind::Bbo, 1)["id"], 1, "an older row of the store");
+    script.take("a", bbo(3));
+    script.take("a", book(Snapshot, 0, 11, level(91, 1)));
+    assert_eq!(script.latest(Kind::Bbo, 1)["id"], 3, "live, with a clock set back");
+    assert_eq!(script.book(), (11, true, "91".to_owned()));
+    script.now = 10;
+    script.take_from(None, bbo(4));
+    script.now = 1_000;
+    script.take_from(None, book(Snapshot, 0, 9, level(89, 1)));
+    assert_eq!(script.latest(Kind::Bbo, 1)["id"], 3);
+    assert_eq!(script.book(), (11, true, "91".to_owned()));
 }
 
 #[test]
