@@ -32,16 +32,65 @@ const SERVE: &str = "SYSTEM START LISTEN HTTP; SELECT sleepEachRow(1) FROM numbe
 /// It has the user `default` without a password, listens on loopback only, and speaks HTTP.
 /// The directory is kept if the test panics, and named on stderr.
 pub struct ClickHouse {
-    programs: Programs,
+    engine: Engine,
     directory: Option<TempDir>,
     listen: SocketAddr,
     child: Option<Child>,
 }
 
-/// What a start needs.
-struct Programs {
+/// The engine, ready to be started.
+#[derive(Debug, Clone)]
+pub struct Engine {
     launcher: PathBuf,
     library: PathBuf,
+}
+
+impl Engine {
+    /// The engine, fetched if need be, and its launcher, which was built into this folder.
+    ///
+    /// # Errors
+    ///
+    /// The engine cannot be fetched.
+    pub fn beside(programs: &Path) -> anyhow::Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        Ok(Self { launcher: programs.join("clickhouse-engine"), library: library(&root)? })
+    }
+
+    /// Has a server on this directory never merge parts, so that a row that was inserted twice
+    /// stays twice.
+    ///
+    /// # Errors
+    ///
+    /// The configuration cannot be written.
+    pub fn hold_merges(directory: &Path) -> anyhow::Result<()> {
+        let settings = [
+            ("max_bytes_to_merge_at_max_space_in_pool", 1),
+            ("max_bytes_to_merge_at_min_space_in_pool", 1),
+            ("parts_to_delay_insert", 100_000),
+            ("parts_to_throw_insert", 100_000),
+        ];
+        let settings: String =
+            settings.iter().map(|(name, value)| format!("<{name}>{value}</{name}>")).collect();
+        let text = format!("<clickhouse><merge_tree>{settings}</merge_tree></clickhouse>");
+        Ok(fs::write(config_path(directory), text)?)
+    }
+
+    /// What starts a server on the data of this directory; it ends with its standard input.
+    #[must_use]
+    pub fn command(&self, directory: &Path, listen: SocketAddr) -> Command {
+        let config = config_path(directory);
+        let config = config.exists().then(|| format!("--config-file={}", config.display()));
+        let mut command = Command::new(&self.launcher);
+        command
+            .arg(&self.library)
+            .args(config)
+            .arg(format!("--path={}", directory.join("data").display()))
+            .arg(format!("--listen_host={}", listen.ip()))
+            .arg(format!("--http_port={}", listen.port()))
+            .arg(format!("--query={SERVE}"))
+            .stdin(Stdio::piped());
+        command
+    }
 }
 
 impl ClickHouse {
@@ -82,14 +131,14 @@ impl ClickHouse {
     }
 
     fn start_in(directory: TempDir) -> anyhow::Result<Self> {
-        let programs = programs()?;
+        let engine = engine()?;
         let mut last = None;
         for _ in 0..STARTS_MAX {
             let listen = free_address()?;
-            match run(&programs, directory.path(), listen) {
+            match run(&engine, directory.path(), listen) {
                 Ok(child) => {
                     let (directory, child) = (Some(directory), Some(child));
-                    return Ok(Self { programs, directory, listen, child });
+                    return Ok(Self { engine, directory, listen, child });
                 }
                 Err(error) => last = Some(error),
             }
@@ -144,7 +193,7 @@ impl ClickHouse {
     /// As [`ClickHouse::start`].
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.kill();
-        self.child = Some(run(&self.programs, self.directory(), self.listen)?);
+        self.child = Some(run(&self.engine, self.directory(), self.listen)?);
         Ok(())
     }
 
@@ -175,23 +224,15 @@ fn log_path(directory: &Path) -> PathBuf {
 }
 
 /// Starts the engine and waits until it answers.
-fn run(programs: &Programs, directory: &Path, listen: SocketAddr) -> anyhow::Result<Child> {
+fn run(engine: &Engine, directory: &Path, listen: SocketAddr) -> anyhow::Result<Child> {
     let log = File::options().create(true).append(true).open(log_path(directory))?;
-    let config = config_path(directory);
-    let config = config.exists().then(|| format!("--config-file={}", config.display()));
-    let mut child = Command::new(&programs.launcher)
-        .arg(&programs.library)
-        .args(config)
-        .arg(format!("--path={}", directory.join("data").display()))
-        .arg("--listen_host=127.0.0.1")
-        .arg(format!("--http_port={}", listen.port()))
-        .arg(format!("--query={SERVE}"))
-        // The pipe is held by the child's handle: when we are gone, the engine ends.
-        .stdin(Stdio::piped())
+    // Its standard input is held by the child's handle: when we are gone, the engine ends.
+    let mut child = engine
+        .command(directory, listen)
         .stdout(log.try_clone()?)
         .stderr(log)
         .spawn()
-        .with_context(|| format!("start {}", programs.launcher.display()))?;
+        .with_context(|| format!("start {}", engine.launcher.display()))?;
     match wait_until_ready(&mut child, directory, listen) {
         Ok(()) => Ok(child),
         Err(error) => {
@@ -224,9 +265,14 @@ fn answers(address: SocketAddr) -> bool {
         .is_ok_and(|answer| answer.ends_with(b" 200"))
 }
 
-/// The engine and its launcher, fetched and built if need be; one process does it, others wait.
-fn programs() -> anyhow::Result<Programs> {
+/// The engine and its launcher, fetched and built if need be.
+fn engine() -> anyhow::Result<Engine> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    Ok(Engine { library: library(&root)?, launcher: launcher(&root)? })
+}
+
+/// The engine; one process fetches it, others wait.
+fn library(root: &Path) -> anyhow::Result<PathBuf> {
     let directory = root.join("target/clickhouse");
     fs::create_dir_all(&directory)?;
     let lock = File::create(directory.join("lock"))?;
@@ -237,7 +283,7 @@ fn programs() -> anyhow::Result<Programs> {
         ensure!(library.is_file(), "{PACKAGE} has no {LIBRARY}");
         fs::write(directory.join("installed"), PACKAGE)?;
     }
-    Ok(Programs { launcher: launcher(&root)?, library })
+    Ok(library)
 }
 
 fn fetch(directory: &Path) -> anyhow::Result<()> {
@@ -256,8 +302,11 @@ fn fetch(directory: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds the launcher in the profile of the running test, so that nothing is compiled twice.
+/// Builds the launcher in the profile of the running test, so that nothing is compiled twice; one
+/// process does it, others wait.
 fn launcher(root: &Path) -> anyhow::Result<PathBuf> {
+    let lock = File::create(root.join("target/clickhouse/launcher.lock"))?;
+    lock.lock().context("wait for another process that builds the launcher")?;
     let here = std::env::current_exe()?;
     let profile = here.ancestors().nth(2).context("a test runs from target/<profile>/deps")?;
     let program = profile.join("clickhouse-engine");

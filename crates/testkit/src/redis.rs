@@ -260,7 +260,12 @@ fn wait_until_ready(child: &mut Child, listen: SocketAddr, directory: &Path) -> 
     }
 }
 
-fn query(address: SocketAddr, words: &[&str]) -> anyhow::Result<Reply> {
+/// Sends one command to a server on a connection of its own and returns the answer.
+///
+/// # Errors
+///
+/// The server is not there, or says something that is no answer.
+pub fn query(address: SocketAddr, words: &[&str]) -> anyhow::Result<Reply> {
     let mut stream = TcpStream::connect_timeout(&address, EXCHANGE_MAX)?;
     stream.set_read_timeout(Some(EXCHANGE_MAX))?;
     let mut request = format!("*{}\r\n", words.len());

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::fault::Store;
 use crate::schedule::MINUTES_MIN;
 use clap::Parser;
 use std::path::PathBuf;
@@ -8,6 +9,8 @@ const EXAMPLES: &str = "Examples:
   cargo xtask torture                                 two minutes, seed 1
   cargo xtask torture --minutes 10 --seed 42          longer: stops of 60 and 150 s as well
   cargo xtask torture --minutes 5 --rate 5000 --json report.json
+  cargo xtask torture --store clickhouse              with ClickHouse and Redis, struck as well
+  cargo xtask torture --outage 600 --rate 20000       ClickHouse away for ten minutes, nothing else
   cargo xtask torture --seed 42 --plan                what would strike when, and nothing else
 
 It needs root: every run has process, mount and network namespaces of its own, and leaves nothing
@@ -29,6 +32,12 @@ pub struct Arguments {
     /// Events per second.
     #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub rate: u64,
+    /// Where the storage keeps its rows.
+    #[arg(long, value_enum, default_value_t = Store::Archive)]
+    pub store: Store,
+    /// Instead of a schedule: ClickHouse is away for so many seconds, and nothing else happens.
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["minutes", "store"], value_parser = clap::value_parser!(u64).range(10..=7200))]
+    pub outage: Option<u64>,
     /// Write the report here as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

@@ -2,12 +2,13 @@
 
 use crate::fault::Program;
 use crate::site::Site;
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
+use testkit::clickhouse::Engine;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
@@ -17,13 +18,15 @@ const RESTART_AFTER: Duration = Duration::from_secs(1);
 /// How long a process may take to stop: `TimeoutStopSec=` of the units.
 pub const STOP_MAX: Duration = Duration::from_secs(60);
 
-/// What a process may occupy at most: `MemoryMax=` of the units.
+/// What a process may occupy at most: `MemoryMax=` of the units; what the machine has left for a
+/// server that is not ours.
 const fn memory_max(program: Program) -> u64 {
     const MIB: u64 = 1 << 20;
     match program {
+        Program::ClickHouse => 4096 * MIB,
         Program::Storage => 2048 * MIB,
         Program::Nats | Program::Collector => 1024 * MIB,
-        Program::Gateway => 512 * MIB,
+        Program::Gateway | Program::Redis => 512 * MIB,
         Program::Monitoring | Program::Broker => 192 * MIB,
         Program::Scheduler => 128 * MIB,
     }
@@ -102,24 +105,7 @@ impl Crew {
     }
 
     async fn spawn(&self, site: &Site, program: Program) -> anyhow::Result<Child> {
-        let config = site.path("services.yaml");
-        let mut command = if program == Program::Nats {
-            let out = site.path("run/nats.conf");
-            let mut render = Command::new(self.programs.join("marketprism-nats"));
-            render.arg("render").arg("--config").arg(&config).arg("--out").arg(&out);
-            let mut render = equipped(render, site, program)?;
-            let rendered = render.status().await.context("run marketprism-nats render")?;
-            if !rendered.success() {
-                bail!("marketprism-nats render: {rendered}: {}", tail(&site.log("nats"), 5));
-            }
-            let mut server = Command::new(testkit::nats::find_binary()?);
-            server.arg("-c").arg(out);
-            server
-        } else {
-            let mut service = Command::new(self.programs.join(format!("marketprism-{program}")));
-            service.arg("--config").arg(&config);
-            service
-        };
+        let mut command = equipped(self.command(site, program).await?, site, program)?;
         if let Some(library) = self.faketime.as_ref().filter(|_| self.clocks.contains(&program)) {
             tell_time(site, program, 0)?;
             command
@@ -129,7 +115,46 @@ impl Crew {
                 .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
                 .env("DONT_FAKE_MONOTONIC", "1");
         }
-        equipped(command, site, program)?.spawn().with_context(|| format!("start {program}"))
+        command.spawn().with_context(|| format!("start {program}"))
+    }
+
+    async fn command(&self, site: &Site, program: Program) -> anyhow::Result<Command> {
+        let config = site.path("services.yaml");
+        let (state, listen) = (site.state(program), site.addresses.of(program));
+        Ok(match program {
+            Program::Nats => {
+                let out = site.path("run/nats.conf");
+                let mut render = Command::new(self.programs.join("marketprism-nats"));
+                render.arg("render").arg("--config").arg(&config).arg("--out").arg(&out);
+                let mut render = equipped(render, site, program)?;
+                let rendered = render.status().await.context("run marketprism-nats render")?;
+                let log = || tail(&site.log("nats"), 5);
+                ensure!(rendered.success(), "marketprism-nats render: {rendered}: {}", log());
+                let mut server = Command::new(testkit::nats::find_binary()?);
+                server.arg("-c").arg(out);
+                server
+            }
+            Program::ClickHouse => Engine::beside(&self.programs)?.command(&state, listen).into(),
+            Program::Redis => {
+                let mut server = Command::new(testkit::redis::find_binary()?);
+                server.args(["--bind", &listen.ip().to_string()]);
+                server.args(["--port", &listen.port().to_string()]);
+                // Nothing is saved: it comes back empty, which is the harder case.
+                server.args(["--save", "", "--appendonly", "no", "--dir"]).arg(state);
+                server
+            }
+            Program::Monitoring
+            | Program::Broker
+            | Program::Storage
+            | Program::Collector
+            | Program::Gateway
+            | Program::Scheduler => {
+                let name = format!("marketprism-{program}");
+                let mut service = Command::new(self.programs.join(name));
+                service.arg("--config").arg(&config);
+                service
+            }
+        })
     }
 
     /// Starts a program that was killed, unless it runs again already.
@@ -245,6 +270,11 @@ impl Crew {
     pub async fn dismiss(&mut self) -> anyhow::Result<()> {
         for program in Program::ALL.into_iter().rev() {
             self.note_memory(program);
+            if program == Program::ClickHouse {
+                // It has no way to end but this one: it is a query that never does.
+                self.kill(program).await;
+                continue;
+            }
             let signal = stop_signal(program);
             if self.pid(program).is_none() || self.signal(program, signal).await.is_err() {
                 continue;
@@ -335,7 +365,8 @@ fn equipped(mut command: Command, site: &Site, program: Program) -> anyhow::Resu
         .env("STATE_DIRECTORY", site.state(program))
         .env("RUNTIME_DIRECTORY", site.path("run").join(program.name()))
         .env("CREDENTIALS_DIRECTORY", site.path("credentials"))
-        .stdin(Stdio::null())
+        // The engine ends with its standard input, which is ours to hold.
+        .stdin(if program == Program::ClickHouse { Stdio::piped() } else { Stdio::null() })
         .stdout(log.try_clone()?)
         .stderr(log)
         .kill_on_drop(true);

@@ -8,6 +8,10 @@ use std::fmt;
 pub enum Program {
     /// The message server.
     Nats,
+    /// ClickHouse, if it is the store.
+    ClickHouse,
+    /// Redis, beside ClickHouse.
+    Redis,
     /// `marketprism-monitoring`.
     Monitoring,
     /// `marketprism-broker`.
@@ -24,8 +28,10 @@ pub enum Program {
 
 impl Program {
     /// All of them, in the order in which they start.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Nats,
+        Self::ClickHouse,
+        Self::Redis,
         Self::Monitoring,
         Self::Broker,
         Self::Storage,
@@ -39,6 +45,8 @@ impl Program {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Nats => "nats",
+            Self::ClickHouse => "clickhouse",
+            Self::Redis => "redis",
             Self::Monitoring => "monitoring",
             Self::Broker => "broker",
             Self::Storage => "storage",
@@ -51,7 +59,7 @@ impl Program {
     /// Whether it is one of the suite's own services, with a section and an HTTP interface.
     #[must_use]
     pub const fn is_service(self) -> bool {
-        !matches!(self, Self::Nats)
+        !matches!(self, Self::Nats | Self::ClickHouse | Self::Redis)
     }
 }
 
@@ -70,11 +78,13 @@ pub enum Disk {
     Archive,
     /// The collector's spool; it is needed, and full, only while the bus is away.
     Spool,
+    /// ClickHouse's tables.
+    Tables,
 }
 
 impl Disk {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Nats, Self::Archive, Self::Spool];
+    pub const ALL: [Self; 4] = [Self::Nats, Self::Archive, Self::Spool, Self::Tables];
 
     /// Whose disk it is.
     #[must_use]
@@ -83,6 +93,7 @@ impl Disk {
             Self::Nats => Program::Nats,
             Self::Archive => Program::Storage,
             Self::Spool => Program::Collector,
+            Self::Tables => Program::ClickHouse,
         }
     }
 
@@ -91,6 +102,7 @@ impl Disk {
             Self::Nats => "streams",
             Self::Archive => "archive",
             Self::Spool => "spool, bus away",
+            Self::Tables => "tables",
         }
     }
 }
@@ -102,6 +114,8 @@ pub enum Link {
     Venue,
     /// Between the services and the message server.
     Bus,
+    /// Between the storage and ClickHouse.
+    Store,
 }
 
 impl Link {
@@ -109,7 +123,62 @@ impl Link {
         match self {
             Self::Venue => "venue",
             Self::Bus => "bus",
+            Self::Store => "store",
         }
+    }
+}
+
+/// Where the storage keeps its rows in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Store {
+    /// In the embedded archive.
+    Archive,
+    /// In ClickHouse, with Redis as a copy of the hot store.
+    #[value(name = "clickhouse")]
+    ClickHouse,
+}
+
+impl Store {
+    /// The programs of such a run, in the order in which they start.
+    #[must_use]
+    pub fn programs(self) -> Vec<Program> {
+        let own = |program: &Program| {
+            self == Self::ClickHouse || ![Program::ClickHouse, Program::Redis].contains(program)
+        };
+        Program::ALL.into_iter().filter(own).collect()
+    }
+
+    /// The disks of such a run.
+    #[must_use]
+    pub fn disks(self) -> Vec<Disk> {
+        let own = |disk: &Disk| self == Self::ClickHouse || *disk != Disk::Tables;
+        Disk::ALL.into_iter().filter(own).collect()
+    }
+
+    /// What is done in such a run.
+    #[must_use]
+    pub fn kinds(self) -> Vec<Kind> {
+        let own = |kind: &Kind| self == Self::ClickHouse || *kind != Kind::Exception;
+        Kind::ALL.into_iter().filter(own).collect()
+    }
+
+    /// The connections of such a run that lead through a proxy.
+    #[must_use]
+    pub const fn links(self) -> &'static [Link] {
+        match self {
+            Self::Archive => &[Link::Venue, Link::Bus],
+            Self::ClickHouse => &[Link::Venue, Link::Bus, Link::Store],
+        }
+    }
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Archive => "the archive",
+            Self::ClickHouse => "ClickHouse and Redis",
+        })
     }
 }
 
@@ -138,6 +207,8 @@ pub enum Fault {
     Cut(Link),
     /// Every connection is reset, and every new one.
     Reset(Link),
+    /// ClickHouse answers 200 with an exception in a header.
+    Exception,
     /// The venue does not send so many messages.
     Gap(u32),
     /// The venue sends so many messages twice.
@@ -163,6 +234,7 @@ pub enum Kind {
     HalfOpen,
     Cut,
     Reset,
+    Exception,
     Gap,
     Duplicate,
     Stall,
@@ -171,7 +243,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Kill,
         Self::Freeze,
         Self::Restart,
@@ -183,6 +255,7 @@ impl Kind {
         Self::HalfOpen,
         Self::Cut,
         Self::Reset,
+        Self::Exception,
         Self::Gap,
         Self::Duplicate,
         Self::Stall,
@@ -204,6 +277,7 @@ impl Kind {
             Self::HalfOpen => "half-open",
             Self::Cut => "cut",
             Self::Reset => "reset",
+            Self::Exception => "exception",
             Self::Gap => "gap",
             Self::Duplicate => "duplicate",
             Self::Stall => "stall",
@@ -219,6 +293,8 @@ pub enum Lane {
     Host,
     /// The connections to the message server.
     Bus,
+    /// ClickHouse, Redis and the connections to them.
+    Store,
     /// The venue and the connections to it.
     Venue,
 }
@@ -239,6 +315,7 @@ impl Fault {
             Self::HalfOpen(_) => Kind::HalfOpen,
             Self::Cut(_) => Kind::Cut,
             Self::Reset(_) => Kind::Reset,
+            Self::Exception => Kind::Exception,
             Self::Gap(_) => Kind::Gap,
             Self::Duplicate(_) => Kind::Duplicate,
             Self::Stall => Kind::Stall,
@@ -250,6 +327,10 @@ impl Fault {
     #[must_use]
     pub const fn lane(self) -> Lane {
         match self {
+            Self::Kill(Program::ClickHouse | Program::Redis)
+            | Self::Freeze(Program::ClickHouse | Program::Redis)
+            | Self::DiskFull(Disk::Tables)
+            | Self::Exception => Lane::Store,
             Self::Kill(_)
             | Self::Freeze(_)
             | Self::Restart(_)
@@ -261,6 +342,7 @@ impl Fault {
                 match link {
                     Link::Venue => Lane::Venue,
                     Link::Bus => Lane::Bus,
+                    Link::Store => Lane::Store,
                 }
             }
             Self::Gap(_) | Self::Duplicate(_) | Self::Stall | Self::Close => Lane::Venue,
@@ -273,6 +355,8 @@ impl Fault {
     pub fn conflicts(self, other: Self) -> bool {
         let hides = |host: Self, other: Self| match other.lane() {
             Lane::Host => false,
+            // Nobody inserts; or what waits for the store would fill the stream instead.
+            Lane::Store => host.occupies(Program::Storage) || host == Self::StreamFull,
             // Nobody listens to the venue; or it must speak, for a stream to become full.
             Lane::Venue => {
                 host.occupies(Program::Collector)
@@ -297,6 +381,7 @@ impl Fault {
             | Self::StreamFull
             | Self::ClockJump(..)
             | Self::Latency(_)
+            | Self::Exception
             | Self::Gap(_)
             | Self::Duplicate(_) => false,
         }
@@ -317,6 +402,7 @@ impl Fault {
             | Self::HalfOpen(_)
             | Self::Cut(_)
             | Self::Reset(_)
+            | Self::Exception
             | Self::Gap(_)
             | Self::Duplicate(_)
             | Self::Stall
@@ -338,7 +424,9 @@ impl fmt::Display for Fault {
                 write!(f, " {}", link.name())
             }
             Self::Gap(count) | Self::Duplicate(count) => write!(f, " of {count} messages"),
-            Self::BadReload | Self::StreamFull | Self::Stall | Self::Close => Ok(()),
+            Self::BadReload | Self::StreamFull | Self::Exception | Self::Stall | Self::Close => {
+                Ok(())
+            }
         }
     }
 }

@@ -26,5 +26,6 @@ pub mod schedule;
 pub mod site;
 pub mod stage;
 pub mod strike;
+pub mod tables;
 pub mod verify;
 pub mod watch;

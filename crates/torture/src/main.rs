@@ -8,7 +8,10 @@ use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
+use testkit::clickhouse::Engine;
 use torture::arguments::Arguments;
+use torture::fault::Store;
 use torture::schedule::Schedule;
 use torture::stage::{self, FAKETIME};
 
@@ -31,13 +34,20 @@ fn main() -> ExitCode {
 
 fn torture(arguments: &Arguments) -> anyhow::Result<bool> {
     let clock = Path::new(FAKETIME).exists();
-    let schedule = Schedule::draw(arguments.seed, arguments.minutes, clock)
-        .context("no schedule of that length has room for every fault")?;
+    let schedule = match arguments.outage {
+        Some(seconds) => Schedule::outage(arguments.seed, Duration::from_secs(seconds)),
+        None => Schedule::draw(arguments.seed, arguments.minutes, arguments.store, clock)
+            .context("no schedule of that length has room for every fault")?,
+    };
     if arguments.plan {
         print(format_args!("{schedule}"));
         return Ok(true);
     }
     if !arguments.inside {
+        if schedule.store == Store::ClickHouse {
+            // Now: inside there is no network to fetch it over.
+            Engine::beside(&arguments.programs)?;
+        }
         return Err(enter(arguments.host_network));
     }
     if !arguments.host_network {

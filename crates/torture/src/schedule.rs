@@ -5,10 +5,11 @@
 //! 1. Every kind strikes at least once; the collector, the storage and the message server are each
 //!    killed at least once.
 //! 2. Two faults that [`Fault::conflicts`] names never overlap, their rest included.
-//! 3. Nothing strikes before [`LEAD`], and everything has rested [`TAIL`] before the end: what the
+//! 3. With ClickHouse as the store, it and Redis are struck like everybody else.
+//! 4. Nothing strikes before [`LEAD`], and everything has rested [`TAIL`] before the end: what the
 //!    last fault did must be seen to heal.
 
-use crate::fault::{Disk, Fault, Kind, Link, Program};
+use crate::fault::{Fault, Kind, Link, Program, Store};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde::Serialize;
@@ -27,6 +28,12 @@ pub const TAIL: Duration = Duration::from_secs(20);
 
 /// The shortest run that has room for every kind.
 pub const MINUTES_MIN: u64 = 2;
+
+/// How long a stream holds what comes: a storage that stands still fills it.
+const STREAM_HOLDS: Duration = Duration::from_secs(20);
+
+/// When the store goes away in a run of that alone.
+const OUTAGE_AT: Duration = Duration::from_secs(20);
 
 /// Places are looked for in steps of this.
 const STEP: Duration = Duration::from_millis(250);
@@ -81,6 +88,8 @@ impl fmt::Display for Strike {
 pub struct Schedule {
     /// What it was drawn from.
     pub seed: u64,
+    /// Where the rows are kept.
+    pub store: Store,
     /// How long the market lasts.
     pub length: Duration,
     /// The faults.
@@ -92,12 +101,31 @@ impl Schedule {
     ///
     /// `None` if everything that must strike does not fit: never from [`MINUTES_MIN`] on.
     #[must_use]
-    pub fn draw(seed: u64, minutes: u64, clock: bool) -> Option<Self> {
+    pub fn draw(seed: u64, minutes: u64, store: Store, clock: bool) -> Option<Self> {
         let length = Duration::from_secs(minutes * 60);
-        let mut rng = SmallRng::seed_from_u64(seed);
-        let mut strikes = (0..DRAWS_MAX).find_map(|_| draw(&mut rng, minutes, length, clock))?;
+        let mut hat = Hat { rng: SmallRng::seed_from_u64(seed), minutes, store, clock };
+        let mut strikes = (0..DRAWS_MAX).find_map(|_| hat.draw(length))?;
         strikes.sort_by_key(|strike| strike.at);
-        Some(Self { seed, length, strikes })
+        Some(Self { seed, store, length, strikes })
+    }
+
+    /// A store that is away for a while, and nothing else: how much waits, and how fast it is
+    /// stored afterwards. A quarter of that while is left for it.
+    #[must_use]
+    pub fn outage(seed: u64, away: Duration) -> Self {
+        let fault = Fault::Kill(Program::ClickHouse);
+        let strike = Strike { at: OUTAGE_AT, fault, length: away };
+        let length = strike.end() + away / 4 + OUTAGE_AT;
+        Self { seed, store: Store::ClickHouse, length, strikes: vec![strike] }
+    }
+
+    /// For how long what comes may have to wait in the streams.
+    #[must_use]
+    pub fn wait_max(&self) -> Duration {
+        match self.strikes.as_slice() {
+            [only] => only.length + OUTAGE_AT,
+            _ => STREAM_HOLDS,
+        }
     }
 
     /// The faults that the venue itself commits, as arguments of `marketprism-sim serve`.
@@ -109,8 +137,9 @@ impl Schedule {
 
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "schedule of seed {}, {} s:", self.seed, self.length.as_secs())?;
-        self.strikes.iter().try_for_each(|strike| write!(f, "\n  {strike}"))
+        let Self { seed, store, length, strikes } = self;
+        write!(f, "schedule of seed {seed} with {store}, {} s:", length.as_secs())?;
+        strikes.iter().try_for_each(|strike| write!(f, "\n  {strike}"))
     }
 }
 
@@ -133,7 +162,8 @@ pub fn venue_words(strike: &Strike) -> Option<String> {
         | Fault::Latency(_)
         | Fault::HalfOpen(_)
         | Fault::Cut(_)
-        | Fault::Reset(_) => None,
+        | Fault::Reset(_)
+        | Fault::Exception => None,
     }
 }
 
@@ -143,6 +173,8 @@ fn rest(fault: Fault) -> Duration {
         // Silence is noticed after 20 s, in the venue's case, or two pings of 5 s.
         Fault::HalfOpen(Link::Venue) => 24,
         Fault::HalfOpen(Link::Bus) => 14,
+        // The storage waits for an answer as long as its time-out says.
+        Fault::HalfOpen(Link::Store) => 14,
         Fault::DiskFull(_) | Fault::StreamFull => 5,
         Fault::BadReload | Fault::Gap(_) | Fault::Duplicate(_) => 2,
         Fault::Kill(_)
@@ -152,30 +184,18 @@ fn rest(fault: Fault) -> Duration {
         | Fault::Latency(_)
         | Fault::Cut(_)
         | Fault::Reset(_)
+        | Fault::Exception
         | Fault::Stall
         | Fault::Close => 3,
     })
 }
 
-fn draw(rng: &mut SmallRng, minutes: u64, length: Duration, clock: bool) -> Option<Vec<Strike>> {
-    let mut wanted = musts(rng, minutes, clock);
-    shuffle(rng, &mut wanted);
-    let mut placed = Vec::new();
-    for (fault, lasts) in wanted {
-        let from = LEAD + STEP * rng.random_range(0..8);
-        placed.push(place(&placed, fault, lasts, from, length)?);
-    }
-    for _ in 0..minutes * FILLERS_PER_MINUTE {
-        let kind = Kind::ALL[rng.random_range(0..Kind::ALL.len())];
-        if kind == Kind::ClockJump && !clock {
-            continue;
-        }
-        let (fault, lasts) = filler(rng, kind);
-        let last = u32::try_from(length.as_millis() / STEP.as_millis()).unwrap_or(u32::MAX);
-        let from = LEAD + STEP * rng.random_range(0..last);
-        placed.extend(place(&placed, fault, lasts, from, length));
-    }
-    Some(placed)
+/// What schedules are drawn from.
+struct Hat {
+    rng: SmallRng,
+    minutes: u64,
+    store: Store,
+    clock: bool,
 }
 
 /// The first place from a time on where a fault fits.
@@ -201,82 +221,129 @@ fn place(
     None
 }
 
-/// What strikes in every run, and in longer ones.
-fn musts(rng: &mut SmallRng, minutes: u64, clock: bool) -> Vec<(Fault, Duration)> {
-    let mut list = vec![
-        kill(rng, Program::Collector, minutes),
-        kill(rng, Program::Storage, minutes),
-        kill(rng, Program::Nats, minutes),
-        (Fault::StreamFull, Duration::from_secs(22)),
-    ];
-    let each = Kind::ALL.iter().filter(|kind| {
-        let listed = [Kind::Kill, Kind::StreamFull].contains(kind);
-        !listed && (clock || **kind != Kind::ClockJump)
-    });
-    list.extend(each.map(|kind| filler(rng, *kind)));
-    // One of these on each link: the random one above may have taken the other.
-    for link in [Link::Venue, Link::Bus] {
-        list.push((Fault::Cut(link), Duration::from_secs(1)));
+impl Hat {
+    fn draw(&mut self, length: Duration) -> Option<Vec<Strike>> {
+        let mut wanted = self.musts();
+        shuffle(&mut self.rng, &mut wanted);
+        let mut placed = Vec::new();
+        for (fault, lasts) in wanted {
+            let from = LEAD + STEP * self.rng.random_range(0..8);
+            placed.push(place(&placed, fault, lasts, from, length)?);
+        }
+        let kinds = self.store.kinds();
+        for _ in 0..self.minutes * FILLERS_PER_MINUTE {
+            let kind = self.one_of(&kinds);
+            if kind == Kind::ClockJump && !self.clock {
+                continue;
+            }
+            let (fault, lasts) = self.filler(kind);
+            let last = u32::try_from(length.as_millis() / STEP.as_millis()).unwrap_or(u32::MAX);
+            let from = LEAD + STEP * self.rng.random_range(0..last);
+            placed.extend(place(&placed, fault, lasts, from, length));
+        }
+        Some(placed)
     }
-    if minutes >= 4 {
-        list.extend(Disk::ALL.map(|disk| (Fault::DiskFull(disk), Duration::from_secs(8))));
-        let gateway = [Program::Gateway, Program::Broker, Program::Scheduler, Program::Monitoring];
-        list.extend(gateway.map(|program| kill(rng, program, minutes)));
+
+    /// What strikes in every run, and in longer ones.
+    fn musts(&mut self) -> Vec<(Fault, Duration)> {
+        let mut list = vec![
+            self.kill(Program::Collector),
+            self.kill(Program::Storage),
+            self.kill(Program::Nats),
+            (Fault::StreamFull, STREAM_HOLDS + Duration::from_secs(2)),
+        ];
+        let clock = self.clock;
+        let each = self.store.kinds().into_iter().filter(|kind| {
+            let listed = [Kind::Kill, Kind::StreamFull].contains(kind);
+            !listed && (clock || *kind != Kind::ClockJump)
+        });
+        list.extend(each.map(|kind| self.filler(kind)));
+        // One of these on each link: the random one above may have taken another.
+        list.extend(self.store.links().iter().map(|link| (Fault::Cut(*link), cut())));
+        if self.store == Store::ClickHouse {
+            list.push(self.kill(Program::ClickHouse));
+            list.push(self.kill(Program::Redis));
+            let stands = self.seconds(5..10);
+            list.push((Fault::Freeze(Program::ClickHouse), stands));
+        }
+        if self.minutes >= 4 {
+            let disks = self.store.disks().into_iter();
+            list.extend(disks.map(|disk| (Fault::DiskFull(disk), Duration::from_secs(8))));
+            let others =
+                [Program::Gateway, Program::Broker, Program::Scheduler, Program::Monitoring];
+            list.extend(others.map(|program| self.kill(program)));
+        }
+        // Longer than any time-out, and longer than the window in which the server knows an id
+        // again.
+        if self.minutes >= 5 {
+            list.push((Fault::Freeze(Program::Nats), Duration::from_secs(60)));
+        }
+        if self.minutes >= 8 {
+            list.push((Fault::Freeze(Program::Nats), Duration::from_secs(150)));
+            if self.store == Store::ClickHouse {
+                let stands = self.seconds(20..40);
+                list.push((Fault::Freeze(Program::ClickHouse), stands));
+                list.push((Fault::Freeze(Program::Redis), Duration::from_secs(120)));
+            }
+        }
+        list
     }
-    // Longer than any time-out, and longer than the window in which the server knows an id again.
-    if minutes >= 5 {
-        list.push((Fault::Freeze(Program::Nats), Duration::from_secs(60)));
+
+    fn kill(&mut self, program: Program) -> (Fault, Duration) {
+        let longest = if self.minutes >= 5 { 30_000 } else { 2_000 };
+        (Fault::Kill(program), Duration::from_millis(self.rng.random_range(0..longest)))
     }
-    if minutes >= 8 {
-        list.push((Fault::Freeze(Program::Nats), Duration::from_secs(150)));
+
+    fn seconds(&mut self, range: std::ops::Range<u64>) -> Duration {
+        Duration::from_millis(self.rng.random_range(range.start * 1_000..range.end * 1_000))
     }
-    list
+
+    fn one_of<T: Copy>(&mut self, list: &[T]) -> T {
+        list[self.rng.random_range(0..list.len())]
+    }
+
+    /// A fault of a kind with a random target and length.
+    fn filler(&mut self, kind: Kind) -> (Fault, Duration) {
+        let program = self.one_of(&self.store.programs());
+        let link = self.one_of(self.store.links());
+        let at_once = Duration::ZERO;
+        match kind {
+            Kind::Kill => (Fault::Kill(program), self.seconds(0..2)),
+            Kind::Freeze => {
+                let stopped =
+                    [Program::Nats, Program::Storage, Program::Collector, Program::Gateway];
+                (Fault::Freeze(self.one_of(&stopped)), Duration::from_secs(10))
+            }
+            // Servers that are not ours are killed and stopped, not asked to end.
+            Kind::Restart if !program.is_service() => (Fault::Restart(Program::Storage), at_once),
+            Kind::Restart => (Fault::Restart(program), at_once),
+            Kind::BadReload => (Fault::BadReload, Duration::from_secs(1)),
+            Kind::DiskFull => {
+                let length = self.seconds(5..8);
+                (Fault::DiskFull(self.one_of(&self.store.disks())), length)
+            }
+            Kind::StreamFull => (Fault::StreamFull, STREAM_HOLDS + Duration::from_secs(2)),
+            Kind::ClockJump => {
+                let length = self.seconds(3..5);
+                let target = self.one_of(&[Program::Collector, Program::Storage, Program::Gateway]);
+                (Fault::ClockJump(target, self.rng.random_range(1..24)), length)
+            }
+            Kind::Latency => (Fault::Latency(link), self.seconds(3..6)),
+            Kind::HalfOpen => (Fault::HalfOpen(link), self.seconds(1..3)),
+            Kind::Cut => (Fault::Cut(link), cut()),
+            Kind::Reset => (Fault::Reset(link), self.seconds(1..3)),
+            Kind::Exception => (Fault::Exception, self.seconds(2..4)),
+            Kind::Gap => (Fault::Gap(self.rng.random_range(1..500)), at_once),
+            Kind::Duplicate => (Fault::Duplicate(self.rng.random_range(1..500)), at_once),
+            Kind::Stall => (Fault::Stall, self.seconds(2..8)),
+            Kind::Close => (Fault::Close, at_once),
+        }
+    }
 }
 
-fn kill(rng: &mut SmallRng, program: Program, minutes: u64) -> (Fault, Duration) {
-    let longest = if minutes >= 5 { 30_000 } else { 2_000 };
-    (Fault::Kill(program), Duration::from_millis(rng.random_range(0..longest)))
-}
-
-/// A fault of a kind with a random target and length.
-fn filler(rng: &mut SmallRng, kind: Kind) -> (Fault, Duration) {
-    let program = Program::ALL[rng.random_range(0..Program::ALL.len())];
-    let link = if rng.random_bool(0.5) { Link::Bus } else { Link::Venue };
-    let mut seconds = |range: std::ops::Range<u64>| {
-        Duration::from_millis(rng.random_range(range.start * 1_000..range.end * 1_000))
-    };
-    let at_once = Duration::ZERO;
-    match kind {
-        Kind::Kill => (Fault::Kill(program), seconds(0..2)),
-        Kind::Freeze => {
-            let stopped = [Program::Nats, Program::Storage, Program::Collector, Program::Gateway];
-            let length = Duration::from_secs(10);
-            (Fault::Freeze(stopped[rng.random_range(0..stopped.len())]), length)
-        }
-        // The message server is no service of ours: it is killed and stopped, not asked to end.
-        Kind::Restart if program == Program::Nats => (Fault::Restart(Program::Storage), at_once),
-        Kind::Restart => (Fault::Restart(program), at_once),
-        Kind::BadReload => (Fault::BadReload, Duration::from_secs(1)),
-        Kind::DiskFull => {
-            let length = seconds(5..8);
-            (Fault::DiskFull(Disk::ALL[rng.random_range(0..Disk::ALL.len())]), length)
-        }
-        Kind::StreamFull => (Fault::StreamFull, Duration::from_secs(22)),
-        Kind::ClockJump => {
-            let length = seconds(3..5);
-            let targets = [Program::Collector, Program::Storage, Program::Gateway];
-            let target = targets[rng.random_range(0..targets.len())];
-            (Fault::ClockJump(target, rng.random_range(1..24)), length)
-        }
-        Kind::Latency => (Fault::Latency(link), seconds(3..6)),
-        Kind::HalfOpen => (Fault::HalfOpen(link), seconds(1..3)),
-        Kind::Cut => (Fault::Cut(link), Duration::from_secs(1)),
-        Kind::Reset => (Fault::Reset(link), seconds(1..3)),
-        Kind::Gap => (Fault::Gap(rng.random_range(1..500)), at_once),
-        Kind::Duplicate => (Fault::Duplicate(rng.random_range(1..500)), at_once),
-        Kind::Stall => (Fault::Stall, seconds(2..8)),
-        Kind::Close => (Fault::Close, at_once),
-    }
+/// How long connections are cut.
+const fn cut() -> Duration {
+    Duration::from_secs(2)
 }
 
 /// Fisher and Yates.

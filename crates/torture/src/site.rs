@@ -1,6 +1,6 @@
 //! Where everything is: directories, addresses, secrets and the one configuration file.
 
-use crate::fault::{Disk, Program};
+use crate::fault::{Disk, Program, Store};
 use anyhow::{Context as _, bail};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -8,19 +8,20 @@ use std::io::{ErrorKind, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// The instruments of the market, as the venue calls them and as we do.
 pub const INSTRUMENTS: [(&str, &str); 2] = [("BTCUSDT", "BTC-USDT"), ("ETHUSDT", "ETH-USDT")];
 
-/// Bytes that one event per second adds to the stream of its kind in the 20 s that a stream is
-/// meant to hold: the broker looks every 10 s, and keeps the last 5 s.
-const STREAM_BYTES_PER_RATE: u64 = 2_600;
+/// Bytes that an event takes in the stream of its kind.
+const STREAM_BYTES_PER_EVENT: u64 = 130;
 
 /// The smallest size of a stream.
 const STREAM_BYTES_MIN: u64 = 8 << 20;
 
-/// Bytes that one event takes in the archive, Parquet beside its segment included.
-const ARCHIVE_BYTES_PER_EVENT: u64 = 700;
+/// Bytes that one event takes in the store: in the archive Parquet beside its segment, in
+/// ClickHouse parts that were merged and not yet removed.
+const STORE_BYTES_PER_EVENT: u64 = 700;
 
 /// What the spool may take, on a disk with a little more.
 const SPOOL_BYTES: u64 = 48 << 20;
@@ -37,6 +38,21 @@ pub struct Doors {
     pub stream: SocketAddr,
     /// To the venue's REST interface.
     pub rest: SocketAddr,
+    /// To ClickHouse.
+    pub store: SocketAddr,
+}
+
+/// How large everything has to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    /// Events per second.
+    pub rate: u64,
+    /// How long the market lasts.
+    pub length: Duration,
+    /// For how long what comes may wait in the streams, which are full then.
+    pub wait_max: Duration,
+    /// Where the rows are kept.
+    pub store: Store,
 }
 
 /// The addresses of what listens.
@@ -106,11 +122,10 @@ impl Site {
         root: PathBuf,
         addresses: Addresses,
         doors: &Doors,
-        rate: u64,
-        seconds: u64,
+        size: Size,
     ) -> anyhow::Result<Self> {
         let token = "torture-internal-token".to_owned();
-        let configuration = configuration(&addresses, doors, rate);
+        let configuration = configuration(&addresses, doors, size);
         let mut site = Self { root, addresses, token, configuration, mounted: Vec::new() };
         for folder in ["credentials", "log", "run", "state"] {
             fs::create_dir_all(site.root.join(folder))?;
@@ -118,12 +133,15 @@ impl Site {
         for program in Program::ALL {
             fs::create_dir_all(site.state(program))?;
         }
-        for disk in Disk::ALL {
+        let stored = size.rate * size.length.as_secs() * STORE_BYTES_PER_EVENT;
+        for disk in size.store.disks() {
             let bytes = SPARE_BYTES
-                + match disk {
-                    Disk::Nats => 2 * file_store(rate),
-                    Disk::Archive => rate * seconds * ARCHIVE_BYTES_PER_EVENT,
-                    Disk::Spool => SPOOL_BYTES,
+                + match (disk, size.store) {
+                    (Disk::Nats, _) => 2 * file_store(size),
+                    (Disk::Archive, Store::Archive) | (Disk::Tables, _) => stored,
+                    // The journal of its cuts.
+                    (Disk::Archive, Store::ClickHouse) => 0,
+                    (Disk::Spool, _) => SPOOL_BYTES,
                 };
             site.mount(&site.state(disk.owner()), bytes)?;
         }
@@ -227,10 +245,11 @@ impl Drop for Site {
 }
 
 /// The sizes of the streams, by kind.
-fn streams(rate: u64) -> [(&'static str, u64); 8] {
+fn streams(size: Size) -> [(&'static str, u64); 8] {
     // Shares of the generated market: 60 % trades, 25 % best prices, 15 % book updates, which are
-    // twice as large.
-    let of = |share: u64| (rate * STREAM_BYTES_PER_RATE * share / 60).max(STREAM_BYTES_MIN);
+    // twice as large. The broker looks every 10 s, and keeps the last 5 s.
+    let bytes = size.rate * size.wait_max.as_secs() * STREAM_BYTES_PER_EVENT;
+    let of = |share: u64| (bytes * share / 60).max(STREAM_BYTES_MIN);
     let small = STREAM_BYTES_MIN;
     [
         ("trade", of(60)),
@@ -244,11 +263,11 @@ fn streams(rate: u64) -> [(&'static str, u64); 8] {
     ]
 }
 
-fn file_store(rate: u64) -> u64 {
-    streams(rate).iter().map(|(_, bytes)| bytes).sum()
+fn file_store(size: Size) -> u64 {
+    streams(size).iter().map(|(_, bytes)| bytes).sum()
 }
 
-fn configuration(addresses: &Addresses, doors: &Doors, rate: u64) -> String {
+fn configuration(addresses: &Addresses, doors: &Doors, size: Size) -> String {
     let of = |program| addresses.of(program);
     let services = |indent: &str| -> String {
         let names = Program::ALL.into_iter().filter(|program| program.is_service());
@@ -260,17 +279,25 @@ fn configuration(addresses: &Addresses, doors: &Doors, rate: u64) -> String {
         .fold(String::new(), |all, l| all + l + "\n");
     let kib = |bytes: u64| format!("{}KiB", bytes / 1024);
     let streams: String =
-        streams(rate).iter().map(|(kind, size)| format!("    {kind}: {}\n", kib(*size))).collect();
+        streams(size).iter().map(|(kind, size)| format!("    {kind}: {}\n", kib(*size))).collect();
     let symbols = INSTRUMENTS.map(|(_, symbol)| symbol).join(", ");
-    let (spool, store) = (kib(SPOOL_BYTES), kib(file_store(rate)));
-    let Doors { bus, stream, rest } = doors;
+    let (spool, store) = (kib(SPOOL_BYTES), kib(file_store(size)));
+    let Doors { bus, stream, rest, store: tables } = doors;
+    let redis = of(Program::Redis);
+    let warehouse = match size.store {
+        Store::Archive => String::new(),
+        Store::ClickHouse => format!(
+            "  clickhouse:\n    url: http://{tables}\n    request_timeout: 10s\n\
+             \x20 hot:\n    redis:\n      url: redis://{redis}\n"
+        ),
+    };
     format!(
         "bus:\n  url: nats://{bus}\n\
          gateway:\n  listen: {gateway}\n  backends:\n{backends}\
          collector:\n  listen: {collector}\n  spool_max: {spool}\n  memory_max: 4MiB\n\
          \x20 venues:\n    binance:\n      spot:\n        symbols: [{symbols}]\n\
          \x20       rest_url: http://{rest}\n        stream_url: ws://{stream}\n\
-         storage:\n  listen: {storage}\n  archive:\n    roll_interval: 1m\n\
+         storage:\n  listen: {storage}\n  archive:\n    roll_interval: 1m\n{warehouse}\
          monitoring:\n  listen: {monitoring}\n  services:\n{services}\
          scheduler:\n  listen: {scheduler}\n\
          broker:\n  listen: {broker}\n  nats:\n    listen: {nats}\n    monitor: {monitor}\n\

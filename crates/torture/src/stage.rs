@@ -2,14 +2,15 @@
 
 use crate::arguments::Arguments;
 use crate::crew::Crew;
-use crate::fault::{Fault, Program};
+use crate::fault::{Fault, Program, Store};
 use crate::gather::{self, Doors};
 use crate::proxy::Proxy;
 use crate::recovery::recovery;
 use crate::report::Report;
 use crate::schedule::Schedule;
-use crate::site::{self, Addresses, INSTRUMENTS, Site};
+use crate::site::{self, Addresses, INSTRUMENTS, Site, Size};
 use crate::strike::Striker;
+use crate::tables;
 use crate::watch::{self, Asker, Sample};
 use anyhow::{Context as _, bail, ensure};
 use sim::compare::Client;
@@ -18,6 +19,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
+use testkit::clickhouse::Engine;
 use testkit::progress;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -40,6 +42,10 @@ const SAMPLES: usize = 64;
 /// How long the venue may take to be over after the end of its time.
 const OVER_MAX: Duration = Duration::from_secs(30);
 
+/// The longest run in which ClickHouse merges nothing, so that a row that was inserted twice can be
+/// seen; beyond, it works as it does for users.
+const UNMERGED_MAX: Duration = Duration::from_mins(5);
+
 /// Where Debian's libfaketime is.
 pub const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
@@ -51,6 +57,8 @@ pub struct Links {
     pub stream: Proxy,
     /// To the venue's REST interface.
     pub rest: Proxy,
+    /// To ClickHouse.
+    pub store: Proxy,
 }
 
 /// Runs a schedule and gives the verdict.
@@ -100,14 +108,24 @@ async fn perform(arguments: &Arguments, schedule: Schedule, root: &Path) -> anyh
         bus: Proxy::open(nats, &mut tasks).await?,
         stream: Proxy::open(addresses.venue, &mut tasks).await?,
         rest: Proxy::open(addresses.venue, &mut tasks).await?,
+        store: Proxy::open(addresses.of(Program::ClickHouse), &mut tasks).await?,
     };
     let doors = site::Doors {
         bus: links.bus.address(),
         stream: links.stream.address(),
         rest: links.rest.address(),
+        store: links.store.address(),
     };
-    let seconds = schedule.length.as_secs();
-    let site = Site::build(root.to_owned(), addresses, &doors, arguments.rate, seconds)?;
+    let size = Size {
+        rate: arguments.rate,
+        length: schedule.length,
+        wait_max: schedule.wait_max(),
+        store: schedule.store,
+    };
+    let site = Site::build(root.to_owned(), addresses, &doors, size)?;
+    if schedule.length <= UNMERGED_MAX {
+        Engine::hold_merges(&site.state(Program::ClickHouse))?;
+    }
     let jumps = schedule.strikes.iter().filter_map(|strike| {
         if let Fault::ClockJump(program, _) = strike.fault { Some(program) } else { None }
     });
@@ -157,14 +175,22 @@ impl Stage {
     /// Starts everything, the collector last; returns when the market is open.
     async fn start(&mut self, arguments: &Arguments, schedule: &Schedule) -> anyhow::Result<Child> {
         let venue = self.venue(arguments, schedule)?;
-        for program in Program::ALL {
+        for program in schedule.store.programs() {
             self.crew.start(&self.site, program).await?;
-            if program.is_service() {
-                self.until(&format!("{program} answers"), async |stage| {
-                    stage.asker.text(program, "/health").await.is_ok()
-                })
-                .await?;
-            }
+            let path = match program {
+                Program::Nats | Program::Redis => continue,
+                Program::ClickHouse => "/ping",
+                Program::Monitoring
+                | Program::Broker
+                | Program::Storage
+                | Program::Collector
+                | Program::Gateway
+                | Program::Scheduler => "/health",
+            };
+            self.until(&format!("{program} answers"), async |stage| {
+                stage.asker.text(program, path).await.is_ok()
+            })
+            .await?;
         }
         self.until("the market opens", async |stage| {
             let progress = stage.asker.venue("/sim/progress").await;
@@ -288,6 +314,10 @@ impl Stage {
             recoveries[i].not_done = Some(reason);
         }
         facts.recoveries = recoveries;
+        if schedule.store == Store::ClickHouse {
+            facts.tables = Some(tables::tables(&self.asker).await?);
+            facts.copies = Some(tables::copies(&self.asker, &self.site.addresses).await?);
+        }
         self.crew.look(&self.site).await?;
         self.crew.dismiss().await?;
         facts.surprises = self.crew.surprises().to_vec();

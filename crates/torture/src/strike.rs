@@ -18,6 +18,10 @@ const LATENCY: Duration = Duration::from_millis(300);
 /// Bytes that still pass before a cut: some messages, and a part of one.
 const CUT_AFTER: u64 = 10_007;
 
+/// What ClickHouse's failure is said to be: a time-out of its own, as in the report of that failure
+/// (<https://github.com/ClickHouse/ClickHouse/issues/65117>).
+const EXCEPTION: u32 = 209;
+
 /// How long the message server is given to recover by itself before an operator would believe
 /// what the broker advises.
 const BELIEVE_AFTER: Duration = Duration::from_secs(8);
@@ -104,13 +108,14 @@ impl Striker {
             Fault::Kill(program) | Fault::Freeze(program) | Fault::Restart(program) => {
                 program == Program::Nats
             }
-            Fault::DiskFull(disk) => disk != Disk::Archive,
+            Fault::DiskFull(disk) => [Disk::Nats, Disk::Spool].contains(&disk),
             Fault::StreamFull
             | Fault::Latency(_)
             | Fault::HalfOpen(_)
             | Fault::Cut(_)
             | Fault::Reset(_) => true,
             Fault::BadReload
+            | Fault::Exception
             | Fault::ClockJump(..)
             | Fault::Gap(_)
             | Fault::Duplicate(_)
@@ -160,8 +165,11 @@ impl Striker {
             Fault::ClockJump(program, hours) => tell_time(&stage.site, program, hours)?,
             Fault::Latency(link) => self.set(i, link, Mode::Latency(LATENCY), stage),
             Fault::HalfOpen(link) => self.set(i, link, Mode::HalfOpen, stage),
+            // Its answers are short: the request arrives, and its answer does not.
+            Fault::Cut(Link::Store) => self.set(i, Link::Store, Mode::CutAfter(0), stage),
             Fault::Cut(link) => self.set(i, link, Mode::CutAfter(CUT_AFTER), stage),
             Fault::Reset(link) => self.set(i, link, Mode::Reset, stage),
+            Fault::Exception => self.set(i, Link::Store, Mode::Exception(EXCEPTION), stage),
             // The venue keeps its own time.
             Fault::Gap(_) | Fault::Duplicate(_) | Fault::Stall | Fault::Close => {}
         }
@@ -192,23 +200,27 @@ impl Striker {
             Fault::Latency(link)
             | Fault::HalfOpen(link)
             | Fault::Cut(link)
-            | Fault::Reset(link) => {
-                let before = self.struck_before.get(&i).copied().unwrap_or(0);
-                for proxy in proxies(stage, link) {
-                    proxy.set(Mode::Pass);
-                }
-                // The connections learn of the end of the mode by themselves.
-                let deadline = Instant::now() + NOTICED_WITHIN;
-                while struck(stage, link) <= before {
-                    ensure!(Instant::now() < deadline, "no connection was there to be struck");
-                    sleep(NOTICED_WITHIN / 50).await;
-                }
-            }
+            | Fault::Reset(link) => self.let_pass(i, link, stage).await?,
+            Fault::Exception => self.let_pass(i, Link::Store, stage).await?,
             Fault::Restart(_)
             | Fault::Gap(_)
             | Fault::Duplicate(_)
             | Fault::Stall
             | Fault::Close => {}
+        }
+        Ok(())
+    }
+
+    async fn let_pass(&self, i: usize, link: Link, stage: &Stage) -> anyhow::Result<()> {
+        let before = self.struck_before.get(&i).copied().unwrap_or(0);
+        for proxy in proxies(stage, link) {
+            proxy.set(Mode::Pass);
+        }
+        // The connections learn of the end of the mode by themselves.
+        let deadline = Instant::now() + NOTICED_WITHIN;
+        while struck(stage, link) <= before {
+            ensure!(Instant::now() < deadline, "no connection was there to be struck");
+            sleep(NOTICED_WITHIN / 50).await;
         }
         Ok(())
     }
@@ -276,6 +288,7 @@ async fn reload(stage: &Stage) -> anyhow::Result<()> {
 fn proxies(stage: &Stage, link: Link) -> Vec<&Proxy> {
     match link {
         Link::Bus => vec![&stage.links.bus],
+        Link::Store => vec![&stage.links.store],
         Link::Venue => vec![&stage.links.stream, &stage.links.rest],
     }
 }

@@ -66,6 +66,29 @@ pub struct Facts {
     pub memory: BTreeMap<String, Memory>,
     /// What became of every fault.
     pub recoveries: Vec<Recovery>,
+    /// Rows and distinct identities of each table in ClickHouse, if that is the store: as they are
+    /// on its disk, before any of its own means against duplicates.
+    pub tables: Option<BTreeMap<String, Distinct>>,
+    /// The newest in the hot store and in Redis, per stream, if there is a Redis.
+    pub copies: Option<BTreeMap<String, Copied>>,
+}
+
+/// How many rows a table has, and how many different ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Distinct {
+    /// All rows.
+    pub rows: u64,
+    /// Identities among them.
+    pub identities: u64,
+}
+
+/// The newest of a stream in the hot store, and in its copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Copied {
+    /// In the storage.
+    pub hot: Option<u64>,
+    /// In Redis.
+    pub redis: Option<u64>,
 }
 
 /// One demand, and why it is not met.
@@ -95,7 +118,9 @@ pub fn checks(facts: &Facts) -> Vec<Check> {
         check("I2 no gap record is untrue", shown(&facts.untrue_gaps)),
         check("storage and gateway return the same", doors(facts)),
         check("I3 books equal the venue's", books(facts)),
+        check("I1 no row twice on the disks of ClickHouse", tables(facts)),
         check("I4 the hot store is as new as the store", newest(facts)),
+        check("I4 Redis has what the hot store has", copies(facts)),
         check("I6 memory within its caps", memory(facts)),
         check("I8 every fault was done and recovered from", recoveries(facts)),
         check("every service is well again", services(facts)),
@@ -147,6 +172,30 @@ fn newest(facts: &Facts) -> Vec<String> {
     older
         .map(|(stream, Newest { cold, hot, .. })| {
             format!("{stream}: hot {}, stored {}", text(*hot), text(*cold))
+        })
+        .collect()
+}
+
+fn tables(facts: &Facts) -> Vec<String> {
+    let Some(tables) = &facts.tables else { return Vec::new() };
+    if tables.values().all(|table| table.rows == 0) {
+        return vec!["no rows were counted".to_owned()];
+    }
+    let doubled = tables.iter().filter(|(_, table)| table.rows != table.identities);
+    doubled
+        .map(|(table, Distinct { rows, identities })| {
+            format!("{table}: {rows} rows, {identities} of them different")
+        })
+        .collect()
+}
+
+fn copies(facts: &Facts) -> Vec<String> {
+    let Some(copies) = &facts.copies else { return Vec::new() };
+    let text = |id: Option<u64>| id.map_or("nothing".to_owned(), |id| id.to_string());
+    let differ = copies.iter().filter(|(_, copy)| copy.redis.is_none() || copy.redis != copy.hot);
+    differ
+        .map(|(stream, Copied { hot, redis })| {
+            format!("{stream}: {} in Redis, {} in the storage", text(*redis), text(*hot))
         })
         .collect()
 }

@@ -73,6 +73,20 @@ impl Asker {
         Ok(serde_json::from_str(&self.text(program, path).await?)?)
     }
 
+    /// What ClickHouse answers to a query.
+    ///
+    /// # Errors
+    ///
+    /// As [`Asker::text`].
+    pub async fn query(&self, query: &str) -> anyhow::Result<String> {
+        let url = format!("http://{}/", self.addresses.of(Program::ClickHouse));
+        let answer = self.http.post(&url).body(query.to_owned()).send().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        ensure!(status.is_success(), "ClickHouse answered {status}: {text}");
+        Ok(text)
+    }
+
     /// A document of the venue's.
     ///
     /// # Errors

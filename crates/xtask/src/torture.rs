@@ -11,6 +11,8 @@ const TORTURE: &[Need] = &[
     ("iproute2", "/usr/bin/ip"),
     ("util-linux", "/usr/bin/unshare"),
     ("mount", "/usr/bin/mount"),
+    ("redis-server", "/usr/bin/redis-server"),
+    ("npm", "/usr/bin/npm"),
     ("libfaketime", "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"),
 ];
 

@@ -3,27 +3,54 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 
 fn schedule(seed: u64, minutes: u64, clock: bool) -> Schedule {
-    Schedule::draw(seed, minutes, clock).expect("everything fits")
+    of(Store::Archive, seed, minutes, clock)
+}
+
+fn of(store: Store, seed: u64, minutes: u64, clock: bool) -> Schedule {
+    Schedule::draw(seed, minutes, store, clock).expect("everything fits")
+}
+
+fn any_store() -> impl Strategy<Value = Store> {
+    prop_oneof![Just(Store::Archive), Just(Store::ClickHouse)]
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn every_kind_strikes_at_least_once(seed: u64, minutes in MINUTES_MIN..12) {
-        let drawn = schedule(seed, minutes, true);
+    fn every_kind_strikes_at_least_once(
+        store in any_store(),
+        seed: u64,
+        minutes in MINUTES_MIN..12,
+    ) {
+        let drawn = of(store, seed, minutes, true);
         let kinds: BTreeSet<Kind> =
             drawn.strikes.iter().map(|strike| strike.fault.kind()).collect();
-        prop_assert_eq!(kinds, BTreeSet::from(Kind::ALL));
-        for program in [Program::Collector, Program::Storage, Program::Nats] {
+        prop_assert_eq!(kinds, store.kinds().into_iter().collect());
+        let mut killed = vec![Program::Collector, Program::Storage, Program::Nats];
+        if store == Store::ClickHouse {
+            killed.extend([Program::ClickHouse, Program::Redis]);
+        }
+        for program in killed {
             let killed = |strike: &Strike| strike.fault == Fault::Kill(program);
             prop_assert!(drawn.strikes.iter().any(killed), "{} lives", program);
         }
     }
 
     #[test]
-    fn what_cannot_be_told_apart_does_not_overlap(seed: u64, minutes in MINUTES_MIN..12) {
-        let Schedule { strikes, .. } = schedule(seed, minutes, true);
+    fn a_store_that_is_not_there_is_not_struck(seed: u64, minutes in MINUTES_MIN..12) {
+        let drawn = schedule(seed, minutes, true);
+        let struck = |strike: &Strike| strike.fault.lane() == crate::fault::Lane::Store;
+        prop_assert!(!drawn.strikes.iter().any(struck));
+    }
+
+    #[test]
+    fn what_cannot_be_told_apart_does_not_overlap(
+        store in any_store(),
+        seed: u64,
+        minutes in MINUTES_MIN..12,
+    ) {
+        let Schedule { strikes, .. } = of(store, seed, minutes, true);
         for (i, strike) in strikes.iter().enumerate() {
             for other in &strikes[i + 1..] {
                 let apart = !strike.fault.conflicts(other.fault)

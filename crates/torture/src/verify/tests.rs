@@ -59,6 +59,30 @@ fn an_id_that_is_doubled_changed_or_unknown_is_found() {
 }
 
 #[test]
+fn a_row_that_clickhouse_has_twice_is_found() {
+    let tables = |rows, identities| {
+        let table = Distinct { rows, identities };
+        broken(|facts| facts.tables = Some([("trade".to_owned(), table)].into()))
+    };
+    assert_eq!(tables(9, 9), Vec::<&str>::new());
+    let once = ["I1 no row twice on the disks of ClickHouse"];
+    assert_eq!(tables(9, 8), once);
+    assert_eq!(tables(0, 0), once, "nothing counted is nothing shown");
+}
+
+#[test]
+fn a_copy_in_redis_that_is_old_or_not_there_is_found() {
+    let copies = |redis| {
+        let copy = Copied { hot: Some(9), redis };
+        broken(|facts| facts.copies = Some([("trade".to_owned(), copy)].into()))
+    };
+    assert_eq!(copies(Some(9)), Vec::<&str>::new());
+    let same = ["I4 Redis has what the hot store has"];
+    assert_eq!(copies(Some(8)), same);
+    assert_eq!(copies(None), same);
+}
+
+#[test]
 fn an_id_that_is_missing_is_found() {
     let missing = ["I2 nothing missing in silence"];
     assert_eq!(broken(|facts| report(facts).missing.push(3)), missing);
