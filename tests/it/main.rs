@@ -15,6 +15,7 @@ mod lintian;
 mod operations;
 mod releases;
 mod tamper;
+mod torture;
 mod units;
 mod upgrade;
 mod urls;

@@ -46,6 +46,17 @@ pub(crate) const TESTS: &[Need] = &[
     ("tzdata", "/usr/share/zoneinfo/UTC"),
 ];
 
+/// What a run under faults takes.
+pub(crate) const TORTURE: &[Need] = &[
+    ("iproute2", "/usr/bin/ip"),
+    ("libfaketime", "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"),
+    ("mount", "/usr/bin/mount"),
+    ("nats-server", "/usr/sbin/nats-server"),
+    ("npm", "npm"),
+    ("redis-server", "/usr/bin/redis-server"),
+    ("util-linux", "/usr/bin/unshare"),
+];
+
 /// Installs what is missing of these, or says what to type.
 pub(crate) fn bring(needs: &[&[Need]]) -> anyhow::Result<()> {
     let missing: Vec<&str> = needs

@@ -23,6 +23,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             needs::REPOSITORY,
             needs::MACHINES,
             needs::TESTS,
+            needs::TORTURE,
         ])
     })?;
     // One profile for binaries and tests, so that every dependency is compiled once.

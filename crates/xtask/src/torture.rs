@@ -1,20 +1,9 @@
 //! `cargo xtask torture`: builds, then hands over to the program `torture`.
 
-use crate::needs::{self, Need};
+use crate::needs;
 use crate::run::{Phases, cargo, root};
 use anyhow::{Context as _, bail};
 use std::process::Command;
-
-/// What a run takes beside a Rust toolchain.
-const TORTURE: &[Need] = &[
-    ("nats-server", "/usr/sbin/nats-server"),
-    ("iproute2", "/usr/bin/ip"),
-    ("util-linux", "/usr/bin/unshare"),
-    ("mount", "/usr/bin/mount"),
-    ("redis-server", "/usr/bin/redis-server"),
-    ("npm", "/usr/bin/npm"),
-    ("libfaketime", "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"),
-];
 
 /// What `cargo xtask torture` takes.
 #[derive(clap::Args)]
@@ -37,7 +26,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     phases.run("needs", || {
         needs::root("a run has namespaces and small disks of its own")?;
-        needs::bring(&[needs::BUILD, TORTURE])
+        needs::bring(&[needs::BUILD, needs::TORTURE])
     })?;
     // As the tests are built, so that one serves the other.
     phases.step("build", &mut cargo(&["build", "--workspace", "--bins", "--profile", "ci"]))?;
