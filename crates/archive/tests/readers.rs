@@ -1,7 +1,5 @@
 //! Ring 2: what other tools read out of the folders is what was stored, before and after a
 //! compaction.
-//!
-//! The tools come as Python packages into `target/python`, which the first run makes.
 #![expect(clippy::unwrap_used, reason = "a step that fails is a failed test")]
 
 use archive::{Cut, Table};
@@ -10,17 +8,14 @@ use model::{
 };
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use testkit::clickhouse::Engine;
 use units::{Price, Qty, UnixNanos};
 
 /// The packages and their versions.
 const PACKAGES: [&str; 2] = ["duckdb==2.0.1", "polars==2.1.0"];
-const REMEDY: &str = "the test needs python3 with its module venv (`apt-get install python3-venv`) \
-                      and the packages duckdb and polars: \
-                      `python3 -m venv target/python && target/python/bin/pip install duckdb polars`";
 const START: i64 = 1_778_284_800_000_000_000;
 /// 10⁻² in units of 10⁻¹⁸.
 const CENT: i128 = 10_i128.pow(16);
@@ -51,7 +46,7 @@ fn other_tools_count_and_sum_what_was_stored_before_and_after_compaction() {
         table
     });
     let mut ours = String::new();
-    for tool in ["duckdb", "polars"] {
+    for tool in ["duckdb", "polars", "clickhouse"] {
         for kind in ["trade", "book"] {
             for market in [Market::Perp, Market::Spot] {
                 let (count, sum) = expected[&(kind, market)];
@@ -60,7 +55,7 @@ fn other_tools_count_and_sum_what_was_stored_before_and_after_compaction() {
             }
         }
     }
-    let python = python();
+    let python = testkit::python::with("python", &PACKAGES).unwrap();
     assert_eq!(read(&python, dir.path()), ours);
     for table in &mut tables {
         let files = table.reader().stats().parquet_files;
@@ -121,31 +116,26 @@ fn value(event: &Event) -> i128 {
 }
 
 fn read(python: &Path, archive: &Path) -> String {
+    let folder = archive.join("parquet");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers.py");
-    let output = Command::new(python).arg(script).arg(archive.join("parquet")).output().unwrap();
+    let output = Command::new(python).arg(script).arg(&folder).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// A Python that has the packages; made by whoever comes first.
-fn python() -> PathBuf {
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target");
-    let (home, python) = (target.join("python"), target.join("python/bin/python"));
-    std::fs::create_dir_all(&target).unwrap();
-    let lock = File::create(target.join("python.lock")).unwrap();
-    lock.lock().unwrap();
-    let stamp = home.join("installed");
-    let wanted = PACKAGES.join(" ");
-    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
-        return python;
-    }
-    let run = |command: &mut Command| {
-        let output = command.output().unwrap_or_else(|error| panic!("{error}: {REMEDY}"));
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}: {REMEDY}");
-    };
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home));
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES));
-    std::fs::write(stamp, wanted).unwrap();
-    python
+    let engine = Engine::find().unwrap();
+    let values = [
+        ("trade", "toDecimal256(price, 2) * toDecimal256(qty, 5)"),
+        (
+            "book",
+            "arraySum(l -> toDecimal256(l.1, 2) * toDecimal256(l.2, 5), arrayConcat(bids, asks))",
+        ),
+    ];
+    let clickhouse = values.map(|(kind, value)| {
+        let query = format!(
+            "SELECT 'clickhouse', '{kind}', venue, market, count(), toString(sum({value})) \
+             FROM file('{}/kind={kind}/**/*.parquet') GROUP BY venue, market ORDER BY market \
+             SETTINGS use_hive_partitioning = 1, output_format_decimal_trailing_zeros = 1",
+            folder.display()
+        );
+        engine.query(&query).unwrap().replace('\t', " ")
+    });
+    String::from_utf8(output.stdout).unwrap() + &clickhouse.concat()
 }

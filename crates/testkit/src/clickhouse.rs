@@ -23,7 +23,7 @@ const READY_MAX: Duration = Duration::from_secs(60);
 /// How often a start is repeated when another process took the port between choosing and binding it.
 const STARTS_MAX: usize = 5;
 /// What makes it a server: it listens, then is busy until it is killed.
-const SERVE: &str = "SYSTEM START LISTEN HTTP; SELECT sleepEachRow(1) FROM numbers(1000000000) \
+const SERVE: &str = "SELECT sleepEachRow(1) FROM numbers(1000000000) \
                      SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0 \
                      FORMAT Null";
 
@@ -34,8 +34,17 @@ const SERVE: &str = "SYSTEM START LISTEN HTTP; SELECT sleepEachRow(1) FROM numbe
 pub struct ClickHouse {
     engine: Engine,
     directory: Option<TempDir>,
-    listen: SocketAddr,
+    listen: Listen,
     child: Option<Child>,
+}
+
+/// Where a server listens, on one address.
+#[derive(Debug, Clone, Copy)]
+pub struct Listen {
+    /// For HTTP.
+    pub http: SocketAddr,
+    /// For its own protocol, if it is to speak it.
+    pub native: Option<SocketAddr>,
 }
 
 /// The engine, ready to be started.
@@ -54,6 +63,39 @@ impl Engine {
     pub fn beside(programs: &Path) -> anyhow::Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         Ok(Self { launcher: programs.join("clickhouse-engine"), library: library(&root)? })
+    }
+
+    /// The engine, fetched if need be, and its launcher, built in the profile of the running test.
+    ///
+    /// # Errors
+    ///
+    /// One of them cannot be had.
+    pub fn find() -> anyhow::Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        Ok(Self { library: library(&root)?, launcher: launcher(&root)? })
+    }
+
+    /// What `clickhouse local` answers to a query, which may read files, as tabs and lines.
+    ///
+    /// # Errors
+    ///
+    /// The engine refuses it; the error has its words.
+    pub fn query(&self, query: &str) -> anyhow::Result<String> {
+        let directory = tempfile::tempdir()?;
+        // The library keeps what it would print.
+        let answer = directory.path().join("answer");
+        let outfile = format!("{query} INTO OUTFILE '{}' FORMAT TSV", answer.display());
+        let mut command = Command::new(&self.launcher);
+        command.arg(&self.library).arg(format!("--query={outfile}"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().context("start the engine")?;
+        // It would end with its standard input before it has answered.
+        let held = child.stdin.take();
+        let output = child.wait_with_output()?;
+        drop(held);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{query}: {}: {complaint}", output.status);
+        fs::read_to_string(answer).with_context(|| format!("{query}: no answer: {complaint}"))
     }
 
     /// Has a server on this directory never merge parts, so that a row that was inserted twice
@@ -77,7 +119,7 @@ impl Engine {
 
     /// What starts a server on the data of this directory; it ends with its standard input.
     #[must_use]
-    pub fn command(&self, directory: &Path, listen: SocketAddr) -> Command {
+    pub fn command(&self, directory: &Path, listen: Listen) -> Command {
         let config = config_path(directory);
         let config = config.exists().then(|| format!("--config-file={}", config.display()));
         let mut command = Command::new(&self.launcher);
@@ -85,10 +127,14 @@ impl Engine {
             .arg(&self.library)
             .args(config)
             .arg(format!("--path={}", directory.join("data").display()))
-            .arg(format!("--listen_host={}", listen.ip()))
-            .arg(format!("--http_port={}", listen.port()))
-            .arg(format!("--query={SERVE}"))
+            .arg(format!("--listen_host={}", listen.http.ip()))
+            .arg(format!("--http_port={}", listen.http.port()))
             .stdin(Stdio::piped());
+        let native = listen.native.map_or("", |native| {
+            command.arg(format!("--tcp_port={}", native.port()));
+            "SYSTEM START LISTEN TCP; "
+        });
+        command.arg(format!("--query=SYSTEM START LISTEN HTTP; {native}{SERVE}"));
         command
     }
 }
@@ -100,7 +146,16 @@ impl ClickHouse {
     ///
     /// The engine is not there and cannot be fetched, or it does not become ready.
     pub fn start() -> anyhow::Result<Self> {
-        Self::start_in(tempfile::Builder::new().prefix("clickhouse-").tempdir()?)
+        Self::start_in(tempfile::Builder::new().prefix("clickhouse-").tempdir()?, false)
+    }
+
+    /// Starts a server that speaks its own protocol as well.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClickHouse::start`].
+    pub fn start_with_native() -> anyhow::Result<Self> {
+        Self::start_in(tempfile::Builder::new().prefix("clickhouse-").tempdir()?, true)
     }
 
     /// Starts a server that has one more user, with a password; both are letters and digits.
@@ -127,14 +182,15 @@ impl ClickHouse {
         let config =
             format!("<clickhouse><users_config>{}</users_config></clickhouse>", users.display());
         fs::write(config_path(directory.path()), config)?;
-        Self::start_in(directory)
+        Self::start_in(directory, false)
     }
 
-    fn start_in(directory: TempDir) -> anyhow::Result<Self> {
-        let engine = engine()?;
+    fn start_in(directory: TempDir, native: bool) -> anyhow::Result<Self> {
+        let engine = Engine::find()?;
         let mut last = None;
         for _ in 0..STARTS_MAX {
-            let listen = free_address()?;
+            let native = native.then(free_address).transpose()?;
+            let listen = Listen { http: free_address()?, native };
             match run(&engine, directory.path(), listen) {
                 Ok(child) => {
                     let (directory, child) = (Some(directory), Some(child));
@@ -149,7 +205,13 @@ impl ClickHouse {
     /// The URL of its HTTP interface.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.listen)
+        format!("http://{}", self.listen.http)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn listen(&self) -> Listen {
+        self.listen
     }
 
     /// What it has written so far.
@@ -224,7 +286,7 @@ fn log_path(directory: &Path) -> PathBuf {
 }
 
 /// Starts the engine and waits until it answers.
-fn run(engine: &Engine, directory: &Path, listen: SocketAddr) -> anyhow::Result<Child> {
+fn run(engine: &Engine, directory: &Path, listen: Listen) -> anyhow::Result<Child> {
     let log = File::options().create(true).append(true).open(log_path(directory))?;
     // Its standard input is held by the child's handle: when we are gone, the engine ends.
     let mut child = engine
@@ -233,7 +295,7 @@ fn run(engine: &Engine, directory: &Path, listen: SocketAddr) -> anyhow::Result<
         .stderr(log)
         .spawn()
         .with_context(|| format!("start {}", engine.launcher.display()))?;
-    match wait_until_ready(&mut child, directory, listen) {
+    match wait_until_ready(&mut child, directory, listen.http) {
         Ok(()) => Ok(child),
         Err(error) => {
             end(&mut child);
@@ -263,12 +325,6 @@ fn wait_until_ready(child: &mut Child, directory: &Path, listen: SocketAddr) -> 
 fn answers(address: SocketAddr) -> bool {
     exchange(address, b"GET /ping HTTP/1.0\r\n\r\n", 12)
         .is_ok_and(|answer| answer.ends_with(b" 200"))
-}
-
-/// The engine and its launcher, fetched and built if need be.
-fn engine() -> anyhow::Result<Engine> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    Ok(Engine { library: library(&root)?, launcher: launcher(&root)? })
 }
 
 /// The engine; one process fetches it, others wait.
@@ -344,11 +400,11 @@ mod tests {
     fn a_server_starts_dies_and_comes_back_at_the_same_address() {
         let mut server = ClickHouse::start().unwrap();
         let url = server.url();
-        assert!(answers(server.listen));
+        assert!(answers(server.listen.http));
         server.kill();
-        assert!(!answers(server.listen));
+        assert!(!answers(server.listen.http));
         server.restart().unwrap();
         assert_eq!(server.url(), url);
-        assert!(answers(server.listen));
+        assert!(answers(server.listen.http));
     }
 }

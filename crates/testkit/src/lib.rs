@@ -1,7 +1,8 @@
 //! Real servers and booted machines for tests.
 //!
 //! [`machine`] boots Debian with a real systemd, [`packages`] installs the suite in it,
-//! [`market`] feeds it and compares; [`nats`], [`clickhouse`] and [`redis`] start servers.
+//! [`market`] feeds it and compares; [`nats`], [`clickhouse`] and [`redis`] start servers,
+//! [`python`] has the tools of others.
 //! Everything here starts what it needs itself, on loopback and on ports that the kernel chooses,
 //! waits for conditions and not for time, and removes what it started when the value is dropped.
 //! Nothing here is a mock.
@@ -11,6 +12,7 @@ pub mod machine;
 pub mod market;
 pub mod nats;
 pub mod packages;
+pub mod python;
 pub mod redis;
 
 use std::io::Write as _;

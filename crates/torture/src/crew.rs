@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
-use testkit::clickhouse::Engine;
+use testkit::clickhouse::{Engine, Listen};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
@@ -134,7 +134,10 @@ impl Crew {
                 server.arg("-c").arg(out);
                 server
             }
-            Program::ClickHouse => Engine::beside(&self.programs)?.command(&state, listen).into(),
+            Program::ClickHouse => {
+                let listen = Listen { http: listen, native: None };
+                Engine::beside(&self.programs)?.command(&state, listen).into()
+            }
             Program::Redis => {
                 let mut server = Command::new(testkit::redis::find_binary()?);
                 server.args(["--bind", &listen.ip().to_string()]);

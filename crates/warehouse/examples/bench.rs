@@ -1,12 +1,16 @@
 //! Measures the way into ClickHouse: rows per second from the bytes of the stream to rows on disk,
-//! for trades and books, beside the client library's own typed inserts, which begin with structs.
+//! for trades and books, beside the client library's own typed inserts, which begin with structs,
+//! and beside the two Python clients, which begin with Python's objects.
 //!
 //! `cargo run --profile ci -p warehouse --example bench-clickhouse`; it starts a server of its own.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
+use anyhow::{Context as _, ensure};
 use clickhouse::{Client, Row};
 use model::{Body, Book, BookType, Event, InstrumentId, Kind, Market, Side, Symbol, Trade, Venue};
 use serde::Serialize;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use testkit::clickhouse::ClickHouse;
@@ -18,6 +22,8 @@ const START: i64 = 1_778_284_800_000_000_000;
 const LEVELS: u64 = 20;
 /// Events of one block, which is at most 64 KiB.
 const BLOCK: usize = 250;
+/// The Python clients.
+const PEERS: [&str; 2] = ["clickhouse-driver==0.2.11", "clickhouse-connect==1.12.0"];
 /// Trades of the comparison, and of one insert.
 const TYPED: (u64, u64) = (1_000_000, 100_000);
 
@@ -27,7 +33,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn run() -> anyhow::Result<()> {
-    let server = ClickHouse::start()?;
+    let server = ClickHouse::start_with_native()?;
     let warehouse = Warehouse::new(&settings::ClickHouse::default(), &server.url(), None)?;
     let dir = tempfile::tempdir()?;
     println!("{:<56}{:>14}", "what", "measured");
@@ -42,6 +48,11 @@ async fn run() -> anyhow::Result<()> {
     let took = typed(&server).await?;
     let peer = rate("trades as structs, the client's own inserts of 100,000", TYPED.0, took);
     println!("{:<56}{:>14.2}", "  the stream is so many times as fast", best / peer);
+    for (name, seconds) in peers(&server)? {
+        let took = Duration::from_secs_f64(seconds);
+        let peer = rate(&format!("trades, {name}, inserts of 100,000"), TYPED.0, took);
+        println!("{:<56}{:>14.2}", "  the stream is so many times as fast", best / peer);
+    }
     let mut table = warehouse.table(Kind::Book, dir.path())?;
     let took = append(&mut table, Kind::Book, book, 0..100_000, 10_000).await?;
     rate("books of 2 x 20 levels from the stream, cuts of 10,000", 100_000, took);
@@ -82,7 +93,7 @@ async fn append(
         }
         let appended = table.append(&cut).await?;
         took += began.elapsed();
-        anyhow::ensure!(appended.stored == lines.len(), "{appended:?}");
+        ensure!(appended.stored == lines.len(), "{appended:?}");
     }
     Ok(took)
 }
@@ -128,6 +139,27 @@ async fn typed(server: &ClickHouse) -> anyhow::Result<Duration> {
         took += began.elapsed();
     }
     Ok(took)
+}
+
+/// What the Python clients take for the same trades.
+fn peers(server: &ClickHouse) -> anyhow::Result<Vec<(String, f64)>> {
+    let python = testkit::python::with("python-clickhouse", &PEERS)?;
+    let listen = server.listen();
+    let native = listen.native.context("it speaks its own protocol")?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/peers.py");
+    let mut command = Command::new(python);
+    command.arg(script).arg(listen.http.ip().to_string());
+    for number in [listen.http.port().into(), native.port().into(), TYPED.0, TYPED.1] {
+        command.arg(number.to_string());
+    }
+    let output = command.output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout)?;
+    let line = |line: &str| {
+        let (name, seconds) = line.split_once(' ').context("a name and a number")?;
+        Ok((name.to_owned(), seconds.parse()?))
+    };
+    lines.lines().map(line).collect()
 }
 
 fn row<'a>(event: &'a Event, trade: &'a Trade, stream_seq: u64) -> Typed<'a> {
