@@ -26,11 +26,9 @@ const ROWS: [Row; 17] = [
     (4, "message server killed", |strike| strike.fault == Fault::Kill(Program::Nats)),
     (5, "a process stopped by SIGSTOP", |strike| strike.fault.kind() == Kind::Freeze),
     (6, "stream full", |strike| strike.fault == Fault::StreamFull),
-    (7, "ClickHouse away", |strike| {
-        strike.fault == Fault::Kill(Program::ClickHouse) && strike.length >= AWAY_MIN
-    }),
+    (7, "ClickHouse away", is_away),
     (8, "ClickHouse killed", |strike| {
-        strike.fault == Fault::Kill(Program::ClickHouse) && strike.length < AWAY_MIN
+        strike.fault == Fault::Kill(Program::ClickHouse) && !is_away(strike)
     }),
     (9, "ClickHouse slow, cut off or failing", |strike| {
         let links = [
@@ -163,6 +161,10 @@ impl Report {
     }
 }
 
+fn is_away(strike: &Strike) -> bool {
+    strike.fault == Fault::Kill(Program::ClickHouse) && strike.length >= AWAY_MIN
+}
+
 fn line((row, what, belongs): &Row, recoveries: &[Recovery]) -> Line {
     let own = || recoveries.iter().filter(|recovery| belongs(&recovery.strike));
     Line {
@@ -208,6 +210,11 @@ impl fmt::Display for Report {
                 format!("{:.1} s{}", took.as_secs_f64(), if recovery.overtaken { " *" } else { "" })
             });
             writeln!(f, "  {:<52} {took}", recovery.strike.to_string())?;
+        }
+        for recovery in self.facts.recoveries.iter().filter(|recovery| is_away(&recovery.strike)) {
+            let Some(took) = recovery.took.filter(|took| !took.is_zero()) else { continue };
+            let times = (recovery.strike.length + took).div_duration_f64(took);
+            writeln!(f, "what waited meanwhile was stored {times:.1} times as fast as it came")?;
         }
         writeln!(f, "fault matrix:")?;
         for line in self.matrix.iter().filter(|line| line.done > 0 || !line.complaints.is_empty()) {
