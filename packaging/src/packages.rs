@@ -125,6 +125,10 @@ fn common(inputs: &Inputs) -> anyhow::Result<Package> {
     let mut file = plain("etc/marketprism/services.yaml", configuration.as_bytes().to_vec());
     file.conffile = true;
     package.files.extend([file, directory("etc/marketprism/services.d")]);
+    // Prometheus's own: what to copy to where it looks.
+    let rules = include_str!("../../config/prometheus-rules.yaml");
+    let examples = format!("usr/share/doc/{COMMON}/examples/prometheus-rules.yaml");
+    package.files.push(plain(&examples, rules.as_bytes().to_vec()));
     package.files.push(executable("usr/bin/marketprism", program));
     for (path, text) in documents::completions() {
         if !path.contains(SIMULATOR) {

@@ -1,137 +1,73 @@
-//! What is stored of each stream, and which ids are missing.
+//! What is stored of each stream, and which ids.
 
 use crate::Error;
-use crate::shelf::Store;
+use crate::run::Entry;
+use crate::segment::u64_of;
+use crate::shelf::{Store, ZoneRef};
 use crate::view::View;
-use catalog::{Coverage, Filter, HOLES_MAX, Holes, StreamKey};
-use model::Identity;
+use catalog::{Coverage, Day, Days, Filter, Ranges, StreamKey};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use units::UnixNanos;
 
-struct Tally {
-    rows: u64,
-    first: Identity,
-    last: Identity,
-    time_first: i64,
-    time_last: i64,
-    days: BTreeMap<i64, u64>,
-}
-
-impl Tally {
-    const fn new() -> Self {
-        let (low, high) =
-            (Identity { major: 0, minor: 0 }, Identity { major: u64::MAX, minor: u64::MAX });
-        Self {
-            rows: 0,
-            first: high,
-            last: low,
-            time_first: i64::MAX,
-            time_last: i64::MIN,
-            days: BTreeMap::new(),
-        }
-    }
-
-    fn add(&mut self, ids: (Identity, Identity), times: (i64, i64), day: i64, rows: u64) {
-        self.rows += rows;
-        self.first = self.first.min(ids.0);
-        self.last = self.last.max(ids.1);
-        self.time_first = self.time_first.min(times.0);
-        self.time_last = self.time_last.max(times.1);
-        *self.days.entry(day).or_default() += rows;
-    }
-}
-
-pub(crate) fn coverage(view: &View, filter: &Filter) -> Vec<Coverage> {
+pub(crate) fn coverage(view: &View, filter: &Filter, days: &Days) -> Vec<Coverage> {
     let matching = view.streams.iter().filter(|(key, _)| filter.matches(key));
     matching
-        .filter_map(|(key, number)| {
-            let tally = tally(view, number);
-            (tally.rows > 0).then(|| Coverage {
-                stream: key.clone(),
-                rows: tally.rows,
-                first: tally.first,
-                last: tally.last,
-                time_first: UnixNanos::new(tally.time_first),
-                time_last: UnixNanos::new(tally.time_last),
-                days: tally.days,
-            })
-        })
+        .filter_map(|(key, number)| Coverage::of(key.clone(), tally(view, number, days)))
         .collect()
 }
 
-fn tally(view: &View, number: u32) -> Tally {
-    let mut tally = Tally::new();
-    if let Some(shelf) = view.shelf.stream(number) {
-        for zone in &shelf.zones {
-            let (zone, day) = (&zone.zone, zone.file.place.day);
-            let rows = crate::segment::u64_of(zone.rows);
-            tally.add((zone.first, zone.last), (zone.time_min, zone.time_max), day, rows);
+fn tally(view: &View, number: u32, days: &Days) -> BTreeMap<i64, Day> {
+    let mut found = BTreeMap::new();
+    let zones = view.shelf.stream(number).into_iter().flat_map(|shelf| &shelf.zones);
+    for ZoneRef { file, zone } in zones.filter(|zone| days.contains(&zone.file.place.day)) {
+        let more = Day {
+            rows: u64_of(zone.rows),
+            first: zone.first,
+            last: zone.last,
+            time_first: UnixNanos::new(zone.time_min),
+            time_last: UnixNanos::new(zone.time_max),
+        };
+        add(&mut found, file.place.day, more);
+    }
+    for entry in view.entries(number) {
+        let Entry { identity, time, .. } = *entry;
+        let time = UnixNanos::new(time);
+        if days.contains(&time.day()) {
+            let (first, last) = (identity, identity);
+            let more = Day { rows: 1, first, last, time_first: time, time_last: time };
+            add(&mut found, time.day(), more);
         }
     }
-    for run in view.segments.iter().flat_map(|segment| &segment.runs) {
-        for entry in run.stream(number) {
-            let day = UnixNanos::new(entry.time).day();
-            tally.add((entry.identity, entry.identity), (entry.time, entry.time), day, 1);
-        }
-    }
-    tally
+    found
 }
 
-pub(crate) fn holes(view: &View, store: &Store, stream: &StreamKey) -> Result<Holes, Error> {
-    let Some(number) = view.streams.number(stream) else { return Ok(Holes::default()) };
-    let mut known: Vec<(u64, u64)> = Vec::new();
-    if let Some(shelf) = view.shelf.stream(number) {
-        for zone in &shelf.zones {
-            if zone.zone.dense {
-                known.push((zone.zone.first.major, zone.zone.last.major));
-            } else {
-                extend(&mut known, store.identities(zone)?.iter().copied());
-            }
-        }
-    }
-    for run in view.segments.iter().flat_map(|segment| &segment.runs) {
-        extend(&mut known, run.stream(number).iter().map(|entry| entry.identity));
-    }
-    Ok(complement(known))
+fn add(days: &mut BTreeMap<i64, Day>, day: i64, more: Day) {
+    days.entry(day).and_modify(|known| known.add(&more)).or_insert(more);
 }
 
-/// Adds ascending ids as ranges.
-fn extend(ranges: &mut Vec<(u64, u64)>, ids: impl Iterator<Item = Identity>) {
-    for Identity { major, .. } in ids {
-        match ranges.last_mut() {
-            Some((_, last)) if last.checked_add(1) == Some(major) => *last = major,
-            Some(_) | None => ranges.push((major, major)),
+pub(crate) fn ranges(
+    view: &View,
+    store: &Store,
+    stream: &StreamKey,
+    ids: &RangeInclusive<u64>,
+) -> Result<Ranges, Error> {
+    let mut ranges = Ranges::default();
+    let Some(number) = view.streams.number(stream) else { return Ok(ranges) };
+    for zone in view.shelf.stream(number).into_iter().flat_map(|shelf| &shelf.zones) {
+        let (first, last) = (zone.zone.first.major, zone.zone.last.major);
+        if first > *ids.end() || last < *ids.start() {
+            continue;
+        }
+        if zone.zone.dense {
+            ranges.known.push((first.max(*ids.start()), last.min(*ids.end())));
+        } else {
+            let identities = store.identities(zone)?;
+            let majors = identities.iter().map(|identity| identity.major);
+            majors.filter(|id| ids.contains(id)).for_each(|id| ranges.push(id));
         }
     }
-}
-
-fn complement(mut known: Vec<(u64, u64)>) -> Holes {
-    known.sort_unstable();
-    let mut holes = Holes::default();
-    let mut known = known.into_iter();
-    let Some((_, mut end)) = known.next() else { return holes };
-    for (first, last) in known {
-        if first > end.saturating_add(1) {
-            if holes.ranges.len() == HOLES_MAX {
-                holes.truncated = true;
-                break;
-            }
-            holes.ranges.push((end + 1, first - 1));
-        }
-        end = end.max(last);
-    }
-    holes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn holes_are_what_no_range_covers() {
-        let known = vec![(10, 12), (1, 3), (4, 4), (11, 20), (25, 25)];
-        assert_eq!(complement(known).ranges, [(5, 9), (21, 24)]);
-        assert_eq!(complement(Vec::new()), Holes::default());
-        assert_eq!(complement(vec![(0, u64::MAX), (3, 4)]).ranges, []);
-    }
+    let majors = view.entries(number).map(|entry| entry.identity.major);
+    majors.filter(|id| ids.contains(id)).for_each(|id| ranges.push(id));
+    Ok(ranges)
 }

@@ -2,16 +2,19 @@
 
 use crate::Error;
 use crate::coverage;
+use crate::filter;
 use crate::page;
-use crate::run::Run;
+use crate::run::{Entry, Run};
 use crate::shelf::{Shelf, Store};
 use crate::stream::Streams;
 use arc_swap::ArcSwap;
-use catalog::{Coverage, Filter, Holes, Page, Query, StreamKey};
-use model::Kind;
+use catalog::{Coverage, Days, Filter, Page, Query, Ranges, StreamKey};
+use model::{Identity, Kind};
 use std::fs::File;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
+use units::UnixNanos;
 
 /// A segment as readers see it.
 #[derive(Debug, Clone)]
@@ -32,6 +35,14 @@ pub(crate) struct View {
     /// Oldest first; the last may still grow.
     pub(crate) segments: Vec<SegmentView>,
     pub(crate) shelf: Arc<Shelf>,
+}
+
+impl View {
+    /// The rows of a stream that are in segments, run by run in the order of identity.
+    pub(crate) fn entries(&self, stream: u32) -> impl Iterator<Item = &Entry> {
+        let runs = self.segments.iter().flat_map(|segment| &segment.runs);
+        runs.flat_map(move |run| run.stream(stream))
+    }
 }
 
 /// How much a table holds.
@@ -86,19 +97,41 @@ impl Reader {
         streams.filter(|key| filter.matches(key)).cloned().collect()
     }
 
-    /// What is stored of each stream that matches, from memory alone.
+    /// What is stored on these days of each stream that matches, from memory alone.
     #[must_use]
-    pub fn coverage(&self, filter: &Filter) -> Vec<Coverage> {
-        coverage::coverage(&self.view.load_full(), filter)
+    pub fn coverage(&self, filter: &Filter, days: &Days) -> Vec<Coverage> {
+        coverage::coverage(&self.view.load_full(), filter, days)
     }
 
-    /// The ids missing between the first and the last of a stream whose ids are contiguous.
+    /// Which of these ids are stored, of a stream whose ids are contiguous.
     ///
     /// # Errors
     ///
     /// [`Error`] if a file cannot be read or is damaged.
-    pub fn holes(&self, stream: &StreamKey) -> Result<Holes, Error> {
-        self.consistent(|view| coverage::holes(view, &self.store, stream))
+    pub fn ranges(&self, stream: &StreamKey, ids: &RangeInclusive<u64>) -> Result<Ranges, Error> {
+        self.consistent(|view| coverage::ranges(view, &self.store, stream, ids))
+    }
+
+    /// Says of each of a stream's identities, given in ascending order, whether it is stored.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if it cannot be told at the moment. What only a damaged file holds is not stored.
+    pub fn stored(&self, stream: &StreamKey, identities: &[Identity]) -> Result<Vec<bool>, Error> {
+        self.consistent(|view| match view.streams.number(stream) {
+            Some(number) => filter::stored(view, &self.store, number, identities),
+            None => Ok(vec![false; identities.len()]),
+        })
+    }
+
+    /// The latest day of a row, counted from the epoch, UTC; `None` if there are no rows.
+    #[must_use]
+    pub fn last_day(&self) -> Option<i64> {
+        let view = self.view.load();
+        let shelved = view.shelf.files.iter().map(|file| file.place.day);
+        let runs = view.segments.iter().flat_map(|segment| &segment.runs);
+        let times = runs.flat_map(|run| run.entries()).map(|entry| UnixNanos::new(entry.time));
+        shelved.chain(times.map(UnixNanos::day)).max()
     }
 
     /// How much there is.

@@ -1,5 +1,6 @@
 //! The HTTP interface under `/api/v1/broker`.
 
+use crate::dead_letters;
 use crate::metrics::Metrics;
 use crate::publish;
 use crate::view::{ConsumerView, StreamView, View};
@@ -38,6 +39,8 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/api/v1/broker/streams/{name}", get(stream))
         .route("/api/v1/broker/consumers", get(consumers))
         .route("/api/v1/broker/publish", post(publish::handle))
+        .route("/api/v1/broker/dead-letters", get(dead_letters::list))
+        .route("/api/v1/broker/dead-letters/redrive", post(dead_letters::redrive))
         .with_state(api)
 }
 

@@ -1,8 +1,11 @@
 //! Task: keeps streams and consumers as declared, looks at them, and removes what may go.
 
+use crate::advice::{Logged, Silence};
 use crate::metrics::Metrics;
 use crate::trim::{self, Search};
-use crate::view::{AccountView, ConsumerView, Fill, ServerView, StreamView, View, texts};
+use crate::view::{
+    AccountView, ConsumerView, DeadLettersView, Fill, ServerView, StreamView, View, texts,
+};
 use bus::{Bus, ConsumerSpec, Ensured, RequestError, StreamSpec};
 use daemon::{Dependency, Health, Required, Status, Task};
 use jiff::Timestamp;
@@ -10,7 +13,6 @@ use settings::Suite;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use telemetry::Chain;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -26,6 +28,9 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// others, so it is not done more often than it must.
 const TRIM_INTERVAL: Duration = Duration::from_mins(5);
 const TRIM_INTERVAL_FILLING: Duration = Duration::from_secs(10);
+
+/// What is asked before anything about streams.
+const ACCOUNT: &str = "JetStream";
 
 /// What the manager reports to.
 pub(crate) struct Reports {
@@ -63,6 +68,7 @@ impl Reports {
             .iter()
             .filter(|stream| !stream.is_ok())
             .map(|stream| stream.name.as_str())
+            .chain((!view.dead_letters.is_ok()).then_some(wire::DEAD_LETTERS))
             .collect();
         if bad.is_empty() {
             self.streams.up();
@@ -88,8 +94,10 @@ pub(crate) struct Manager {
     had_jetstream: bool,
     /// When blocks were last removed from a stream.
     trimmed: BTreeMap<&'static str, Instant>,
-    /// Problems that are in the log already.
-    logged: BTreeSet<String>,
+    /// Streams whose replay window has been shortened, which is in the log.
+    shortened: BTreeSet<&'static str>,
+    silence: Silence,
+    logged: Logged,
 }
 
 impl Manager {
@@ -104,7 +112,9 @@ impl Manager {
             })),
             had_jetstream: false,
             trimmed: BTreeMap::new(),
-            logged: BTreeSet::new(),
+            shortened: BTreeSet::new(),
+            silence: Silence::default(),
+            logged: Logged::default(),
         }
     }
 
@@ -174,7 +184,10 @@ impl Manager {
             ..View::default()
         };
         match self.bus.account_info().await {
-            Ok(_) => self.had_jetstream = true,
+            Ok(_) => {
+                self.had_jetstream = true;
+                self.silence.answered(ACCOUNT);
+            }
             Err(error) => {
                 view.outage = Some(self.outage(&error));
                 view.streams = wire::STREAMS.iter().map(StreamView::absent).collect();
@@ -184,12 +197,26 @@ impl Manager {
         let suite = Arc::clone(&self.suite.borrow_and_update());
         for stream in wire::STREAMS {
             view.streams.push(match self.keep(stream, &suite).await {
-                Ok(stream) => stream,
+                Ok(kept) => {
+                    self.silence.answered(stream.name);
+                    kept
+                }
                 Err(error) => {
-                    StreamView { problem: Some(advise(&error)), ..StreamView::absent(stream) }
+                    let problem = Some(self.silence.advise(stream.name, &error));
+                    StreamView { problem, ..StreamView::absent(stream) }
                 }
             });
         }
+        view.dead_letters = match self.keep_dead_letters(&suite).await {
+            Ok(kept) => {
+                self.silence.answered(wire::DEAD_LETTERS);
+                kept
+            }
+            Err(error) => {
+                let problem = Some(self.silence.advise(wire::DEAD_LETTERS, &error));
+                DeadLettersView { problem, ..DeadLettersView::default() }
+            }
+        };
         // Afterwards, so that what was just created counts.
         view.jetstream = self.bus.account_info().await.ok().map(|info| AccountView::of(&info));
         view
@@ -208,12 +235,20 @@ impl Manager {
         self.note(&format!("{}/{}", stream.name, stream.consumer), &reader);
         let consumer = self.bus.consumer_info(stream.name, stream.consumer).await?;
         let mut info = self.bus.stream_info(stream.name).await?;
-        let mut problem = None;
+        let mut problem = self.probe(stream).await;
         if self.may_trim(stream.name, StreamView::of(stream, &info).fill()) {
+            let name = format!("{} trim", stream.name);
             match self.trim(stream.name, &info, &[consumer.ack_floor.stream_seq], suite).await {
-                Ok(0) => {}
-                Ok(_) => info = self.bus.stream_info(stream.name).await?,
-                Err(error) => problem = Some(format!("cannot be trimmed: {}", advise(&error))),
+                Ok(removed) => {
+                    self.silence.answered(&name);
+                    if removed > 0 {
+                        info = self.bus.stream_info(stream.name).await?;
+                    }
+                }
+                Err(error) => {
+                    let advice = self.silence.advise(&name, &error);
+                    problem = Some(format!("cannot be trimmed: {advice}"));
+                }
             }
         }
         let mut view = StreamView { problem, ..StreamView::of(stream, &info) };
@@ -226,6 +261,34 @@ impl Manager {
         }
         view.consumers.push(ConsumerView::of(&consumer, &info.state, &reader.differs));
         Ok(view)
+    }
+
+    /// Makes the stream of the dead letters as declared, and looks at it. Nothing is removed from it
+    /// but by a redrive.
+    async fn keep_dead_letters(&self, suite: &Suite) -> Result<DeadLettersView, RequestError> {
+        let spec = StreamSpec::dead_letters(suite.broker.streams.dead_letter.bytes());
+        let ensured = self.bus.ensure_stream(&spec).await?;
+        self.note(wire::DEAD_LETTERS, &ensured);
+        let info = self.bus.stream_info(wire::DEAD_LETTERS).await?;
+        Ok(DeadLettersView::of(&info, &ensured.differs))
+    }
+
+    /// Asks whether the stream answers to those who publish; says what is wrong if not.
+    ///
+    /// A stream can tell its figures and leave every publish unanswered, which collectors meet and
+    /// nobody else would.
+    async fn probe(&mut self, stream: &'static wire::Stream) -> Option<String> {
+        let name = format!("{} publish", stream.name);
+        match self.bus.probe_stream(stream).await {
+            Ok(()) => {
+                self.silence.answered(&name);
+                None
+            }
+            Err(error) => {
+                let advice = self.silence.advise(&name, &error);
+                Some(format!("cannot be published to: {advice}"))
+            }
+        }
     }
 
     fn may_trim(&mut self, stream: &'static str, fill: Fill) -> bool {
@@ -243,8 +306,8 @@ impl Manager {
 
     /// Removes the blocks that may go; returns how many.
     async fn trim(
-        &self,
-        stream: &str,
+        &mut self,
+        stream: &'static str,
         info: &bus::StreamInfo,
         floors: &[u64],
         suite: &Suite,
@@ -253,22 +316,46 @@ impl Manager {
         let window = i64::try_from(suite.broker.replay_window.as_nanos()).unwrap_or(i64::MAX);
         let cutoff = i128::from(daemon::clock::now().saturating_sub(window));
         let is_old = |time: Timestamp| time.as_nanosecond() < cutoff;
-        if state.messages == 0 || !state.first_time.is_some_and(is_old) {
+        let allowed = trim::acknowledged(state.first_seq, state.last_seq, floors);
+        let bytes_max = bytes_max_of(info);
+        let relief = trim::relief(state.first_seq, state.last_seq, state.bytes, bytes_max);
+        let relief = relief.min(allowed.end);
+        if state.messages == 0 || allowed.is_empty() {
             return Ok(0);
         }
-        let mut search = Search::new(trim::acknowledged(state.first_seq, state.last_seq, floors));
-        while let Some(seq) = search.probe() {
-            let block = self.bus.stored(stream, seq).await?;
-            // A block that is gone is as good as old.
-            search.answer(block.is_none_or(|block| is_old(block.time)));
+        let mut keep_from = state.first_seq;
+        if state.first_time.is_some_and(is_old) {
+            let mut search = Search::new(allowed);
+            while let Some(seq) = search.probe() {
+                let block = self.bus.stored(stream, seq).await?;
+                // A block that is gone is as good as old.
+                search.answer(block.is_none_or(|block| is_old(block.time)));
+            }
+            keep_from = search.keep_from();
         }
-        if search.keep_from() <= state.first_seq {
+        if relief > keep_from {
+            keep_from = relief;
+            self.shorten(stream);
+        }
+        if keep_from <= state.first_seq {
             return Ok(0);
         }
-        let removed = self.bus.purge_below(stream, search.keep_from()).await?;
+        let removed = self.bus.purge_below(stream, keep_from).await?;
         self.reports.metrics.removed(stream, removed);
-        tracing::debug!(stream, removed, keep_from = search.keep_from(), "stored blocks removed");
+        tracing::debug!(stream, removed, keep_from, "stored blocks removed");
         Ok(removed)
+    }
+
+    /// Notes that blocks go before the replay window is over.
+    fn shorten(&mut self, stream: &'static str) {
+        self.reports.metrics.shortened(stream);
+        if self.shortened.insert(stream) {
+            tracing::warn!(
+                stream,
+                "the replay window does not fit: stored blocks go earlier, so that new ones have \
+                 room; raise broker.streams or shorten broker.replay_window"
+            );
+        }
     }
 
     fn note(&self, name: &str, ensured: &Ensured) {
@@ -285,17 +372,16 @@ impl Manager {
 
     /// Logs the problems that are new, and the end of those that are over.
     fn log(&mut self, view: &View) {
-        let problems: BTreeSet<String> = view.problems().into_iter().map(without_figures).collect();
-        for problem in problems.difference(&self.logged) {
+        let (new, over) = self.logged.replace(view.problems());
+        for problem in new {
             tracing::warn!(problem, "NATS is not as declared");
         }
-        if problems.is_empty() && !self.logged.is_empty() {
+        if over {
             tracing::info!(summary = view.summary(), "NATS is as declared again");
         }
-        self.logged = problems;
     }
 
-    fn outage(&self, error: &RequestError) -> String {
+    fn outage(&mut self, error: &RequestError) -> String {
         if let RequestError::NoJetStream { url, detail } = error
             && self.had_jetstream
         {
@@ -304,8 +390,13 @@ impl Manager {
                  its disk is full: make room, then systemctl restart marketprism-nats.service"
             );
         }
-        Chain(error).to_string()
+        self.silence.advise(ACCOUNT, error)
     }
+}
+
+/// The room of a stream, as it is.
+fn bytes_max_of(info: &bus::StreamInfo) -> u64 {
+    info.config.get("max_bytes").and_then(serde_json::Value::as_u64).unwrap_or(0)
 }
 
 /// The room of a stream, as configured.
@@ -313,31 +404,4 @@ fn bytes_max(stream: &wire::Stream, suite: &Suite) -> u64 {
     let sizes = suite.broker.streams.all();
     let size = sizes.iter().find(|(kind, _)| *kind == stream.kind.as_str());
     size.map_or(0, |(_, size)| size.bytes())
-}
-
-/// The error, and what helps where something is known to.
-///
-/// Seen with a full disk: 2.9.10 answers nothing more that concerns the stream, 2.15.1 refuses to
-/// write to it, both until they are restarted, also when there is room again. A restart loses
-/// nothing. 2.10.26 goes on by itself.
-fn advise(error: &RequestError) -> String {
-    let text = Chain(error).to_string();
-    if text.contains("no space left") || matches!(error, RequestError::TimedOut(_)) {
-        return format!(
-            "{text}: a server whose disk was full goes on like this when there is room again; make \
-             room, then systemctl restart marketprism-nats.service"
-        );
-    }
-    if error.is_no_room() {
-        return format!(
-            "{text}: the server has no room for it; compare broker.streams with \
-             broker.nats.max_file_store"
-        );
-    }
-    text
-}
-
-/// A problem's text without its changing figures, so that it is logged once.
-fn without_figures(problem: String) -> String {
-    problem.chars().filter(|c| !c.is_ascii_digit()).collect()
 }

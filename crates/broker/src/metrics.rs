@@ -34,8 +34,12 @@ pub(crate) struct Metrics {
     ack_pending: Family<Consumer, Gauge>,
     ack_floor: Family<Consumer, Gauge>,
     removed: Family<Stream, Counter>,
+    shortened: Family<Stream, Counter>,
     changes: Counter,
     published: Counter,
+    dead_letters: Gauge,
+    dead_letters_full: Gauge,
+    redriven: Counter,
 }
 
 impl Metrics {
@@ -53,7 +57,26 @@ impl Metrics {
             "Messages published over HTTP and acknowledged",
             metrics.published.clone(),
         );
+        metrics.register_dead_letters(registry);
         metrics
+    }
+
+    fn register_dead_letters(&self, registry: &mut Registry) {
+        registry.register(
+            "dead_letters",
+            "Rows that could not be stored and wait for a redrive",
+            self.dead_letters.clone(),
+        );
+        registry.register(
+            "dead_letters_full",
+            "Whether there is no room for more of them, so that storage waits",
+            self.dead_letters_full.clone(),
+        );
+        registry.register(
+            "dead_letters_redriven",
+            "Dead letters put before the store again",
+            self.redriven.clone(),
+        );
     }
 
     fn register_streams(&self, registry: &mut Registry) {
@@ -105,6 +128,11 @@ impl Metrics {
             "Blocks removed after all consumers had acknowledged them",
             self.removed.clone(),
         );
+        registry.register(
+            "stream_window_shortened",
+            "Times that stored blocks went before the replay window was over, to make room",
+            self.shortened.clone(),
+        );
     }
 
     fn register_consumers(&self, registry: &mut Registry) {
@@ -126,7 +154,12 @@ impl Metrics {
         self.jetstream.set(i64::from(view.jetstream.is_some()));
         self.streams_ok.set(count(view.streams_ok()));
         self.problems.set(count(view.problems().len()));
-        for stream in &view.streams {
+        if view.dead_letters.bytes_max > 0 {
+            self.dead_letters.set(number(view.dead_letters.messages));
+            self.dead_letters_full.set(i64::from(view.dead_letters.is_full()));
+        }
+        // Of a stream that does not answer the last figures stay: an alert about it must not end.
+        for stream in view.streams.iter().filter(|stream| stream.bytes_max > 0) {
             let label = Stream { stream: stream.name.clone() };
             self.messages.get_or_create(&label).set(number(stream.messages));
             self.bytes.get_or_create(&label).set(number(stream.bytes));
@@ -150,9 +183,19 @@ impl Metrics {
         self.removed.get_or_create(&Stream { stream: stream.to_owned() }).inc_by(blocks);
     }
 
+    /// Counts that blocks went before the replay window was over.
+    pub(crate) fn shortened(&self, stream: &str) {
+        self.shortened.get_or_create(&Stream { stream: stream.to_owned() }).inc();
+    }
+
     /// Counts a stream or consumer created or changed.
     pub(crate) fn changed(&self) {
         self.changes.inc();
+    }
+
+    /// Counts a dead letter put before the store again.
+    pub(crate) fn redriven(&self) {
+        self.redriven.inc();
     }
 
     /// Counts a message published over HTTP.

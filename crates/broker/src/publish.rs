@@ -169,7 +169,7 @@ fn bounded(payload: Vec<u8>) -> web::Result<Bytes> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
-fn durable_problem(error: PublishError) -> Problem {
+pub(crate) fn durable_problem(error: PublishError) -> Problem {
     let detail = Chain(&error).to_string();
     match error {
         PublishError::Refused(_) => Problem::bad_request(detail),

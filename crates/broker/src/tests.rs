@@ -1,6 +1,9 @@
 //! The broker against real nats-servers.
 
+mod dead_letters;
 mod permissions;
+mod room;
+mod silence;
 
 use crate::Broker;
 use crate::manager::{Manager, Reports};
@@ -13,7 +16,7 @@ use daemon::{Service as _, Tasks};
 use http_body_util::BodyExt as _;
 use model::Kind;
 use serde_json::{Value, json};
-use settings::{Size, Suite};
+use settings::Suite;
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::nats::NatsServer;
@@ -121,7 +124,7 @@ async fn every_declared_stream_is_there_once_the_service_is_built() {
     assert_eq!((code, &status["status"]), (StatusCode::OK, &json!("ok")), "{status}");
     assert_eq!(status["summary"], "8 streams ok, 0 B of 6.8 GiB, storage lag 0 blocks");
     assert_eq!(status["server"]["version"].as_str().unwrap().split('.').count(), 3);
-    assert_eq!((&status["jetstream"]["streams"], &status["lag"]), (&json!(8), &json!(0)));
+    assert_eq!((&status["jetstream"]["streams"], &status["lag"]), (&json!(9), &json!(0)));
     let (_, streams) = get(&router, "/api/v1/broker/streams").await;
     let names: Vec<&str> =
         streams["data"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
@@ -218,36 +221,6 @@ async fn only_blocks_that_are_stored_and_old_are_removed() {
     let batch = timeout(LIMIT, heir.next_batch(&limits)).await.unwrap();
     assert_eq!(batch[0].stream_seq, 61);
     heir.acker().ack_through(62).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_full_stream_is_reported_and_recovers_when_storage_catches_up() {
-    let server = NatsServer::start().unwrap();
-    let mut suite = suite(&server);
-    suite.broker.streams.trade = Size::kib(256);
-    suite.broker.replay_window = Duration::ZERO;
-    look(&suite).await;
-    let bus = connect(&suite, "collector").await;
-    let subject = "mdb.trade.binance.spot".parse().unwrap();
-    let block = Bytes::from(vec![b'x'; 60_000]);
-    let refused = async {
-        loop {
-            if let Err(error) = bus.publish_durable(subject, None, block.clone()).await {
-                return error;
-            }
-        }
-    };
-    let error = timeout(LIMIT, refused).await.unwrap();
-    assert!(matches!(error, bus::PublishError::Full(_)), "{error:?}");
-    let view = look(&suite).await;
-    assert!(view.problems()[0].contains("collectors spool"), "{:?}", view.problems());
-    let mut blocks = bus.blocks(Kind::Trade);
-    let limits = BatchLimits { blocks_max: 4, bytes_max: 1 << 20, linger: Duration::from_secs(5) };
-    let batch = timeout(LIMIT, blocks.next_batch(&limits)).await.unwrap();
-    assert_eq!(batch.len(), 4);
-    blocks.acker().ack_through(batch[3].stream_seq).await.unwrap();
-    assert_eq!(look(&suite).await.problems(), [] as [String; 0]);
-    bus.publish_durable(subject, None, block).await.unwrap();
 }
 
 #[tokio::test]

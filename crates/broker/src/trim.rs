@@ -3,7 +3,11 @@
 //! A block may go when
 //!
 //! 1. every declared consumer has acknowledged it and a later one, and
-//! 2. it is older than the replay window.
+//! 2. it is older than the replay window, or
+//! 3. the stream fills up, and the block is of the oldest that stand in the way of being half full.
+//!
+//! Rule 3 is there because a window that does not fit into the stream would otherwise have it refuse
+//! new blocks for the sake of old ones that everybody has.
 //!
 //! The last acknowledged block stays, because nats-server 2.9 takes a purge above it for the end of
 //! all deliveries and ignores every acknowledgement of what it has delivered (`consumer.purge`).
@@ -12,6 +16,7 @@
 //! blocks, halving the range each time; should the server's clock have jumped, the answer is off,
 //! but never beyond rule 1.
 
+use crate::view::FILLING_PERMILLE;
 use std::ops::Range;
 
 /// The blocks that rule 1 allows to remove.
@@ -20,6 +25,18 @@ use std::ops::Range;
 pub(crate) fn acknowledged(first: u64, last: u64, floors: &[u64]) -> Range<u64> {
     let floor = floors.iter().copied().min().unwrap_or(0);
     first..floor.min(last).max(first)
+}
+
+/// Where rule 3 ends, taking all blocks for equally large; `first` if the stream has room enough.
+pub(crate) fn relief(first: u64, last: u64, bytes: u64, bytes_max: u64) -> u64 {
+    let (bytes, room) = (u128::from(bytes), u128::from(bytes_max));
+    if room == 0 || bytes * 1_000 < room * u128::from(FILLING_PERMILLE) {
+        return first;
+    }
+    let blocks = u128::from(last.saturating_sub(first).saturating_add(1));
+    // Never more than all of them, since the part is never more than the whole.
+    let excess = blocks * (bytes - room / 2) / bytes;
+    first.saturating_add(u64::try_from(excess).unwrap_or(u64::MAX))
 }
 
 /// Finds where rule 2 ends within a range.
@@ -90,6 +107,14 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_that_fills_up_gives_the_older_part_away() {
+        assert_eq!(relief(1, 100, 699, 1_000), 1, "there is room");
+        assert_eq!(relief(1, 100, 700, 1_000), 29, "from 700 to 500, of a hundred blocks");
+        assert_eq!(relief(1, 100, 1_000, 1_000), 51);
+        assert_eq!(relief(1, 100, 700, 0), 1, "a stream without a limit does not fill up");
+    }
+
+    #[test]
     fn an_empty_stream_is_left_alone() {
         assert_eq!(kept(101, 100, &[100], 200), 101);
     }
@@ -113,6 +138,20 @@ mod tests {
             prop_assert!(keep >= first);
             prop_assert!(keep == first || keep <= floor, "kept from {keep}, floor {floor}");
             prop_assert!(keep <= last + 1, "kept from {keep}, last {last}");
+        }
+
+        #[test]
+        fn relief_leaves_at_least_half_of_what_fits(
+            first in 1_u64..1_000,
+            length in 1_u64..1_000,
+            bytes in 1_u64..1 << 40,
+            bytes_max in 1_u64..1 << 40,
+        ) {
+            let last = first + length - 1;
+            let from = relief(first, last, bytes, bytes_max);
+            prop_assert!((first..=last + 1).contains(&from));
+            let left = u128::from(last + 1 - from) * u128::from(bytes) / u128::from(length);
+            prop_assert!(left >= u128::from(bytes.min(bytes_max / 2)) - 1, "{left} bytes left");
         }
 
         #[test]

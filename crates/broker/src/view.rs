@@ -5,10 +5,13 @@ use serde::Serialize;
 use std::fmt::Write as _;
 
 /// Share of a stream's room above which it is reported, in thousandths.
-const FILLING_PERMILLE: u64 = 700;
+pub(crate) const FILLING_PERMILLE: u64 = 700;
 
 /// Room that the largest block needs; with less than that a stream refuses blocks.
 const BLOCK_ROOM: u64 = 64 * 1024;
+
+/// Room that the largest dead letter needs, headers included.
+const DEAD_LETTER_ROOM: u64 = 1024 * 1024;
 
 /// Everything that was seen at the last look.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -21,6 +24,8 @@ pub(crate) struct View {
     pub(crate) server: Option<ServerView>,
     /// What `JetStream` holds; absent while it does not answer.
     pub(crate) jetstream: Option<AccountView>,
+    /// Rows that could not be stored.
+    pub(crate) dead_letters: DeadLettersView,
     /// Why nothing can be said about the streams.
     #[serde(skip)]
     pub(crate) outage: Option<String>,
@@ -66,6 +71,18 @@ pub(crate) struct StreamView {
     /// Why it is not as it should be.
     pub(crate) problem: Option<String>,
     pub(crate) consumers: Vec<ConsumerView>,
+}
+
+/// The stream of the dead letters.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct DeadLettersView {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    pub(crate) bytes_max: u64,
+    /// Fields that are not as declared and cannot be changed.
+    pub(crate) differs: Vec<String>,
+    /// Why it is not as it should be.
+    pub(crate) problem: Option<String>,
 }
 
 /// One declared consumer.
@@ -164,6 +181,46 @@ impl StreamView {
     }
 }
 
+impl DeadLettersView {
+    pub(crate) fn of(info: &StreamInfo, differs: &[Difference]) -> Self {
+        let bytes_max = info.config.get("max_bytes").and_then(serde_json::Value::as_u64);
+        Self {
+            messages: info.state.messages,
+            bytes: info.state.bytes,
+            bytes_max: bytes_max.unwrap_or(0),
+            differs: texts(differs),
+            problem: None,
+        }
+    }
+
+    pub(crate) fn is_ok(&self) -> bool {
+        self.problem.is_none() && self.differs.is_empty()
+    }
+
+    /// Whether the largest row would be refused.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes_max > 0 && self.bytes.saturating_add(DEAD_LETTER_ROOM) > self.bytes_max
+    }
+
+    fn problems(&self) -> impl Iterator<Item = String> {
+        let name = wire::DEAD_LETTERS;
+        let problem = self.problem.iter().map(move |problem| format!("{name}: {problem}"));
+        let differs = self.differs.iter().map(move |differs| {
+            format!("{name}: {differs}; the stream must be emptied and made anew to change it")
+        });
+        let waiting = (self.messages > 0).then(|| {
+            let messages = self.messages;
+            let s = if messages == 1 { "" } else { "s" };
+            let full = if self.is_full() { "; no room for more, so that storage waits" } else { "" };
+            format!(
+                "{name}: {messages} row{s} could not be stored{full}: marketprism dead-letter list, \
+                 then marketprism dead-letter redrive"
+            )
+        });
+        problem.chain(differs).chain(waiting)
+    }
+}
+
 impl ConsumerView {
     pub(crate) fn of(info: &ConsumerInfo, stream: &StreamState, differs: &[Difference]) -> Self {
         // Blocks leave a stream only at its beginning. The server's own count of what it has handed
@@ -205,6 +262,7 @@ impl View {
         self.outage.is_none()
             && !self.streams.is_empty()
             && self.streams.iter().all(StreamView::is_ok)
+            && self.dead_letters.is_ok()
     }
 
     /// Streams that are as declared.
@@ -248,6 +306,7 @@ impl View {
             }
             problems.extend(space(stream));
         }
+        problems.extend(self.dead_letters.problems());
         problems
     }
 
@@ -266,6 +325,14 @@ impl View {
         let lag = self.lag();
         // Writing to a string cannot fail.
         write!(text, ", {bytes} of {room}, storage lag {lag} blocks").unwrap_or_default();
+        if self.dead_letters.messages > 0 {
+            let s = if self.dead_letters.messages == 1 { "" } else { "s" };
+            write!(text, ", {} dead letter{s}", self.dead_letters.messages).unwrap_or_default();
+        }
+        let problem = |stream: &StreamView| Some((stream.name.clone(), stream.problem.clone()?));
+        if let Some((name, problem)) = self.streams.iter().find_map(problem) {
+            write!(text, ", {name}: {problem}").unwrap_or_default();
+        }
         if let Some(fullest) =
             self.filled(Fill::Filling).max_by_key(|stream| stream.used_permille())
         {

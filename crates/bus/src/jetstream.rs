@@ -112,6 +112,8 @@ pub struct Position {
 /// A message read from a stream by its sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredMessage {
+    /// Its place in the stream.
+    pub seq: u64,
     /// Where it was published.
     pub subject: String,
     /// When it was stored.
@@ -141,6 +143,7 @@ struct GetAnswer {
 #[derive(Deserialize)]
 struct GetMessage {
     subject: String,
+    seq: u64,
     time: Timestamp,
     /// Base64; absent if empty.
     #[serde(default)]
@@ -201,8 +204,50 @@ impl Bus {
         stream: &str,
         seq: u64,
     ) -> Result<Option<StoredMessage>, RequestError> {
+        self.get(stream, &json!({ "seq": seq })).await
+    }
+
+    /// Reads the first message at or behind a sequence whose subject matches; `None` if there is
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`].
+    pub async fn stored_from(
+        &self,
+        stream: &str,
+        seq: u64,
+        subjects: &str,
+    ) -> Result<Option<StoredMessage>, RequestError> {
+        self.get(stream, &json!({ "seq": seq, "next_by_subj": subjects })).await
+    }
+
+    /// Removes one message; whether it was there. Only for the broker.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`].
+    pub async fn delete_stored(&self, stream: &str, seq: u64) -> Result<bool, RequestError> {
+        let method = format!("STREAM.MSG.DELETE.{stream}");
+        // Overwriting it on the disk is for secrets, and takes the server long.
+        let request = json!({ "seq": seq, "no_erase": true });
+        match self.api::<Ignored>(&method, &request).await {
+            Ok(_) => Ok(true),
+            Err(RequestError::Api(ApiError {
+                err_code: code::MESSAGE_NOT_FOUND | code::MESSAGE_DELETE_FAILED,
+                ..
+            })) if self.stored(stream, seq).await?.is_none() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn get(
+        &self,
+        stream: &str,
+        request: &Value,
+    ) -> Result<Option<StoredMessage>, RequestError> {
         let method = format!("STREAM.MSG.GET.{stream}");
-        let message = match self.api::<GetAnswer>(&method, &json!({ "seq": seq })).await {
+        let message = match self.api::<GetAnswer>(&method, request).await {
             Ok(answer) => answer.message,
             Err(RequestError::Api(ApiError { err_code: code::MESSAGE_NOT_FOUND, .. })) => {
                 return Ok(None);
@@ -217,8 +262,8 @@ impl Bus {
         };
         let payload = Bytes::from(decode(&message.data)?);
         let headers = String::from_utf8_lossy(&decode(&message.hdrs)?).into_owned();
-        let GetMessage { subject, time, .. } = message;
-        Ok(Some(StoredMessage { subject, time, payload, headers }))
+        let GetMessage { subject, seq, time, .. } = message;
+        Ok(Some(StoredMessage { seq, subject, time, payload, headers }))
     }
 
     /// Removes every message below `seq` and returns how many there were. Only for the broker.

@@ -1,5 +1,6 @@
 //! The durable lane: a block is published when the server says so.
 
+use crate::request::code;
 use crate::{ApiError, Bus, RequestError};
 use async_nats::HeaderMap;
 use async_nats::header::HeaderName;
@@ -11,6 +12,9 @@ const PRODUCER: HeaderName = HeaderName::from_static(header::PRODUCER);
 const EPOCH: HeaderName = HeaderName::from_static(header::EPOCH);
 const SEQ: HeaderName = HeaderName::from_static(header::SEQ);
 const MSG_ID: HeaderName = HeaderName::from_static(header::MSG_ID);
+
+/// A sequence that no stream reaches, as the condition of a publish that must not succeed.
+const UNREACHABLE_SEQ: u64 = 1 << 53;
 
 /// The server's word that a block is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +133,29 @@ impl Bus {
         self.publish(id.subject, headers, payload).await
     }
 
+    /// Publishes a row that could not be stored, and waits until the server has stored it.
+    ///
+    /// The same row is taken once within a day, however often it is published.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bus::publish_block`].
+    pub async fn publish_dead_letter(
+        &self,
+        letter: &wire::DeadLetter,
+        row: Bytes,
+    ) -> Result<Ack, PublishError> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in letter.headers() {
+            headers.insert(name, value);
+        }
+        let result = self.send(letter.subject(), headers, row).await;
+        if let Err(error) = &result {
+            self.inner.metrics.publish_error(error.reason());
+        }
+        result
+    }
+
     /// Publishes a block that belongs to no collector's chain, such as one sent by hand.
     ///
     /// With a message id the server takes it once within two minutes.
@@ -149,6 +176,34 @@ impl Bus {
         self.publish(subject, headers, payload).await
     }
 
+    /// Asks a stream whether it answers to publishing, without storing anything. Only for the
+    /// broker.
+    ///
+    /// It is a publish on the condition that the stream's last sequence is one that it never has,
+    /// which a stream in working order refuses before it looks at its room
+    /// (<https://docs.nats.io/nats-concepts/jetstream/headers>).
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]; [`RequestError::TimedOut`] if the server is there and the stream is mute.
+    pub async fn probe_stream(&self, stream: &wire::Stream) -> Result<(), RequestError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(async_nats::header::NATS_EXPECTED_STREAM, stream.name);
+        headers
+            .insert(async_nats::header::NATS_EXPECTED_LAST_SEQUENCE, UNREACHABLE_SEQ.to_string());
+        let subject = stream.probe_subject();
+        let answer = self.request(subject.clone(), Some(headers), Bytes::new()).await?;
+        let malformed =
+            |detail: String| RequestError::Malformed { subject: subject.clone(), detail };
+        let ack: PubAck = serde_json::from_slice(&answer.payload)
+            .map_err(|error| malformed(error.to_string()))?;
+        match ack.error {
+            Some(error) if error.err_code == code::WRONG_LAST_SEQUENCE => Ok(()),
+            Some(error) => Err(RequestError::Api(error)),
+            None => Err(malformed("a message was stored that should not have been".to_owned())),
+        }
+    }
+
     async fn publish(
         &self,
         subject: DurableSubject,
@@ -156,16 +211,22 @@ impl Bus {
         payload: Bytes,
     ) -> Result<Ack, PublishError> {
         let bytes = payload.len();
-        let subject = subject.to_string();
-        let answer = self.request(subject.clone(), Some(headers), payload).await;
-        let result = answer
-            .map_err(PublishError::from_request)
-            .and_then(|answer| read(subject, &answer.payload));
+        let result = self.send(subject.to_string(), headers, payload).await;
         match &result {
             Ok(ack) => self.inner.metrics.block_published(bytes, ack.duplicate),
             Err(error) => self.inner.metrics.publish_error(error.reason()),
         }
         result
+    }
+
+    async fn send(
+        &self,
+        subject: String,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) -> Result<Ack, PublishError> {
+        let answer = self.request(subject.clone(), Some(headers), payload).await;
+        answer.map_err(PublishError::from_request).and_then(|answer| read(subject, &answer.payload))
     }
 }
 

@@ -18,9 +18,11 @@ pub(crate) mod code {
     pub(crate) const INSUFFICIENT_RESOURCES: u64 = 10_023;
     pub(crate) const MEMORY_RESOURCES_EXCEEDED: u64 = 10_028;
     pub(crate) const MESSAGE_NOT_FOUND: u64 = 10_037;
+    pub(crate) const MESSAGE_DELETE_FAILED: u64 = 10_057;
     pub(crate) const NOT_ENABLED_FOR_ACCOUNT: u64 = 10_039;
     pub(crate) const STORAGE_RESOURCES_EXCEEDED: u64 = 10_047;
     pub(crate) const STREAM_NOT_FOUND: u64 = 10_059;
+    pub(crate) const WRONG_LAST_SEQUENCE: u64 = 10_071;
     pub(crate) const NOT_ENABLED: u64 = 10_076;
     pub(crate) const STORE_FAILED: u64 = 10_077;
 }

@@ -1,4 +1,4 @@
-//! `marketprism archive`: whether what is stored is what was stored.
+//! `marketprism archive`: whether what is stored is what was stored, and moving days into it.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,8 @@ use model::Kind;
 use serde::Serialize;
 
 use crate::output;
+
+mod transfer;
 
 /// Where the storage service keeps it.
 const DEFAULT_DIR: &str = "/var/lib/marketprism/storage/archive";
@@ -30,6 +32,8 @@ pub(crate) struct Args {
 enum Action {
     /// Checks the embedded archive: manifest, files, segments, and every row.
     Verify(Verify),
+    /// Moves whole days out of ClickHouse into the archive, compared row by row.
+    Move(transfer::Move),
 }
 
 #[derive(Debug, clap::Args)]
@@ -85,9 +89,14 @@ struct FindingDocument<'a> {
     remedy: &'static str,
 }
 
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let Action::Verify(args) = &args.action;
-    verify(args)
+pub(crate) fn run(args: &Args, configuration: &Path) -> anyhow::Result<ExitCode> {
+    match &args.action {
+        Action::Verify(args) => verify(args),
+        Action::Move(args) => {
+            let suite = crate::suite(configuration)?;
+            crate::runtime()?.block_on(transfer::run(args, &suite))
+        }
+    }
 }
 
 fn verify(args: &Verify) -> anyhow::Result<ExitCode> {

@@ -2,25 +2,29 @@
 //!
 //! One module per subcommand. Data goes to stdout, everything else to stderr; `--json` prints one
 //! document with stable field names. Exit codes: 0 done, 1 failed or found something bad, 2 wrong
-//! usage, 78 wrong configuration. The command changes nothing but the key file.
+//! usage, 78 wrong configuration. On this host the command changes nothing but the key file.
 
 mod archive;
+mod audit;
 mod config;
+mod dead_letter;
 pub mod decode;
 mod doctor;
 mod failure;
 mod keys;
 mod output;
 mod sandbox;
+mod service;
 mod socket_unit;
 mod status;
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
+use settings::Suite;
 
 /// `EX_CONFIG` of sysexits.h, which the units know as "do not restart".
 const EXIT_CONFIGURATION: u8 = 78;
@@ -32,7 +36,9 @@ Examples:
   marketprism keys create --label grafana  a key that may read
   marketprism keys create --admin          may do everything
   marketprism decode --venue binance FILE  a recording as JSON events
+  sudo marketprism audit                   which ids are missing?
   sudo marketprism archive verify          is what is stored sound?
+  sudo marketprism dead-letter list        what could not be stored?
   sudo marketprism doctor                  who holds our ports?
   sudo marketprism sandbox verify          are the services locked in?
 
@@ -68,8 +74,12 @@ enum Command {
     Keys(keys::Args),
     /// Turns recorded frames into events, through the code that the collector runs.
     Decode(decode::Args),
-    /// Looks after the embedded archive.
+    /// Looks for ids that are missing, and has them fetched.
+    Audit(audit::Args),
+    /// Looks after the Parquet archive.
     Archive(archive::Args),
+    /// Lists rows that could not be stored, and puts them before the store again.
+    DeadLetter(dead_letter::Args),
     /// Looks for what keeps the services from starting.
     Doctor(doctor::Args),
     /// Shows whether the sandbox of each unit holds.
@@ -116,11 +126,22 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Config(args) => config::run(&args, path),
         Command::Keys(args) => keys::run(args, jiff::Timestamp::now()),
         Command::Decode(args) => decode::run(&args),
-        Command::Archive(args) => archive::run(&args),
+        Command::Audit(args) => runtime()?.block_on(audit::run(&args, &suite(path)?)),
+        Command::Archive(args) => archive::run(&args, path),
+        Command::DeadLetter(args) => {
+            let suite =
+                if path.exists() { settings::load(path)?.suite } else { Default::default() };
+            runtime()?.block_on(dead_letter::run(&args, &suite))
+        }
         Command::Doctor(args) => doctor::run(&args, &settings::load(path)?.suite),
         Command::Sandbox(args) => sandbox::run(args),
         Command::ReportFailure(args) => failure::run(&args),
     }
+}
+
+/// The configuration; the defaults if the file was never written.
+fn suite(path: &Path) -> anyhow::Result<Suite> {
+    Ok(if path.exists() { settings::load(path)?.suite } else { Suite::default() })
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -1,16 +1,16 @@
 //! The HTTP interface.
 
+mod gaps;
+
 use crate::board::{Board, FeedHandle, FeedState, MarketView, Query};
 use crate::line::now;
 use crate::outbox::Producer;
 use crate::publisher::LaneView;
 use axum::Router;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use bus::Bus;
 use feed::BookView;
-use http::header::CONTENT_TYPE;
 use model::{InstrumentId, Level, Market, Venue};
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
@@ -24,10 +24,6 @@ use web::{Json, Problem};
 /// Levels a side that are answered if nobody says how many, and at most.
 const DEPTH_DEFAULT: usize = 20;
 const DEPTH_MAX: usize = 5_000;
-
-/// Gap records that are answered if nobody says how many, and at most.
-const GAPS_DEFAULT: usize = 100;
-const GAPS_MAX: usize = 1_000;
 
 /// How long a feed may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
@@ -51,7 +47,8 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/api/v1/collector/status", get(status))
         .route("/api/v1/collector/exchanges", get(exchanges))
         .route("/api/v1/collector/subscriptions", get(subscriptions))
-        .route("/api/v1/collector/gaps", get(gaps))
+        .route("/api/v1/collector/gaps", get(gaps::list))
+        .route("/api/v1/collector/backfill", post(gaps::order))
         .route("/api/v1/orderbook/{venue}/{market}/{symbol}", get(order_book))
         .with_state(api)
 }
@@ -68,6 +65,9 @@ struct StatusAnswer {
     rejects: u64,
     bus: BusAnswer,
     lane: LaneView,
+    /// Gaps of trades on record as open, and the ids that are missing in them.
+    gaps_open: usize,
+    ids_missing: u64,
     connections: Vec<ConnectionAnswer>,
 }
 
@@ -102,6 +102,7 @@ async fn status(State(api): State<Api>) -> Json<StatusAnswer> {
     let feeds: Vec<&FeedHandle> = markets.iter().flat_map(|market| &market.feeds).collect();
     let connections: Vec<_> = feeds.iter().map(|feed| connection(feed)).collect();
     let state = api.bus.state().borrow().clone();
+    let open = Arc::clone(&api.board.open().borrow());
     let uptime = u64::try_from(now().since(api.started)).unwrap_or(0);
     Json(StatusAnswer {
         producer: api.producer.name,
@@ -118,6 +119,8 @@ async fn status(State(api): State<Api>) -> Json<StatusAnswer> {
             state: state.to_string(),
         },
         lane: *api.lane.borrow(),
+        gaps_open: open.len(),
+        ids_missing: open.values().map(|open| open.missing.count()).sum(),
         connections,
     })
 }
@@ -211,31 +214,6 @@ async fn subscriptions(State(api): State<Api>) -> Json<SubscriptionsAnswer> {
     });
     let unknown = markets.iter().flat_map(|market| market.unknown.iter().cloned()).collect();
     Json(SubscriptionsAnswer { subscriptions: subscriptions.collect(), unknown })
-}
-
-#[derive(Deserialize)]
-struct GapsQuery {
-    limit: Option<usize>,
-}
-
-/// The newest gap records, newest first, each as it is on the bus.
-async fn gaps(
-    State(api): State<Api>,
-    web::Query(query): web::Query<GapsQuery>,
-) -> web::Result<Response> {
-    let limit = query.limit.unwrap_or(GAPS_DEFAULT);
-    if !(1..=GAPS_MAX).contains(&limit) {
-        return Err(Problem::bad_request(format!("limit must be from 1 to {GAPS_MAX}")));
-    }
-    let mut body = b"{\"data\":[".to_vec();
-    for (i, event) in api.board.gaps(limit).iter().enumerate() {
-        if i > 0 {
-            body.push(b',');
-        }
-        wire::encode(event, &mut body);
-    }
-    body.extend_from_slice(b"]}");
-    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 #[derive(Deserialize)]

@@ -1,7 +1,9 @@
 //! Blocks of the durable lane, and the note that says what is inside.
 
 use bytes::Bytes;
-use model::{Body, BookType, Event, InstrumentId, Kind, Market, Symbol, Venue};
+use model::{
+    Body, BookType, Event, Gap, InstrumentId, Kind, Market, NameError, Origin, Symbol, Venue,
+};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use units::UnixNanos;
@@ -19,6 +21,10 @@ pub(crate) struct Run {
     pub(crate) ids: Option<(u64, u64)>,
     /// When the first and the last event were received.
     pub(crate) times: (UnixNanos, UnixNanos),
+    /// Whether these are trades that a backfill fetched: their gap is on record.
+    pub(crate) rest: bool,
+    /// The record of a gap of trades, in blocks of gap records.
+    pub(crate) gap: Option<Arc<Gap>>,
 }
 
 impl Run {
@@ -41,7 +47,15 @@ impl Run {
             }
         };
         let times = (event.recv_time, event.recv_time);
-        Self { kind, instrument: Arc::clone(&event.instrument), ids, times }
+        let gap = if let Body::Gap(gap) = &event.body
+            && is_trade(gap.of)
+        {
+            Some(Arc::new(gap.clone()))
+        } else {
+            None
+        };
+        let rest = event.origin == Some(Origin::Rest) && is_trade(event.kind());
+        Self { kind, instrument: Arc::clone(&event.instrument), ids, times, rest, gap }
     }
 
     /// Whether `next` continues this run, so that both are one.
@@ -55,7 +69,8 @@ impl Run {
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
         };
-        continues && self.kind == next.kind && self.instrument == next.instrument
+        let alike = self.rest == next.rest && self.gap.is_none() && next.gap.is_none();
+        continues && alike && self.kind == next.kind && self.instrument == next.instrument
     }
 
     pub(crate) fn extend(&mut self, next: &Self) {
@@ -63,6 +78,16 @@ impl Run {
             *last = (*last).max(end);
         }
         self.times.1 = self.times.1.max(next.times.1);
+    }
+}
+
+/// Adds a run to others, as part of the last one of its stream if it continues that.
+pub(crate) fn join(runs: &mut Vec<Run>, run: Run) {
+    // Events of few instruments alternate: the run to extend is almost always near the end.
+    let same = |known: &&mut Run| known.instrument == run.instrument && known.kind == run.kind;
+    match runs.iter_mut().rev().find(same) {
+        Some(known) if known.takes(&run) => known.extend(&run),
+        Some(_) | None => runs.push(run),
     }
 }
 
@@ -91,6 +116,52 @@ struct RunNote<'a> {
     ids: Option<(u64, u64)>,
     since: i64,
     until: i64,
+    #[serde(default)]
+    rest: bool,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    gap: Option<GapNote<'a>>,
+}
+
+/// What a [`RunNote`] does not say of a gap record.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct GapNote<'a> {
+    id: std::borrow::Cow<'a, str>,
+    version: u32,
+    after: Option<u64>,
+    before: Option<u64>,
+    since: Option<i64>,
+    until: Option<i64>,
+    cause: &'a str,
+    state: &'a str,
+}
+
+impl<'a> GapNote<'a> {
+    pub(crate) fn of(gap: &'a Gap) -> Self {
+        Self {
+            id: (&*gap.gap_id).into(),
+            version: gap.version,
+            after: gap.after_id,
+            before: gap.before_id,
+            since: gap.since.map(UnixNanos::as_i64),
+            until: gap.until.map(UnixNanos::as_i64),
+            cause: gap.cause.as_str(),
+            state: gap.state.as_str(),
+        }
+    }
+
+    pub(crate) fn read(&self, of: Kind) -> Result<Gap, NameError> {
+        Ok(Gap {
+            gap_id: Arc::from(&*self.id),
+            version: self.version,
+            of,
+            after_id: self.after,
+            before_id: self.before,
+            since: self.since.map(UnixNanos::new),
+            until: self.until.map(UnixNanos::new),
+            cause: self.cause.parse()?,
+            state: self.state.parse()?,
+        })
+    }
 }
 
 /// A note that does not read back, though its checksum was right: another version wrote it.
@@ -108,6 +179,8 @@ impl Block {
             ids: run.ids,
             since: run.times.0.as_i64(),
             until: run.times.1.as_i64(),
+            rest: run.rest,
+            gap: run.gap.as_deref().map(GapNote::of),
         });
         let note = Note { id: self.id.msg_id(), runs: runs.collect() };
         serde_json::to_vec(&note).expect("numbers and text are always JSON")
@@ -133,12 +206,21 @@ pub(crate) fn read_note(note: &[u8]) -> Result<(BlockId, Vec<Run>), ForeignNote>
 fn read_run(run: &RunNote<'_>, venue: Venue, market: Market) -> Option<Run> {
     let symbol = Symbol::new(&run.symbol).ok()?;
     let name = Arc::from(&*run.instrument);
+    let kind = run.kind.parse().ok()?;
+    let gap = run.gap.as_ref().map(|gap| gap.read(kind).map(Arc::new)).transpose().ok()?;
     Some(Run {
-        kind: run.kind.parse().ok()?,
+        kind,
         instrument: Arc::new(InstrumentId { venue, market, symbol, name }),
         ids: run.ids,
         times: (UnixNanos::new(run.since), UnixNanos::new(run.until)),
+        rest: run.rest,
+        gap,
     })
+}
+
+/// Whether a kind's missing events can be fetched by their ids.
+pub(crate) const fn is_trade(kind: Kind) -> bool {
+    matches!(kind, Kind::Trade | Kind::AggTrade)
 }
 
 /// How dear a subject is, when the spool or the memory is full: the lowest goes first.
@@ -172,7 +254,35 @@ pub(crate) mod tests {
             instrument: instrument("BTC-USDT"),
             ids: Some((first, last)),
             times: (UnixNanos::new(1), UnixNanos::new(2)),
+            rest: false,
+            gap: None,
         }
+    }
+
+    pub(crate) fn gap(after: u64, before: u64) -> Gap {
+        Gap {
+            gap_id: format!("binance.spot.BTC-USDT.trade.{after}").into(),
+            version: 1,
+            of: Kind::Trade,
+            after_id: Some(after),
+            before_id: Some(before),
+            since: Some(UnixNanos::new(1)),
+            until: None,
+            cause: model::Cause::Sequence,
+            state: model::GapState::Open,
+        }
+    }
+
+    #[test]
+    fn what_was_fetched_and_gap_records_are_runs_of_their_own() {
+        let fetched = Run { rest: true, ..run(Kind::Trade, 10, 12) };
+        assert!(!run(Kind::Trade, 5, 9).takes(&fetched));
+        assert!(fetched.takes(&Run { rest: true, ..run(Kind::Trade, 13, 13) }));
+        let record = |first, last| {
+            let gap = Some(Arc::new(gap(first - 1, last + 1)));
+            Run { gap, ..run(Kind::Trade, first, last) }
+        };
+        assert!(!record(5, 9).takes(&record(10, 12)));
     }
 
     #[test]
@@ -182,6 +292,8 @@ pub(crate) mod tests {
             runs: vec![
                 run(Kind::Trade, 5, 9),
                 Run { ids: None, instrument: instrument("币安-USDT"), ..run(Kind::Ticker, 0, 0) },
+                Run { rest: true, ..run(Kind::AggTrade, 5, 9) },
+                Run { gap: Some(Arc::new(gap(4, 10))), ..run(Kind::Trade, 5, 9) },
             ],
             payload: Bytes::from_static(b"{}\n{}"),
         };

@@ -2,7 +2,8 @@
 //! book.
 
 use feed::BookView;
-use model::{Event, InstrumentId, Market, Venue};
+use feed::backfill::OpenGaps;
+use model::{Body, Event, GapState, InstrumentId, Kind, Market, Venue};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -84,6 +85,18 @@ pub(crate) struct FeedHandle {
     pub(crate) queries: mpsc::Sender<Query>,
 }
 
+/// Gaps asked for by hand and waiting for the backfill. When full the request is answered with 503.
+pub(crate) const ORDERS_CAPACITY: usize = 64;
+
+/// How to ask a market's backfill for something.
+#[derive(Debug, Clone)]
+pub(crate) struct BackfillHandle {
+    /// The kinds that it fetches.
+    pub(crate) kinds: Arc<[Kind]>,
+    /// Gap records to be put on record and filled.
+    pub(crate) orders: mpsc::Sender<Event>,
+}
+
 /// One market of one venue.
 #[derive(Debug, Clone)]
 pub(crate) struct MarketView {
@@ -98,6 +111,8 @@ pub(crate) struct MarketView {
     /// Configured symbols that the venue does not list.
     pub(crate) unknown: Vec<String>,
     pub(crate) feeds: Vec<FeedHandle>,
+    /// `None` if it is switched off.
+    pub(crate) backfill: Option<BackfillHandle>,
 }
 
 /// Everything others see; written by the market tasks, each its own entry.
@@ -105,6 +120,8 @@ pub(crate) struct MarketView {
 pub(crate) struct Board {
     markets: Arc<watch::Sender<Vec<MarketView>>>,
     gaps: Arc<watch::Sender<VecDeque<Event>>>,
+    open: Arc<watch::Sender<Arc<OpenGaps>>>,
+    spooling: Arc<watch::Sender<bool>>,
 }
 
 impl Board {
@@ -112,6 +129,8 @@ impl Board {
         Self {
             markets: Arc::new(watch::Sender::new(markets)),
             gaps: Arc::new(watch::Sender::new(VecDeque::new())),
+            open: Arc::new(watch::Sender::new(Arc::default())),
+            spooling: Arc::new(watch::Sender::new(false)),
         }
     }
 
@@ -137,6 +156,34 @@ impl Board {
             }
             gaps.push_back(event);
         });
+    }
+
+    /// Replaces the open gaps; only the publisher does.
+    pub(crate) fn set_open(&self, open: OpenGaps) {
+        self.open.send_replace(Arc::new(open));
+    }
+
+    /// The open gaps of trades, and how they change.
+    pub(crate) fn open(&self) -> watch::Receiver<Arc<OpenGaps>> {
+        self.open.subscribe()
+    }
+
+    /// Notes whether the spool holds anything; only the publisher does.
+    pub(crate) fn set_spooling(&self, spooling: bool) {
+        self.spooling.send_if_modified(|known| std::mem::replace(known, spooling) != spooling);
+    }
+
+    /// Whether the spool holds anything, and how that changes.
+    pub(crate) fn spooling(&self) -> watch::Receiver<bool> {
+        self.spooling.subscribe()
+    }
+
+    /// Whether a recent record closed a gap.
+    pub(crate) fn is_closed(&self, gap_id: &str) -> bool {
+        self.gaps.borrow().iter().any(|event| {
+            matches!(&event.body, Body::Gap(gap)
+                if &*gap.gap_id == gap_id && gap.state != GapState::Open)
+        })
     }
 
     /// The newest gap records, newest first.

@@ -29,7 +29,6 @@ use telemetry::Chain;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
-use units::UnixNanos;
 use venue::recording::{Record, Source};
 use venue::{Adapter, Backoff, ConnectionPlan};
 
@@ -42,8 +41,12 @@ pub(crate) const FEED_STALL_MAX: Duration = Duration::from_secs(10);
 const RECONNECT_MIN: Duration = Duration::from_secs(1);
 const RECONNECT_MAX: Duration = Duration::from_secs(60);
 
+/// The longest wait after a connection that was subscribed: the venue takes us, so waiting longer
+/// only loses more. Six feeds that are closed again and again stay within those 300 attempts.
+const RECONNECT_UP_MAX: Duration = Duration::from_secs(8);
+
 /// A connection that lasted this long is a success: the next wait begins from the shortest.
-const STABLE_AFTER: Duration = Duration::from_secs(60);
+const STABLE_AFTER: Duration = Duration::from_secs(30);
 
 /// How often the status is renewed.
 const TICK: Duration = Duration::from_secs(1);
@@ -142,12 +145,14 @@ impl<A: Adapter> Feed<A> {
         while !task.stopping() {
             let began = Instant::now();
             let ended = self.session(&task).await;
+            let was_up = self.status.borrow().state == FeedState::Up;
             self.leave(&task, ended.as_ref().err()).await;
             let Err(lost) = ended else { break };
             if began.elapsed() >= STABLE_AFTER {
                 backoff.reset();
             }
-            let wait = backoff.next(&mut rand::rng());
+            let longest = if was_up { RECONNECT_UP_MAX } else { RECONNECT_MAX };
+            let wait = backoff.next_within(longest, &mut rand::rng());
             tracing::warn!(connection = &*self.name, error = %Chain(&lost), ?wait, "connection lost");
             self.pause(&task, wait).await;
         }
@@ -310,10 +315,4 @@ impl<A: Adapter> Feed<A> {
 /// Answers a request for a book; whoever asked may be gone already.
 fn answer<A: Adapter>(pipeline: &Pipeline<A>, query: Query) {
     drop(query.answer.send(pipeline.book(&query.instrument, query.depth, now())));
-}
-
-/// The time until `at`, as a point of the runtime's clock.
-fn instant_of(at: UnixNanos) -> Instant {
-    let wait = u64::try_from(at.since(now())).unwrap_or(0);
-    Instant::now() + Duration::from_nanos(wait)
 }

@@ -1,4 +1,7 @@
 //! Task: the REST calls of one venue, within its request weight.
+//!
+//! There are two queues. What a feed needs to go on comes first; a backfill can wait, and has a share
+//! of the weight that it cannot exceed.
 
 use crate::metrics::Metrics;
 use daemon::{Task, clock};
@@ -21,6 +24,9 @@ pub(crate) const FETCHES_CAPACITY: usize = 1_024;
 /// request to slow down before it becomes a ban.
 const CONCURRENT_MAX: usize = 4;
 
+/// Requests that can wait, at most: the backfill has one on its way at a time.
+pub(crate) const SPARE_CAPACITY: usize = 1;
+
 /// How long to leave a venue alone that asks for it and does not say how long.
 const SLOW_DOWN: Duration = Duration::from_secs(60);
 
@@ -41,28 +47,42 @@ pub(crate) struct Answer {
     pub(crate) result: Result<Reply, RestError>,
 }
 
+/// Where the requests come from.
+pub(crate) struct Queues {
+    /// What a feed or a market waits for.
+    pub(crate) urgent: mpsc::Receiver<Fetch>,
+    /// What can wait.
+    pub(crate) spare: mpsc::Receiver<Fetch>,
+}
+
 /// Fetches until it is stopped.
 pub(crate) async fn run(
     task: Task,
     rest: Rest,
     mut budget: Budget,
-    mut fetches: mpsc::Receiver<Fetch>,
+    mut queues: Queues,
     metrics: Metrics,
 ) -> anyhow::Result<()> {
-    let mut calls: FuturesUnordered<BoxFuture<'static, (Fetch, Result<Reply, RestError>)>> =
-        FuturesUnordered::new();
-    let mut next: Option<Fetch> = None;
+    let mut calls = FuturesUnordered::new();
+    let (mut next, mut next_spare): (Option<Fetch>, Option<Fetch>) = (None, None);
     while !task.stopping() {
+        let now = UnixNanos::new(clock::now());
         let mut wait = None;
         if let Some(fetch) = next.take() {
-            let now = UnixNanos::new(clock::now());
             match budget.spend(fetch.request.weight, now) {
                 Ok(()) => calls.push(call(rest.clone(), fetch)),
-                Err(Exhausted { until }) => {
-                    let nanos = u64::try_from(until.since(now)).unwrap_or(0);
-                    wait = Some(Duration::from_nanos(nanos));
-                    next = Some(fetch);
-                }
+                Err(exhausted) => (wait, next) = (Some(until(exhausted, now)), Some(fetch)),
+            }
+        }
+        let room = next.is_none() && calls.len() < CONCURRENT_MAX;
+        // What can wait does so while anything else is there.
+        if room
+            && queues.urgent.is_empty()
+            && let Some(fetch) = next_spare.take()
+        {
+            match budget.spend_spare(fetch.request.weight, now) {
+                Ok(()) => calls.push(call(rest.clone(), fetch)),
+                Err(exhausted) => (wait, next_spare) = (Some(until(exhausted, now)), Some(fetch)),
             }
         }
         let room = next.is_none() && calls.len() < CONCURRENT_MAX;
@@ -70,8 +90,12 @@ pub(crate) async fn run(
             tokio::select! {
                 biased;
                 Some((fetch, result)) = calls.next() => Some((fetch, result)),
-                Some(fetch) = fetches.recv(), if room => {
+                Some(fetch) = queues.urgent.recv(), if room => {
                     next = Some(fetch);
+                    None
+                }
+                Some(fetch) = queues.spare.recv(), if next_spare.is_none() => {
+                    next_spare = Some(fetch);
                     None
                 }
                 () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => None,
@@ -91,11 +115,17 @@ pub(crate) async fn run(
     Ok(())
 }
 
-fn call(rest: Rest, fetch: Fetch) -> BoxFuture<'static, (Fetch, Result<Reply, RestError>)> {
+type Call = BoxFuture<'static, (Fetch, Result<Reply, RestError>)>;
+
+fn call(rest: Rest, fetch: Fetch) -> Call {
     Box::pin(async move {
         let result = rest.get(&fetch.request.path).await;
         (fetch, result)
     })
+}
+
+fn until(exhausted: Exhausted, now: UnixNanos) -> Duration {
+    Duration::from_nanos(u64::try_from(exhausted.until.since(now)).unwrap_or(0))
 }
 
 /// Corrects the budget by what the venue says.

@@ -6,13 +6,17 @@
 //! each second (see `checkpoint`); at start, what the spool holds and what the streams took after
 //! that moment is added to it.
 
+mod open;
 #[cfg(test)]
 mod tests;
 
 use crate::block::Run;
+use feed::IdRanges;
 use model::{
     Body, Cause, Event, Gap, GapState, InstrumentId, Kind, Market, NameError, Symbol, Venue,
 };
+use open::OpenText;
+pub(crate) use open::{OPEN_MAX, Open};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,8 +40,8 @@ pub(crate) struct Key {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Known {
     last: u64,
-    /// Inclusive ranges below `last`, ascending.
-    missing: Vec<(u64, u64)>,
+    /// Ids below `last`.
+    missing: IdRanges,
 }
 
 /// What has been handed over, per stream.
@@ -46,6 +50,7 @@ pub(crate) struct Handover {
     keys: BTreeMap<Key, Known>,
     /// Per subject, the position in its stream of the last block of ours.
     positions: BTreeMap<DurableSubject, u64>,
+    open: Open,
 }
 
 /// A checkpoint that cannot be used.
@@ -68,13 +73,15 @@ pub(crate) enum Invalid {
 impl Handover {
     /// Notes that runs of ids were handed over in a block of `subject`.
     ///
-    /// In a block of gap records they are ids that are now on record as missing.
+    /// In a block of gap records they are ids that are now on record as missing; and what was
+    /// fetched is on record, too, and says nothing of how far the stream is.
     pub(crate) fn handed(&mut self, subject: DurableSubject, runs: &[Run]) {
         for run in runs {
+            self.open.handed(run);
             let (Some(ids), true) = (run.ids, is_contiguous(run.kind)) else { continue };
-            if subject.kind == Kind::Gap {
+            if subject.kind == Kind::Gap || run.rest {
                 if let Some(known) = self.keys.get_mut(&key(run)) {
-                    known.remove(ids);
+                    known.missing.remove(ids);
                 }
             } else {
                 self.keys.entry(key(run)).or_default().add(ids);
@@ -82,14 +89,30 @@ impl Handover {
         }
     }
 
-    /// Notes that runs of ids are lost again, though they were handed over.
+    /// Notes that the bus has acknowledged runs of ids: what of them was missing is so no more.
+    pub(crate) fn acked(&mut self, runs: &[Run]) {
+        runs.iter().for_each(|run| self.open.acked(run));
+    }
+
+    /// Notes that a gap record is about to be handed over. Returns the record that had to be
+    /// forgotten for it.
+    pub(crate) fn noted(&mut self, run: &Run) -> Option<Arc<Gap>> {
+        self.open.noted(run)
+    }
+
+    /// The gaps that are on record as open.
+    pub(crate) const fn open(&self) -> &Open {
+        &self.open
+    }
+
+    /// Notes that runs of ids are lost again, though they were handed over. What was fetched can
+    /// be fetched again.
     pub(crate) fn lost(&mut self, runs: &[Run]) {
-        for run in runs {
+        for run in runs.iter().filter(|run| !run.rest) {
             if let (Some(ids), true) = (run.ids, is_contiguous(run.kind)) {
                 let known = self.keys.entry(key(run)).or_default();
                 known.last = known.last.max(ids.1);
-                known.missing.push(ids);
-                known.missing.sort_unstable();
+                known.missing.insert(ids);
             }
         }
     }
@@ -138,8 +161,10 @@ impl Handover {
                 let run = Run {
                     kind: key.kind,
                     instrument: Arc::clone(&key.instrument),
-                    ids: Some(*ids),
+                    ids: Some(ids),
                     times: (now, now),
+                    rest: false,
+                    gap: None,
                 };
                 let mut event = gap_event(&run, Cause::Restart, now);
                 if let Body::Gap(gap) = &mut event.body {
@@ -160,16 +185,17 @@ impl Handover {
             symbol: key.instrument.symbol.to_string(),
             instrument: key.instrument.name.to_string(),
             last: known.last,
-            missing: known.missing.clone(),
+            missing: known.missing.iter().collect(),
         });
         let positions = self.positions.iter().map(|(s, at)| (s.to_string(), *at)).collect();
-        let file = File { version: VERSION, keys: keys.collect(), positions };
+        let (keys, open) = (keys.collect(), self.open.texts());
+        let file = File { version: VERSION, keys, positions, open };
         serde_json::to_vec(&file).expect("numbers and text are always JSON")
     }
 
     /// Reads what [`Handover::encode`] wrote.
     pub(crate) fn decode(text: &[u8]) -> Result<Self, Invalid> {
-        let file: File = serde_json::from_slice(text)?;
+        let file: File<'_> = serde_json::from_slice(text)?;
         if file.version != VERSION {
             return Err(Invalid::Version(file.version));
         }
@@ -182,11 +208,13 @@ impl Handover {
                 name: entry.instrument.into(),
             });
             let key = Key { kind: entry.kind.parse()?, instrument };
-            handover.keys.insert(key, Known { last: entry.last, missing: entry.missing });
+            let missing = entry.missing.into_iter().collect();
+            handover.keys.insert(key, Known { last: entry.last, missing });
         }
         for (subject, position) in file.positions {
             handover.positions.insert(subject.parse()?, position);
         }
+        handover.open = Open::read(&file.open)?;
         Ok(handover)
     }
 }
@@ -194,28 +222,11 @@ impl Handover {
 impl Known {
     fn add(&mut self, (first, last): (u64, u64)) {
         if self.last > 0 && first > self.last + 1 {
-            self.missing.push((self.last + 1, first - 1));
-            if self.missing.len() > MISSING_MAX {
-                let (_, end) = self.missing.remove(1);
-                self.missing[0].1 = end;
-            }
+            self.missing.insert((self.last + 1, first - 1));
+            self.missing.limit(MISSING_MAX);
         }
         self.last = self.last.max(last);
-        self.remove((first, last));
-    }
-
-    fn remove(&mut self, (first, last): (u64, u64)) {
-        if self.missing.is_empty() {
-            return;
-        }
-        let parts = self.missing.iter().flat_map(|&(start, end)| {
-            let left = (start < first).then(|| (start, end.min(first.saturating_sub(1))));
-            let right = (end > last).then(|| (start.max(last + 1), end));
-            // A range that the removed one does not touch is both its own left and right part.
-            let apart = end < first || start > last;
-            if apart { [Some((start, end)), None] } else { [left, right] }
-        });
-        self.missing = parts.flatten().collect();
+        self.missing.remove((first, last));
     }
 }
 
@@ -261,10 +272,12 @@ fn key(run: &Run) -> Key {
 }
 
 #[derive(Serialize, Deserialize)]
-struct File {
+struct File<'a> {
     version: u32,
     keys: Vec<KeyText>,
     positions: BTreeMap<String, u64>,
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    open: Vec<OpenText<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]

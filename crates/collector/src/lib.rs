@@ -3,9 +3,9 @@
 //! ```text
 //! venue ──ws──▶ feed ──events──▶ live lane (bus)
 //!          ▲      │ └──batches──▶ publisher ──blocks──▶ durable lane (bus)
-//!          └─rest─┘                  │ ▲
-//!             fetcher                ▼ │
-//!                                   spool
+//!          ├─rest─┘                  ▲ │ ▲
+//!       fetcher ◀── backfill ─trades──┘ ▼ │
+//!                                      spool
 //! ```
 //!
 //! One `feed` task per venue connection, one `publisher` for all. A feed owns its books; nobody
@@ -13,10 +13,14 @@
 //! `handover` knows what the bus or the spool has taken, so that the run after a crash records
 //! exactly what is lost.
 //!
+//! What is missing of trades nevertheless is fetched by the `backfill`, within a share of the venue's
+//! request weight, and is on the durable lane only.
+//!
 //! The collector stores nothing but what the bus has not taken yet, and does not know that
 //! ClickHouse exists.
 
 mod api;
+mod backfill;
 mod batch;
 mod block;
 mod board;

@@ -102,3 +102,9 @@ impl Line {
 pub(crate) fn now() -> UnixNanos {
     UnixNanos::new(daemon::clock::now())
 }
+
+/// The time until `at`, as a point of the runtime's clock.
+pub(crate) fn instant_of(at: UnixNanos) -> Instant {
+    let wait = u64::try_from(at.since(now())).unwrap_or(0);
+    Instant::now() + Duration::from_nanos(wait)
+}

@@ -49,6 +49,11 @@ struct GapLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfGap {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answer {
     result: &'static str,
 }
@@ -69,6 +74,8 @@ pub(crate) struct Metrics {
     last_event_age: Family<Connection, Gauge<f64, AtomicU64>>,
     lag: Histogram,
     requests: Family<Answer, Counter>,
+    backfilled: Family<OfGap, Counter>,
+    open_gaps: Gauge,
     blocks_in_flight: Gauge,
     memory: Gauge,
     spool: Gauge,
@@ -94,6 +101,8 @@ impl Metrics {
             last_event_age: Family::default(),
             lag: Histogram::new(LAG_BOUNDS),
             requests: Family::default(),
+            backfilled: Family::default(),
+            open_gaps: Gauge::default(),
             blocks_in_flight: Gauge::default(),
             memory: Gauge::default(),
             spool: Gauge::default(),
@@ -160,6 +169,16 @@ impl Metrics {
             "rest_requests",
             "REST requests to venues, by result",
             self.requests.clone(),
+        );
+        registry.register(
+            "backfill_trades",
+            "Missing trades that were fetched by id, by kind",
+            self.backfilled.clone(),
+        );
+        registry.register(
+            "backfill_gaps_open",
+            "Gaps of trades that are on record as open",
+            self.open_gaps.clone(),
         );
     }
 
@@ -249,6 +268,16 @@ impl Metrics {
     /// Counts a REST request.
     pub(crate) fn request(&self, result: &'static str) {
         self.requests.get_or_create(&Answer { result }).inc();
+    }
+
+    /// Counts a trade that a backfill fetched.
+    pub(crate) fn backfilled(&self, kind: Kind) {
+        self.backfilled.get_or_create(&OfGap { kind: kind.as_str() }).inc();
+    }
+
+    /// Notes how many gaps of trades are open.
+    pub(crate) fn open_gaps(&self, count: usize) {
+        self.open_gaps.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Notes how the durable lane stands.

@@ -9,7 +9,7 @@
 //! ```
 
 use crate::batch::{Batch, Item};
-use crate::block::{Block, Run, read_note};
+use crate::block::{Block, Run, join, read_note};
 use crate::board::Board;
 use crate::checkpoint::Checkpoints;
 use crate::disk::{self, Done};
@@ -24,7 +24,7 @@ use daemon::{Dependency, Task, clock};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use model::{Cause, Event};
+use model::{Cause, Event, Gap};
 use serde::Serialize;
 use spool::Spool;
 use std::collections::BTreeMap;
@@ -93,6 +93,8 @@ pub(crate) struct Publisher {
     checkpoint_at: Instant,
     /// Whether the last feed has ended.
     closed: bool,
+    /// Which state of the open gaps the board shows.
+    shown: u64,
 }
 
 enum Wake {
@@ -117,8 +119,9 @@ impl Publisher {
             }
         }
         let (bus_state, flights) = (parts.bus.state(), FuturesUnordered::new());
-        let (spool, checkpoint_at) = (Some(spool), now);
-        Self { parts, spool, flights, bus_state, unrecorded: None, checkpoint_at, closed: false }
+        let (spool, checkpoint_at, unrecorded) = (Some(spool), now, None);
+        let (closed, shown) = (false, 0);
+        Self { parts, spool, flights, bus_state, unrecorded, checkpoint_at, closed, shown }
     }
 
     /// Runs until the feeds have stopped and the task is asked to.
@@ -126,6 +129,7 @@ impl Publisher {
         self.begin(&task).await;
         self.bus_changed(&task).await;
         self.obey(&task).await?;
+        self.show_open();
         loop {
             match self.wake(&task).await {
                 Wake::Stop => break,
@@ -142,6 +146,7 @@ impl Publisher {
             self.parts.lane.handle_timeout(now());
             self.obey(&task).await?;
             self.checkpoint(&task).await?;
+            self.show_open();
         }
         self.finish(&task).await
     }
@@ -229,6 +234,9 @@ impl Publisher {
         for Batch { bytes, items } in batches {
             for Item { subject, run, text } in items {
                 new |= handover.expect(subject);
+                if run.gap.is_some() {
+                    forgotten(handover.noted(&run));
+                }
                 lane.append(subject, run, &bytes[text], now);
             }
         }
@@ -242,6 +250,7 @@ impl Publisher {
         match result {
             Ok(ack) => {
                 handover.handed(block.id.subject, &block.runs);
+                handover.acked(&block.runs);
                 handover.at(block.id.subject, ack.stream_seq);
                 lane.handle_acked(&block.id, now());
             }
@@ -263,7 +272,7 @@ impl Publisher {
             while let Some(command) = self.parts.lane.next_command() {
                 match command {
                     Command::Publish(block) => self.publish(block),
-                    Command::Lost(block) => self.lost(&block.id, &block.runs),
+                    Command::Lost(block) => self.lost([(block.id.clone(), block.runs.clone())]),
                     Command::Store(..) | Command::Load(_) | Command::Release(..) => {
                         on_disk.push(command);
                     }
@@ -286,6 +295,7 @@ impl Publisher {
             blocks_in_flight: lane.flights(),
         };
         self.parts.metrics.lane(&view, damage);
+        self.parts.board.set_spooling(bytes > 0);
         self.parts.view.send_if_modified(|known| {
             let changed = *known != view;
             *known = view;
@@ -315,12 +325,11 @@ impl Publisher {
                     None => self.parts.spool_health.up(),
                 }
                 self.parts.lane.handle_stored(subject, stored, refused.is_some(), now());
-                for note in dropped {
-                    match read_note(&note) {
-                        Ok((id, runs)) => self.lost(&id, &runs),
-                        Err(error) => tracing::error!(error = %error, "a lost block is unknown"),
-                    }
-                }
+                self.lost(dropped.iter().filter_map(|note| {
+                    let read = read_note(note);
+                    read.inspect_err(|error| tracing::error!(%error, "a lost block is unknown"))
+                        .ok()
+                }));
             }
             Done::Loaded(subject, block) => {
                 self.parts.lane.handle_loaded(subject, block, now());
@@ -329,17 +338,22 @@ impl Publisher {
         }
     }
 
-    /// Puts on record that the contents of a block are missing.
-    fn lost(&mut self, id: &BlockId, runs: &[Run]) {
-        self.parts.metrics.block_lost();
-        tracing::error!(block = %id, "a block is lost, for there is no room left");
-        if id.subject.kind == model::Kind::Gap {
-            // What it had on record is missing without one again: the next run makes it good.
-            return;
+    /// Puts on record that the contents of blocks are missing: what is contiguous in one record.
+    fn lost(&mut self, blocks: impl IntoIterator<Item = (BlockId, Vec<Run>)>) {
+        let mut lost = Vec::new();
+        for (id, runs) in blocks {
+            self.parts.metrics.block_lost();
+            tracing::error!(block = %id, "a block is lost, for there is no room left");
+            // What a block of gap records had on record is missing without one again: the next run
+            // makes it good.
+            if id.subject.kind != model::Kind::Gap {
+                self.parts.handover.lost(&runs);
+                runs.into_iter().for_each(|run| join(&mut lost, run));
+            }
         }
-        self.parts.handover.lost(runs);
         let now = UnixNanos::new(clock::now());
-        for run in runs {
+        // The gap of what was fetched is still on record as open.
+        for run in lost.iter().filter(|run| !run.rest) {
             self.record(gap_event(run, Cause::Overflow, now));
         }
     }
@@ -348,9 +362,22 @@ impl Publisher {
         let mut text = Vec::new();
         wire::encode(&event, &mut text);
         let subject = DurableSubject::of(event.kind(), &event.instrument);
-        self.parts.lane.append(subject, Run::of(&event), &text, now());
+        let run = Run::of(&event);
+        forgotten(self.parts.handover.noted(&run));
+        self.parts.lane.append(subject, run, &text, now());
         self.parts.metrics.gap(&event);
         self.parts.board.record_gap(event);
+    }
+
+    /// Shows the open gaps, to the backfill among others, if they have changed.
+    fn show_open(&mut self) {
+        let Parts { handover, board, metrics, .. } = &self.parts;
+        let open = handover.open();
+        if self.shown != open.changes() {
+            self.shown = open.changes();
+            metrics.open_gaps(open.gaps().len());
+            board.set_open(open.gaps().clone());
+        }
     }
 
     async fn on_disk<T: Send + 'static>(
@@ -413,6 +440,13 @@ impl Publisher {
             );
         }
         Ok(())
+    }
+}
+
+fn forgotten(gap: Option<Arc<Gap>>) {
+    if let Some(gap) = gap {
+        let gap_id = &*gap.gap_id;
+        tracing::warn!(gap_id, "too many gaps are open: the oldest is no longer filled by itself");
     }
 }
 

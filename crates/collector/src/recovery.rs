@@ -50,7 +50,11 @@ pub(crate) async fn read_streams(
 fn note(handover: &mut Handover, subject: DurableSubject, payload: &[u8], decoder: &mut Decoder) {
     for event in wire::events(payload) {
         match decoder.decode(event) {
-            Ok(event) => handover.handed(subject, &[Run::of(&event)]),
+            Ok(event) => {
+                let runs = [Run::of(&event)];
+                handover.handed(subject, &runs);
+                handover.acked(&runs);
+            }
             Err(error) => tracing::warn!(error = %error, "an event of ours cannot be read back"),
         }
     }

@@ -51,7 +51,8 @@ impl Reporter {
                 }
             }
             let total = self.events();
-            self.status.set(line(&views, total.saturating_sub(events), *self.lane.borrow()));
+            let (lane, open) = (*self.lane.borrow(), self.board.open().borrow().len());
+            self.status.set(line(&views, total.saturating_sub(events), lane, open));
             events = total;
             if !task.sleep(INTERVAL).await {
                 return Ok(());
@@ -87,7 +88,12 @@ fn trouble(market: &MarketView) -> Option<String> {
 }
 
 /// The line of `systemctl status`.
-fn line(markets: &[MarketView], events_per_second: u64, lane: LaneView) -> String {
+fn line(
+    markets: &[MarketView],
+    events_per_second: u64,
+    lane: LaneView,
+    open_gaps: usize,
+) -> String {
     let feeds = || markets.iter().flat_map(|market| &market.feeds);
     let synced = feeds().filter(|feed| feed.status.borrow().is_synced()).count();
     let rate = if events_per_second < 10_000 {
@@ -102,7 +108,12 @@ fn line(markets: &[MarketView], events_per_second: u64, lane: LaneView) -> Strin
     let waiting = markets.iter().filter(|market| market.listed.is_none());
     let waiting = waiting.map(|market| format!("no instruments of {} yet, ", name(market)));
     let waiting: String = waiting.collect();
-    format!("{waiting}{synced}/{} feeds synced, {rate} events/s, {spool}", feeds().count())
+    let gaps = match open_gaps {
+        0 => String::new(),
+        1 => ", 1 gap open".to_owned(),
+        count => format!(", {count} gaps open"),
+    };
+    format!("{waiting}{synced}/{} feeds synced, {rate} events/s, {spool}{gaps}", feeds().count())
 }
 
 #[cfg(test)]
@@ -135,6 +146,7 @@ mod tests {
             reason: None,
             unknown: Vec::new(),
             feeds: states.into_iter().map(feed).collect(),
+            backfill: None,
         }
     }
 
@@ -142,13 +154,14 @@ mod tests {
     fn the_status_says_what_an_operator_asks_first() {
         let full = LaneView { spool_bytes: 5_000, ..LaneView::default() };
         let up = market(Some(9), vec![FeedState::Up, FeedState::Subscribing]);
-        expect!["1/2 feeds synced, 20k events/s, spool 5 KiB"].assert_eq(&line(
+        expect!["1/2 feeds synced, 20k events/s, spool 5 KiB, 3 gaps open"].assert_eq(&line(
             &[up],
             20_300,
             full,
+            3,
         ));
         expect!["no instruments of binance-spot yet, 0/0 feeds synced, 0 events/s, spool empty"]
-            .assert_eq(&line(&[market(None, vec![])], 0, LaneView::default()));
+            .assert_eq(&line(&[market(None, vec![])], 0, LaneView::default(), 0));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! The service: what it acquires and which tasks it runs.
 
 use crate::api::{self, Api};
+use crate::backfill::{self, Backfiller};
 use crate::batch::BATCHES_CAPACITY;
-use crate::board::{Board, MarketView};
+use crate::block::is_trade;
+use crate::board::{BackfillHandle, Board, MarketView, ORDERS_CAPACITY};
 use crate::checkpoint::{self, Checkpoints};
 use crate::disk;
-use crate::fetcher::{self, FETCHES_CAPACITY, Fetch};
+use crate::fetcher::{self, FETCHES_CAPACITY, Queues, SPARE_CAPACITY};
 use crate::handover::Handover;
 use crate::lane::{Lane, Limits};
 use crate::line::now;
@@ -17,9 +19,9 @@ use crate::reporter::Reporter;
 use anyhow::Context as _;
 use bus::Bus;
 use daemon::{Context, Required, Tasks};
-use model::{Kind, Market as ModelMarket, Venue};
+use model::{Event, Kind, Market as ModelMarket, Venue};
 use net::{Rest, RestOptions, Tls};
-use settings::{BinanceSpot, Suite};
+use settings::{BinanceSpot, Collector as Settings, Suite};
 use spool::Spool;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,13 +45,15 @@ pub struct Collector {
     market: Option<SpotMarket>,
 }
 
-/// Binance's spot market: the feeds' task and the fetcher's.
+/// Binance's spot market: the feeds' task, the fetcher's, and the backfill's.
 struct SpotMarket {
     market: Market,
     rest: Rest,
     budget: Budget,
-    fetches: mpsc::Receiver<Fetch>,
+    queues: Queues,
     metrics: Metrics,
+    /// `None` if it is switched off.
+    backfill: Option<Backfiller<Spot>>,
 }
 
 impl daemon::Service for Collector {
@@ -83,7 +87,9 @@ impl daemon::Service for Collector {
         spool_health.up();
 
         let spot = &settings.venues.binance.spot;
-        let board = Board::new(spot.enabled.then(|| view(spot)).into_iter().collect());
+        let (orders_tx, orders) = mpsc::channel(ORDERS_CAPACITY);
+        let view = || view(spot, backfill_handle(settings, orders_tx));
+        let board = Board::new(spot.enabled.then(view).into_iter().collect());
         let (batches_tx, batches) = mpsc::channel(BATCHES_CAPACITY);
         let (last_ids, last_ids_rx) = watch::channel(None);
         let (view, lane) = watch::channel(LaneView::default());
@@ -98,7 +104,7 @@ impl daemon::Service for Collector {
             metrics: metrics.clone(),
             state_directory: directory.clone(),
         };
-        let market = if spot.enabled { Some(spot_market(spot, ways)?) } else { None };
+        let market = if spot.enabled { Some(spot_market(settings, ways, orders)?) } else { None };
         let parts = Parts {
             lane: Lane::new(Arc::clone(&producer.name), producer.epoch, limits),
             handover,
@@ -136,10 +142,13 @@ impl daemon::Service for Collector {
     fn start(self, tasks: &mut Tasks) -> anyhow::Result<()> {
         let Self { publisher, reporter, market, api: _ } = self;
         tasks.spawn("reporter", |task| reporter.run(task));
-        if let Some(SpotMarket { market, rest, budget, fetches, metrics }) = market {
+        if let Some(SpotMarket { market, rest, budget, queues, metrics, backfill }) = market {
             tasks.spawn("binance-spot", |task| market.run(Spot::new(), task));
+            if let Some(backfill) = backfill {
+                tasks.spawn("binance-spot-backfill", |task| backfill.run(task));
+            }
             tasks.spawn("binance-spot-rest", move |task| {
-                fetcher::run(task, rest, budget, fetches, metrics)
+                fetcher::run(task, rest, budget, queues, metrics)
             });
         }
         tasks.spawn("publisher", |task| publisher.run(task));
@@ -159,14 +168,32 @@ async fn recall(directory: PathBuf, bytes_max: u64) -> anyhow::Result<(Spool, Ha
     recalled.await.context("open the spool")?.context("open the spool")
 }
 
-fn spot_market(spot: &BinanceSpot, ways: Ways) -> anyhow::Result<SpotMarket> {
-    let (fetches_tx, fetches) = mpsc::channel(FETCHES_CAPACITY);
+fn spot_market(
+    settings: &Settings,
+    ways: Ways,
+    orders: mpsc::Receiver<Event>,
+) -> anyhow::Result<SpotMarket> {
+    let spot = &settings.venues.binance.spot;
+    let (fetches_tx, urgent) = mpsc::channel(FETCHES_CAPACITY);
+    let (spare_tx, spare) = mpsc::channel(SPARE_CAPACITY);
     let tls = Tls::new(spot.ca_file.as_deref()).context("load the trusted certificates")?;
     let weight_header = Some(http::HeaderName::from_static(Spot::LIMITS.weight_header));
     let options = RestOptions { weight_header, ..RestOptions::default() };
     let rest = Rest::new(spot.rest_url.url().clone(), &tls, options, now)?;
-    let budget = Budget::new(Spot::LIMITS.weight_per_minute / 100 * WEIGHT_SHARE_PERCENT);
+    let budget = Budget::new(Spot::LIMITS.weight_per_minute / 100 * WEIGHT_SHARE_PERCENT)
+        .with_spare(settings.backfill.weight_percent);
     let metrics = ways.metrics.clone();
+    let backfill = settings.backfill.enabled.then(|| {
+        Backfiller::new(backfill::Parts {
+            adapter: Spot::new(),
+            fetches: spare_tx,
+            orders,
+            bus: ways.bus.clone(),
+            batches: ways.batches.clone(),
+            board: ways.board.clone(),
+            metrics: metrics.clone(),
+        })
+    });
     let market = Market {
         index: 0,
         wanted: wanted(spot)?,
@@ -175,7 +202,15 @@ fn spot_market(spot: &BinanceSpot, ways: Ways) -> anyhow::Result<SpotMarket> {
         fetches: fetches_tx,
         ways,
     };
-    Ok(SpotMarket { market, rest, budget, fetches, metrics })
+    let queues = Queues { urgent, spare };
+    Ok(SpotMarket { market, rest, budget, queues, metrics, backfill })
+}
+
+fn backfill_handle(settings: &Settings, orders: mpsc::Sender<Event>) -> Option<BackfillHandle> {
+    let kinds = settings.venues.binance.spot.kinds.iter();
+    let kinds = kinds.filter_map(|kind| kind.parse().ok()).filter(|kind| is_trade(*kind));
+    let handle = BackfillHandle { kinds: kinds.collect(), orders };
+    settings.backfill.enabled.then_some(handle)
 }
 
 fn wanted(spot: &BinanceSpot) -> anyhow::Result<Wanted> {
@@ -189,7 +224,7 @@ fn wanted(spot: &BinanceSpot) -> anyhow::Result<Wanted> {
     })
 }
 
-fn view(spot: &BinanceSpot) -> MarketView {
+fn view(spot: &BinanceSpot, backfill: Option<BackfillHandle>) -> MarketView {
     MarketView {
         venue: Venue::Binance,
         market: ModelMarket::Spot,
@@ -199,5 +234,6 @@ fn view(spot: &BinanceSpot) -> MarketView {
         reason: None,
         unknown: Vec::new(),
         feeds: Vec::new(),
+        backfill,
     }
 }

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::IdRanges;
 use model::{Cause, Gap, GapState, InstrumentId, Kind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +27,8 @@ pub(crate) struct Continuity {
 #[derive(Debug)]
 struct Hole {
     gap: Gap,
-    /// What is still missing: inclusive ranges in ascending order.
-    missing: Vec<(u64, u64)>,
+    /// What is still missing.
+    missing: IdRanges,
     /// When it is declared, unless `gap.version` says that it was.
     due: UnixNanos,
 }
@@ -120,18 +121,18 @@ impl Continuity {
         };
         self.holes.push(Hole {
             gap,
-            missing: vec![(last + 1, id - 1)],
+            missing: IdRanges::of(last + 1, id - 1),
             due: seen.now.plus(seen.window),
         });
     }
 
     /// Takes an id below the highest: it fills a hole, or is a repetition.
     fn fill(&mut self, id: u64) -> Verdict {
-        let Some(at) = self.holes.iter().position(|hole| hole.contains(id)) else {
+        let Some(at) = self.holes.iter().position(|hole| hole.missing.contains(id)) else {
             return Verdict::Repeated;
         };
         let hole = &mut self.holes[at];
-        hole.remove(id);
+        hole.missing.remove((id, id));
         if !hole.missing.is_empty() {
             return Verdict::New;
         }
@@ -149,19 +150,6 @@ impl Hole {
     fn declare(&mut self) -> Gap {
         self.gap.version = 1;
         self.gap.clone()
-    }
-
-    fn contains(&self, id: u64) -> bool {
-        self.missing.iter().any(|(first, last)| (*first..=*last).contains(&id))
-    }
-
-    fn remove(&mut self, id: u64) {
-        let at = self.missing.iter().position(|(first, last)| (*first..=*last).contains(&id));
-        let Some(at) = at else { return };
-        let (first, last) = self.missing[at];
-        let left = (first < id).then(|| (first, id - 1));
-        let right = (id < last).then(|| (id + 1, last));
-        self.missing.splice(at..=at, left.into_iter().chain(right));
     }
 }
 

@@ -12,15 +12,20 @@
 //! connection go through the same code and come out as the same events.
 //! It never connects, never encodes and never decides where an event is published; it only says on
 //! which lane an event belongs.
+//!
+//! Trades that are missing nevertheless are fetched by their ids: see [`backfill`].
 
+pub mod backfill;
 mod continuity;
 mod counts;
 mod keeper;
 mod pipeline;
+mod ranges;
 mod recent;
 mod replay;
 
 pub use counts::Counts;
 pub use keeper::BookView;
 pub use pipeline::{Command, Lanes, Options, Output, Pipeline, REJECTS_KEPT, Rejected};
+pub use ranges::IdRanges;
 pub use replay::replay;

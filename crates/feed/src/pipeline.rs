@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::backfill::fetched;
 use crate::continuity::{Continuity, Seen, Verdict};
 use crate::counts::Counts;
 use crate::keeper::{BookView, Context, Keeper, Report};
@@ -254,6 +255,15 @@ impl<A: Adapter> Pipeline<A> {
                 self.adapter.set_instruments(&list);
                 Ok(())
             }
+            Ok(RestAnswer::Trades { slot, kind, trades }) => {
+                // Those that were missing pass, and may close a gap.
+                for (venue_time, trade) in trades {
+                    let instrument = Arc::clone(self.adapter.instrument(slot));
+                    let event = fetched(instrument, kind, venue_time, trade, recv_time);
+                    self.route(Message { slot, event }, recv_time, out);
+                }
+                Ok(())
+            }
             Err(error) => Err(self.reject(recv_time, body, error)),
         }
     }
@@ -462,7 +472,9 @@ fn pass_contiguous(
     if verdict == Verdict::Repeated {
         return Report { repeated: Some(event.kind()), ..Report::default() };
     }
-    pass(event, Lanes::Both, context);
+    // What was fetched is old: it is stored, and no news to those who listen.
+    let lanes = if event.origin.is_some() { Lanes::Durable } else { Lanes::Both };
+    pass(event, lanes, context);
     if let Verdict::Heals(gap) = verdict {
         gaps.push(gap);
     }

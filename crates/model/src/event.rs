@@ -71,7 +71,7 @@ names! {
 
 names! {
     /// Why something is missing.
-    Cause, "cause", "sequence, disconnect, restart, overflow, reject", {
+    Cause, "cause", "sequence, disconnect, restart, overflow, reject, audit, unavailable", {
         /// The venue's ids jumped while the connection was up.
         Sequence = "sequence",
         /// The connection was down in between.
@@ -82,6 +82,10 @@ names! {
         Overflow = "overflow",
         /// A frame could not be read.
         Reject = "reject",
+        /// Somebody found it missing from the store and asked for it again.
+        Audit = "audit",
+        /// The venue was asked for it and does not have it.
+        Unavailable = "unavailable",
     }
 }
 

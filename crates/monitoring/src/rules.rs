@@ -55,3 +55,6 @@ const fn severity(severity: settings::Severity) -> Severity {
         settings::Severity::Critical => Severity::Critical,
     }
 }
+
+#[cfg(test)]
+mod tests;

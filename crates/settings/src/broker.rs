@@ -89,6 +89,8 @@ pub struct Streams {
     pub gap: Size,
     /// States of the feeds.
     pub status: Size,
+    /// Rows that could not be stored; when it is full, storage waits.
+    pub dead_letter: Size,
 }
 
 impl Default for Streams {
@@ -102,14 +104,15 @@ impl Default for Streams {
             kline: Size::mib(256),
             gap: Size::mib(64),
             status: Size::mib(64),
+            dead_letter: Size::mib(64),
         }
     }
 }
 
 impl Streams {
-    /// Every stream by the name of its kind.
+    /// Every stream by the name of its kind, that of the dead letters last.
     #[must_use]
-    pub fn all(&self) -> [(&'static str, Size); 8] {
+    pub fn all(&self) -> [(&'static str, Size); 9] {
         [
             ("trade", self.trade),
             ("agg_trade", self.agg_trade),
@@ -119,6 +122,7 @@ impl Streams {
             ("kline", self.kline),
             ("gap", self.gap),
             ("status", self.status),
+            ("dead_letter", self.dead_letter),
         ]
     }
 }

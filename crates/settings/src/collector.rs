@@ -23,6 +23,8 @@ pub struct Collector {
     pub spool_max: Size,
     /// Memory for what the bus has not acknowledged, before the spool takes over.
     pub memory_max: Size,
+    /// What is fetched again when it was missed.
+    pub backfill: Backfill,
     /// The venues.
     pub venues: Venues,
 }
@@ -34,8 +36,26 @@ impl Default for Collector {
             name: "collector".to_owned(),
             spool_max: Size::gib(1),
             memory_max: Size::mib(64),
+            backfill: Backfill::default(),
             venues: Venues::default(),
         }
+    }
+}
+
+/// What is fetched again when it was missed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Backfill {
+    /// Whether missing trades are fetched by their ids.
+    pub enabled: bool,
+    /// How much of the request weight that the collector uses of a venue is for it at most, 1 to 50
+    /// percent.
+    pub weight_percent: u32,
+}
+
+impl Default for Backfill {
+    fn default() -> Self {
+        Self { enabled: true, weight_percent: 20 }
     }
 }
 
@@ -104,6 +124,9 @@ impl Collector {
         }
         faults.nonzero("collector.spool_max", self.spool_max.bytes());
         faults.nonzero("collector.memory_max", self.memory_max.bytes());
+        if !(1..=50).contains(&self.backfill.weight_percent) {
+            faults.add("collector.backfill.weight_percent", "must be from 1 to 50");
+        }
         self.venues.binance.spot.check("collector.venues.binance.spot", faults);
     }
 }

@@ -36,7 +36,7 @@ mod tree;
 pub use broker::{Broker, Nats, Streams};
 pub use bus::Bus;
 pub use check::{Faults, Invalid};
-pub use collector::{Binance, BinanceSpot, Collector, Venues};
+pub use collector::{Backfill, Binance, BinanceSpot, Collector, Venues};
 pub use credentials::Credentials;
 pub use endpoint::Endpoint;
 pub use error::{Error, Place, Report};

@@ -110,41 +110,100 @@ pub enum Severity {
 
 impl Rule {
     fn defaults() -> Vec<Self> {
-        vec![
+        let mut rules = Vec::from(Self::of_services());
+        rules.extend(Self::of_streams());
+        rules
+    }
+
+    fn of_services() -> [Self; 3] {
+        [
             Self {
-                name: "service-down".to_owned(),
-                metric: "marketprism_monitoring_service_up".to_owned(),
-                labels: BTreeMap::new(),
-                comparison: Comparison::Below,
                 threshold: 1.0,
-                within: Duration::ZERO,
+                comparison: Comparison::Below,
                 hold: Duration::from_secs(15),
-                severity: Severity::Critical,
-                summary: "{service} does not answer".to_owned(),
+                ..Self::present(
+                    "service-down",
+                    "marketprism_monitoring_service_up",
+                    Severity::Critical,
+                    "{service} does not answer",
+                )
             },
             Self {
-                name: "feed-stale".to_owned(),
-                metric: "marketprism_collector_last_event_age_seconds".to_owned(),
-                labels: BTreeMap::new(),
-                comparison: Comparison::Above,
                 threshold: 60.0,
-                within: Duration::ZERO,
+                comparison: Comparison::Above,
                 hold: Duration::from_secs(30),
-                severity: Severity::Warning,
-                summary: "nothing came over {connection} for {value} s".to_owned(),
+                ..Self::present(
+                    "feed-stale",
+                    "marketprism_collector_last_event_age_seconds",
+                    Severity::Warning,
+                    "nothing came over {connection} for {value} s",
+                )
             },
             Self {
-                name: "restart-loop".to_owned(),
-                metric: "marketprism_monitoring_service_restarts_total".to_owned(),
-                labels: BTreeMap::new(),
-                comparison: Comparison::AtLeast,
                 threshold: 3.0,
                 within: Duration::from_mins(10),
-                hold: Duration::ZERO,
-                severity: Severity::Critical,
-                summary: "{service} was started {value} times within ten minutes".to_owned(),
+                ..Self::present(
+                    "restart-loop",
+                    "marketprism_monitoring_service_restarts_total",
+                    Severity::Critical,
+                    "{service} was started {value} times within ten minutes",
+                )
             },
         ]
+    }
+
+    fn of_streams() -> [Self; 4] {
+        [
+            Self {
+                hold: Duration::from_secs(30),
+                ..Self::present(
+                    "stream-filling",
+                    "marketprism_broker_stream_filling",
+                    Severity::Warning,
+                    "{stream} is at least 70 % full, since storage is behind: see \
+                     marketprism-storage, or raise broker.streams",
+                )
+            },
+            Self {
+                hold: Duration::from_secs(15),
+                ..Self::present(
+                    "stream-full",
+                    "marketprism_broker_stream_full",
+                    Severity::Critical,
+                    "{stream} is full and refuses data, which collectors spool: see \
+                     marketprism-storage; it goes on by itself once storage has caught up",
+                )
+            },
+            Self::present(
+                "dead-letters",
+                "marketprism_broker_dead_letters",
+                Severity::Warning,
+                "{value} rows could not be stored and wait: marketprism dead-letter list, then \
+                 marketprism dead-letter redrive",
+            ),
+            Self::present(
+                "dead-letters-full",
+                "marketprism_broker_dead_letters_full",
+                Severity::Critical,
+                "there is no room for rows that cannot be stored, so storage waits: marketprism \
+                 dead-letter redrive, or raise broker.streams.dead_letter",
+            ),
+        ]
+    }
+
+    /// A rule that holds at once when a metric of any series is 1 or more.
+    fn present(name: &str, metric: &str, severity: Severity, summary: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            metric: metric.to_owned(),
+            labels: BTreeMap::new(),
+            comparison: Comparison::AtLeast,
+            threshold: 1.0,
+            within: Duration::ZERO,
+            hold: Duration::ZERO,
+            severity,
+            summary: summary.to_owned(),
+        }
     }
 
     fn check(&self, key: &str, faults: &mut Faults) {

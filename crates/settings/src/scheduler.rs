@@ -118,9 +118,9 @@ impl Task {
                 id: "coverage-audit".to_owned(),
                 schedule: "5 * * * *".to_owned(),
                 service: "storage".to_owned(),
-                method: Method::Get,
-                path: "/api/v1/storage/coverage".to_owned(),
-                timeout: Duration::from_mins(1),
+                path: "/api/v1/storage/audit".to_owned(),
+                body: Some(serde_json::json!({ "backfill": true })),
+                timeout: Duration::from_mins(5),
                 ..Self::example()
             },
         ]

@@ -78,8 +78,10 @@ impl Default for Archive {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClickHouse {
-    /// Address of its HTTP interface: `http://`. Not set: there is none.
+    /// Address of its HTTP interface: `http://` or `https://`. Not set: there is none.
     pub url: Option<Endpoint>,
+    /// Certification authority to trust with `https://` instead of the system's, a PEM file.
+    pub ca_file: Option<PathBuf>,
     /// The database, which is made if it is missing.
     pub database: String,
     /// The user, who must be allowed to make tables in the database.
@@ -101,6 +103,7 @@ impl Default for ClickHouse {
     fn default() -> Self {
         Self {
             url: None,
+            ca_file: None,
             database: "marketprism".to_owned(),
             user: "default".to_owned(),
             password_file: None,
@@ -222,7 +225,12 @@ impl Storage {
 impl ClickHouse {
     fn check(&self, faults: &mut Faults) {
         if let Some(url) = &self.url {
-            faults.scheme("storage.clickhouse.url", url, &["http"]);
+            faults.scheme("storage.clickhouse.url", url, &["http", "https"]);
+        }
+        let is_plain = self.url.as_ref().is_some_and(|url| url.url().scheme() == "http");
+        if self.ca_file.is_some() && is_plain {
+            let message = "has no effect: `storage.clickhouse.url` is not https://";
+            faults.add("storage.clickhouse.ca_file", message);
         }
         let is_name = |text: &str| {
             text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')

@@ -36,6 +36,9 @@ Faults strike at a time after the opening of the market:
   stall@10s:5s          nothing for 5 s, then all that was held back
   close@10s             every connection is closed
   slow-snapshot@10s:2s  snapshots are answered 2 s late from then on
+  limit@10s:5s          REST calls are answered with 429 for 5 s
+  away@10s:5s           REST calls are answered with 503 for 5 s
+  forget@10s            the trades so far can no longer be asked for
 
 Examples:
   marketprism-sim serve --rate 1000 --symbols BTCUSDT,ETHUSDT

@@ -44,6 +44,10 @@ pub struct BookRow {
 /// A row of the gaps query, as far as it is compared.
 #[derive(Debug, Clone, Deserialize)]
 pub struct GapRow {
+    /// The same for every version of one record.
+    pub gap_id: String,
+    /// The highest one counts.
+    pub version: u64,
     /// The kind of the missing events.
     pub of: String,
     /// The venue's own name.
@@ -52,6 +56,23 @@ pub struct GapRow {
     pub after_id: Option<u64>,
     /// The first id after the hole.
     pub before_id: Option<u64>,
+    /// Why.
+    pub cause: String,
+    /// `open`, `healed` or `lost`.
+    pub state: String,
+}
+
+/// The latest version of each record.
+#[must_use]
+pub fn latest(gaps: &[GapRow]) -> Vec<&GapRow> {
+    let mut latest: BTreeMap<&str, &GapRow> = BTreeMap::new();
+    for gap in gaps {
+        let known = latest.entry(&gap.gap_id).or_insert(gap);
+        if known.version < gap.version {
+            *known = gap;
+        }
+    }
+    latest.into_values().collect()
 }
 
 /// What a comparison found.
@@ -120,8 +141,11 @@ pub fn trades(sent: &[&TradeEntry], rows: &[TradeRow], gaps: &[GapRow]) -> Repor
             Some(_) => {}
         }
     }
+    // One that was healed says that its trades are here.
+    let gaps: Vec<&GapRow> =
+        latest(gaps).into_iter().filter(|gap| gap.of == "trade" && gap.state != "healed").collect();
     for seq in expected.keys().filter(|seq| !seen.contains(seq)) {
-        if gaps.iter().any(|gap| gap.of == "trade" && gap.covers(*seq)) {
+        if gaps.iter().any(|gap| gap.covers(*seq)) {
             report.in_gaps += 1;
         } else {
             report.missing.push(*seq);
@@ -318,10 +342,14 @@ mod tests {
 
     fn gap(after: u64, before: u64) -> GapRow {
         GapRow {
+            gap_id: format!("{after}-{before}"),
+            version: 1,
             of: "trade".to_owned(),
             instrument: "BTCUSDT".to_owned(),
             after_id: Some(after),
             before_id: Some(before),
+            cause: "disconnect".to_owned(),
+            state: "open".to_owned(),
         }
     }
 
@@ -344,6 +372,13 @@ mod tests {
     fn a_gap_record_explains_its_open_interval_only() {
         let report = check(&[1, 2, 3, 4], &[row(1), row(4)], &[gap(1, 3)]);
         assert_eq!((report.in_gaps, report.missing), (1, vec![3]));
+    }
+
+    #[test]
+    fn a_gap_that_was_healed_explains_nothing_whatever_its_first_version_said() {
+        let healed = GapRow { version: 2, state: "healed".to_owned(), ..gap(1, 3) };
+        let report = check(&[1, 2, 3], &[row(1), row(3)], &[healed, gap(1, 3)]);
+        assert_eq!((report.in_gaps, report.missing), (0, vec![2]));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::fault::{Action, Fault};
 use crate::frame::Frame;
 use crate::generator::Generator;
+use crate::history::{Form, History};
 use crate::ledger::{Entry, FaultEntry, Ledger};
 use crate::playback::{Playback, Step};
 use crate::shadow::Shadow;
@@ -75,8 +76,23 @@ pub enum Command {
         /// Levels per side.
         limit: usize,
         /// Where the answer goes, once there is one.
-        answer: oneshot::Sender<String>,
+        answer: oneshot::Sender<Answer>,
     },
+    /// Someone wants trades that he missed.
+    Trades {
+        /// The instrument.
+        instrument: String,
+        /// By which call.
+        form: Form,
+        /// The first id; without it the latest.
+        from: Option<u64>,
+        /// How many.
+        limit: usize,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Answer>,
+    },
+    /// Someone wants a fault to strike now, whatever its time.
+    Strike(Fault),
     /// Someone wants the market to be over; connections stay open.
     End,
     /// Someone wants to know how it goes.
@@ -84,6 +100,18 @@ pub enum Command {
         /// Where the answer goes.
         answer: oneshot::Sender<Progress>,
     },
+}
+
+/// The body of an answer, or why there is none.
+pub type Answer = Result<String, Refusal>;
+
+/// Why a request is not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The client is to leave the venue alone for so long.
+    Limited(Duration),
+    /// The venue is out of order.
+    Away,
 }
 
 /// Frames of one tick for one client.
@@ -114,7 +142,7 @@ struct Client {
 struct Waiting {
     instrument: String,
     limit: usize,
-    answer: oneshot::Sender<String>,
+    answer: oneshot::Sender<Answer>,
     due: Instant,
 }
 
@@ -125,6 +153,7 @@ pub struct Conductor {
     faults: VecDeque<Fault>,
     clients: BTreeMap<u64, Client>,
     shadows: BTreeMap<String, Shadow>,
+    history: History,
     waiting: Vec<Waiting>,
     opened: Option<Instant>,
     last_change: Option<Instant>,
@@ -138,6 +167,8 @@ pub struct Conductor {
     stalled_until: Option<Instant>,
     held: Vec<Arc<Frame>>,
     snapshot_delay: Duration,
+    limited_until: Option<Instant>,
+    away_until: Option<Instant>,
     wall: fn() -> i64,
 }
 
@@ -169,6 +200,7 @@ impl Conductor {
             faults: faults.into(),
             clients: BTreeMap::new(),
             shadows,
+            history: History::default(),
             waiting: Vec::new(),
             opened: None,
             last_change: None,
@@ -182,6 +214,8 @@ impl Conductor {
             stalled_until: None,
             held: Vec::new(),
             snapshot_delay: Duration::ZERO,
+            limited_until: None,
+            away_until: None,
             wall,
         })
     }
@@ -203,7 +237,7 @@ impl Conductor {
                 biased;
                 () = stop.cancelled() => break,
                 command = commands.recv() => match command {
-                    Some(command) => self.handle(command),
+                    Some(command) => self.handle(command)?,
                     None => break,
                 },
                 now = ticks.tick() => self.tick(now)?,
@@ -214,7 +248,7 @@ impl Conductor {
         Ok(())
     }
 
-    fn handle(&mut self, command: Command) {
+    fn handle(&mut self, command: Command) -> anyhow::Result<()> {
         match command {
             Command::Join { client, frames } => {
                 self.clients.insert(client, Client { frames, streams: BTreeSet::new() });
@@ -229,17 +263,41 @@ impl Conductor {
             Command::Leave { client } => {
                 self.clients.remove(&client);
             }
-            Command::Depth { instrument, limit, answer } => {
-                let due = Instant::now() + self.snapshot_delay;
-                self.waiting.push(Waiting { instrument, limit, answer, due });
-                self.answer_due(Instant::now());
+            Command::Depth { instrument, limit, answer } => match self.refusal() {
+                // A caller that went away needs no answer.
+                Some(refusal) => drop(answer.send(Err(refusal))),
+                None => {
+                    let due = Instant::now() + self.snapshot_delay;
+                    self.waiting.push(Waiting { instrument, limit, answer, due });
+                    self.answer_due(Instant::now());
+                }
+            },
+            Command::Trades { instrument, form, from, limit, answer } => {
+                let told = match self.refusal() {
+                    Some(refusal) => Err(refusal),
+                    None => Ok(self.history.answer(&instrument, form, from, limit)),
+                };
+                // A caller that went away needs no answer.
+                drop(answer.send(told));
             }
+            Command::Strike(fault) => self.strike_now(&fault, Instant::now())?,
             Command::End => self.ended = true,
             Command::Progress { answer } => {
                 // A caller that went away needs no answer.
                 drop(answer.send(self.progress()));
             }
         }
+        Ok(())
+    }
+
+    /// Why requests are not answered at the moment.
+    fn refusal(&self) -> Option<Refusal> {
+        let left = |until: Option<Instant>| {
+            let left = until?.saturating_duration_since(Instant::now());
+            (!left.is_zero()).then_some(left)
+        };
+        let limited = left(self.limited_until).map(Refusal::Limited);
+        limited.or_else(|| left(self.away_until).map(|_| Refusal::Away))
     }
 
     fn progress(&self) -> Progress {
@@ -271,7 +329,7 @@ impl Conductor {
             let book = self.shadows.get(&waiting.instrument);
             match book.and_then(|book| book.answer(waiting.limit)) {
                 // A caller that went away needs no answer.
-                Some(text) if waiting.due <= now => drop(waiting.answer.send(text)),
+                Some(text) if waiting.due <= now => drop(waiting.answer.send(Ok(text))),
                 Some(_) | None => self.waiting.push(waiting),
             }
         }
@@ -293,6 +351,9 @@ impl Conductor {
         for frame in &frames {
             if let Some(entry) = &frame.entry {
                 self.ledger.write(entry)?;
+                if let Entry::Trade(trade) = entry {
+                    self.history.keep(trade)?;
+                }
             }
             if let Some(depth) = &frame.depth {
                 self.shadows.entry(depth.instrument.clone()).or_default().apply(depth)?;
@@ -306,15 +367,23 @@ impl Conductor {
     fn strike(&mut self, elapsed: Duration, now: Instant) -> anyhow::Result<()> {
         while self.faults.front().is_some_and(|fault| fault.at <= elapsed) {
             let fault = self.faults.pop_front().expect("a front exists");
-            let at = (self.wall)();
-            self.ledger.write(&Entry::Fault(FaultEntry { fault: fault.to_string(), at }))?;
-            match fault.action {
-                Action::Gap(count) => self.drop_next += count,
-                Action::Duplicate(count) => self.double_next += count,
-                Action::Stall(length) => self.stalled_until = Some(now + length),
-                Action::Close => self.clients.clear(),
-                Action::SlowSnapshot(delay) => self.snapshot_delay = delay,
-            }
+            self.strike_now(&fault, now)?;
+        }
+        Ok(())
+    }
+
+    fn strike_now(&mut self, fault: &Fault, now: Instant) -> anyhow::Result<()> {
+        let at = (self.wall)();
+        self.ledger.write(&Entry::Fault(FaultEntry { fault: fault.to_string(), at }))?;
+        match fault.action {
+            Action::Gap(count) => self.drop_next += count,
+            Action::Duplicate(count) => self.double_next += count,
+            Action::Stall(length) => self.stalled_until = Some(now + length),
+            Action::Close => self.clients.clear(),
+            Action::SlowSnapshot(delay) => self.snapshot_delay = delay,
+            Action::Limit(length) => self.limited_until = Some(now + length),
+            Action::Away(length) => self.away_until = Some(now + length),
+            Action::Forget => self.history.forget(),
         }
         Ok(())
     }

@@ -26,6 +26,12 @@ pub enum Action {
     Close,
     /// Snapshots are answered late from now on.
     SlowSnapshot(Duration),
+    /// Requests for books and trades are answered with 429 for a while.
+    Limit(Duration),
+    /// Requests for books and trades are answered with 503 for a while.
+    Away(Duration),
+    /// The trades so far can no longer be asked for.
+    Forget,
 }
 
 impl FromStr for Fault {
@@ -46,8 +52,11 @@ impl FromStr for Fault {
             "stall" => Action::Stall(length()?),
             "close" => Action::Close,
             "slow-snapshot" => Action::SlowSnapshot(length()?),
+            "limit" => Action::Limit(length()?),
+            "away" => Action::Away(length()?),
+            "forget" => Action::Forget,
             _ => {
-                let known = "gap, duplicate, stall, close, slow-snapshot";
+                let known = "gap, duplicate, stall, close, slow-snapshot, limit, away, forget";
                 return Err(format!("unknown fault `{kind}`, expected one of {known}"));
             }
         };
@@ -64,6 +73,9 @@ impl fmt::Display for Fault {
             Action::Stall(length) => write!(f, "stall@{at:?}:{length:?}"),
             Action::Close => write!(f, "close@{at:?}"),
             Action::SlowSnapshot(length) => write!(f, "slow-snapshot@{at:?}:{length:?}"),
+            Action::Limit(length) => write!(f, "limit@{at:?}:{length:?}"),
+            Action::Away(length) => write!(f, "away@{at:?}:{length:?}"),
+            Action::Forget => write!(f, "forget@{at:?}"),
         }
     }
 }
@@ -88,7 +100,9 @@ mod tests {
 
     #[test]
     fn faults_read_as_they_print() {
-        for text in ["gap@10s:50", "duplicate@1s:2", "stall@5s:3s", "close@20s"] {
+        for text in
+            ["gap@10s:50", "duplicate@1s:2", "stall@5s:3s", "close@20s", "limit@1s:2s", "forget@3s"]
+        {
             let fault: Fault = text.parse().unwrap();
             assert_eq!(fault.to_string(), text);
         }

@@ -4,7 +4,8 @@
 //! recording ─┐                       ┌─▶ ledger (every id, before it is sent)
 //!            ├─▶ conductor ─ faults ─┤
 //! generator ─┘       │               └─▶ WebSocket clients
-//!                    └─▶ shadow book ──▶ GET /api/v3/depth
+//!                    ├─▶ shadow book ──▶ GET /api/v3/depth
+//!                    └─▶ history ──────▶ GET /api/v3/historicalTrades, aggTrades
 //! ```
 //!
 //! The [`conductor`] owns the market, the clients and the ledger; sessions talk to it by messages.
@@ -16,6 +17,7 @@ pub mod conductor;
 pub mod fault;
 pub mod frame;
 pub mod generator;
+pub mod history;
 pub mod ledger;
 pub mod playback;
 pub mod server;

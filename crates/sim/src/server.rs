@@ -3,7 +3,8 @@
 //! Source: <https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams> and
 //! <https://developers.binance.com/docs/binance-spot-api-docs/rest-api>.
 
-use crate::conductor::{Batch, CLIENT_QUEUE, Command, Progress};
+use crate::conductor::{Answer, Batch, CLIENT_QUEUE, Command, Progress, Refusal};
+use crate::history::Form;
 use axum::Router;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, Query, State};
@@ -78,6 +79,8 @@ pub fn router(venue: Venue) -> Router {
         .route("/api/v3/ping", get(|| async { Json(json!({})) }))
         .route("/api/v3/exchangeInfo", get(exchange_info))
         .route("/api/v3/depth", get(depth))
+        .route("/api/v3/historicalTrades", get(historical_trades))
+        .route("/api/v3/aggTrades", get(agg_trades))
         .route("/stream", any(combined))
         .route("/ws", any(raw))
         .route("/ws/{streams}", any(raw_streams))
@@ -146,12 +149,64 @@ async fn depth(State(venue): State<Venue>, Query(query): Query<DepthQuery>) -> R
     let (answer, answered) = oneshot::channel();
     let DepthQuery { symbol: instrument, limit } = query;
     let command = Command::Depth { instrument, limit: limit.min(5_000), answer };
-    if venue.commands.send(command).await.is_err() {
-        return refusal(StatusCode::SERVICE_UNAVAILABLE, -1001, "The market is closed.");
+    ask(&venue, weight, command, answered).await
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TradesQuery {
+    symbol: String,
+    from_id: Option<u64>,
+    #[serde(default = "trades_default")]
+    limit: usize,
+}
+
+const fn trades_default() -> usize {
+    500
+}
+
+async fn historical_trades(
+    State(venue): State<Venue>,
+    Query(query): Query<TradesQuery>,
+) -> Response {
+    trades(&venue, query, Form::Trades, 25).await
+}
+
+async fn agg_trades(State(venue): State<Venue>, Query(query): Query<TradesQuery>) -> Response {
+    trades(&venue, query, Form::Aggregates, 4).await
+}
+
+async fn trades(venue: &Venue, query: TradesQuery, form: Form, weight: u64) -> Response {
+    if !venue.instruments.contains(&query.symbol) {
+        return refusal(StatusCode::BAD_REQUEST, -1121, "Invalid symbol.");
     }
-    match answered.await {
-        Ok(text) => weighed(&venue, weight, text),
-        Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, -1001, "The market is closed."),
+    let (answer, answered) = oneshot::channel();
+    let TradesQuery { symbol: instrument, from_id: from, limit } = query;
+    let command = Command::Trades { instrument, form, from, limit: limit.min(1_000), answer };
+    ask(venue, weight, command, answered).await
+}
+
+/// Has the conductor answer a request.
+async fn ask(
+    venue: &Venue,
+    weight: u64,
+    command: Command,
+    answered: oneshot::Receiver<Answer>,
+) -> Response {
+    let sent = venue.commands.send(command).await;
+    let answer = if sent.is_ok() { answered.await.ok() } else { None };
+    match answer {
+        Some(Ok(text)) => weighed(venue, weight, text),
+        Some(Err(Refusal::Limited(length))) => {
+            let seconds = length.as_secs() + 1;
+            let headers = [(axum::http::header::RETRY_AFTER, seconds.to_string())];
+            let message = "Too many requests.";
+            (headers, refusal(StatusCode::TOO_MANY_REQUESTS, -1003, message)).into_response()
+        }
+        Some(Err(Refusal::Away)) => {
+            refusal(StatusCode::SERVICE_UNAVAILABLE, -1000, "Service unavailable.")
+        }
+        None => refusal(StatusCode::SERVICE_UNAVAILABLE, -1001, "The market is closed."),
     }
 }
 

@@ -187,6 +187,31 @@ async fn rest_answers_as_the_venue_does() {
 }
 
 #[tokio::test]
+async fn trades_that_were_missed_can_be_asked_for_by_id() {
+    let running = start(2_000.0, &["gap@200ms:100", "limit@900ms:3s"], false).await;
+    let (mut socket, _) = connect_async(format!("ws://{}/stream", running.address)).await.unwrap();
+    socket.send(subscribe()).await.unwrap();
+    let ids = trade_ids(&frames(&mut socket).await);
+    let sent = sent_trades(&running);
+    let missed = sent.iter().find(|id| !ids.contains(id)).unwrap();
+    let url = |path: &str| format!("http://{}/api/v3/{path}", running.address);
+    let limited = reqwest::get(url("historicalTrades?symbol=BTCUSDT")).await.unwrap();
+    assert_eq!(limited.status(), 429);
+    let wait = limited.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    tokio::time::sleep(Duration::from_secs(wait)).await;
+    for (call, name, weight) in [("historicalTrades", "id", "25"), ("aggTrades", "a", "29")] {
+        let query = format!("{call}?symbol=BTCUSDT&fromId={missed}&limit=7");
+        let answer = reqwest::get(url(&query)).await.unwrap();
+        assert_eq!(answer.headers()["x-mbx-used-weight-1m"], weight);
+        let trades: Vec<Value> = answer.json().await.unwrap();
+        let found: Vec<u64> = trades.iter().map(|trade| trade[name].as_u64().unwrap()).collect();
+        assert_eq!(found, Vec::from_iter(*missed..missed + 7));
+    }
+    let unknown = reqwest::get(url("aggTrades?symbol=NOPE")).await.unwrap();
+    assert_eq!(unknown.status(), 400);
+}
+
+#[tokio::test]
 async fn too_many_control_frames_close_the_connection() {
     let running = start(10.0, &[], false).await;
     let (mut socket, _) = connect_async(format!("ws://{}/stream", running.address)).await.unwrap();

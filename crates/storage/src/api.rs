@@ -1,5 +1,6 @@
 //! The HTTP interface under `/api/v1/storage`.
 
+use crate::collector::Collector;
 use crate::figures::{Handle, Handles};
 use crate::hot::Summary;
 use crate::hot::desk::Question;
@@ -10,8 +11,10 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bus::State as BusState;
+use daemon::Context;
 use http::header::CONTENT_TYPE;
 use model::Kind;
+use serde::de::DeserializeOwned;
 use settings::Suite;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +24,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use web::Problem;
 
+mod audit;
 mod coverage;
 mod hot;
 mod manage;
@@ -43,7 +47,10 @@ pub(crate) struct Access {
     bus: watch::Receiver<BusState>,
     suite: watch::Receiver<Arc<Suite>>,
     metrics: Metrics,
+    collector: Collector,
     reads: Arc<Semaphore>,
+    /// Days are moved by one request at a time.
+    moves: Arc<Semaphore>,
 }
 
 impl Access {
@@ -53,11 +60,14 @@ impl Access {
         questions: mpsc::Sender<Question>,
         hot: watch::Receiver<Summary>,
         bus: watch::Receiver<BusState>,
-        suite: watch::Receiver<Arc<Suite>>,
+        context: &Context,
         metrics: Metrics,
-    ) -> Self {
-        let reads = Arc::new(Semaphore::new(READS_MAX));
-        Self { handles, sink, questions, hot, bus, suite, metrics, reads }
+    ) -> anyhow::Result<Self> {
+        let suite = context.suite.clone();
+        let collector = Collector::new(suite.clone(), context.internal_token.as_ref())?;
+        let (reads, moves) = (Semaphore::new(READS_MAX), Semaphore::new(1));
+        let (reads, moves) = (Arc::new(reads), Arc::new(moves));
+        Ok(Self { handles, sink, questions, hot, bus, suite, metrics, collector, reads, moves })
     }
 
     fn handle(&self, kind: Kind) -> &Handle {
@@ -78,12 +88,17 @@ impl Access {
             result
         });
         let result = result.await.map_err(anyhow::Error::from)?;
-        result.map_err(|error| match error.downcast_ref::<warehouse::Error>() {
-            Some(away) if away.is_remote() => {
-                Problem::unavailable(Chain(away).to_string(), Some(TURN_MAX))
-            }
-            Some(_) | None => Problem::from(error),
-        })
+        result.map_err(problem)
+    }
+}
+
+/// What to answer when the store says this.
+fn problem(error: anyhow::Error) -> Problem {
+    match error.downcast_ref::<warehouse::Error>() {
+        Some(away) if away.is_remote() => {
+            Problem::unavailable(Chain(away).to_string(), Some(TURN_MAX))
+        }
+        Some(_) | None => Problem::from(error),
     }
 }
 
@@ -98,6 +113,7 @@ pub(crate) fn router(access: Access) -> Router {
         .route("/api/v1/storage/hot/status", get(hot::status))
         .route("/api/v1/storage/cold/status", get(state::cold))
         .route("/api/v1/storage/symbols", get(state::symbols))
+        .route("/api/v1/storage/audit", post(audit::audit))
         .route("/api/v1/storage/coverage", get(coverage::coverage))
         .route("/api/v1/storage/condition", get(coverage::condition))
         .route("/api/v1/storage/trades", rows(query::Endpoint::Trades))
@@ -110,6 +126,14 @@ pub(crate) fn router(access: Access) -> Router {
         .route("/api/v1/storage/cold/archive", post(manage::archive))
         .route("/api/v1/storage/lifecycle/cleanup", post(manage::cleanup))
         .with_state(access)
+}
+
+/// Reads a body that may be left out.
+fn optional<T: Default + DeserializeOwned>(body: &[u8]) -> web::Result<T> {
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(body).map_err(|error| Problem::bad_request(format!("the body: {error}")))
 }
 
 /// JSON that is ready as bytes.

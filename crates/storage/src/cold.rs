@@ -1,69 +1,106 @@
-//! The cold store: the embedded archive, or ClickHouse.
+//! The cold store: the embedded archive, or ClickHouse with the archive for the days that were moved.
 //!
 //! Both are driven from blocking threads: one reads files there, the other waits there for its
 //! server.
 
-use catalog::{Coverage, Filter, Holes, Page, Query, StreamKey};
+use catalog::{Coverage, Days, Filter, Page, Query, Ranges, StreamKey};
 use model::{Event, Kind};
+use serde_json::value::RawValue;
 use std::ops::RangeInclusive;
 use tokio::runtime::Handle as Runtime;
+
+mod union;
 
 /// Reads one kind's rows beside its writer; cheap to clone. Its methods block.
 #[derive(Debug, Clone)]
 pub(crate) enum Reader {
     Archive(archive::Reader),
-    Warehouse(warehouse::Reader, Runtime),
+    Warehouse(Both),
+}
+
+/// Reads ClickHouse and what was moved from there into the archive, as one.
+#[derive(Debug, Clone)]
+pub(crate) struct Both {
+    pub(crate) warehouse: warehouse::Reader,
+    pub(crate) runtime: Runtime,
+    pub(crate) archive: archive::Reader,
+}
+
+/// The rows of a page, one by one, as they are.
+pub(crate) fn texts(page: &Page) -> serde_json::Result<Vec<Box<RawValue>>> {
+    let mut text = Vec::with_capacity(page.rows.len() + 2);
+    text.push(b'[');
+    text.extend_from_slice(&page.rows);
+    text.push(b']');
+    serde_json::from_slice(&text)
 }
 
 /// How much a kind's table holds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Stats {
     Archive(archive::Stats),
-    Warehouse(warehouse::Stats),
+    /// The second is what was moved into the archive.
+    Warehouse(warehouse::Stats, archive::Stats),
 }
 
 impl Reader {
     pub(crate) fn query(&self, query: &Query) -> anyhow::Result<Page> {
         Ok(match self {
             Self::Archive(reader) => reader.query(query)?,
-            Self::Warehouse(reader, runtime) => runtime.block_on(reader.query(query))?,
+            Self::Warehouse(both) => both.query(query)?,
         })
     }
 
     pub(crate) fn streams(&self, filter: &Filter) -> anyhow::Result<Vec<StreamKey>> {
         Ok(match self {
             Self::Archive(reader) => reader.streams(filter),
-            Self::Warehouse(reader, runtime) => runtime.block_on(reader.streams(filter))?,
+            Self::Warehouse(both) => both.streams(filter)?,
         })
     }
 
-    pub(crate) fn coverage(&self, filter: &Filter) -> anyhow::Result<Vec<Coverage>> {
+    pub(crate) fn coverage(&self, filter: &Filter, days: &Days) -> anyhow::Result<Vec<Coverage>> {
         Ok(match self {
-            Self::Archive(reader) => reader.coverage(filter),
-            Self::Warehouse(reader, runtime) => runtime.block_on(reader.coverage(filter))?,
+            Self::Archive(reader) => reader.coverage(filter, days),
+            Self::Warehouse(both) => both.coverage(filter, days)?,
         })
     }
 
-    pub(crate) fn holes(&self, stream: &StreamKey) -> anyhow::Result<Holes> {
+    /// Which of these ids are stored.
+    pub(crate) fn ranges(
+        &self,
+        stream: &StreamKey,
+        ids: &RangeInclusive<u64>,
+    ) -> anyhow::Result<Ranges> {
         Ok(match self {
-            Self::Archive(reader) => reader.holes(stream)?,
-            Self::Warehouse(reader, runtime) => runtime.block_on(reader.holes(stream))?,
+            Self::Archive(reader) => reader.ranges(stream, ids)?,
+            Self::Warehouse(both) => both.ranges(stream, ids)?,
         })
     }
 
     pub(crate) fn stats(&self) -> anyhow::Result<Stats> {
         Ok(match self {
             Self::Archive(reader) => Stats::Archive(reader.stats()),
-            Self::Warehouse(reader, runtime) => Stats::Warehouse(runtime.block_on(reader.stats())?),
+            Self::Warehouse(Both { warehouse, runtime, archive }) => {
+                Stats::Warehouse(runtime.block_on(warehouse.stats())?, archive.stats())
+            }
         })
     }
 }
 
 /// The one writer of a kind's rows. Its methods block.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one per kind, and it is not copied about")]
 pub(crate) enum Table {
     Archive(archive::Table),
-    Warehouse(warehouse::Table, Runtime),
+    Warehouse(Box<Remote>),
+}
+
+/// Writes into ClickHouse, and keeps the archive that days are moved into.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    pub(crate) table: warehouse::Table,
+    pub(crate) runtime: Runtime,
+    pub(crate) archive: archive::Table,
 }
 
 /// What became of the rows of a cut.
@@ -83,18 +120,56 @@ pub(crate) struct Expired {
     pub(crate) bytes: u64,
 }
 
+impl Remote {
+    /// Stores what is stored nowhere yet, neither in ClickHouse nor in the archive.
+    fn append(&mut self, cut: &warehouse::Cut) -> anyhow::Result<Appended> {
+        let unmoved = self.unmoved(cut)?;
+        let rows = unmoved.as_ref().unwrap_or(cut);
+        let warehouse::Appended { stored, duplicates } =
+            self.runtime.block_on(self.table.append(rows))?;
+        Ok(Appended { stored, duplicates: duplicates + cut.rows() - rows.rows() })
+    }
+
+    /// The cut without what is in the archive; `None` if nothing of it is.
+    fn unmoved(&self, cut: &warehouse::Cut) -> Result<Option<warehouse::Cut>, archive::Error> {
+        let archive = self.archive.reader();
+        let Some(last) = archive.last_day() else { return Ok(None) };
+        // What has no time of its venue's may come a second time with one of the next day.
+        if cut.first_day().is_none_or(|first| first > last + 1) {
+            return Ok(None);
+        }
+        cut.without(|stream, identities| archive.stored(stream, identities))
+    }
+
+    fn expire(&mut self, day: i64, dry_run: bool) -> anyhow::Result<Vec<Expired>> {
+        let Self { table, runtime, archive } = self;
+        let moved = if dry_run { archive.expired(day) } else { archive.expire(day)? };
+        let gone = if dry_run {
+            runtime.block_on(table.reader().days_before(day))?
+        } else {
+            runtime.block_on(table.expire(day))?
+        };
+        Ok(moved
+            .into_iter()
+            .map(Expired::from)
+            .chain(gone.into_iter().map(Expired::from))
+            .collect())
+    }
+}
+
 impl Table {
-    /// The embedded archive's table, which is rolled into Parquet.
-    pub(crate) const fn archive(&mut self) -> Option<&mut archive::Table> {
+    /// The embedded archive's table, which is rolled into Parquet; with ClickHouse, the one that
+    /// days are moved into.
+    pub(crate) fn archive(&mut self) -> Option<&mut archive::Table> {
         match self {
             Self::Archive(table) => Some(table),
-            Self::Warehouse(..) => None,
+            Self::Warehouse(remote) => Some(&mut remote.archive),
         }
     }
 
     /// Whether a write can be left alone in the middle of it: it is repeated unchanged then.
     pub(crate) const fn is_remote(&self) -> bool {
-        matches!(self, Self::Warehouse(..))
+        matches!(self, Self::Warehouse(_))
     }
 
     /// The stream sequences of the cut that the process before had begun; its blocks belong into
@@ -102,7 +177,7 @@ impl Table {
     pub(crate) fn begun(&self) -> Option<RangeInclusive<u64>> {
         match self {
             Self::Archive(_) => None,
-            Self::Warehouse(table, _) => table.begun(),
+            Self::Warehouse(remote) => remote.table.begun(),
         }
     }
 
@@ -110,7 +185,7 @@ impl Table {
     pub(crate) fn cut(&self, kind: Kind) -> Cut {
         match self {
             Self::Archive(_) => Cut::Archive(archive::Cut::new(kind)),
-            Self::Warehouse(..) => Cut::Warehouse(warehouse::Cut::new(kind)),
+            Self::Warehouse(_) => Cut::Warehouse(warehouse::Cut::new(kind)),
         }
     }
 
@@ -121,12 +196,8 @@ impl Table {
                 let archive::Appended { stored, duplicates } = table.append(cut)?;
                 Ok(Appended { stored, duplicates })
             }
-            (Self::Warehouse(table, runtime), Cut::Warehouse(cut)) => {
-                let warehouse::Appended { stored, duplicates } =
-                    runtime.block_on(table.append(cut))?;
-                Ok(Appended { stored, duplicates })
-            }
-            (Self::Archive(_) | Self::Warehouse(..), Cut::Archive(_) | Cut::Warehouse(_)) => {
+            (Self::Warehouse(remote), Cut::Warehouse(cut)) => remote.append(cut),
+            (Self::Archive(_) | Self::Warehouse(_), Cut::Archive(_) | Cut::Warehouse(_)) => {
                 anyhow::bail!("a cut of another store")
             }
         }
@@ -139,14 +210,7 @@ impl Table {
                 let gone = if dry_run { table.expired(day) } else { table.expire(day)? };
                 Ok(gone.into_iter().map(Expired::from).collect())
             }
-            Self::Warehouse(table, runtime) => {
-                let gone = if dry_run {
-                    runtime.block_on(table.expired(day))
-                } else {
-                    runtime.block_on(table.expire(day))
-                };
-                Ok(gone?.into_iter().map(Expired::from).collect())
-            }
+            Self::Warehouse(remote) => remote.expire(day, dry_run),
         }
     }
 }
@@ -160,7 +224,7 @@ impl From<archive::Expired> for Expired {
 
 impl From<warehouse::ExpiredDay> for Expired {
     fn from(day: warehouse::ExpiredDay) -> Self {
-        let warehouse::ExpiredDay { table, date, rows, bytes } = day;
+        let warehouse::ExpiredDay { table, date, rows, bytes, .. } = day;
         Self { path: format!("{table}/{date}"), date, rows, bytes }
     }
 }

@@ -1,11 +1,16 @@
 //! Judges the days of a stream: whether its data is there, and whole.
 
+use catalog::Day as Stored;
 use model::{Event, Gap, GapState, Kind};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use units::UnixNanos;
 
 #[cfg(test)]
 mod tests;
+
+/// How long after its end a day still gets rows that were on their way.
+const SETTLE: Duration = Duration::from_mins(5);
 
 /// The condition of a stream on one day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +19,8 @@ pub(crate) enum Condition {
     Available,
     /// There are rows, and something is missing.
     Degraded,
+    /// The day is not over, rows are on their way, or a backfill is under way.
+    Pending,
     /// There are no rows.
     Missing,
 }
@@ -23,6 +30,7 @@ impl Condition {
         match self {
             Self::Available => "available",
             Self::Degraded => "degraded",
+            Self::Pending => "pending",
             Self::Missing => "missing",
         }
     }
@@ -35,36 +43,99 @@ pub(crate) struct Day {
     pub(crate) day: i64,
     pub(crate) condition: Condition,
     pub(crate) rows: u64,
+    /// Rows that the day would have if none were missing; `None` if ids do not tell.
+    pub(crate) expected: Option<u64>,
     /// Gaps that leave something missing on this day.
     pub(crate) gaps: usize,
 }
 
-/// Judges every day from the stream's first to its last.
-pub(crate) fn days(kind: Kind, rows: &BTreeMap<i64, u64>, gaps: &[(Event, Gap)]) -> Vec<Day> {
-    let (Some((first, _)), Some((last, _))) = (rows.first_key_value(), rows.last_key_value())
+/// Whether the ids of a kind are contiguous, so that a missing one shows.
+pub(crate) const fn is_contiguous(kind: Kind) -> bool {
+    match kind {
+        Kind::Trade | Kind::AggTrade => true,
+        Kind::Book | Kind::Bbo | Kind::Ticker | Kind::Kline | Kind::Gap | Kind::Status => false,
+    }
+}
+
+/// The first day that may still get rows: rows up to `behind`, if any, wait to be stored.
+pub(crate) fn unfinished(now: i64, behind: Option<i64>) -> i64 {
+    let today = day_before(now, SETTLE);
+    behind.map_or(today, |behind| behind.min(today))
+}
+
+/// Judges every day from the stream's first to its last; those from `unfinished` on may still get
+/// rows.
+pub(crate) fn days(
+    kind: Kind,
+    stored: &BTreeMap<i64, Stored>,
+    gaps: &[(Event, Gap)],
+    unfinished: i64,
+) -> Vec<Day> {
+    let (Some((first, _)), Some((last, _))) = (stored.first_key_value(), stored.last_key_value())
     else {
         return Vec::new();
     };
-    let spans: Vec<(i64, i64)> =
-        gaps.iter().filter(|(_, gap)| leaves_a_hole(kind, gap)).map(|(e, g)| span(e, g)).collect();
+    let expected = if is_contiguous(kind) { expected(stored) } else { BTreeMap::new() };
+    let spans: Vec<(i64, i64, bool)> = gaps
+        .iter()
+        .filter(|(_, gap)| leaves_a_hole(kind, gap))
+        .map(|(event, gap)| {
+            let (from, to) = span(event, gap);
+            (from, to, is_being_filled(gap))
+        })
+        .collect();
     (*first..=*last)
         .map(|day| {
-            let rows = rows.get(&day).copied().unwrap_or(0);
-            let gaps = spans.iter().filter(|(from, to)| (*from..=*to).contains(&day)).count();
-            let condition = match (rows, gaps) {
-                (0, _) => Condition::Missing,
-                (_, 0) => Condition::Available,
-                (_, _) => Condition::Degraded,
+            let rows = stored.get(&day).map_or(0, |stored| stored.rows);
+            let on = || spans.iter().filter(|(from, to, _)| (*from..=*to).contains(&day));
+            let gaps = on().count();
+            let filling = on().filter(|(_, _, filling)| *filling).count();
+            let expected = expected.get(&day).copied();
+            let is_open = day >= unfinished || filling > 0;
+            let lacks = gaps > filling || !is_open && expected.is_some_and(|all| all > rows);
+            let condition = match (rows, lacks, is_open) {
+                (0, _, false) => Condition::Missing,
+                (0, _, true) | (_, false, true) => Condition::Pending,
+                (_, true, _) => Condition::Degraded,
+                (_, false, false) => Condition::Available,
             };
-            Day { day, condition, rows, gaps }
+            Day { day, condition, rows, expected, gaps }
         })
         .collect()
+}
+
+/// Rows that each day would have if none of its contiguous ids were missing. Ids between two days
+/// count for the one on which the stream goes on.
+pub(crate) fn expected(stored: &BTreeMap<i64, Stored>) -> BTreeMap<i64, u64> {
+    let mut before: Option<u64> = None;
+    let count = |(day, stored): (&i64, &Stored)| {
+        let (first, last) = (stored.first.major, stored.last.major);
+        let ids = match before {
+            Some(before) => last.saturating_sub(before),
+            None => (last - first).saturating_add(1),
+        };
+        before = Some(before.unwrap_or(0).max(last));
+        // Around midnight, ids and times need not agree on the day.
+        (*day, ids.max(stored.rows))
+    };
+    stored.iter().map(count).collect()
+}
+
+/// How much of what is expected is there, from 0 to 1; exactly 1 only if nothing is missing.
+pub(crate) fn fraction(rows: u64, expected: u64) -> f64 {
+    let parts = u128::from(rows) * 1_000_000 / u128::from(expected.max(1));
+    f64::from(u32::try_from(parts.min(1_000_000)).unwrap_or(1_000_000)) / 1_000_000.0
 }
 
 /// A healed gap of trades was filled; a healed book is whole again, but its updates in between are
 /// gone.
 fn leaves_a_hole(kind: Kind, gap: &Gap) -> bool {
     gap.of == kind && (gap.state != GapState::Healed || kind == Kind::Book)
+}
+
+/// Whether what is missing may still come.
+fn is_being_filled(gap: &Gap) -> bool {
+    gap.state == GapState::Open && is_contiguous(gap.of)
 }
 
 /// First and last day of a gap; one that is open still ends with the record.
@@ -74,49 +145,103 @@ fn span(event: &Event, gap: &Gap) -> (i64, i64) {
     (since.day(), until.max(since).day())
 }
 
-/// Ids that are missing, and whether a gap record says so.
+/// What the gap records say about missing ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verdict {
+    /// They are lost.
+    Lost,
+    /// They are missing, and may still come.
+    Open,
+    /// They were fetched, and yet are not there.
+    Healed,
+    /// Nothing, at least of some of them.
+    Unexplained,
+}
+
+impl Verdict {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Open => "open",
+            Self::Healed => "healed",
+            Self::Unexplained => "unexplained",
+        }
+    }
+
+    /// Whether it accounts for ids that are missing. That they were fetched does not.
+    pub(crate) const fn explains(self) -> bool {
+        match self {
+            Self::Lost | Self::Open => true,
+            Self::Healed | Self::Unexplained => false,
+        }
+    }
+}
+
+/// Ids that are missing, and what the gap records say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hole {
     pub(crate) first: u64,
     pub(crate) last: u64,
-    pub(crate) explained: bool,
+    pub(crate) verdict: Verdict,
+}
+
+impl Hole {
+    /// How many ids.
+    pub(crate) const fn ids(&self) -> u64 {
+        (self.last - self.first).saturating_add(1)
+    }
+}
+
+/// The ids that a gap record speaks of, both ends included.
+pub(crate) fn ids(gap: &Gap) -> (u64, u64) {
+    let first = gap.after_id.map_or(0, |id| id.saturating_add(1));
+    (first, gap.before_id.map_or(u64::MAX, |id| id.saturating_sub(1)))
 }
 
 /// Matches holes with gap records.
 pub(crate) fn explain(kind: Kind, holes: &[(u64, u64)], gaps: &[(Event, Gap)]) -> Vec<Hole> {
-    let mut known: Vec<(u64, u64)> = gaps
-        .iter()
-        .filter(|(_, gap)| gap.of == kind)
-        .map(|(_, gap)| {
-            let first = gap.after_id.map_or(0, |id| id.saturating_add(1));
-            (first, gap.before_id.map_or(u64::MAX, |id| id.saturating_sub(1)))
-        })
-        .collect();
-    known.sort_unstable();
-    let explains = |first: u64, last: u64| {
-        // Neighbouring gap records may explain one hole together.
-        let mut need = first;
-        for (from, to) in &known {
-            if *from > need {
-                break;
-            }
-            if *to >= need {
-                if *to >= last {
-                    return true;
-                }
-                need = to + 1;
-            }
-        }
-        false
+    let known = |states: &[GapState]| {
+        let of = gaps.iter().filter(|(_, gap)| gap.of == kind && states.contains(&gap.state));
+        let mut known: Vec<(u64, u64)> = of.map(|(_, gap)| ids(gap)).collect();
+        known.sort_unstable();
+        known
     };
-    holes
-        .iter()
-        .map(|(first, last)| Hole {
-            first: *first,
-            last: *last,
-            explained: explains(*first, *last),
-        })
-        .collect()
+    let lost = known(&[GapState::Lost]);
+    let missing = known(&[GapState::Lost, GapState::Open]);
+    let all = known(&[GapState::Lost, GapState::Open, GapState::Healed]);
+    let verdict = |hole: (u64, u64)| {
+        if covers(&lost, hole) {
+            Verdict::Lost
+        } else if covers(&missing, hole) {
+            Verdict::Open
+        } else if covers(&all, hole) {
+            Verdict::Healed
+        } else {
+            Verdict::Unexplained
+        }
+    };
+    let hole = |hole: &(u64, u64)| Hole { first: hole.0, last: hole.1, verdict: verdict(*hole) };
+    holes.iter().map(hole).collect()
+}
+
+/// Whether ranges, sorted, contain every id of a hole. Neighbours may do it together.
+fn covers(known: &[(u64, u64)], (first, last): (u64, u64)) -> bool {
+    let mut need = first;
+    for (from, to) in known {
+        if *from > need {
+            return false;
+        }
+        if *to >= last {
+            return true;
+        }
+        need = need.max(to.saturating_add(1));
+    }
+    false
+}
+
+/// The day on which a stream goes on behind a hole that ends with this id.
+pub(crate) fn day_behind(stored: &BTreeMap<i64, Stored>, last: u64) -> Option<i64> {
+    stored.iter().find(|(_, stored)| stored.last.major > last).map(|(day, _)| *day)
 }
 
 /// The date of a day, as `YYYY-MM-DD`.
@@ -127,7 +252,7 @@ pub(crate) fn date(day: i64) -> String {
 }
 
 /// The day `ago` before `now`, counted from the epoch.
-pub(crate) fn day_before(now: i64, ago: std::time::Duration) -> i64 {
+pub(crate) fn day_before(now: i64, ago: Duration) -> i64 {
     let ago = i64::try_from(ago.as_nanos()).unwrap_or(i64::MAX);
     UnixNanos::new(now.saturating_sub(ago)).day()
 }

@@ -9,14 +9,16 @@
 //!
 //! The cold store is the embedded archive, or ClickHouse if it is configured.
 //! A block is acknowledged after the store has synced its rows, never before, and rows that are
-//! stored already are dropped there: what comes twice is stored once. A row that cannot be read is
-//! kept with the reason and holds up nobody.
+//! stored already are dropped there: what comes twice is stored once. A row that cannot be stored
+//! becomes a dead letter with the reason (`mdx.<kind>`) and holds up nobody.
 //!
 //! The hot store is a convenience in memory: it may miss live messages, says how old its answers
 //! are, and nothing durable ever depends on it.
 
 mod api;
+mod audit;
 mod cold;
+mod collector;
 mod condition;
 mod figures;
 mod hot;
@@ -28,6 +30,7 @@ mod rows;
 mod seed;
 mod service;
 mod sink;
+mod transfer;
 mod writer;
 
 #[cfg(test)]

@@ -1,47 +1,88 @@
-//! Rows that were not stored, kept with the reason.
+//! Rows that are not stored, set aside as dead letters with the reason.
 //!
-//! One JSON object a line: `time`, `stream_seq`, `block`, `reason` and the row's bytes in base64.
-//! Nothing of the suite reads the files; they are for whoever looks into what went wrong.
+//! They go to a stream of their own, from which `marketprism dead-letter redrive` puts them before
+//! the store again. The stream has them before their block is acknowledged, and once: the server
+//! knows a row by its place, however often the block is delivered.
+//!
+//! When that stream has no room, the block stays unacknowledged and its kind waits. The other way
+//! out, a file on this host, would have to be bounded too, and would then lose rows in silence; a
+//! kind that waits loses nothing while its own stream has room, and is told by an alert.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use anyhow::Context as _;
+use bus::{Block, Bus, PublishError};
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use model::Kind;
+use tokio::runtime::Handle as Runtime;
+use wire::{DeadLetter, Reason};
 
-/// Size at which the file becomes the previous one, which is then forgotten: what is kept per kind
-/// is twice this at most, and the newest rows always are.
-const FILE_BYTES_MAX: u64 = 16 << 20;
+/// Dead letters on their way at a time.
+const IN_FLIGHT_MAX: usize = 32;
 
-#[derive(Serialize)]
-struct Line<'a> {
-    time: i64,
-    stream_seq: u64,
-    block: &'a str,
-    reason: &'a str,
-    row_base64: String,
+/// A row as it came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Row<'a> {
+    pub(crate) block: &'a Block,
+    /// Its place in the block, from 0.
+    pub(crate) place: u64,
+    /// Its bytes, a part of the block's.
+    pub(crate) json: &'a [u8],
 }
 
-/// The file of one kind.
-#[derive(Debug)]
+impl<'a> Row<'a> {
+    /// The rows of a block.
+    pub(crate) fn all(block: &'a Block) -> impl Iterator<Item = Self> {
+        (0_u64..).zip(wire::events(&block.payload)).map(move |(place, json)| Self {
+            block,
+            place,
+            json,
+        })
+    }
+
+    /// Its name, unique for ever.
+    pub(crate) fn id(&self, kind: Kind) -> String {
+        self.letter(kind).msg_id()
+    }
+
+    fn letter(&self, kind: Kind) -> DeadLetter {
+        let block = self.block;
+        DeadLetter {
+            kind,
+            reason: Reason::Unreadable,
+            detail: String::new(),
+            subject: block.subject.clone(),
+            stream_seq: block.stream_seq,
+            stored_at: block.stored_at,
+            block: block.id.as_ref().map(wire::BlockId::msg_id).unwrap_or_default(),
+            row: self.place,
+            time: daemon::clock::now(),
+        }
+    }
+}
+
+/// What sets aside the rows of one kind.
 pub(crate) struct Rejects {
-    path: PathBuf,
-    pending: Vec<u8>,
+    bus: Bus,
+    runtime: Runtime,
+    kind: Kind,
+    pending: Vec<(DeadLetter, Bytes)>,
 }
 
 impl Rejects {
-    pub(crate) fn new(dir: &Path, kind: model::Kind) -> Self {
-        Self { path: dir.join(format!("{kind}.jsonl")), pending: Vec::new() }
+    pub(crate) const fn new(bus: Bus, runtime: Runtime, kind: Kind) -> Self {
+        Self { bus, runtime, kind, pending: Vec::new() }
     }
 
-    /// Notes a row; it is on disk after the next [`Rejects::flush`].
-    pub(crate) fn add(&mut self, stream_seq: u64, block: &str, reason: &str, row: &[u8]) {
-        let time = daemon::clock::now();
-        let line = Line { time, stream_seq, block, reason, row_base64: STANDARD.encode(row) };
-        serde_json::to_writer(&mut self.pending, &line)
-            .expect("texts and numbers have a JSON form");
-        self.pending.push(b'\n');
+    /// Notes a row; it is set aside by the next [`Rejects::flush`].
+    pub(crate) fn add(&mut self, row: &Row<'_>, reason: Reason, detail: &str) {
+        let mut letter = DeadLetter { reason, detail: detail.to_owned(), ..row.letter(self.kind) };
+        let mut kept = row.block.payload.slice_ref(row.json);
+        if kept.len() > wire::EVENT_BYTES_MAX {
+            // Larger than anything a service publishes; with headers it would fit into no message.
+            letter.detail = format!("cut off after {} bytes; {detail}", wire::EVENT_BYTES_MAX);
+            kept.truncate(wire::EVENT_BYTES_MAX);
+        }
+        self.pending.push((letter, kept));
     }
 
     /// Forgets what was noted since the last flush: the blocks will be looked at again.
@@ -49,26 +90,31 @@ impl Rejects {
         self.pending.clear();
     }
 
-    /// Writes and syncs what was noted.
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
+    /// Sets aside what was noted, and waits until the server has all of it. It blocks.
+    pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let mut file = self.open()?;
-        file.write_all(&self.pending)?;
-        file.sync_data()?;
-        self.pending.clear();
-        Ok(())
+        let sent = stream::iter(&self.pending)
+            .map(|(letter, row)| self.bus.publish_dead_letter(letter, row.clone()))
+            .buffer_unordered(IN_FLIGHT_MAX)
+            .try_for_each(|_| std::future::ready(Ok(())));
+        match self.runtime.block_on(sent) {
+            Ok(()) => {
+                self.pending.clear();
+                Ok(())
+            }
+            Err(error @ PublishError::Full(_)) => Err(error).context(
+                "no room for dead letters, so that this kind waits: marketprism dead-letter \
+                 redrive, or raise broker.streams.dead_letter",
+            ),
+            Err(error) => Err(error).context("set aside rows that cannot be stored"),
+        }
     }
+}
 
-    fn open(&self) -> io::Result<File> {
-        if let Some(dir) = self.path.parent() {
-            std::fs::create_dir_all(dir)?;
-        }
-        let full = std::fs::metadata(&self.path).is_ok_and(|file| file.len() >= FILE_BYTES_MAX);
-        if full {
-            std::fs::rename(&self.path, self.path.with_extension("previous.jsonl"))?;
-        }
-        OpenOptions::new().create(true).append(true).open(&self.path)
+impl std::fmt::Debug for Rejects {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rejects").field("pending", &self.pending.len()).finish_non_exhaustive()
     }
 }

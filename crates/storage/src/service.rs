@@ -1,7 +1,7 @@
 //! The service as the harness runs it.
 
 use crate::api::{self, Access};
-use crate::cold::{Reader, Table};
+use crate::cold::{Both, Reader, Remote, Table};
 use crate::figures::{Figures, Handle, Handles};
 use crate::hot::desk::{Desk, QUESTIONS_CAPACITY, SEEDS_CAPACITY, Seeds};
 use crate::hot::outlet::{self, Pump};
@@ -55,12 +55,6 @@ impl Service for Storage {
             let message = "is `clickhouse`, so `storage.clickhouse.url` must be set";
             return Err(Invalid::new("storage.warehouse", message).into());
         }
-        if let Some(url) = sink::address(storage)
-            && !url.starts_with("http://")
-        {
-            let message = "must begin with `http://`: this version has no TLS towards ClickHouse";
-            return Err(Invalid::new("storage.clickhouse.url", message).into());
-        }
         Ok(())
     }
 
@@ -70,7 +64,7 @@ impl Service for Storage {
         let bus_metrics = context.metrics(bus::Metrics::register);
         let password = bus::password(&suite.bus, &context.credentials, Self::NAME)?;
         let bus = Bus::connect(&suite.bus, Self::NAME, password, bus_metrics).await?;
-        let (opened, sink, probe) = open(context).await?;
+        let (opened, sink, probe) = open(context, &bus).await?;
         let (writers, handles) = writers(opened, &bus, &metrics, &context.suite);
         let (questions_tx, questions) = mpsc::channel(QUESTIONS_CAPACITY);
         let (seeds_tx, seeds) = mpsc::channel(SEEDS_CAPACITY);
@@ -84,9 +78,9 @@ impl Service for Storage {
             questions_tx,
             hot.clone(),
             state.clone(),
-            context.suite.clone(),
+            context,
             metrics.clone(),
-        );
+        )?;
         let reporter = Reporter {
             handles,
             hot,
@@ -164,44 +158,63 @@ struct Opened {
 }
 
 /// Opens the cold store that is configured.
-async fn open(context: &Context) -> anyhow::Result<(Vec<Opened>, Sink, Option<Probe>)> {
+async fn open(context: &Context, bus: &Bus) -> anyhow::Result<(Vec<Opened>, Sink, Option<Probe>)> {
     let (suite, directory) = (context.suite(), context.state_directory.clone());
     let Some(url) = sink::address(&suite.storage) else {
-        let opened = spawn_blocking(move || open_archive(&directory)).await??;
+        let rejects = rejects(bus);
+        let opened = spawn_blocking(move || open_archive(&directory, rejects)).await??;
         return Ok((opened, Sink::archive(), None));
     };
     let settings = &suite.storage.clickhouse;
     let (warehouse, sink, probe) = sink::open(url, settings, &context.credentials).await?;
-    let opened = spawn_blocking(move || open_warehouse(&directory, &warehouse)).await??;
+    let rejects = rejects(bus);
+    let opened = spawn_blocking(move || open_warehouse(&directory, &warehouse, rejects)).await??;
     Ok((opened, sink, Some(probe)))
 }
 
+/// Makes what sets rows aside, for each kind.
+fn rejects(bus: &Bus) -> impl Fn(Kind) -> Rejects + use<> {
+    let (bus, runtime) = (bus.clone(), Runtime::current());
+    move |kind| Rejects::new(bus.clone(), runtime.clone(), kind)
+}
+
 /// Opens the archive's table of every kind.
-fn open_archive(directory: &Path) -> anyhow::Result<Vec<Opened>> {
-    let (root, rejected) = (directory.join("archive"), directory.join("rejected"));
+fn open_archive(
+    directory: &Path,
+    rejects: impl Fn(Kind) -> Rejects,
+) -> anyhow::Result<Vec<Opened>> {
+    let root = directory.join("archive");
     let open = |kind: &Kind| {
         let (table, recovery) = archive::Table::open(&root, *kind)
             .with_context(|| format!("open the archive of kind {kind}"))?;
         report(*kind, &recovery);
         let reader = Reader::Archive(table.reader());
-        let rejects = Rejects::new(&rejected, *kind);
-        Ok(Opened { keeper: Keeper::new(*kind, Table::Archive(table), rejects), reader, recovery })
+        let keeper = Keeper::new(*kind, Table::Archive(table), rejects(*kind));
+        Ok(Opened { keeper, reader, recovery })
     };
     Kind::ALL.iter().map(open).collect()
 }
 
-/// Opens the journal of every kind; the tables are ClickHouse's.
-fn open_warehouse(directory: &Path, warehouse: &Warehouse) -> anyhow::Result<Vec<Opened>> {
-    let (journals, rejected) = (directory.join("journal"), directory.join("rejected"));
+/// Opens the journal of every kind, and the archive that days are moved into; the tables are
+/// ClickHouse's.
+fn open_warehouse(
+    directory: &Path,
+    warehouse: &Warehouse,
+    rejects: impl Fn(Kind) -> Rejects,
+) -> anyhow::Result<Vec<Opened>> {
+    let (journals, root) = (directory.join("journal"), directory.join("archive"));
     let open = |kind: &Kind| {
         let table = warehouse
             .table(*kind, &journals)
             .with_context(|| format!("open the journal of kind {kind}"))?;
-        let reader = Reader::Warehouse(warehouse.reader(*kind), Runtime::current());
-        let (table, rejects) =
-            (Table::Warehouse(table, Runtime::current()), Rejects::new(&rejected, *kind));
-        let recovery = Recovery::default();
-        Ok(Opened { keeper: Keeper::new(*kind, table, rejects), reader, recovery })
+        let (archive, recovery) = archive::Table::open(&root, *kind)
+            .with_context(|| format!("open the archive of kind {kind}"))?;
+        report(*kind, &recovery);
+        let (warehouse, runtime) = (table.reader(), Runtime::current());
+        let both = Both { warehouse, runtime: runtime.clone(), archive: archive.reader() };
+        let table = Table::Warehouse(Box::new(Remote { table, runtime, archive }));
+        let keeper = Keeper::new(*kind, table, rejects(*kind));
+        Ok(Opened { keeper, reader: Reader::Warehouse(both), recovery })
     };
     Kind::ALL.iter().map(open).collect()
 }

@@ -23,11 +23,14 @@ use tower::ServiceExt as _;
 use units::{Price, Qty, UnixNanos};
 use wire::{BlockId, DurableSubject};
 
+mod audit;
 mod clickhouse;
 mod compaction;
+mod dead_letters;
 mod delivery;
 mod interface;
 mod redis;
+mod transfer;
 
 const START: i64 = 1_778_284_800_000_000_000;
 /// Longer than anything here takes; a test that needs it has failed.
@@ -49,6 +52,7 @@ impl Rig {
             bus.ensure_stream(&StreamSpec::of(stream, 64 << 20)).await.unwrap();
             bus.ensure_consumer(&ConsumerSpec::of(stream)).await.unwrap();
         }
+        bus.ensure_stream(&StreamSpec::dead_letters(64 << 20)).await.unwrap();
         Self { server, bus, sent: BTreeMap::new() }
     }
 
@@ -118,7 +122,17 @@ impl Running {
     }
 
     async fn call(&self, method: &str, path: &str) -> (StatusCode, Value) {
-        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        self.send(method, path, Body::empty()).await
+    }
+
+    /// Posts a document.
+    async fn post(&self, path: &str, body: &Value) -> (StatusCode, Value) {
+        let path = format!("/api/v1/storage/{path}");
+        self.send("POST", &path, Body::from(body.to_string())).await
+    }
+
+    async fn send(&self, method: &str, path: &str, body: Body) -> (StatusCode, Value) {
+        let request = Request::builder().method(method).uri(path).body(body).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();

@@ -9,6 +9,7 @@ use crate::cold::Expired;
 use crate::figures::Figures;
 use crate::keeper::{Keeper, Limits, Stored};
 use crate::metrics::Metrics;
+use crate::transfer::Work;
 use anyhow::Context as _;
 use bus::{AckError, Acker, BatchLimits, Block, Blocks};
 use daemon::Task;
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     Roll(oneshot::Sender<Result<RollReport, String>>),
     /// Take out days before this one, or only say which.
     Expire { day: i64, dry_run: bool, reply: oneshot::Sender<Result<Vec<Expired>, String>> },
+    /// Do something with the table while nothing is written.
+    Work(Work),
 }
 
 enum Event {
@@ -247,6 +250,7 @@ impl Writer {
     fn note(&self, stored: &Stored, took: Duration, lag: u64) {
         self.metrics.stored(self.kind, stored.rows, stored.duplicates, took);
         self.metrics.lag(self.kind, lag);
+        self.metrics.delays(self.kind, &stored.received);
         for (reason, rows) in &stored.rejected {
             self.metrics.rejected(self.kind, reason, *rows);
             tracing::warn!(kind = %self.kind, reason, rows, "rows were not stored");
@@ -298,6 +302,9 @@ impl Writer {
                 let work = move |keeper: &mut Keeper| keeper.table.expire(day, dry_run);
                 let result = self.on_disk(task, work).await?;
                 reply.send(result.map_err(|error| Chain(error.as_ref()).to_string())).ok();
+            }
+            Command::Work(work) => {
+                self.on_disk(task, move |keeper| work.run(&mut keeper.table)).await?;
             }
         }
         Ok(())

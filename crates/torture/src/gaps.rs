@@ -1,42 +1,7 @@
 //! Whether gap records tell the truth. Pure.
 
-use serde::Deserialize;
-use sim::compare::GapRow;
+use sim::compare::{self, GapRow};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// A gap record as the gateway returns it.
-#[derive(Debug, Clone, Deserialize)]
-pub struct GapRecord {
-    /// The same for every version of one record.
-    pub gap_id: String,
-    /// The highest one counts.
-    pub version: u64,
-    /// The kind of the missing events.
-    pub of: String,
-    /// The venue's own name.
-    pub instrument: String,
-    /// The last id before the hole.
-    pub after_id: Option<u64>,
-    /// The first id after the hole.
-    pub before_id: Option<u64>,
-    /// Why.
-    pub cause: String,
-    /// `open`, `healed` or `lost`.
-    pub state: String,
-}
-
-impl GapRecord {
-    /// What the comparison needs of it.
-    #[must_use]
-    pub fn row(&self) -> GapRow {
-        GapRow {
-            of: self.of.clone(),
-            instrument: self.instrument.clone(),
-            after_id: self.after_id,
-            before_id: self.before_id,
-        }
-    }
-}
 
 /// The ids of one stream: what was sent, and what is stored.
 #[derive(Debug, Clone, Default)]
@@ -53,29 +18,36 @@ pub struct Ids {
 /// a snapshot covers may be stored or not, so a book's record is false only if nothing is missing
 /// in it.
 #[must_use]
-pub fn untrue(records: &[GapRecord], streams: &BTreeMap<(String, String), Ids>) -> Vec<String> {
-    let mut latest: BTreeMap<&str, &GapRecord> = BTreeMap::new();
-    for record in records {
-        let known = latest.entry(&record.gap_id).or_insert(record);
-        if known.version < record.version {
-            *known = record;
-        }
-    }
-    let open = latest.values().filter(|record| record.state != "healed");
-    open.filter_map(|record| {
-        let ids = streams.get(&(record.of.clone(), record.instrument.clone()))?;
-        let reason = falsehood(record, ids)?;
-        let GapRecord { gap_id, of, instrument, cause, .. } = record;
-        let end = |id: Option<u64>| id.map_or("unknown".to_owned(), |id| id.to_string());
-        let (after, before) = (end(record.after_id), end(record.before_id));
-        Some(format!(
-            "{instrument} {of} between {after} and {before} ({cause}, {gap_id}): {reason}"
-        ))
-    })
-    .collect()
+pub fn untrue(records: &[GapRow], streams: &BTreeMap<(String, String), Ids>) -> Vec<String> {
+    let latest = compare::latest(records).into_iter();
+    let standing = latest.filter(|record| record.state != "healed");
+    standing
+        .filter_map(|record| {
+            let ids = streams.get(&(record.of.clone(), record.instrument.clone()))?;
+            let reason = falsehood(record, ids)?;
+            let GapRow { gap_id, of, instrument, cause, .. } = record;
+            let end = |id: Option<u64>| id.map_or("unknown".to_owned(), |id| id.to_string());
+            let (after, before) = (end(record.after_id), end(record.before_id));
+            Some(format!(
+                "{instrument} {of} between {after} and {before} ({cause}, {gap_id}): {reason}"
+            ))
+        })
+        .collect()
 }
 
-fn falsehood(record: &GapRecord, ids: &Ids) -> Option<String> {
+/// The trades that are still to be fetched, or that the venue would not give.
+#[must_use]
+pub fn unfetched(records: &[GapRow]) -> Vec<String> {
+    let trades = compare::latest(records).into_iter().filter(|record| record.of == "trade");
+    trades
+        .filter(|record| record.state != "healed")
+        .map(|GapRow { gap_id, instrument, cause, state, .. }| {
+            format!("{instrument}: {gap_id} ({cause}) is {state}")
+        })
+        .collect()
+}
+
+fn falsehood(record: &GapRow, ids: &Ids) -> Option<String> {
     let first = record.after_id.map_or(0, |id| id.saturating_add(1));
     // Without an end it says nothing about any id yet, and at rest there is nothing to wait for.
     let Some(before) = record.before_id else { return Some("it has no end".to_owned()) };
@@ -94,8 +66,8 @@ fn falsehood(record: &GapRecord, ids: &Ids) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn record(after: u64, before: u64) -> GapRecord {
-        GapRecord {
+    fn record(after: u64, before: u64) -> GapRow {
+        GapRow {
             gap_id: format!("{after}-{before}"),
             version: 1,
             of: "trade".to_owned(),
@@ -108,7 +80,7 @@ mod tests {
     }
 
     /// Ids 1 to 9 were sent; the verdict on these records.
-    fn check(stored: &[u64], records: &[GapRecord]) -> usize {
+    fn check(stored: &[u64], records: &[GapRow]) -> usize {
         let mut streams = BTreeMap::new();
         for of in ["trade", "book"] {
             let ids = Ids { sent: (1..10).collect(), stored: stored.iter().copied().collect() };
@@ -131,22 +103,31 @@ mod tests {
 
     #[test]
     fn a_record_that_was_healed_is_true_and_its_highest_version_counts() {
-        let healed = GapRecord { version: 2, state: "healed".to_owned(), ..record(2, 6) };
+        let healed = GapRow { version: 2, state: "healed".to_owned(), ..record(2, 6) };
         assert_eq!(check(&[1, 2, 3, 4, 5, 6], &[healed.clone(), record(2, 6)]), 0);
-        let opened_again = GapRecord { version: 3, ..record(2, 6) };
+        let opened_again = GapRow { version: 3, ..record(2, 6) };
         assert_eq!(check(&[1, 2, 3, 4, 5, 6], &[healed, opened_again]), 1);
     }
 
     #[test]
+    fn trades_that_were_not_fetched_are_named_and_books_are_not() {
+        let healed = GapRow { version: 2, state: "healed".to_owned(), ..record(2, 6) };
+        let lost = GapRow { version: 2, state: "lost".to_owned(), ..record(12, 16) };
+        let book = GapRow { of: "book".to_owned(), ..record(22, 26) };
+        assert_eq!(unfetched(&[record(2, 6), healed, book]), Vec::<String>::new());
+        assert_eq!(unfetched(&[record(2, 6), lost]).len(), 2);
+    }
+
+    #[test]
     fn a_book_may_hold_updates_that_a_snapshot_covers() {
-        let book = GapRecord { of: "book".to_owned(), ..record(2, 6) };
+        let book = GapRow { of: "book".to_owned(), ..record(2, 6) };
         assert_eq!(check(&[1, 2, 4, 6], std::slice::from_ref(&book)), 0);
         assert_eq!(check(&[1, 2, 3, 4, 5, 6], &[book]), 1);
     }
 
     #[test]
     fn a_record_without_an_end_explains_nothing() {
-        let endless = GapRecord { before_id: None, ..record(2, 6) };
+        let endless = GapRow { before_id: None, ..record(2, 6) };
         assert_eq!(check(&[1, 2], &[endless]), 1);
     }
 }

@@ -1,22 +1,23 @@
 //! Asks everybody what there is, once nothing moves any more.
 
 use crate::fault::Program;
-use crate::gaps::{self, GapRecord, Ids};
+use crate::gaps::{self, Ids};
 use crate::schedule::Strike;
 use crate::site::INSTRUMENTS;
 use crate::verify::{Answer, Book, Facts, Newest};
 use crate::watch::Asker;
 use anyhow::Context as _;
 use serde_json::Value;
-use sim::compare::{self, BookRow, Client, Report, TradeRow};
+use sim::compare::{self, BookRow, Client, GapRow, Report, TradeRow};
 use sim::ledger::{Entry, TradeEntry};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long what is in flight may take to be stored, and services to be well.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long what is in flight may take to be stored, what was missed to be fetched, and services to
+/// be well.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// How long between two looks.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -40,7 +41,7 @@ pub struct Doors {
 struct Rows {
     trades: BTreeMap<&'static str, Vec<TradeRow>>,
     books: BTreeMap<&'static str, Vec<BookRow>>,
-    gaps: Vec<GapRecord>,
+    gaps: Vec<GapRow>,
 }
 
 impl Rows {
@@ -103,12 +104,8 @@ impl<'a> Sent<'a> {
     fn compare(&self, rows: &Rows) -> BTreeMap<String, Report> {
         let mut reports = BTreeMap::new();
         for (instrument, _) in INSTRUMENTS {
-            let gaps: Vec<_> = rows
-                .gaps
-                .iter()
-                .filter(|gap| gap.instrument == instrument)
-                .map(GapRecord::row)
-                .collect();
+            let gaps: Vec<_> =
+                rows.gaps.iter().filter(|gap| gap.instrument == instrument).cloned().collect();
             let trades = self.trades.get(instrument).map_or(&[][..], Vec::as_slice);
             let report = compare::trades(trades, &rows.trades[instrument], &gaps);
             reports.insert(format!("{instrument} trade"), report);
@@ -184,7 +181,8 @@ pub async fn gather(
     let (rows, streams) = loop {
         let rows = Rows::read(&doors.gateway).await.context("read from the gateway")?;
         let streams = sent.compare(&rows);
-        if streams.values().all(Report::agrees) || Instant::now() >= deadline {
+        let fetched = gaps::unfetched(&rows.gaps).is_empty();
+        if fetched && streams.values().all(Report::agrees) || Instant::now() >= deadline {
             break (rows, streams);
         }
         sleep(PAUSE).await;
@@ -198,6 +196,7 @@ pub async fn gather(
     let mut facts = Facts {
         around: sent.around(&streams, strikes, opened),
         streams,
+        unfetched: gaps::unfetched(&rows.gaps),
         untrue_gaps: gaps::untrue(&rows.gaps, &sent.ids(&rows)),
         doors: pairs.collect(),
         services,

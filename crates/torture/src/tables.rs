@@ -85,6 +85,7 @@ fn value(addresses: &Addresses, key: &str) -> anyhow::Result<Value> {
     match redis::query(addresses.of(Program::Redis), &["GET", key]).context("ask Redis")? {
         Reply::Text(text) => Ok(serde_json::from_str(&text)?),
         Reply::Nothing => Ok(Value::Null),
-        other => bail!("GET {key}: {other:?}"),
+        Reply::Error(text) => bail!("GET {key}: {text}"),
+        Reply::Number(_) | Reply::List(_) => bail!("GET {key}: no text"),
     }
 }

@@ -50,6 +50,8 @@ pub struct Facts {
     pub streams: BTreeMap<String, Report>,
     /// When the unexplained trades were made, and what struck then.
     pub around: Vec<String>,
+    /// Trades that were missed and not fetched.
+    pub unfetched: Vec<String>,
     /// Gap records that say what is not so.
     pub untrue_gaps: Vec<String>,
     /// What the storage and the gateway returned, per stream.
@@ -115,6 +117,7 @@ pub fn checks(facts: &Facts) -> Vec<Check> {
     vec![
         check("I1 every id once and unchanged", exactly_once(facts)),
         check("I2 nothing missing in silence", missing(facts)),
+        check("I2 every missed trade was fetched", shown(&facts.unfetched)),
         check("I2 no gap record is untrue", shown(&facts.untrue_gaps)),
         check("storage and gateway return the same", doors(facts)),
         check("I3 books equal the venue's", books(facts)),

@@ -76,6 +76,7 @@ impl Adapter for Spot {
         ping_interval: Duration::from_secs(20),
         silence_max: Duration::from_secs(60),
         weight_per_minute: 6_000,
+        trades_per_request: rest::TRADES_MAX,
         weight_header: "x-mbx-used-weight-1m",
     };
     const RULE: book::Rule = book::Rule::Contiguous;
@@ -146,6 +147,16 @@ impl Adapter for Spot {
 
     fn snapshot_request(&self, instrument: &InstrumentId, depth: usize) -> RestRequest {
         rest::snapshot_request(&instrument.name, depth)
+    }
+
+    fn trades_request(
+        &self,
+        instrument: &InstrumentId,
+        kind: Kind,
+        from: u64,
+        limit: usize,
+    ) -> Option<RestRequest> {
+        rest::trades_request(&instrument.name, kind, from, limit)
     }
 
     fn instruments_request(&self) -> RestRequest {

@@ -1,7 +1,7 @@
 //! The adapter: one venue's dialect.
 
 use crate::{ParseError, Slot};
-use model::{Book, Event, Instrument, InstrumentId, Kind, Market, Venue};
+use model::{Book, Event, Instrument, InstrumentId, Kind, Market, Trade, Venue};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +56,18 @@ pub trait Adapter {
 
     /// Asks for a book snapshot of at least `depth` levels a side, or the most the venue gives.
     fn snapshot_request(&self, instrument: &InstrumentId, depth: usize) -> RestRequest;
+
+    /// Asks for the events of a kind from the id `from` on, at most `limit` of them and never more
+    /// than [`Limits::trades_per_request`]. `None` if the venue has no such call for the kind.
+    ///
+    /// Only kinds whose ids have no holes can be asked for so: trades and aggregates.
+    fn trades_request(
+        &self,
+        instrument: &InstrumentId,
+        kind: Kind,
+        from: u64,
+        limit: usize,
+    ) -> Option<RestRequest>;
 
     /// Asks for the instrument list.
     fn instruments_request(&self) -> RestRequest;
@@ -144,6 +156,15 @@ pub enum RestAnswer {
     },
     /// The instrument list.
     Instruments(Vec<Instrument>),
+    /// Trades, or aggregates of trades, as the stream would have brought them.
+    Trades {
+        /// Of which instrument.
+        slot: Slot,
+        /// [`Kind::Trade`] or [`Kind::AggTrade`].
+        kind: Kind,
+        /// Each with the time that the venue stamped on it.
+        trades: Vec<(UnixNanos, Trade)>,
+    },
 }
 
 /// What a venue allows, and when a silent connection is dead.
@@ -167,6 +188,8 @@ pub struct Limits {
     pub silence_max: Duration,
     /// Request weight per minute and address.
     pub weight_per_minute: u32,
+    /// Trades in one answer.
+    pub trades_per_request: usize,
     /// The response header that says how much of it is used.
     pub weight_header: &'static str,
 }

@@ -24,8 +24,13 @@ impl Backoff {
 
     /// The wait before the next attempt.
     pub fn next(&mut self, rng: &mut impl Rng) -> Duration {
+        self.next_within(self.max, rng)
+    }
+
+    /// The wait before the next attempt, where there is a reason not to wait as long as otherwise.
+    pub fn next_within(&mut self, max: Duration, rng: &mut impl Rng) -> Duration {
         let doubling = 1_u32.checked_shl(self.attempts).unwrap_or(u32::MAX);
-        let step = self.min.saturating_mul(doubling).min(self.max).max(self.min);
+        let step = self.min.saturating_mul(doubling).min(max).max(self.min);
         self.attempts = self.attempts.saturating_add(1);
         let half = step / 2;
         rng.random_range(half..=step).max(self.min)

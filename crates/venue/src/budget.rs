@@ -9,6 +9,9 @@ use units::UnixNanos;
 /// Nanoseconds in the window that venues count in.
 const WINDOW_NS: i64 = 60_000_000_000;
 
+/// What requests that can wait leave of a window to those that cannot: one part in this many.
+const RESERVE: u32 = 4;
+
 /// Why a request must not be sent at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("request weight is spent until {until}")]
@@ -22,8 +25,11 @@ pub struct Exhausted {
 #[derive(Debug, Clone)]
 pub struct Budget {
     per_window: u32,
+    /// How much of it is for requests that can wait.
+    spare: u32,
     window: i64,
     used: u32,
+    spare_used: u32,
     banned_until: Option<UnixNanos>,
 }
 
@@ -32,7 +38,20 @@ impl Budget {
     /// use.
     #[must_use]
     pub const fn new(per_minute: u32) -> Self {
-        Self { per_window: per_minute, window: i64::MIN, used: 0, banned_until: None }
+        Self {
+            per_window: per_minute,
+            spare: 0,
+            window: i64::MIN,
+            used: 0,
+            spare_used: 0,
+            banned_until: None,
+        }
+    }
+
+    /// The same budget, of which requests that can wait get at most `percent`.
+    #[must_use]
+    pub const fn with_spare(self, percent: u32) -> Self {
+        Self { spare: self.per_window / 100 * percent, ..self }
     }
 
     /// Takes weight for a request about to be sent.
@@ -51,6 +70,28 @@ impl Budget {
             return Err(Exhausted { until: self.window_end() });
         }
         self.used = total;
+        Ok(())
+    }
+
+    /// Takes weight for a request that can wait, such as a backfill's: only of the share of
+    /// [`Budget::with_spare`], and only while a quarter of the window is left over for others.
+    ///
+    /// # Errors
+    ///
+    /// [`Exhausted`] says when to ask again. A request that weighs more than the whole share is let
+    /// through as the first of its window; without a share none is.
+    pub fn spend_spare(&mut self, weight: u32, now: UnixNanos) -> Result<(), Exhausted> {
+        if let Some(until) = self.banned_until.filter(|until| now < *until) {
+            return Err(Exhausted { until });
+        }
+        self.enter(now);
+        let spare = self.spare_used.saturating_add(weight);
+        let fits = self.spare > 0 && (spare <= self.spare || self.spare_used == 0);
+        let total = self.used.saturating_add(weight);
+        if !fits || total > self.per_window - self.per_window / RESERVE {
+            return Err(Exhausted { until: self.window_end() });
+        }
+        (self.used, self.spare_used) = (total, spare);
         Ok(())
     }
 
@@ -77,7 +118,7 @@ impl Budget {
         let window = window_of(now);
         if window != self.window {
             self.window = window;
-            self.used = 0;
+            (self.used, self.spare_used) = (0, 0);
         }
     }
 

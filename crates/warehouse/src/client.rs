@@ -1,10 +1,11 @@
 //! The connection to the server: every request has a limit, and an exception is a failure wherever
 //! in the answer it stands.
 
-use crate::Error;
+use crate::{Error, tls};
 use bytes::Bytes;
 use clickhouse::query::Query;
 use clickhouse::{Client, Compression};
+use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -30,17 +31,28 @@ impl Connection {
         url: &str,
         password: Option<&SecretString>,
     ) -> Result<Self, Error> {
-        if !url.starts_with("http://") {
+        let is_https = url.starts_with("https://");
+        if !is_https && !url.starts_with("http://") {
             return Err(Error::Address { url: url.to_owned() });
         }
         let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
         connector.set_connect_timeout(Some(settings.connect_timeout));
         // Header and body are two writes; without this the second waits for an acknowledgement.
         connector.set_nodelay(true);
-        let transport = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE_MAX)
-            .build(connector);
-        let mut client = Client::with_http_client(transport)
+        let mut transport = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
+        transport.pool_idle_timeout(IDLE_MAX);
+        let client = if is_https {
+            let https = HttpsConnectorBuilder::new()
+                .with_tls_config(tls::config(settings.ca_file.as_deref())?)
+                .https_only()
+                .enable_http1()
+                .wrap_connector(connector);
+            Client::with_http_client(transport.build::<_, _>(https))
+        } else {
+            Client::with_http_client(transport.build::<_, _>(connector))
+        };
+        let mut client = client
             .with_url(url)
             .with_user(&settings.user)
             .with_compression(Compression::None)

@@ -1,5 +1,6 @@
 //! What can go wrong, and whether it helps to try again.
 
+use crate::tls;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,10 +10,20 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An address that this client cannot use.
-    #[error("`{url}` must begin with http://: this version has no TLS towards ClickHouse")]
+    #[error("`{url}` must begin with http:// or https://")]
     Address {
         /// As configured.
         url: String,
+    },
+    /// The certificates that are to be trusted cannot be used.
+    #[error("cannot use the certificates in {}; {remedy}", path.display())]
+    Certificates {
+        /// Which file.
+        path: PathBuf,
+        /// What helps.
+        remedy: &'static str,
+        /// What is wrong with them.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The file with the password cannot be read.
     #[error("cannot read the password file {}", path.display())]
@@ -30,6 +41,16 @@ pub enum Error {
     Away {
         /// What was to be done.
         action: &'static str,
+        /// What the client said.
+        source: Box<clickhouse::error::Error>,
+    },
+    /// There is no trusted connection to the server.
+    #[error("cannot {action}: no trusted connection to ClickHouse; {remedy}")]
+    Untrusted {
+        /// What was to be done.
+        action: &'static str,
+        /// What helps.
+        remedy: &'static str,
         /// What the client said.
         source: Box<clickhouse::error::Error>,
     },
@@ -89,6 +110,18 @@ pub enum Error {
         /// The kind of the event.
         found: model::Kind,
     },
+    /// A day that is to go is not what it was when it was looked at.
+    #[error("the {kind} rows of that day have changed since they were compared")]
+    Changed {
+        /// Of which kind.
+        kind: model::Kind,
+    },
+    /// A day cannot go while rows may be on their way into it.
+    #[error("an insert of {kind} rows was begun and is not known to have ended")]
+    Unfinished {
+        /// Of which kind.
+        kind: model::Kind,
+    },
     /// A value that no column can hold.
     #[error("{what}")]
     Value {
@@ -141,14 +174,25 @@ impl Error {
     /// Whether it is the server that is waited for, and nothing of this host that is wrong.
     #[must_use]
     pub const fn is_remote(&self) -> bool {
-        matches!(self, Self::Away { .. } | Self::Timeout { .. } | Self::Refused { .. })
+        matches!(
+            self,
+            Self::Away { .. }
+                | Self::Untrusted { .. }
+                | Self::Timeout { .. }
+                | Self::Refused { .. }
+        )
     }
 
     pub(crate) fn client(action: &'static str) -> impl FnOnce(clickhouse::error::Error) -> Self {
         move |source| {
             let answered = matches!(source, clickhouse::error::Error::BadResponse(_));
+            let remedy = tls::remedy(&source);
             let source = Box::new(source);
-            if answered { Self::Refused { action, source } } else { Self::Away { action, source } }
+            match remedy {
+                _ if answered => Self::Refused { action, source },
+                Some(remedy) => Self::Untrusted { action, remedy, source },
+                None => Self::Away { action, source },
+            }
         }
     }
 

@@ -17,6 +17,7 @@
 mod client;
 mod columns;
 mod cut;
+mod day;
 mod decode;
 mod encode;
 mod error;
@@ -24,14 +25,17 @@ mod filter;
 mod journal;
 mod native;
 mod reader;
+mod refusal;
 mod retention;
 mod schema;
 mod table;
+mod tls;
 
 #[cfg(test)]
 mod tests;
 
 pub use cut::{Appended, Cut};
+pub use day::Fingerprint;
 pub use error::{Difference, Error};
 pub use reader::{Reader, Stats};
 pub use retention::ExpiredDay;

@@ -9,13 +9,13 @@ use crate::decode::{self, Answer};
 use crate::error::Error;
 use crate::{Warehouse, schema};
 use catalog::{
-    Coverage, Cursor, Filter, HOLES_MAX, Holes, Order, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Query,
-    StreamKey,
+    ALL_DAYS, Coverage, Cursor, Day, Days, Filter, HOLES_MAX, Order, PAGE_BYTES_MAX, PAGE_ROWS_MAX,
+    Page, Query, Ranges, StreamKey,
 };
 use clickhouse::query::Query as Statement;
 use model::{Identity, Kind};
 use std::collections::BTreeMap;
-use units::UnixNanos;
+use std::ops::RangeInclusive;
 
 /// Rows asked for at first; a whole book may have megabytes, and how large the rows are is seen
 /// from these.
@@ -42,6 +42,14 @@ pub struct Reader {
 impl Reader {
     pub(crate) const fn new(warehouse: Warehouse, kind: Kind) -> Self {
         Self { warehouse, kind }
+    }
+
+    pub(crate) const fn warehouse(&self) -> &Warehouse {
+        &self.warehouse
+    }
+
+    pub(crate) const fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Reads one page of rows.
@@ -165,7 +173,7 @@ impl Reader {
         let sql = format!(
             "SELECT DISTINCT venue, market, symbol FROM {}{}",
             self.table(),
-            conditions(filter)
+            such_that(&conditions(filter))
         );
         let bytes = self.fetch("list streams", self.filtered(&sql, filter)).await?;
         let (mut answer, mut streams) = (Answer::new(&bytes), Vec::new());
@@ -176,67 +184,97 @@ impl Reader {
         Ok(streams)
     }
 
-    /// What is stored of each stream that matches, in key order.
+    /// What is stored on these days of each stream that matches, in key order.
     ///
     /// # Errors
     ///
     /// [`Error`] if the server does not answer.
-    pub async fn coverage(&self, filter: &Filter) -> Result<Vec<Coverage>, Error> {
+    pub async fn coverage(&self, filter: &Filter, days: &Days) -> Result<Vec<Coverage>, Error> {
+        let mut conditions = conditions(filter);
+        if *days != ALL_DAYS {
+            // In the words of the partition key, so that other days are not read.
+            conditions.push(
+                "toDate(ifNull(venue_time, recv_time)) BETWEEN toDate({from:UInt16}) \
+                 AND toDate({to:UInt16})",
+            );
+        }
         let sql = format!(
             "SELECT venue, market, symbol, toUInt16(toDate(time)) AS day, count(), \
              min((identity_major, identity_minor)), max((identity_major, identity_minor)), \
              min(time), max(time) FROM {} FINAL{} GROUP BY venue, market, symbol, day \
              SETTINGS do_not_merge_across_partitions_select_final = 1",
             self.table(),
-            conditions(filter)
+            such_that(&conditions)
         );
-        let bytes = self.fetch("read the coverage", self.filtered(&sql, filter)).await?;
-        let (mut answer, mut streams) = (Answer::new(&bytes), BTreeMap::new());
-        while !answer.is_empty() {
-            let (key, day, rows) = (stream(&mut answer)?, answer.u16()?, answer.u64()?);
-            let (first, last) = (identity(&mut answer)?, identity(&mut answer)?);
-            let times = (answer.time()?, answer.time()?);
-            let coverage = streams.entry(key.clone()).or_insert_with(|| Coverage {
-                stream: key,
-                rows: 0,
-                first,
-                last,
-                time_first: times.0,
-                time_last: times.1,
-                days: BTreeMap::new(),
-            });
-            add(coverage, i64::from(day), rows, (first, last), times);
+        let mut statement = self.filtered(&sql, filter);
+        if *days != ALL_DAYS {
+            let number = |day: i64| u16::try_from(day.max(0)).unwrap_or(u16::MAX);
+            statement = statement.param("from", number(*days.start()));
+            statement = statement.param("to", number(*days.end()));
         }
-        Ok(streams.into_values().collect())
+        let bytes = self.fetch("read the coverage", statement).await?;
+        let mut answer = Answer::new(&bytes);
+        let mut streams: BTreeMap<StreamKey, BTreeMap<i64, Day>> = BTreeMap::new();
+        while !answer.is_empty() {
+            let (key, day) = (stream(&mut answer)?, i64::from(answer.u16()?));
+            let rows = answer.u64()?;
+            let (first, last) = (identity(&mut answer)?, identity(&mut answer)?);
+            let (time_first, time_last) = (answer.time()?, answer.time()?);
+            let found = Day { rows, first, last, time_first, time_last };
+            streams.entry(key).or_default().insert(day, found);
+        }
+        Ok(streams.into_iter().filter_map(|(key, days)| Coverage::of(key, days)).collect())
     }
 
-    /// The ids missing between the first and the last of a stream whose ids are contiguous.
+    /// Which of these ids are stored, of a stream whose ids are contiguous.
     ///
     /// # Errors
     ///
     /// [`Error`] if the server does not answer.
-    pub async fn holes(&self, stream: &StreamKey) -> Result<Holes, Error> {
+    pub async fn ranges(
+        &self,
+        stream: &StreamKey,
+        ids: &RangeInclusive<u64>,
+    ) -> Result<Ranges, Error> {
+        let within = format!(
+            "FROM {} WHERE venue = {{venue:String}} AND market = {{market:String}} \
+             AND symbol = {{symbol:String}} \
+             AND identity_major BETWEEN {{from:UInt64}} AND {{to:UInt64}}",
+            self.table()
+        );
+        let statement = |sql: &str, from: u64, to: u64| {
+            self.of(sql, stream).param("from", from).param("to", to)
+        };
+        let sql = format!("SELECT count(), min(identity_major), max(identity_major) {within}");
+        let ends = statement(&sql, *ids.start(), *ids.end());
+        let bytes = self.fetch("look for ids", ends).await?;
+        let mut answer = Answer::new(&bytes);
+        let (rows, mut from, to) = (answer.u64()?, answer.u64()?, answer.u64()?);
+        let mut ranges = Ranges::default();
+        if rows == 0 {
+            return Ok(ranges);
+        }
         let sql = format!(
             "SELECT before, id FROM (SELECT identity_major AS id, \
              lagInFrame(identity_major, 1, identity_major) OVER \
              (ORDER BY identity_major ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before \
-             FROM {} WHERE venue = {{venue:String}} AND market = {{market:String}} \
-             AND symbol = {{symbol:String}}) WHERE id > before AND id - before > 1 \
-             ORDER BY id LIMIT {{limit:UInt64}}",
-            self.table()
+             {within}) WHERE id > before AND id - before > 1 ORDER BY id LIMIT {{limit:UInt64}}"
         );
-        let statement = self.of(&sql, stream).param("limit", HOLES_MAX + 1);
-        let bytes = self.fetch("look for holes", statement).await?;
-        let (mut answer, mut holes) = (Answer::new(&bytes), Holes::default());
+        let breaks = statement(&sql, from, to).param("limit", HOLES_MAX + 1);
+        let bytes = self.fetch("look for holes", breaks).await?;
+        let mut answer = Answer::new(&bytes);
         while !answer.is_empty() {
             let (before, id) = (answer.u64()?, answer.u64()?);
-            if holes.ranges.len() == HOLES_MAX {
-                holes.truncated = true;
-                break;
-            }
-            holes.ranges.push((before + 1, id - 1));
+            ranges.known.push((from, before));
+            from = id;
         }
-        Ok(holes)
+        if ranges.known.len() > HOLES_MAX {
+            ranges.known.push((from, from));
+            ranges.through = Some(from);
+        } else {
+            ranges.known.push((from, to));
+        }
+        Ok(ranges)
     }
 
     /// How much there is.
@@ -255,12 +293,12 @@ impl Reader {
         Ok(Stats { parts: answer.u64()?, rows: answer.u64()?, bytes: answer.u64()? })
     }
 
-    fn table(&self) -> String {
+    pub(crate) fn table(&self) -> String {
         format!("{}.{}", self.warehouse.connection().database(), schema::table(self.kind))
     }
 
     /// A statement about one stream.
-    fn of(&self, sql: &str, stream: &StreamKey) -> Statement {
+    pub(crate) fn of(&self, sql: &str, stream: &StreamKey) -> Statement {
         let statement = self.warehouse.connection().query(sql);
         let statement = statement.param("venue", stream.venue.as_str());
         let statement = statement.param("market", stream.market.as_str());
@@ -296,13 +334,17 @@ fn next_rows(bytes: usize, read: usize) -> usize {
     (PAGE_BYTES_MAX / (bytes / read.max(1)).max(1)).clamp(1, PAGE_ROWS_MAX + 1)
 }
 
-fn conditions(filter: &Filter) -> String {
+fn conditions(filter: &Filter) -> Vec<&'static str> {
     let given = [
         (filter.venue.is_some(), "venue = {venue:String}"),
         (filter.market.is_some(), "market = {market:String}"),
         (filter.symbol.is_some(), "symbol = {symbol:String}"),
     ];
-    let conditions: Vec<&str> = given.iter().filter(|(given, _)| *given).map(|(_, c)| *c).collect();
+    given.iter().filter(|(given, _)| *given).map(|(_, condition)| *condition).collect()
+}
+
+/// The `WHERE` of a statement, if it needs one.
+fn such_that(conditions: &[&str]) -> String {
     if conditions.is_empty() {
         String::new()
     } else {
@@ -316,19 +358,4 @@ fn stream(answer: &mut Answer<'_>) -> Result<StreamKey, Error> {
 
 fn identity(answer: &mut Answer<'_>) -> Result<Identity, Error> {
     Ok(Identity { major: answer.u64()?, minor: answer.u64()? })
-}
-
-fn add(
-    coverage: &mut Coverage,
-    day: i64,
-    rows: u64,
-    ids: (Identity, Identity),
-    times: (UnixNanos, UnixNanos),
-) {
-    coverage.rows += rows;
-    coverage.first = coverage.first.min(ids.0);
-    coverage.last = coverage.last.max(ids.1);
-    coverage.time_first = coverage.time_first.min(times.0);
-    coverage.time_last = coverage.time_last.max(times.1);
-    *coverage.days.entry(day).or_default() += rows;
 }

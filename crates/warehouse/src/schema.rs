@@ -35,10 +35,11 @@ struct Migration {
 
 /// All steps, oldest first. A new column is a new step that adds it if it is missing; its place in
 /// [`columns`] makes it part of tables that are created from then on.
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     Migration { version: 1, name: "tables", statements: tables },
     Migration { version: 2, name: "views", statements: views },
     Migration { version: 3, name: "candles", statements: candles },
+    Migration { version: 4, name: "coverage", statements: coverage },
 ];
 
 /// The table that holds a kind's rows.
@@ -100,6 +101,22 @@ fn candles(database: &str) -> Vec<String> {
         )
     };
     CANDLES.iter().map(view).collect()
+}
+
+/// What is stored, by kind, stream and day. An id is what rows of a kind are told apart by: for
+/// tickers, candles, gaps and states a time in nanoseconds.
+fn coverage(database: &str) -> Vec<String> {
+    let days = |kind: &Kind| {
+        format!(
+            "SELECT '{kind}' AS kind, venue, market, symbol, toDate(time) AS date, \
+             count() AS rows, min(identity_major) AS first_id, max(identity_major) AS last_id, \
+             min(time) AS first_time, max(time) AS last_time \
+             FROM {database}.{} FINAL GROUP BY venue, market, symbol, date",
+            table(*kind)
+        )
+    };
+    let days: Vec<String> = Kind::ALL.iter().map(days).collect();
+    vec![format!("CREATE OR REPLACE VIEW {database}.coverage AS {}", days.join(" UNION ALL "))]
 }
 
 /// Brings the database to this version, and refuses one that is not as it should be.
@@ -181,7 +198,28 @@ async fn differences(connection: &Connection) -> Result<Vec<Difference>, Error> 
         let table = found.entry(answer.text()?.to_owned()).or_default();
         table.columns.insert(answer.text()?.to_owned(), answer.text()?.to_owned());
     }
-    Ok(Kind::ALL.iter().flat_map(|kind| compare(database, *kind, &found)).collect())
+    let tables = Kind::ALL.iter().flat_map(|kind| compare(database, *kind, &found));
+    Ok(tables.chain(missing_views(database, &found)).collect())
+}
+
+/// The views that are not there, or are something else by now. What a view selects is the user's
+/// business: nothing of ours reads it.
+fn missing_views(database: &str, found: &BTreeMap<String, Found>) -> Vec<Difference> {
+    let steps = [views, candles, coverage].into_iter().flat_map(|step| step(database));
+    steps
+        .filter_map(|statement| {
+            let table = statement.split(' ').nth(4)?.to_owned();
+            let name = table.rsplit('.').next()?;
+            let found = found.get(name).map_or("missing", |found| &*found.engine);
+            (found != "View").then(|| Difference {
+                table,
+                column: "*".to_owned(),
+                expected: "View".to_owned(),
+                found: found.to_owned(),
+                remedy: statement,
+            })
+        })
+        .collect()
 }
 
 /// Compares a kind's table with what is written to it. Columns of somebody else's are left alone.

@@ -8,11 +8,11 @@ use crate::error::Error;
 use crate::filter::Filter;
 use crate::journal::{Entry, Journal};
 use crate::native::Block;
-use crate::{Warehouse, schema};
+use crate::{Reader, Warehouse, schema};
 use bytes::Bytes;
 use catalog::StreamKey;
 use model::{Identity, Kind};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
@@ -110,12 +110,30 @@ impl Table {
         Ok(appended.unwrap_or_default())
     }
 
+    /// A reader of this table.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        self.warehouse.reader(self.kind)
+    }
+
+    /// Gives up the cut that was begun last, after the server has refused it for its rows: others
+    /// may be given next. What of it is stored all the same is asked of the server.
+    pub fn give_up(&mut self) {
+        self.pending = None;
+        self.filter = Filter::default();
+    }
+
     pub(crate) const fn warehouse(&self) -> &Warehouse {
         &self.warehouse
     }
 
     pub(crate) const fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Whether a cut was begun that is not known to be stored.
+    pub(crate) const fn is_pending(&self) -> bool {
+        self.pending.is_some()
     }
 
     /// The rows that are not stored yet, by stream, in the order of identity.
@@ -184,6 +202,42 @@ impl Table {
         }
         self.begun = self.begun.filter(|begun| begun.last_seq > pending.last_seq);
         Ok(Some((pending.cut, pending.appended)))
+    }
+}
+
+impl Cut {
+    /// The same cut without the rows that `stored` says are kept elsewhere; `None` if there are
+    /// none. It is asked for each stream, with identities in ascending order.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `stored` says.
+    pub fn without<E>(
+        &self,
+        mut stored: impl FnMut(&StreamKey, &[Identity]) -> Result<Vec<bool>, E>,
+    ) -> Result<Option<Self>, E> {
+        let mut gone: BTreeSet<(StreamKey, Identity)> = BTreeSet::new();
+        for (key, rows) in by_stream(self) {
+            let identities: Vec<Identity> = rows.iter().map(|(identity, _)| *identity).collect();
+            let stored = stored(&key, &identities)?;
+            let found = identities.into_iter().zip(stored).filter(|(_, stored)| *stored);
+            gone.extend(found.map(|(identity, _)| (key.clone(), identity)));
+        }
+        if gone.is_empty() {
+            return Ok(None);
+        }
+        let mut cut = self.clone();
+        cut.rows.retain(|row| {
+            let key = StreamKey::from(&*row.event.instrument);
+            !gone.contains(&(key, row.event.identity()))
+        });
+        Ok(Some(cut))
+    }
+
+    /// The earliest day of a row, counted from the epoch, UTC; `None` if there are no rows.
+    #[must_use]
+    pub fn first_day(&self) -> Option<i64> {
+        self.rows.iter().map(|row| row.event.time().day()).min()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Ring 3: the warehouse against a real ClickHouse.
 
 use crate::{Appended, Cut, Error, Reader, Table, Warehouse};
-use catalog::{Filter, Page, Query, StreamKey};
+use catalog::{ALL_DAYS, Filter, Page, Query, StreamKey};
 use model::{
     Bbo, Body, Book, BookType, Cause, Connection, Event, Gap, GapState, InstrumentId, Kind, Kline,
     Market, Origin, Side, Status, Symbol, Ticker, Trade, Venue,
@@ -15,8 +15,10 @@ use testkit::clickhouse::ClickHouse;
 use units::{Price, Qty, UnixNanos};
 
 mod crash;
+mod day;
 mod query;
 mod schema;
+mod tls;
 mod values;
 
 /// 2026-05-09, midnight UTC.
@@ -180,6 +182,15 @@ async fn all_seqs(reader: &Reader, mut query: Query) -> Vec<u64> {
         }
         query.after = page.next;
     }
+}
+
+/// The ids missing between those of a stream.
+async fn holes(
+    reader: &Reader,
+    stream: &StreamKey,
+    ids: std::ops::RangeInclusive<u64>,
+) -> Vec<(u64, u64)> {
+    reader.ranges(stream, &ids).await.unwrap().holes().ranges
 }
 
 fn journal(dir: &Path, kind: Kind) -> std::path::PathBuf {

@@ -8,13 +8,20 @@
 //! |---|---|
 //! | `md.<kind>.<venue>.<market>.<symbol>` | `mdb.<kind>.<venue>.<market>` |
 //! | core NATS, nothing kept | JetStream, one stream per kind |
+//!
+//! Rows that could not be stored go to `mdx.<kind>`, each a message of its own, all in one stream.
 
 mod block;
+mod dead_letter;
 mod decode;
 mod encode;
 mod subject;
 
 pub use block::{BLOCK_BYTES_MAX, BlockId, EVENT_BYTES_MAX, InvalidBlockId, events, header};
+pub use dead_letter::{
+    DEAD_LETTER_SUBJECTS, DEAD_LETTERS, DeadLetter, InvalidDeadLetter, InvalidReason, Reason,
+    dead_letter_subject,
+};
 pub use decode::{DecodeError, Decoder};
 pub use encode::encode;
 pub use subject::{

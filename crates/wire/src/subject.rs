@@ -94,6 +94,14 @@ pub struct Stream {
     pub consumer: &'static str,
 }
 
+impl Stream {
+    /// A subject of this stream that no block is published on: to ask the stream whether it answers.
+    #[must_use]
+    pub fn probe_subject(&self) -> String {
+        format!("{DURABLE_ROOT}.{}.probe", self.kind)
+    }
+}
+
 macro_rules! streams {
     ($($kind:ident => $name:literal, $subjects:literal;)*) => {
         /// Every stream of the durable lane, in the order of [`Kind::ALL`].
@@ -137,6 +145,9 @@ mod tests {
             assert_eq!(stream.kind, *kind);
             assert_eq!(stream.subjects, format!("{DURABLE_ROOT}.{kind}.>"));
             assert!(STREAMS.contains(stream));
+            let probe = stream.probe_subject();
+            assert!(probe.starts_with(stream.subjects.trim_end_matches('>')), "{probe}");
+            assert!(probe.parse::<DurableSubject>().is_err(), "{probe} could carry a block");
         }
     }
 

@@ -144,7 +144,10 @@ fn paths(prefix: &str, value: &Value, found: &mut Vec<String>) {
                 let path =
                     if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
                 found.push(path.clone());
-                paths(&path, member, found);
+                // What a job sends is the other service's to describe.
+                if name != "body" {
+                    paths(&path, member, found);
+                }
             }
         }
         Value::Array(items) => items.iter().for_each(|item| paths("", item, found)),

@@ -33,6 +33,8 @@ pub fn permissions(service: &str) -> Permissions {
                 "$JS.API.CONSUMER.INFO.*.storage",
                 "$JS.API.CONSUMER.MSG.NEXT.*.storage",
                 "$JS.ACK.*.storage.>",
+                // Rows it could not store.
+                "mdx.>",
             ],
             &["md.>"],
         ),

@@ -9,6 +9,7 @@ use settings::Credentials;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use tempfile::TempDir;
+use wire::Reason;
 
 /// A server that runs a rendered configuration, and its credentials.
 struct Guarded {
@@ -59,6 +60,7 @@ impl Guarded {
             bus.ensure_stream(&StreamSpec::of(stream, 1 << 20)).await.unwrap();
             bus.ensure_consumer(&bus::ConsumerSpec::of(stream)).await.unwrap();
         }
+        bus.ensure_stream(&StreamSpec::dead_letters(1 << 20)).await.unwrap();
     }
 }
 
@@ -96,6 +98,8 @@ async fn each_service_can_do_its_work() {
         assert_eq!(read_one(&mut blocks).await.stream_seq, seq);
     }
     blocks.acker().ack_through(3).await.unwrap();
+    let letter = dead_letters::letter(Reason::Unreadable, 3, 0);
+    storage.publish_dead_letter(&letter, Bytes::from_static(b"{")).await.unwrap();
     for service in ["monitoring", "scheduler"] {
         let bus = guarded.connect(service).await;
         let info = bus.consumer_info("MP_TRADE", "storage").await.unwrap();
@@ -149,6 +153,12 @@ async fn readers_cannot_write() {
         let live = bus.publish_live_confirmed(SUBJECT.to_owned(), Bytes::from_static(b"{}"));
         assert!(is_forbidden(live.await), "{service}");
         assert!(is_forbidden(bus.purge_below("MP_TRADE", 1).await), "{service}");
+        assert!(is_forbidden(bus.delete_stored(wire::DEAD_LETTERS, 1).await), "{service}");
+        if service != "storage" {
+            let letter = dead_letters::letter(Reason::Unreadable, 3, 0);
+            let error = bus.publish_dead_letter(&letter, Bytes::new()).await.unwrap_err();
+            assert!(matches!(error, PublishError::Forbidden(_)), "{service}: {error:?}");
+        }
     }
 }
 

@@ -11,6 +11,10 @@ pub type Config = Map<String, Value>;
 /// How long a stream recognises a resent message id, unless declared otherwise.
 const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 
+/// The same for dead letters: their blocks may wait for an acknowledgement as long as an outage
+/// lasts, and are set aside again after it.
+const DEAD_LETTER_WINDOW: Duration = Duration::from_hours(24);
+
 /// How long a consumer waits for an acknowledgement before it delivers again.
 const ACK_WAIT: Duration = Duration::from_secs(30);
 
@@ -36,6 +40,17 @@ impl StreamSpec {
             subjects: vec![stream.subjects.to_owned()],
             bytes_max,
             duplicate_window: DUPLICATE_WINDOW,
+        }
+    }
+
+    /// The stream of the dead letters with this much room.
+    #[must_use]
+    pub fn dead_letters(bytes_max: u64) -> Self {
+        Self {
+            name: wire::DEAD_LETTERS.to_owned(),
+            subjects: vec![wire::DEAD_LETTER_SUBJECTS.to_owned()],
+            bytes_max,
+            duplicate_window: DEAD_LETTER_WINDOW,
         }
     }
 

@@ -1,9 +1,9 @@
 //! One connection's life: subscribing, receiving, and handing over to its successor.
 
-use super::{FEED_STALL_MAX, Feed, Lost, Parts, answer, instant_of};
+use super::{FEED_STALL_MAX, Feed, Lost, Parts, answer};
 use crate::board::{FeedState, Query};
 use crate::fetcher::Answer;
-use crate::line::{Dial, Line, now};
+use crate::line::{Dial, Line, instant_of, now};
 use daemon::Task;
 use futures_util::future::{BoxFuture, OptionFuture};
 use model::Connection;

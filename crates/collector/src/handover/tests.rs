@@ -1,7 +1,7 @@
 //! Ring 1: what is known to be handed over.
 
 use super::*;
-use crate::block::tests::{instrument, run};
+use crate::block::tests::{gap, instrument, run};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -95,6 +95,70 @@ fn a_foreign_checkpoint_is_refused() {
     assert!(matches!(Handover::decode(other), Err(Invalid::Version(2))));
 }
 
+fn record(after: u64, before: u64, version: u32, state: GapState) -> Run {
+    let gap = Gap { version, state, ..gap(after, before) };
+    Run { gap: Some(Arc::new(gap)), ..run(Kind::Trade, after + 1, before - 1) }
+}
+
+/// The open gaps: what of them is missing, and whether they are on record.
+fn open(handover: &Handover) -> Vec<(Vec<(u64, u64)>, bool)> {
+    let gaps = handover.open().gaps().values();
+    gaps.map(|open| (open.missing.iter().collect(), open.recorded)).collect()
+}
+
+#[test]
+fn a_gap_is_open_from_its_record_until_the_record_that_closes_it_is_handed_over() {
+    let mut handover = Handover::default();
+    handover.noted(&record(9, 15, 1, GapState::Open));
+    assert_eq!(open(&handover), [(vec![(10, 14)], false)]);
+    handover.handed(subject(Kind::Gap), &[record(9, 15, 1, GapState::Open)]);
+    assert_eq!(open(&handover), [(vec![(10, 14)], true)]);
+    assert_eq!(Handover::decode(&handover.encode()).unwrap(), handover);
+    handover.noted(&record(9, 15, 2, GapState::Healed));
+    assert_eq!(open(&handover).len(), 1);
+    handover.handed(subject(Kind::Gap), &[record(9, 15, 2, GapState::Healed)]);
+    assert!(open(&handover).is_empty());
+}
+
+#[test]
+fn only_an_acknowledgement_fills_a_gap_and_what_is_lost_on_the_way_stays_missing() {
+    let mut handover = Handover::default();
+    handover.noted(&record(9, 15, 1, GapState::Open));
+    let fetched = [Run { rest: true, ..run(Kind::Trade, 10, 12) }];
+    handover.handed(subject(Kind::Trade), &fetched);
+    handover.lost(&fetched);
+    assert_eq!(open(&handover)[0].0, [(10, 14)]);
+    handover.acked(&fetched);
+    assert_eq!(open(&handover)[0].0, [(13, 14)]);
+    handover.acked(&[run(Kind::Trade, 14, 20), run(Kind::AggTrade, 13, 13)]);
+    assert_eq!(open(&handover)[0].0, [(13, 13)]);
+    assert_eq!(gaps(&handover), [""; 0], "what was fetched says nothing of the stream");
+}
+
+#[test]
+fn what_was_fetched_does_not_move_where_the_next_run_begins() {
+    let mut handover = Handover::default();
+    handover.handed(subject(Kind::Trade), &[Run { rest: true, ..run(Kind::Trade, 3, 4) }]);
+    assert!(handover.last_ids().is_empty());
+    trades(&mut handover, 10, 12);
+    handover.handed(subject(Kind::Trade), &[Run { rest: true, ..run(Kind::Trade, 3, 4) }]);
+    assert_eq!(handover.last_ids().into_values().collect::<Vec<_>>(), [12]);
+    assert!(gaps(&handover).is_empty());
+}
+
+#[test]
+fn too_many_open_gaps_forget_the_oldest() {
+    let mut handover = Handover::default();
+    for number in 0..=OPEN_MAX as u64 {
+        let mut record = record(number * 10, number * 10 + 5, 1, GapState::Open);
+        record.times.0 = UnixNanos::new(i64::try_from(number).unwrap());
+        let forgotten = handover.noted(&record);
+        assert_eq!(forgotten.is_some(), number == OPEN_MAX as u64);
+    }
+    assert_eq!(open(&handover).len(), OPEN_MAX);
+    assert!(!handover.open().gaps().values().any(|open| open.gap.after_id == Some(0)));
+}
+
 proptest! {
     /// Against sets of ids: what is missing is exactly what lies below the last id, was not handed
     /// over, and is not on record.
@@ -121,7 +185,7 @@ proptest! {
         let missing: BTreeSet<u64> = handover
             .keys
             .get(&key)
-            .map(|known| known.missing.iter().flat_map(|(a, b)| *a..=*b).collect())
+            .map(|known| known.missing.iter().flat_map(|(a, b)| a..=b).collect())
             .unwrap_or_default();
         let begin = begin.unwrap_or(1);
         let expected: BTreeSet<u64> = (begin..=last).filter(|id| !known.contains(id)).collect();

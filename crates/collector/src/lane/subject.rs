@@ -1,7 +1,7 @@
 //! One subject of the lane.
 
 use super::{LINGER, RETRY_MAX, RETRY_MIN, SPILL_LINGER};
-use crate::block::{Block, Run};
+use crate::block::{Block, Run, join};
 use rand::Rng;
 use spool::Position;
 use std::collections::VecDeque;
@@ -106,11 +106,7 @@ impl Subject {
         }
         self.open.extend_from_slice(event);
         self.open_since.get_or_insert(now);
-        // Events of few instruments alternate: the run to extend is almost always near the end.
-        match self.open_runs.iter_mut().rev().find(|known| known.instrument == run.instrument) {
-            Some(known) if known.takes(&run) => known.extend(&run),
-            Some(_) | None => self.open_runs.push(run),
-        }
+        join(&mut self.open_runs, run);
     }
 
     /// Closes the open block, if there is one, under the next sequence.

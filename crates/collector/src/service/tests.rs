@@ -1,5 +1,7 @@
 //! Ring 3: the service between a venue on loopback and a real NATS server.
 
+mod backfill;
+
 use super::*;
 use crate::testing::{FakeVenue, diff, trade};
 use axum::body::{Body, to_bytes};
@@ -43,12 +45,17 @@ impl World {
     }
 
     async fn collect(&self) -> Running {
+        self.collect_with(|_| {}).await
+    }
+
+    async fn collect_with(&self, change: impl FnOnce(&mut Suite)) -> Running {
         let mut suite = Suite::default();
         suite.bus.url = self.nats.url().parse().unwrap();
         let spot = &mut suite.collector.venues.binance.spot;
         spot.rest_url = self.venue.rest_url().parse().unwrap();
         spot.stream_url = self.venue.stream_url().parse().unwrap();
         spot.kinds = vec!["trade".to_owned(), "book".to_owned()];
+        change(&mut suite);
         let (mut context, _) = daemon::testing::context("collector", suite, self.directory.path());
         let collector = Collector::build(&mut context).await.unwrap();
         let (router, mut tasks) = (collector.router(), Tasks::new());
@@ -73,6 +80,15 @@ impl Running {
 
     /// Asks again and again until the answer is as wanted.
     async fn until(&self, path: &str, wanted: impl Fn(&StatusCode, &Value) -> bool) -> Value {
+        self.until_within(path, PATIENCE, wanted).await
+    }
+
+    async fn until_within(
+        &self,
+        path: &str,
+        patience: Duration,
+        wanted: impl Fn(&StatusCode, &Value) -> bool,
+    ) -> Value {
         let asking = async {
             loop {
                 let (status, body) = self.get(path).await;
@@ -82,7 +98,7 @@ impl Running {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, asking).await.expect(path)
+        tokio::time::timeout(patience, asking).await.expect(path)
     }
 
     async fn stop(mut self) {

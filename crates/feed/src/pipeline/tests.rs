@@ -290,3 +290,23 @@ fn an_instrument_list_among_the_answers_is_taken_over() {
     assert_eq!((gap.cause, gap.state), (Cause::Sequence, GapState::Open));
     assert_eq!(&*gap.gap_id, "binance.spot.ABC-XYZ.trade.2");
 }
+
+#[test]
+fn trades_fetched_by_id_fill_the_hole_and_are_no_news() {
+    let mut run = Run::new(Options::default());
+    run.trade(5).trade(9).wait(1);
+    run.out.clear();
+    let entry = |id: u64| {
+        format!(
+            r#"{{"id":{id},"price":"1","qty":"2","quoteQty":"2","time":7,"isBuyerMaker":true}}"#
+        )
+    };
+    let body = format!("[{}]", (5..=9).map(entry).collect::<Vec<_>>().join(","));
+    let path = "/api/v3/historicalTrades?symbol=ABCXYZ&fromId=5&limit=5";
+    run.pipeline.handle_rest(run.now, path, body.as_bytes(), &mut run.out).unwrap();
+    run.check(expect![[r#"
+        trade 6 (rest) Durable
+        trade 7 (rest) Durable
+        trade 8 (rest) Durable
+        gap of trade 5..9 sequence v2 healed Both"#]]);
+}

@@ -176,3 +176,63 @@ fn a_label_named_service_is_kept_under_another_name() {
     assert_eq!(view.feeds[0].labels["service"], "collector");
     assert_eq!(view.feeds[0].labels["exported_service"], "x");
 }
+
+/// What the broker exposes, in its own words: see its test of a stream that fills up.
+fn stream(filling: u8, full: u8) -> String {
+    format!(
+        "marketprism_broker_stream_filling{{stream=\"MP_TRADE\"}} {filling}\n\
+         marketprism_broker_stream_full{{stream=\"MP_TRADE\"}} {full}\n"
+    )
+}
+
+#[test]
+fn a_stream_warns_at_70_percent_is_critical_at_100_and_both_end_by_themselves() {
+    let mut script = Script::new();
+    let mut round = |after, filling, full| {
+        let text = stream(filling, full);
+        let probes = vec![("broker", ready(&text))];
+        let (view, changes) = script.round(after, probes, Ok(vec![]));
+        let mut alerts = view.alerts.iter();
+        let alerts = alerts.by_ref().map(|alert| (alert.rule.severity, alert.summary()));
+        (alerts.collect::<Vec<_>>(), changes)
+    };
+    assert_eq!(round(0, 0, 0), (vec![], vec![]));
+    let (_, changes) = round(5, 1, 0);
+    assert_eq!(changes, [("stream-filling".into(), Change::Pending)]);
+    let (alerts, changes) = round(30, 1, 0);
+    assert_eq!(changes, [("stream-filling".into(), Change::Fired)]);
+    assert_eq!(alerts[0].0, alert::Severity::Warning);
+    assert_eq!(
+        alerts[0].1,
+        "MP_TRADE is at least 70 % full, since storage is behind: see marketprism-storage, or \
+         raise broker.streams"
+    );
+    round(5, 1, 1);
+    let (alerts, changes) = round(15, 1, 1);
+    assert_eq!(changes, [("stream-full".into(), Change::Fired)]);
+    let critical: Vec<_> =
+        alerts.iter().filter(|(severity, _)| *severity == alert::Severity::Critical).collect();
+    assert_eq!(critical.len(), 1, "{alerts:?}");
+    assert!(critical[0].1.starts_with("MP_TRADE is full and refuses data"), "{critical:?}");
+    let (_, changes) = round(5, 0, 0);
+    let resolved = ["stream-filling", "stream-full"].map(|name| (name.into(), Change::Resolved));
+    assert_eq!(changes, resolved);
+}
+
+#[test]
+fn rows_that_could_not_be_stored_are_told_with_the_command_that_helps() {
+    let mut script = Script::new();
+    let waiting = "marketprism_broker_dead_letters 3\nmarketprism_broker_dead_letters_full 1\n";
+    let (view, changes) = script.round(0, vec![("broker", ready(waiting))], Ok(vec![]));
+    let fired = |name: &str| changes.contains(&(name.into(), Change::Fired));
+    assert!(fired("dead-letters") && fired("dead-letters-full"), "{changes:?}");
+    let summaries: Vec<String> = view.alerts.iter().map(|alert| alert.summary()).collect();
+    let expected = "3 rows could not be stored and wait: marketprism dead-letter list, then \
+                    marketprism dead-letter redrive";
+    assert!(summaries.iter().any(|summary| summary == expected), "{summaries:?}");
+    let none = "marketprism_broker_dead_letters 0\nmarketprism_broker_dead_letters_full 0\n";
+    let (_, changes) = script.round(5, vec![("broker", ready(none))], Ok(vec![]));
+    let resolved =
+        ["dead-letters", "dead-letters-full"].map(|name| (name.into(), Change::Resolved));
+    assert_eq!(changes, resolved);
+}

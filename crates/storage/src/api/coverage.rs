@@ -3,12 +3,12 @@
 use super::Access;
 use super::params::Selection;
 use super::state::List;
+use crate::audit;
 use crate::condition::{self, Hole};
-use crate::figures::Handles;
-use crate::rows;
+use crate::figures::{Handle, Handles};
 use axum::extract::State;
-use catalog::{Coverage, Filter, Query, StreamKey};
-use model::{Event, Gap, Kind};
+use catalog::{ALL_DAYS, Coverage, StreamKey};
+use model::Kind;
 use serde::Serialize;
 use std::sync::Arc;
 use web::Json;
@@ -21,7 +21,7 @@ const HOLES_LISTED_MAX: usize = 1_000;
 struct HoleAnswer {
     first_id: u64,
     last_id: u64,
-    /// Whether a gap record says so.
+    /// Whether a gap record says that they are missing.
     explained: bool,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct CoverageAnswer {
 #[derive(Serialize)]
 struct HolesAnswer {
     ids_missing: u64,
-    /// Missing ids that no gap record mentions.
+    /// Missing ids of which no gap record says so.
     ids_unexplained: u64,
     ranges: Vec<HoleAnswer>,
     /// Whether there are more ranges than are listed.
@@ -62,7 +62,7 @@ pub(crate) async fn coverage(
     let read = move || {
         let mut data = Vec::new();
         for kind in kinds {
-            for coverage in handles[&kind].reader.coverage(&filter)? {
+            for coverage in handles[&kind].reader.coverage(&filter, &ALL_DAYS)? {
                 data.push(covered(&handles, kind, &coverage)?);
             }
         }
@@ -76,34 +76,31 @@ fn kinds(selection: &Selection) -> web::Result<Vec<Kind>> {
 }
 
 fn covered(handles: &Handles, kind: Kind, coverage: &Coverage) -> anyhow::Result<CoverageAnswer> {
-    let stream = &coverage.stream;
-    let holes = match kind {
-        Kind::Trade | Kind::AggTrade => Some(holes(handles, kind, stream)?),
-        Kind::Book | Kind::Bbo | Kind::Ticker | Kind::Kline | Kind::Gap | Kind::Status => None,
-    };
+    let (stream, total) = (&coverage.stream, &coverage.total);
+    let contiguous = condition::is_contiguous(kind);
+    let holes = contiguous.then(|| holes(handles, kind, stream)).transpose()?;
     Ok(CoverageAnswer {
         kind: kind.as_str(),
         venue: stream.venue.as_str(),
         market: stream.market.as_str(),
         symbol: stream.symbol.to_string(),
-        rows: coverage.rows,
-        first_id: coverage.first.major,
-        last_id: coverage.last.major,
-        first_time: coverage.time_first.as_i64(),
-        last_time: coverage.time_last.as_i64(),
+        rows: total.rows,
+        first_id: total.first.major,
+        last_id: total.last.major,
+        first_time: total.time_first.as_i64(),
+        last_time: total.time_last.as_i64(),
         holes,
     })
 }
 
 fn holes(handles: &Handles, kind: Kind, stream: &StreamKey) -> anyhow::Result<HolesAnswer> {
-    let holes = handles[&kind].reader.holes(stream)?;
-    let gaps = if holes.ranges.is_empty() { Vec::new() } else { gaps(handles, stream)? };
+    let holes = handles[&kind].reader.ranges(stream, &(0..=u64::MAX))?.holes();
+    let gaps = if holes.ranges.is_empty() { Vec::new() } else { audit::gaps(handles, stream)? };
     let ranges = condition::explain(kind, &holes.ranges, &gaps);
-    let size = |hole: &Hole| (hole.last - hole.first).saturating_add(1);
-    let unexplained = ranges.iter().filter(|hole| !hole.explained);
+    let unexplained = ranges.iter().filter(|hole| !hole.verdict.explains());
     Ok(HolesAnswer {
-        ids_missing: ranges.iter().map(size).fold(0, u64::saturating_add),
-        ids_unexplained: unexplained.map(size).fold(0, u64::saturating_add),
+        ids_missing: ranges.iter().map(Hole::ids).fold(0, u64::saturating_add),
+        ids_unexplained: unexplained.map(Hole::ids).fold(0, u64::saturating_add),
         truncated: holes.truncated || ranges.len() > HOLES_LISTED_MAX,
         ranges: ranges
             .iter()
@@ -111,26 +108,26 @@ fn holes(handles: &Handles, kind: Kind, stream: &StreamKey) -> anyhow::Result<Ho
             .map(|hole| HoleAnswer {
                 first_id: hole.first,
                 last_id: hole.last,
-                explained: hole.explained,
+                explained: hole.verdict.explains(),
             })
             .collect(),
     })
-}
-
-fn gaps(handles: &Handles, stream: &StreamKey) -> anyhow::Result<Vec<(Event, Gap)>> {
-    let StreamKey { venue, market, symbol } = stream.clone();
-    let filter = Filter { venue: Some(venue), market: Some(market), symbol: Some(symbol) };
-    rows::gaps(&handles[&Kind::Gap].reader, Query { filter, ..Query::default() })
 }
 
 /// One day of a stream.
 #[derive(Serialize)]
 struct DayAnswer {
     date: String,
-    /// `available`, `degraded` or `missing`.
+    /// `available`, `degraded`, `pending` or `missing`.
     condition: &'static str,
     rows: u64,
     gaps: usize,
+    /// Rows that the day would have with every id; absent for kinds whose ids are not contiguous.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<u64>,
+    /// How much of that is there, from 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coverage: Option<f64>,
 }
 
 /// The days of one stream.
@@ -151,11 +148,16 @@ pub(crate) async fn condition(
     // They tell of what is missing, or of connections, and have no completeness of their own.
     kinds.retain(|kind| !matches!(kind, Kind::Gap | Kind::Status));
     let handles = Arc::clone(&access.handles);
+    let now = daemon::clock::now();
     let read = move || {
         let mut data = Vec::new();
         for kind in kinds {
-            for coverage in handles[&kind].reader.coverage(&filter)? {
-                data.push(judged(kind, &coverage, &gaps(&handles, &coverage.stream)?));
+            let handle = &handles[&kind];
+            for coverage in handle.reader.coverage(&filter, &ALL_DAYS)? {
+                let unfinished = condition::unfinished(now, behind(handle, &coverage));
+                let gaps = audit::gaps(&handles, &coverage.stream)?;
+                let days = condition::days(kind, &coverage.days, &gaps, unfinished);
+                data.push(judged(kind, &coverage.stream, days));
             }
         }
         Ok(data)
@@ -163,18 +165,27 @@ pub(crate) async fn condition(
     Ok(Json(List { data: access.read(read).await? }))
 }
 
-fn judged(kind: Kind, coverage: &Coverage, gaps: &[(Event, Gap)]) -> ConditionAnswer {
-    let days = condition::days(kind, &coverage.days, gaps).into_iter().map(|day| DayAnswer {
+/// The day up to which a stream is stored, if there are rows that wait.
+fn behind(handle: &Handle, coverage: &Coverage) -> Option<i64> {
+    let figures = handle.figures.borrow();
+    let waits = figures.lag_blocks > 0 || figures.problem.is_some();
+    waits.then(|| coverage.total.time_last.day())
+}
+
+fn judged(kind: Kind, stream: &StreamKey, days: Vec<condition::Day>) -> ConditionAnswer {
+    let days = days.into_iter().map(|day| DayAnswer {
         date: condition::date(day.day),
         condition: day.condition.as_str(),
         rows: day.rows,
         gaps: day.gaps,
+        expected: day.expected,
+        coverage: day.expected.map(|expected| condition::fraction(day.rows, expected)),
     });
     ConditionAnswer {
         kind: kind.as_str(),
-        venue: coverage.stream.venue.as_str(),
-        market: coverage.stream.market.as_str(),
-        symbol: coverage.stream.symbol.to_string(),
+        venue: stream.venue.as_str(),
+        market: stream.market.as_str(),
+        symbol: stream.symbol.to_string(),
         days: days.collect(),
     }
 }

@@ -1,15 +1,21 @@
-//! Work on request: rolling into Parquet, and retention.
+//! Work on request: rolling into Parquet, moving days into the archive, and retention.
 
-use super::Access;
+use super::{Access, params};
 use crate::cold::Expired;
-use crate::condition::day_before;
+use crate::condition::{date, day_before};
+use crate::transfer::{Copied, Mismatch, Transfer};
 use crate::writer::Command;
 use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
 use model::Kind;
 use serde::{Deserialize, Serialize};
 use settings::Retention;
+use std::sync::Arc;
 use std::time::Duration;
+use telemetry::Chain;
 use tokio::sync::oneshot;
+use units::UnixNanos;
+use warehouse::ExpiredDay;
 use web::{Json, Problem};
 
 /// What rolling one kind has done.
@@ -20,28 +26,168 @@ struct Rolled {
     files: usize,
 }
 
-/// The answer of `/api/v1/storage/cold/archive`.
+/// The answer of `/api/v1/storage/cold/archive` when segments were rolled.
 #[derive(Serialize)]
-pub(crate) struct ArchiveAnswer {
+struct ArchiveAnswer {
     rows: u64,
     files: usize,
     rolled: Vec<Rolled>,
 }
 
-/// Rolls everything that is in segments into Parquet, and answers when it is committed.
-pub(crate) async fn archive(State(access): State<Access>) -> web::Result<Json<ArchiveAnswer>> {
+/// What is to be archived. Without it, segments are rolled.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ArchiveWish {
+    /// Days before this one are moved out of ClickHouse, `YYYY-MM-DD`.
+    before: Option<String>,
+    /// The same, counted from today: only so many days before it stay.
+    older_than_days: Option<u16>,
+    /// Only these kinds.
+    kinds: Option<Vec<String>>,
+    /// Only say what would be moved. True unless it is `false`.
+    dry_run: Option<bool>,
+}
+
+/// A day that would be moved, or was.
+#[derive(Serialize)]
+struct MovedDay {
+    kind: &'static str,
+    date: String,
+    rows: u64,
+    /// In ClickHouse.
+    bytes: u64,
+    /// Rows that the archive did not have before; absent in a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archived: Option<u64>,
+}
+
+/// The answer of `/api/v1/storage/cold/archive` when days were to be moved.
+#[derive(Serialize)]
+struct MoveAnswer {
+    dry_run: bool,
+    before: String,
+    summary: String,
+    rows: u64,
+    moved: Vec<MovedDay>,
+}
+
+/// Rolls everything that is in segments into Parquet, or moves days from ClickHouse into the
+/// archive, and answers when it is committed.
+pub(crate) async fn archive(
+    State(access): State<Access>,
+    body: axum::body::Bytes,
+) -> web::Result<Response> {
+    let wish: ArchiveWish = super::optional(&body)?;
+    let kinds = match &wish.kinds {
+        None => Kind::ALL.to_vec(),
+        Some(names) => {
+            let kind = |name: &String| params::named::<Kind>("kinds", Some(name));
+            let kinds: Vec<Option<Kind>> = names.iter().map(kind).collect::<web::Result<_>>()?;
+            kinds.into_iter().flatten().collect()
+        }
+    };
+    let Some(before) = before(&wish)? else {
+        return Ok(Json(roll(&access, &kinds).await?).into_response());
+    };
+    let answer = move_days(&access, &kinds, before, wish.dry_run.unwrap_or(true)).await?;
+    Ok(Json(answer).into_response())
+}
+
+/// The first day that stays where it is; `None` if none is to be moved.
+fn before(wish: &ArchiveWish) -> web::Result<Option<i64>> {
+    let today = UnixNanos::new(daemon::clock::now()).day();
+    match (&wish.before, wish.older_than_days) {
+        (Some(_), Some(_)) => {
+            Err(Problem::bad_request("`before` and `older_than_days` are two words for one thing"))
+        }
+        (Some(before), None) => match params::day("before", before)? {
+            day if day > today => {
+                Err(Problem::bad_request("`before` must not be after today, in UTC"))
+            }
+            day => Ok(Some(day)),
+        },
+        (None, Some(days)) => Ok(Some(today - i64::from(days))),
+        (None, None) if wish.dry_run.is_some() => {
+            Err(Problem::bad_request("`dry_run` belongs to a move, which needs `before`"))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+async fn roll(access: &Access, kinds: &[Kind]) -> web::Result<ArchiveAnswer> {
     let mut rolled = Vec::new();
-    for kind in Kind::ALL {
-        let report = ask(&access, *kind, Command::Roll).await?;
+    for kind in kinds {
+        let report = ask(access, *kind, Command::Roll).await?;
         if report.rows > 0 {
             rolled.push(Rolled { kind: kind.as_str(), rows: report.rows, files: report.files });
         }
     }
-    Ok(Json(ArchiveAnswer {
+    Ok(ArchiveAnswer {
         rows: rolled.iter().map(|kind| kind.rows).sum(),
         files: rolled.iter().map(|kind| kind.files).sum(),
         rolled,
-    }))
+    })
+}
+
+async fn move_days(
+    access: &Access,
+    kinds: &[Kind],
+    before: i64,
+    dry_run: bool,
+) -> web::Result<MoveAnswer> {
+    let busy = || Problem::conflict("days are being moved already");
+    let _turn = Arc::clone(&access.moves).try_acquire_owned().map_err(|_| busy())?;
+    let mut moved = Vec::new();
+    for kind in kinds {
+        let Some(transfer) = Transfer::new(*kind, access.handle(*kind)) else {
+            let reason =
+                "`before` is for moving days out of ClickHouse; here the archive is the store";
+            return Err(Problem::bad_request(reason));
+        };
+        for ExpiredDay { day, date, rows, bytes, .. } in
+            transfer.days(before).await.map_err(super::problem)?
+        {
+            let archived = if dry_run {
+                None
+            } else {
+                let copied = move_day(&transfer, day).await;
+                let copied = copied.map_err(|error| refused(*kind, &date, moved.len(), error))?;
+                tracing::info!(%kind, date, rows = copied.rows, "moved a day into the archive");
+                Some(copied.fresh)
+            };
+            moved.push(MovedDay { kind: kind.as_str(), date, rows, bytes, archived });
+        }
+    }
+    let count = moved.len();
+    let summary = if dry_run {
+        format!("{count} days would be moved; repeat with \"dry_run\": false")
+    } else {
+        format!("{count} days moved: compared row by row, then dropped from ClickHouse")
+    };
+    let rows = moved.iter().map(|day| day.rows).sum();
+    Ok(MoveAnswer { dry_run, before: date(before), summary, rows, moved })
+}
+
+async fn move_day(transfer: &Transfer<'_>, day: i64) -> anyhow::Result<Copied> {
+    let copied = transfer.copy(day).await?;
+    let compared = transfer.compare(day).await?;
+    transfer.take_out(day, compared).await?;
+    Ok(copied)
+}
+
+/// Why a day is still in ClickHouse. What was moved before stays moved.
+fn refused(kind: Kind, date: &str, before: usize, error: anyhow::Error) -> Problem {
+    let changed = error.downcast_ref::<warehouse::Error>().is_some_and(|error| {
+        matches!(error, warehouse::Error::Changed { .. } | warehouse::Error::Unfinished { .. })
+    });
+    let mut problem = if changed || error.is::<Mismatch>() {
+        tracing::warn!(%kind, date, error = %Chain(error.as_ref()), "a day was not moved");
+        Problem::conflict(Chain(error.as_ref()).to_string())
+    } else {
+        super::problem(error)
+    };
+    problem.detail = format!("{kind} {date}: {}; {before} days were moved before", problem.detail);
+    problem
 }
 
 /// Asks a writer for something and waits for its answer.

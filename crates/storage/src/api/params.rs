@@ -2,6 +2,8 @@
 
 use catalog::Filter;
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use model::Kind;
 use serde::Deserialize;
 use std::str::FromStr;
@@ -71,6 +73,15 @@ pub(crate) fn time(name: &str, text: Option<&str>) -> web::Result<Option<UnixNan
             "`{name}` must be nanoseconds since the epoch or RFC 3339, such as 2026-05-09T00:00:00Z"
         ))),
     }
+}
+
+/// Reads a date, as days since the epoch.
+pub(crate) fn day(name: &str, text: &str) -> web::Result<i64> {
+    let date = text.parse::<Date>().ok();
+    let start = date.and_then(|date| date.to_zoned(TimeZone::UTC).ok());
+    let nanos = start.and_then(|start| i64::try_from(start.timestamp().as_nanosecond()).ok());
+    let invalid = || Problem::bad_request(format!("`{name}` must be a date, such as 2026-05-09"));
+    nanos.map(|nanos| UnixNanos::new(nanos).day()).ok_or_else(invalid)
 }
 
 /// Refuses a range that ends before it begins.

@@ -116,27 +116,34 @@ enum FilesAnswer {
         /// The highest stream sequence stored.
         last_stream_seq: u64,
     },
-    /// Parts of a table in ClickHouse.
-    Warehouse { parts: u64 },
+    /// Parts of a table in ClickHouse, and Parquet files with the days that were moved.
+    Warehouse { parts: u64, parquet_files: usize, parquet_rows: u64, parquet_bytes: u64 },
 }
 
 fn table(kind: Kind, handle: &Handle) -> anyhow::Result<TableAnswer> {
-    let (rows, bytes, files) = match handle.reader.stats()? {
-        Stats::Archive(stats) => (
-            stats.segment_rows + stats.parquet_rows,
-            stats.segment_bytes + stats.parquet_bytes,
-            FilesAnswer::Archive {
-                segments: stats.segments,
-                segment_rows: stats.segment_rows,
-                segment_bytes: stats.segment_bytes,
-                parquet_files: stats.parquet_files,
-                parquet_rows: stats.parquet_rows,
-                parquet_bytes: stats.parquet_bytes,
-                last_stream_seq: stats.last_seq,
-            },
-        ),
-        Stats::Warehouse(stats) => {
-            (stats.rows, stats.bytes, FilesAnswer::Warehouse { parts: stats.parts })
+    let stats = handle.reader.stats()?;
+    let archive = match &stats {
+        Stats::Archive(archive) | Stats::Warehouse(_, archive) => *archive,
+    };
+    let (mut rows, mut bytes) = (
+        archive.segment_rows + archive.parquet_rows,
+        archive.segment_bytes + archive.parquet_bytes,
+    );
+    let archive::Stats { parquet_files, parquet_rows, parquet_bytes, .. } = archive;
+    let files = match stats {
+        Stats::Archive(_) => FilesAnswer::Archive {
+            segments: archive.segments,
+            segment_rows: archive.segment_rows,
+            segment_bytes: archive.segment_bytes,
+            parquet_files,
+            parquet_rows,
+            parquet_bytes,
+            last_stream_seq: archive.last_seq,
+        },
+        Stats::Warehouse(server, _) => {
+            (rows, bytes) = (rows + server.rows, bytes + server.bytes);
+            let parts = server.parts;
+            FilesAnswer::Warehouse { parts, parquet_files, parquet_rows, parquet_bytes }
         }
     };
     let streams = handle.reader.streams(&Filter::default())?.len();

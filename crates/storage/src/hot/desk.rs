@@ -144,6 +144,7 @@ impl Desk {
                 let producer: Option<&Arc<str>> =
                     message.id.as_ref().map(|(producer, _, _)| producer);
                 self.apply(&event, &message.payload, producer);
+                self.metrics.hot_delay(event.recv_time.as_i64());
             }
             Err(error) => {
                 tracing::debug!(subject = message.subject, error = %Chain(&error), "no event");

@@ -40,7 +40,7 @@ async fn rows_stored_but_not_acknowledged_are_stored_once() {
     let mut keeper = Keeper::new(
         Kind::Trade,
         crate::cold::Table::Archive(table),
-        Rejects::new(dir.path(), Kind::Trade),
+        Rejects::new(bus.clone(), tokio::runtime::Handle::current(), Kind::Trade),
     );
     let limits = Limits { rows_max: 1_000, bytes_max: 1 << 20 };
     assert_eq!(keeper.store(&batch, limits).unwrap().rows, 200);
@@ -78,28 +78,6 @@ async fn restarts_rolls_and_repetitions_leave_every_row_once() {
     assert_eq!(storage.seqs(777).await, all(first));
     let stats = storage.get("stats").await;
     assert_eq!(stats["rows"], first);
-    storage.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_cannot_be_read_is_kept_aside_and_holds_up_nobody() {
-    let (mut venue, dir) = (Rig::start().await, tempfile::tempdir().unwrap());
-    let storage = Running::start(&venue, dir.path()).await;
-    let rows =
-        [json(&trade(1)), b"{\"v\":1,\"kind\":\"trade\"".to_vec(), json(&bbo(5)), json(&trade(2))];
-    let last = venue.publish(Kind::Trade, &rows).await;
-    storage.acknowledged(Kind::Trade, last).await;
-    assert_eq!(storage.seqs(10).await, [1, 2]);
-    let status = storage.get("status").await;
-    let trades =
-        status["writers"].as_array().unwrap().iter().find(|w| w["kind"] == "trade").unwrap();
-    assert_eq!((trades["rejected"].as_u64(), trades["rows"].as_u64()), (Some(2), Some(2)));
-    let kept = fs::read_to_string(dir.path().join("rejected/trade.jsonl")).unwrap();
-    let kept: Vec<Value> = kept.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(kept.len(), 2);
-    assert_eq!(kept[0]["block"], "collector/1/trade.binance.spot/1");
-    assert_eq!(kept[0]["row_base64"], "eyJ2IjoxLCJraW5kIjoidHJhZGUi");
-    assert!(kept[1]["reason"].as_str().unwrap().contains("bbo"), "{}", kept[1]);
     storage.stop().await;
 }
 

@@ -154,7 +154,8 @@ async fn coverage_and_condition_say_what_is_missing() {
     assert_eq!(holes["ranges"][0]["explained"], true);
     let condition = storage.get("condition?kind=trade").await;
     let day = serde_json::json!(
-        {"date": "2026-05-09", "condition": "degraded", "rows": 17, "gaps": 1});
+        {"date": "2026-05-09", "condition": "degraded", "rows": 17, "gaps": 1, "expected": 30,
+         "coverage": 0.566_666});
     assert_eq!(condition["data"][0]["days"], serde_json::json!([day]));
     let gaps = storage.get("gaps").await;
     assert_eq!(gaps["data"][0]["gap_id"], "g1");

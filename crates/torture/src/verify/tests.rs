@@ -89,6 +89,12 @@ fn an_id_that_is_missing_is_found() {
 }
 
 #[test]
+fn a_trade_that_was_not_fetched_is_found() {
+    let fetched = ["I2 every missed trade was fetched"];
+    assert_eq!(broken(|facts| facts.unfetched.push("BTCUSDT".to_owned())), fetched);
+}
+
+#[test]
 fn an_untrue_gap_record_is_found() {
     let untrue = ["I2 no gap record is untrue"];
     assert_eq!(broken(|facts| facts.untrue_gaps.push("trade between 1 and 3".to_owned())), untrue);

@@ -232,6 +232,14 @@ fn trade(payload: &[u8]) -> Result<Parsed<'_>, ParseError> {
 }
 
 fn agg_trade(payload: &[u8]) -> Result<Parsed<'_>, ParseError> {
+    let (name, venue_time, trade) = agg_trade_entry(payload)?;
+    Ok((required(name, "s")?, Some(venue_time), Body::AggTrade(trade)))
+}
+
+/// Reads an aggregate of the stream, or of the REST interface, which names no instrument in it.
+pub(super) fn agg_trade_entry(
+    payload: &[u8],
+) -> Result<(Option<Cow<'_, str>>, UnixNanos, Trade), ParseError> {
     let frame: AggTradeFrame<'_> = object(payload)?;
     let seq = required(frame.a, "a")?;
     let trade = Trade {
@@ -242,7 +250,7 @@ fn agg_trade(payload: &[u8]) -> Result<Parsed<'_>, ParseError> {
         side: super::side(required(frame.m, "m")?),
         id_range: Some((required(frame.f, "f")?, required(frame.l, "l")?)),
     };
-    Ok((required(frame.s, "s")?, Some(millis(frame.time, "T")?), Body::AggTrade(trade)))
+    Ok((frame.s, millis(frame.time, "T")?, trade))
 }
 
 fn depth(payload: &[u8]) -> Result<Parsed<'_>, ParseError> {
@@ -331,12 +339,12 @@ fn optional<T>(
     field.map(|text| read(Some(text), name)).transpose()
 }
 
-fn price(field: Option<Cow<'_, str>>, name: &'static str) -> Result<Price, ParseError> {
+pub(super) fn price(field: Option<Cow<'_, str>>, name: &'static str) -> Result<Price, ParseError> {
     let text = required(field, name)?;
     Price::parse(text.as_bytes()).map_err(|error| bad_decimal(name, &text, error))
 }
 
-fn qty(field: Option<Cow<'_, str>>, name: &'static str) -> Result<Qty, ParseError> {
+pub(super) fn qty(field: Option<Cow<'_, str>>, name: &'static str) -> Result<Qty, ParseError> {
     let text = required(field, name)?;
     Qty::parse(text.as_bytes()).map_err(|error| bad_decimal(name, &text, error))
 }
@@ -362,7 +370,7 @@ fn bad_decimal(name: &str, text: &str, error: units::ParseDecimalError) -> Parse
     ParseError::new(reason, format_args!("field `{name}`: {text:?}: {error}"))
 }
 
-fn millis(field: Option<i64>, name: &'static str) -> Result<UnixNanos, ParseError> {
+pub(super) fn millis(field: Option<i64>, name: &'static str) -> Result<UnixNanos, ParseError> {
     let millis = required(field, name)?;
     UnixNanos::from_millis(millis).ok_or_else(|| {
         ParseError::new(Reject::OutOfRange, format_args!("field `{name}`: {millis}"))

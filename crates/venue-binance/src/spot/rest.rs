@@ -1,13 +1,15 @@
-//! REST: the book snapshot and the instrument list.
+//! REST: the book snapshot, the instrument list, and trades by their ids.
 
-use super::general::{TextLevel, levels, object, required};
-use model::{Book, BookType, Instrument, InstrumentId, Market, QtyUnit, Symbol, Venue};
+use super::general::{TextLevel, agg_trade_entry, levels, millis, object, price, qty, required};
+use model::{
+    Book, BookType, Instrument, InstrumentId, Kind, Market, QtyUnit, Symbol, Trade, Venue,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use units::{Price, Qty};
+use units::{Price, Qty, UnixNanos};
 use venue::{Instruments, ParseError, Reject, RestAnswer, RestRequest};
 
 /// Levels a side that a snapshot can be asked for, and the request weight of each.
@@ -17,6 +19,37 @@ const DEPTHS: [(usize, u32); 4] = [(100, 5), (500, 25), (1_000, 50), (5_000, 250
 
 /// The request weight of the instrument list.
 const EXCHANGE_INFO_WEIGHT: u32 = 20;
+
+/// Trades in one answer, at most.
+///
+/// Source: <https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints#old-trade-lookup>.
+pub(super) const TRADES_MAX: usize = 1_000;
+
+/// Trades by id, and the request weight of a call whatever its limit. It has needed no key since
+/// August 2023 (<https://github.com/binance/binance-connector-python/pull/246>); the mirror
+/// `data-api.binance.vision` does not serve it.
+const TRADES: (&str, u32) = ("/api/v3/historicalTrades", 25);
+
+/// Aggregates by id, and their weight. No key either.
+///
+/// Source: <https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints#compressedaggregate-trades-list>.
+const AGG_TRADES: (&str, u32) = ("/api/v3/aggTrades", 4);
+
+/// A trade and the time that the venue stamped on it.
+type Stamped = (UnixNanos, Trade);
+
+/// An entry of `historicalTrades`: what the stream calls `t`, `p`, `q`, `T` and `m`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OldTrade<'a> {
+    id: Option<u64>,
+    #[serde(borrow)]
+    price: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    qty: Option<Cow<'a, str>>,
+    time: Option<i64>,
+    is_buyer_maker: Option<bool>,
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -68,6 +101,24 @@ pub(super) fn snapshot_request(name: &str, depth: usize) -> RestRequest {
     RestRequest { path, weight }
 }
 
+pub(super) fn trades_request(
+    name: &str,
+    kind: Kind,
+    from: u64,
+    limit: usize,
+) -> Option<RestRequest> {
+    let (path, weight) = match kind {
+        Kind::Trade => TRADES,
+        Kind::AggTrade => AGG_TRADES,
+        Kind::Book | Kind::Bbo | Kind::Ticker | Kind::Kline | Kind::Gap | Kind::Status => {
+            return None;
+        }
+    };
+    let (name, limit) = (percent_encode(name), limit.clamp(1, TRADES_MAX));
+    let path = format!("{path}?symbol={name}&fromId={from}&limit={limit}");
+    Some(RestRequest { path, weight })
+}
+
 pub(super) fn instruments_request() -> RestRequest {
     RestRequest { path: "/api/v3/exchangeInfo".to_owned(), weight: EXCHANGE_INFO_WEIGHT }
 }
@@ -78,17 +129,57 @@ pub(super) fn parse(
     body: &[u8],
 ) -> Result<RestAnswer, ParseError> {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let name = || {
+        let name = query.split('&').find_map(|pair| pair.strip_prefix("symbol="));
+        percent_decode(required(name, "symbol")?)
+    };
     match path {
         // Recordings before 2018 have v1; its answer is the same.
         "/api/v3/depth" | "/api/v1/depth" => {
-            let name = query.split('&').find_map(|pair| pair.strip_prefix("symbol="));
-            let name = percent_decode(required(name, "symbol")?)?;
-            let book = parse_depth(body)?;
+            let (name, book) = (name()?, parse_depth(body)?);
             Ok(RestAnswer::Snapshot { slot: instruments.slot(&name)?, book })
         }
         "/api/v3/exchangeInfo" => parse_instruments(body).map(RestAnswer::Instruments),
+        path if path == TRADES.0 => {
+            let (name, trades) = (name()?, parse_trades(body, old_trade)?);
+            Ok(RestAnswer::Trades { slot: instruments.slot(&name)?, kind: Kind::Trade, trades })
+        }
+        path if path == AGG_TRADES.0 => {
+            let (name, trades) = (name()?, parse_trades(body, old_agg_trade)?);
+            Ok(RestAnswer::Trades { slot: instruments.slot(&name)?, kind: Kind::AggTrade, trades })
+        }
         other => Err(ParseError::new(Reject::UnknownPath, other)),
     }
+}
+
+/// Reads an array of trades; one that cannot be read refuses them all.
+fn parse_trades(
+    body: &[u8],
+    read: fn(&[u8]) -> Result<Stamped, ParseError>,
+) -> Result<Vec<Stamped>, ParseError> {
+    let entries: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| {
+        let reason = if error.is_data() { Reject::WrongType } else { Reject::Malformed };
+        ParseError::new(reason, error)
+    })?;
+    entries.into_iter().map(|entry| read(entry.get().as_bytes())).collect()
+}
+
+fn old_trade(entry: &[u8]) -> Result<Stamped, ParseError> {
+    let entry: OldTrade<'_> = object(entry)?;
+    let seq = required(entry.id, "id")?;
+    let trade = Trade {
+        seq,
+        trade_id: Arc::from(seq.to_string()),
+        price: price(entry.price, "price")?,
+        qty: qty(entry.qty, "qty")?,
+        side: super::side(required(entry.is_buyer_maker, "isBuyerMaker")?),
+        id_range: None,
+    };
+    Ok((millis(entry.time, "time")?, trade))
+}
+
+fn old_agg_trade(entry: &[u8]) -> Result<Stamped, ParseError> {
+    agg_trade_entry(entry).map(|(_, venue_time, trade)| (venue_time, trade))
 }
 
 fn parse_depth(body: &[u8]) -> Result<Book, ParseError> {

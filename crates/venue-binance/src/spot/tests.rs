@@ -137,6 +137,70 @@ fn a_snapshot_request_costs_what_its_depth_costs() {
     ));
 }
 
+/// A trade fetched by its id is the very trade of the stream.
+#[test]
+fn a_trade_is_the_same_by_either_way() {
+    let mut spot = Spot::new();
+    for (frame, path, answer) in [
+        (
+            r#"{"e":"trade","E":3,"s":"ABCXYZ","t":28457,"p":"4.00000100","q":"12.00000000","T":1499865549590,"m":true,"M":true}"#,
+            "/api/v3/historicalTrades?symbol=ABCXYZ&fromId=28457&limit=1",
+            r#"[{"id":28457,"price":"4.00000100","qty":"12.00000000","quoteQty":"48.000012","time":1499865549590,"isBuyerMaker":true,"isBestMatch":true}]"#,
+        ),
+        (
+            r#"{"e":"aggTrade","E":3,"s":"ABCXYZ","a":26129,"p":"0.01633102","q":"4.70443515","f":27781,"l":27783,"T":1498793709153,"m":false,"M":true}"#,
+            "/api/v3/aggTrades?symbol=ABCXYZ&fromId=26129&limit=1",
+            r#"[{"a":26129,"p":"0.01633102","q":"4.70443515","f":27781,"l":27783,"T":1498793709153,"m":false,"M":true}]"#,
+        ),
+    ] {
+        let mut out = Vec::new();
+        spot.parse(frame.as_bytes(), NOW, &mut out).unwrap();
+        let Message { slot, event } = out.remove(0);
+        let answered = spot.parse_rest(path, answer.as_bytes()).unwrap();
+        let (Body::Trade(trade) | Body::AggTrade(trade)) = event.body.clone() else { panic!() };
+        let trades = vec![(event.venue_time.unwrap(), trade)];
+        assert_eq!(answered, RestAnswer::Trades { slot, kind: event.kind(), trades });
+        let request = spot.trades_request(&event.instrument, event.kind(), 28457, 1).unwrap();
+        let RestAnswer::Trades { kind, trades, .. } =
+            spot.parse_rest(&request.path, b"[]").unwrap()
+        else {
+            panic!("no trades")
+        };
+        assert_eq!((kind, trades), (event.kind(), Vec::new()));
+    }
+}
+
+#[test]
+fn trades_are_asked_for_by_id_at_the_weight_of_their_call() {
+    let mut spot = Spot::new();
+    let slot = spot.slot("ABCXYZ").unwrap();
+    let id = Arc::clone(spot.instrument(slot));
+    let request = |kind, limit| {
+        spot.trades_request(&id, kind, 7, limit).map(|request| (request.path, request.weight))
+    };
+    let trades = "/api/v3/historicalTrades?symbol=ABCXYZ&fromId=7&limit=1000".to_owned();
+    assert_eq!(request(Kind::Trade, usize::MAX), Some((trades, 25)));
+    let aggregates = "/api/v3/aggTrades?symbol=ABCXYZ&fromId=7&limit=3".to_owned();
+    assert_eq!(request(Kind::AggTrade, 3), Some((aggregates, 4)));
+    assert_eq!(request(Kind::Book, 3), None);
+}
+
+#[test]
+fn an_answer_that_is_no_list_of_trades_is_refused() {
+    let mut spot = Spot::new();
+    let path = "/api/v3/historicalTrades?symbol=A&fromId=1&limit=2";
+    for (body, reason) in [
+        (r#"{"code":-1121,"msg":"Invalid symbol."}"#, Reject::WrongType),
+        (r#"[{"id":1}"#, Reject::Malformed),
+        (r#"[[1]]"#, Reject::WrongType),
+        (r#"[{"id":1,"price":"1","qty":"1","time":1}]"#, Reject::MissingField),
+        (r#"[{"id":1,"price":"x","qty":"1","time":1,"isBuyerMaker":true}]"#, Reject::BadDecimal),
+    ] {
+        let error = spot.parse_rest(path, body.as_bytes()).unwrap_err();
+        assert_eq!(error.reason, reason, "{body}: {error}");
+    }
+}
+
 fn feeds(count: usize) -> Vec<Feed> {
     let mut spot = Spot::new();
     let mut feeds = Vec::new();

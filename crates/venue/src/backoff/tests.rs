@@ -16,6 +16,8 @@ proptest! {
             let wait = backoff.next(&mut rng);
             prop_assert!((MIN..=MAX).contains(&wait), "{wait:?}");
         }
+        let soon = backoff.next_within(MAX / 10, &mut rng);
+        prop_assert!((MIN..=MAX / 10).contains(&soon), "{soon:?}");
         prop_assert!(attempts < 20 || backoff.next(&mut rng) >= MAX / 2);
     }
 }

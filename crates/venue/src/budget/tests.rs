@@ -42,3 +42,32 @@ fn a_request_heavier_than_a_whole_minute_is_not_refused_for_ever() {
     assert_eq!(budget.spend(1, at(0)), Err(Exhausted { until: at(60) }));
     assert_eq!(budget.spend(1, at(60)), Ok(()));
 }
+
+#[test]
+fn what_can_wait_gets_its_share_and_no_more() {
+    let mut budget = Budget::new(1_000).with_spare(20);
+    for _ in 0..8 {
+        assert_eq!(budget.spend_spare(25, at(0)), Ok(()));
+    }
+    assert_eq!(budget.spend_spare(25, at(0)), Err(Exhausted { until: at(60) }));
+    assert_eq!(budget.spend(800, at(1)), Ok(()), "the rest is there for what cannot wait");
+    assert_eq!(budget.spend_spare(25, at(60)), Ok(()), "a new minute");
+}
+
+#[test]
+fn what_can_wait_leaves_a_quarter_to_what_cannot() {
+    let mut budget = Budget::new(1_000).with_spare(50);
+    budget.observe(730, at(0));
+    assert_eq!(budget.spend_spare(25, at(0)), Err(Exhausted { until: at(60) }));
+    assert_eq!(budget.spend(250, at(0)), Ok(()));
+}
+
+#[test]
+fn without_a_share_nothing_that_can_wait_is_sent_and_a_small_one_still_serves() {
+    assert!(Budget::new(1_000).spend_spare(1, at(0)).is_err());
+    let mut small = Budget::new(1_000).with_spare(1);
+    assert_eq!(small.spend_spare(25, at(0)), Ok(()));
+    assert_eq!(small.spend_spare(25, at(0)), Err(Exhausted { until: at(60) }));
+    small.ban(Duration::from_secs(90), at(1));
+    assert_eq!(small.spend_spare(25, at(60)), Err(Exhausted { until: at(91) }));
+}

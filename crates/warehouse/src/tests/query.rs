@@ -51,18 +51,26 @@ async fn coverage_and_holes_tell_what_is_there_and_what_is_not() {
         [key("BTC-USDT"), key("ETH-USDT")]
     );
     let filter = Filter { symbol: Some(Symbol::new("ETH-USDT").unwrap()), ..Filter::default() };
-    let [coverage] = &reader.coverage(&filter).await.unwrap()[..] else { panic!("one stream") };
+    let [coverage] = &reader.coverage(&filter, &ALL_DAYS).await.unwrap()[..] else {
+        panic!("one stream")
+    };
     assert_eq!(coverage.stream, key("ETH-USDT"));
-    assert_eq!(coverage.rows, kept.len() as u64);
-    assert_eq!((coverage.first.major, coverage.last.major), (1, 900));
-    let times = (coverage.time_first.as_i64(), coverage.time_last.as_i64());
+    let total = coverage.total;
+    assert_eq!(total.rows, kept.len() as u64);
+    assert_eq!((total.first.major, total.last.major), (1, 900));
+    let times = (total.time_first.as_i64(), total.time_last.as_i64());
     assert_eq!(times, (START + 1, START + DAY + 900));
     let day = UnixNanos::new(START).day();
     let early = kept.iter().filter(|seq| **seq <= 450).count() as u64;
-    let days = BTreeMap::from([(day, early), (day + 1, kept.len() as u64 - early)]);
-    assert_eq!(coverage.days, days);
-    let holes = reader.holes(&key("BTC-USDT")).await.unwrap();
-    assert_eq!((holes.ranges, holes.truncated), (vec![(200, 299), (500, 500)], false));
+    let rows: Vec<(i64, u64)> = coverage.days.iter().map(|(day, of)| (*day, of.rows)).collect();
+    assert_eq!(rows, [(day, early), (day + 1, kept.len() as u64 - early)]);
+    let later = &reader.coverage(&filter, &(day + 1..=day + 9)).await.unwrap()[0];
+    assert_eq!(later.days, BTreeMap::from([(day + 1, coverage.days[&(day + 1)])]));
+    assert_eq!(reader.coverage(&filter, &(0..=day - 1)).await.unwrap(), []);
+    let holes = holes(&reader, &key("BTC-USDT"), 0..=u64::MAX).await;
+    assert_eq!(holes, [(200, 299), (500, 500)]);
+    assert_eq!(self::holes(&reader, &key("BTC-USDT"), 300..=600).await, [(500, 500)]);
+    assert_eq!(self::holes(&reader, &key("BTC-USDT"), 901..=950).await, []);
     assert_eq!(reader.stats().await.unwrap().rows, 2 * kept.len() as u64);
 }
 
@@ -82,8 +90,8 @@ async fn a_row_that_is_there_twice_is_seen_once() {
         let query = Query { limit, ..all_of("BTC-USDT") };
         assert_eq!(all_seqs(&reader, query).await, all, "pages of {limit}");
     }
-    assert_eq!(reader.coverage(&Filter::default()).await.unwrap()[0].rows, 200);
-    assert_eq!(reader.holes(&key("BTC-USDT")).await.unwrap().ranges, []);
+    assert_eq!(reader.coverage(&Filter::default(), &ALL_DAYS).await.unwrap()[0].total.rows, 200);
+    assert_eq!(holes(&reader, &key("BTC-USDT"), 0..=u64::MAX).await, []);
     assert_eq!(rig.numbers("SELECT count() FROM marketprism.trade").await, [200]);
     assert_eq!(rig.numbers("SELECT sum(trades) FROM marketprism.candle_1s").await, [200]);
 }
@@ -118,8 +126,8 @@ async fn hostile_names_and_cursors_are_values_and_never_statements() {
         let query = Query { filter: all_of(name).filter, limit: 10, ..Query::default() };
         let page = reader.query(&query).await.unwrap();
         assert_eq!(rows(&page)[0]["symbol"], **name);
-        assert_eq!(reader.holes(&key(name)).await.unwrap().ranges, [(2, 2)]);
-        assert_eq!(reader.coverage(&query.filter).await.unwrap()[0].rows, 2);
+        assert_eq!(holes(&reader, &key(name), 0..=u64::MAX).await, [(2, 2)]);
+        assert_eq!(reader.coverage(&query.filter, &ALL_DAYS).await.unwrap()[0].total.rows, 2);
     }
     let cursor: Cursor = "1.0/binance/spot/'OR'1'='1".parse().unwrap();
     let query = Query { after: Some(cursor), ..all_of("'OR'1'='1") };
@@ -180,11 +188,12 @@ async fn whole_days_go_when_they_are_old() {
         .map(|seq| trade_at("BTC-USDT", seq, START + DAY * i64::try_from(seq % 3).unwrap()));
     table.append(&cut(Kind::Trade, 1, events)).await.unwrap();
     let day = UnixNanos::new(START).day() + 2;
-    let expired = table.expired(day).await.unwrap();
+    let reader = rig.reader(Kind::Trade);
+    let expired = reader.days_before(day).await.unwrap();
     let dates: Vec<(&str, u64)> = expired.iter().map(|day| (&*day.date, day.rows)).collect();
     assert_eq!(dates, [("2026-05-09", 10), ("2026-05-10", 10)]);
     assert_eq!(table.expire(day).await.unwrap(), expired);
-    assert_eq!(table.expired(day).await.unwrap(), []);
+    assert_eq!(reader.days_before(day).await.unwrap(), []);
     let left: Vec<u64> = (1..=30).filter(|seq| seq % 3 == 2).collect();
-    assert_eq!(all_seqs(&rig.reader(Kind::Trade), all_of("BTC-USDT")).await, left);
+    assert_eq!(all_seqs(&reader, all_of("BTC-USDT")).await, left);
 }

@@ -52,7 +52,7 @@ fn eight_small_files_become_one_sorted_file_and_the_filter_still_knows_every_row
     table.append(&cut(99, "BTC-USDT", 4_201..=4_300)).unwrap();
     table.roll_all().unwrap();
     let before = table.reader().query(&Query { limit: 10_000, ..Query::default() }).unwrap();
-    let coverage = table.reader().coverage(&Filter::default());
+    let coverage = table.reader().coverage(&Filter::default(), &catalog::ALL_DAYS);
     let compaction = table.compact().unwrap();
     assert_eq!(compaction.files(), 8);
     let compacted = compaction.write().unwrap();
@@ -64,7 +64,7 @@ fn eight_small_files_become_one_sorted_file_and_the_filter_still_knows_every_row
     for _ in 0..2 {
         let after = table.reader().query(&Query { limit: 10_000, ..Query::default() }).unwrap();
         assert_eq!(before, after);
-        assert_eq!(table.reader().coverage(&Filter::default()), coverage);
+        assert_eq!(table.reader().coverage(&Filter::default(), &catalog::ALL_DAYS), coverage);
         assert_eq!(table.append(&cut(100, "BTC-USDT", 1..=4_300)).unwrap().stored, 0);
         let zones: Vec<_> = table.shelf.stream(0).unwrap().zones.iter().map(|z| z.zone).collect();
         assert_eq!(zones.len(), 3);

@@ -1,9 +1,10 @@
 //! Ring 1 with a disk: pages together are all rows once, whatever happens in between.
 
 use super::*;
-use catalog::{Filter, Order, Page};
+use catalog::{ALL_DAYS, Filter, Order, Page};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 fn rows(page: &Page) -> Vec<u64> {
     let text = format!("[{}]", std::str::from_utf8(&page.rows).unwrap());
@@ -69,12 +70,20 @@ fn coverage_counts_rows_and_names_holes() {
     table.append(&cut(1, "BTC-USDT", (1..=10).chain(15..=20))).unwrap();
     table.roll_all().unwrap();
     table.append(&cut(2, "BTC-USDT", [12, 21, 25])).unwrap();
-    let coverage = table.reader().coverage(&Filter::default());
+    let coverage = table.reader().coverage(&Filter::default(), &ALL_DAYS);
     assert_eq!(coverage.len(), 1);
-    assert_eq!((coverage[0].rows, coverage[0].first.major, coverage[0].last.major), (19, 1, 25));
-    assert_eq!(coverage[0].days.values().sum::<u64>(), 19);
-    let holes = table.reader().holes(&coverage[0].stream).unwrap();
-    assert_eq!(holes.ranges, [(11, 11), (13, 14), (22, 24)]);
+    let total = coverage[0].total;
+    assert_eq!((total.rows, total.first.major, total.last.major), (19, 1, 25));
+    assert_eq!(coverage[0].days, BTreeMap::from([(day(), total)]));
+    assert_eq!(table.reader().coverage(&Filter::default(), &(0..=day() - 1)), []);
+    let stream = &coverage[0].stream;
+    let holes = |ids| table.reader().ranges(stream, &ids).unwrap().holes().ranges;
+    assert_eq!(holes(0..=u64::MAX), [(11, 11), (13, 14), (22, 24)]);
+    assert_eq!(holes(12..=20), [(13, 14)]);
+    let identities = [5, 11, 12, 13, 21, 26].map(|major| model::Identity { major, minor: 0 });
+    let stored = table.reader().stored(stream, &identities).unwrap();
+    assert_eq!(stored, [true, false, true, false, true, false]);
+    assert_eq!(table.reader().last_day(), Some(day()));
 }
 
 proptest! {

@@ -1,0 +1,329 @@
+//! `marketprism dead-letter`: rows that could not be stored.
+
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use clap::Subcommand;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use model::Kind;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use settings::{Credentials, Endpoint, Suite};
+use wire::Reason;
+
+use crate::output;
+
+/// Where the installation keeps the token that services show one another.
+const CREDENTIALS: &str = "/etc/credstore";
+
+/// How long one page may take: a redrive publishes its rows one after the other.
+const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Largest answer that is read: a page of the largest rows there are.
+const ANSWER_BYTES_MAX: usize = 512 << 20;
+
+/// Letters asked for at a time.
+const PAGE: usize = 100;
+
+/// How much of a row a table shows, in characters.
+const ROW_SHOWN: usize = 60;
+
+const EXAMPLES: &str = "\
+Rows that storage cannot read, or that the store refuses, are set aside as dead letters with the
+reason. Put right what was wrong, then redrive them: they are stored once, however often.
+
+Examples:
+  sudo marketprism dead-letter list
+  sudo marketprism dead-letter list --kind trade --json | jq '.dead_letters[].detail'
+  sudo marketprism dead-letter redrive --dry-run
+  sudo marketprism dead-letter redrive --reason refused
+
+Exit codes: 0 done, 1 failed or some cannot be redriven, 2 wrong usage, 78 wrong configuration";
+
+/// Arguments of `marketprism dead-letter`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The broker's HTTP interface [default: as configured on this host].
+    #[arg(long, global = true, value_name = "URL")]
+    broker: Option<Endpoint>,
+    /// A file with the token that services show one another; - is stdin [default: the credential
+    /// in /etc/credstore, if there is one].
+    #[arg(long, global = true, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Prints one document instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Lists rows that could not be stored, with the reason.
+    List(Filter),
+    /// Puts rows before the store again, and removes their dead letters.
+    Redrive {
+        #[command(flatten)]
+        filter: Filter,
+        /// Only says what would be done.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, Clone, clap::Args)]
+struct Filter {
+    /// Only of this kind, such as trade or book.
+    #[arg(long, value_name = "KIND")]
+    kind: Option<Kind>,
+    /// Only with this reason: unreadable, kind, value or refused.
+    #[arg(long, value_name = "REASON")]
+    reason: Option<Reason>,
+}
+
+/// One letter, as the broker tells it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Letter {
+    seq: u64,
+    time: i64,
+    kind: String,
+    reason: String,
+    detail: String,
+    stream: String,
+    stream_seq: u64,
+    subject: String,
+    block: String,
+    row: u64,
+    json: String,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    data: Vec<Letter>,
+    next_after: Option<u64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Failed {
+    seq: u64,
+    problem: String,
+}
+
+#[derive(Deserialize)]
+struct Redriven {
+    redriven: usize,
+    failed: Vec<Failed>,
+    through: u64,
+    next_after: Option<u64>,
+}
+
+/// What a redrive has done, over all pages.
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    dry_run: bool,
+    redriven: usize,
+    failed: Vec<Failed>,
+}
+
+pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> {
+    let broker = Broker::new(args, suite)?;
+    match &args.action {
+        Action::List(filter) => list(&broker, filter, args.json).await,
+        Action::Redrive { filter, dry_run } => {
+            let summary = redrive(&broker, filter, *dry_run).await?;
+            show(&summary, args.json)?;
+            Ok(if summary.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+    }
+}
+
+async fn list(broker: &Broker, filter: &Filter, json: bool) -> anyhow::Result<ExitCode> {
+    let mut letters: Vec<Letter> = Vec::new();
+    let mut after = Some(0);
+    while let Some(seq) = after {
+        let query = filter.query(&format!("after={seq}&limit={PAGE}"));
+        let path = format!("/api/v1/broker/dead-letters?{query}");
+        let page: Page = broker.ask(Method::GET, &path).await?;
+        letters.extend(page.data);
+        after = page.next_after;
+    }
+    if json {
+        output::json(&serde_json::json!({ "dead_letters": letters }))?;
+    } else if letters.is_empty() {
+        output::remark("no dead letters: every row was stored")?;
+    } else {
+        output::table(table(&letters))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(letters: &[Letter]) -> comfy_table::Table {
+    let mut table = output::new_table(&["SEQ", "TIME", "KIND", "REASON", "DETAIL", "ROW"]);
+    for letter in letters {
+        let time = jiff::Timestamp::from_nanosecond(i128::from(letter.time))
+            .map(|time| time.strftime("%Y-%m-%d %H:%M:%S").to_string());
+        table.add_row(vec![
+            letter.seq.to_string(),
+            // A time beyond the calendar is none that storage has written.
+            time.unwrap_or_else(|_| letter.time.to_string()),
+            letter.kind.clone(),
+            letter.reason.clone(),
+            letter.detail.clone(),
+            beginning(&letter.json),
+        ]);
+    }
+    table
+}
+
+/// So much of a row that it can be recognised.
+fn beginning(row: &str) -> String {
+    let mut shown: String = row.chars().take(ROW_SHOWN).collect();
+    if shown.len() < row.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Redrives page by page what is there at the beginning; what is refused again comes behind it.
+async fn redrive(broker: &Broker, filter: &Filter, dry_run: bool) -> anyhow::Result<Summary> {
+    let mut summary = Summary { dry_run, ..Summary::default() };
+    let (mut after, mut through) = (Some(0), String::new());
+    while let Some(seq) = after {
+        let own = format!("dry_run={dry_run}&after={seq}&limit={PAGE}{through}");
+        let path = format!("/api/v1/broker/dead-letters/redrive?{}", filter.query(&own));
+        let page: Redriven = broker.ask(Method::POST, &path).await.with_context(|| {
+            format!("after {} rows; the others still wait and can be redriven", summary.redriven)
+        })?;
+        summary.redriven += page.redriven;
+        summary.failed.extend(page.failed);
+        through = format!("&through={}", page.through);
+        after = page.next_after;
+    }
+    Ok(summary)
+}
+
+fn show(summary: &Summary, json: bool) -> anyhow::Result<()> {
+    if json {
+        return output::json(summary);
+    }
+    for Failed { seq, problem } in &summary.failed {
+        output::remark(format!("dead letter {seq} cannot be redriven: {problem}"))?;
+    }
+    let rows = if summary.redriven == 1 { "row" } else { "rows" };
+    let done = if summary.dry_run { "would be put" } else { "put" };
+    output::line(format!("{} {rows} {done} before the store again", summary.redriven))
+}
+
+impl Filter {
+    fn query(&self, rest: &str) -> String {
+        let mut query = rest.to_owned();
+        for (name, value) in
+            [("kind", self.kind.map(Kind::as_str)), ("reason", self.reason.map(Reason::as_str))]
+        {
+            if let Some(value) = value {
+                query.push_str(&format!("&{name}={value}"));
+            }
+        }
+        query
+    }
+}
+
+/// The broker's HTTP interface.
+struct Broker {
+    base: String,
+    token: Option<SecretString>,
+    client: Client<HttpConnector, Empty<Bytes>>,
+}
+
+impl Broker {
+    fn new(args: &Args, suite: &Suite) -> anyhow::Result<Self> {
+        let base = match &args.broker {
+            Some(endpoint) => endpoint.to_string(),
+            None => format!("http://{}", reachable(suite.broker.listen)),
+        };
+        if !base.starts_with("http://") {
+            bail!("{base} must begin with http://");
+        }
+        let base = base.trim_end_matches('/').to_owned();
+        let token = token(args)?;
+        Ok(Self { base, token, client: Client::builder(TokioExecutor::new()).build_http() })
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> anyhow::Result<T> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {}", token.expose_secret()));
+        }
+        let request = request.body(Empty::new())?;
+        let exchange = async {
+            let response = self.client.request(request).await?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+            let body = body.map_err(anyhow::Error::from_boxed)?;
+            Ok::<_, anyhow::Error>((status, body.to_bytes()))
+        };
+        let exchanged = tokio::time::timeout(TIMEOUT, exchange).await;
+        let (status, body) = exchanged
+            .with_context(|| format!("no answer within {} s", TIMEOUT.as_secs()))?
+            .with_context(|| {
+                format!("ask the broker at {}: is marketprism-broker running?", self.base)
+            })?;
+        match status {
+            StatusCode::OK => serde_json::from_slice(&body).context("read the broker's answer"),
+            StatusCode::UNAUTHORIZED => bail!(
+                "the broker wants the token of the credential marketprism.internal-token: run this \
+                 as root, or give --token-file"
+            ),
+            status => bail!("{}", reason(status, &body)),
+        }
+    }
+}
+
+/// What the broker says is wrong.
+fn reason(status: StatusCode, body: &[u8]) -> String {
+    let document: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    document["detail"].as_str().map_or_else(|| format!("answered {status}"), str::to_owned)
+}
+
+fn token(args: &Args) -> anyhow::Result<Option<SecretString>> {
+    let Some(path) = &args.token_file else {
+        let credentials = Credentials::at(PathBuf::from(CREDENTIALS));
+        return match credentials.get("internal-token") {
+            Ok(token) => Ok(token),
+            // Not root: without it the broker says whether it wants one.
+            Err(_) => Ok(None),
+        };
+    };
+    let text = if path.as_os_str() == "-" {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        std::fs::read_to_string(path)
+    };
+    let text = text.with_context(|| format!("read the token in {}", path.display()))?;
+    Ok(Some(SecretString::from(text.trim())))
+}
+
+/// The address where a service listens; the wildcard address means this host.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! The whole way: rows that ClickHouse refuses, the command, and the rows in the table.
+
+use super::*;
+use bus::Bus;
+use daemon::{Service, Tasks};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use testkit::clickhouse::ClickHouse;
+use testkit::nats::NatsServer;
+use tokio::time::{sleep, timeout};
+use wire::{BlockId, DEAD_LETTERS};
+
+/// Longer than anything here takes; a test that needs it has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A service at work, served on a port of its own.
+struct Running {
+    address: SocketAddr,
+    tasks: Tasks,
+    _directory: tempfile::TempDir,
+    _suite: tokio::sync::watch::Sender<Arc<Suite>>,
+}
+
+impl Running {
+    async fn start<S: Service>(suite: &Suite) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut context, sender) =
+            daemon::testing::context(S::NAME, suite.clone(), directory.path());
+        let service = S::build(&mut context).await.unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let token = Some(SecretString::from("t0ken"));
+        let router = web::bearer(service.router(), token);
+        let mut tasks = Tasks::new();
+        tasks.spawn("http", move |task| async move {
+            let limits = web::Limits::default();
+            task.alive(web::serve(listener, router, limits, task.token())).await?;
+            Ok(())
+        });
+        service.start(&mut tasks).unwrap();
+        Self { address, tasks, _directory: directory, _suite: sender }
+    }
+
+    async fn stop(mut self) {
+        self.tasks.shutdown(PATIENCE).await.unwrap();
+    }
+}
+
+/// NATS, ClickHouse, broker and storage.
+struct Site {
+    nats: NatsServer,
+    clickhouse: ClickHouse,
+    broker: Running,
+    storage: Running,
+    bus: Bus,
+    suite: Suite,
+    sent: u64,
+    token: tempfile::NamedTempFile,
+}
+
+impl Site {
+    async fn start() -> Self {
+        let (nats, clickhouse) = (NatsServer::start().unwrap(), ClickHouse::start().unwrap());
+        let mut suite = Suite::default();
+        suite.bus.url = nats.url().parse().unwrap();
+        suite.storage.clickhouse.url = Some(clickhouse.url().parse().unwrap());
+        let broker = Running::start::<broker::Broker>(&suite).await;
+        let storage = Running::start::<storage::Storage>(&suite).await;
+        suite.broker.listen = broker.address;
+        let bus =
+            Bus::connect(&suite.bus, "collector", None, bus::Metrics::default()).await.unwrap();
+        let connected = async { bus.state().wait_for(bus::State::is_connected).await.map(drop) };
+        timeout(PATIENCE, connected).await.unwrap().unwrap();
+        let token = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(token.path(), "t0ken\n").unwrap();
+        Self { nats, clickhouse, broker, storage, bus, suite, sent: 0, token }
+    }
+
+    /// Publishes trades as a collector does.
+    async fn trades(&mut self, seqs: std::ops::RangeInclusive<u64>) {
+        let row = |seq: u64| {
+            format!(
+                "{{\"v\":1,\"kind\":\"trade\",\"venue\":\"binance\",\"market\":\"spot\",\
+                 \"symbol\":\"BTC-USDT\",\"instrument\":\"BTCUSDT\",\"venue_time\":1,\
+                 \"recv_time\":2,\"seq\":{seq},\"trade_id\":\"{seq}\",\"price\":\"1.5\",\
+                 \"qty\":\"2\",\"side\":\"buy\"}}\n"
+            )
+        };
+        self.sent += 1;
+        let subject = "mdb.trade.binance.spot".parse().unwrap();
+        let id = BlockId { producer: Arc::from("collector"), epoch: 1, subject, seq: self.sent };
+        let payload = Bytes::from(seqs.map(row).collect::<String>());
+        self.bus.publish_block(&id, payload).await.unwrap();
+    }
+
+    async fn sql(&self, sql: &str) -> String {
+        let request = Request::post(self.clickhouse.url()).body(sql.to_owned()).unwrap();
+        let client: Client<HttpConnector, String> =
+            Client::builder(TokioExecutor::new()).build_http();
+        let answer = client.request(request).await.unwrap();
+        let status = answer.status();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        assert!(status.is_success(), "{sql}: {}", String::from_utf8_lossy(&body));
+        String::from_utf8(body.to_vec()).unwrap().trim().to_owned()
+    }
+
+    /// Waits until a statement answers so.
+    async fn becomes(&self, sql: &str, answer: &str) {
+        let asking = async {
+            loop {
+                let found = self.sql(sql).await;
+                if found == answer {
+                    return;
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("{sql} never was {answer}"));
+    }
+
+    /// Waits until so many dead letters are there.
+    async fn letters(&self, count: u64) {
+        let counting = async {
+            while self.bus.stream_info(DEAD_LETTERS).await.unwrap().state.messages != count {
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(PATIENCE, counting).await.unwrap_or_else(|_| panic!("never {count} letters"));
+    }
+
+    fn broker(&self) -> Broker {
+        Broker::new(&self.args(&["redrive"]), &self.suite).unwrap()
+    }
+
+    fn args(&self, words: &[&str]) -> Args {
+        use clap::Parser as _;
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: Args,
+        }
+        let token = self.token.path().to_str().unwrap();
+        let line = ["dead-letter", "--token-file", token].into_iter().chain(words.iter().copied());
+        Line::try_parse_from(line).unwrap().args
+    }
+
+    async fn run(&self, words: &[&str]) -> ExitCode {
+        run(&self.args(words), &self.suite).await.unwrap()
+    }
+
+    async fn stop(self) {
+        self.storage.stop().await;
+        self.broker.stop().await;
+        drop((self.clickhouse, self.nats));
+    }
+}
+
+const ROWS: &str = "SELECT count(), uniqExact(identity_major) FROM marketprism.stored_trade \
+                    FORMAT Values";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_the_table_refused_are_stored_once_by_a_redrive() {
+    let mut site = Site::start().await;
+    site.trades(1..=1).await;
+    site.becomes(ROWS, "(1,1)").await;
+    let table = "ALTER TABLE marketprism.stored_trade";
+    let check = "identity_major NOT IN (50, 60, 70)";
+    site.sql(&format!("{table} ADD CONSTRAINT whole CHECK {check}")).await;
+    site.trades(2..=100).await;
+    site.becomes(ROWS, "(97,97)").await;
+    site.letters(3).await;
+    assert_eq!(site.run(&["list"]).await, ExitCode::SUCCESS);
+    let broker = site.broker();
+    let filter = Filter { kind: Some(Kind::Trade), reason: Some(Reason::Refused) };
+    let dry = redrive(&broker, &filter, true).await.unwrap();
+    assert_eq!((dry.redriven, dry.failed.len()), (3, 0));
+    // The table still refuses them: each comes back, as another letter.
+    assert_eq!(site.run(&["redrive", "--reason", "refused"]).await, ExitCode::SUCCESS);
+    site.letters(3).await;
+    site.becomes(ROWS, "(97,97)").await;
+    site.sql(&format!("{table} DROP CONSTRAINT whole")).await;
+    // A redrive that dies between publishing and removing: a block is there and its letter too.
+    let message = site.bus.stored_from(DEAD_LETTERS, 1, "mdx.trade").await.unwrap().unwrap();
+    let subject = "mdb.trade.binance.spot".parse().unwrap();
+    let epoch = u64::try_from(message.time.as_nanosecond()).unwrap();
+    let (producer, seq) = (Arc::from("dead-letter"), message.seq);
+    let id = BlockId { producer, epoch, subject, seq };
+    site.bus.publish_block(&id, message.payload.clone()).await.unwrap();
+    site.becomes(ROWS, "(98,98)").await;
+    assert_eq!(site.run(&["redrive", "--json"]).await, ExitCode::SUCCESS);
+    site.letters(0).await;
+    site.becomes(ROWS, "(100,100)").await;
+    let info = site.bus.stream_info("MP_TRADE").await.unwrap();
+    // Nothing is on its way that could still become a row.
+    let stored = async {
+        loop {
+            let info_now = site.bus.consumer_info("MP_TRADE", "storage").await.unwrap();
+            if info_now.ack_floor.stream_seq == info.state.last_seq {
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, stored).await.unwrap();
+    assert_eq!(site.sql(ROWS).await, "(100,100)");
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_token_or_no_broker_is_told_what_helps() {
+    let nats = NatsServer::start().unwrap();
+    let mut suite = Suite::default();
+    suite.bus.url = nats.url().parse().unwrap();
+    let broker = Running::start::<broker::Broker>(&suite).await;
+    suite.broker.listen = broker.address;
+    let refused = Broker {
+        base: format!("http://{}", broker.address),
+        token: None,
+        client: Client::builder(TokioExecutor::new()).build_http(),
+    };
+    let path = "/api/v1/broker/dead-letters";
+    let error = refused.ask::<Value>(Method::GET, path).await.unwrap_err().to_string();
+    assert!(error.contains("--token-file"), "{error}");
+    let address = broker.address;
+    broker.stop().await;
+    let error = refused.ask::<Value>(Method::GET, path).await.unwrap_err().to_string();
+    assert!(error.contains(&format!("{address}: is marketprism-broker running?")), "{error}");
+}

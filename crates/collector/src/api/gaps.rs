@@ -1,0 +1,234 @@
+//! What is missing, and asking for it by hand.
+
+use super::Api;
+use crate::board::{BackfillHandle, Board, MarketView};
+use crate::handover::OPEN_MAX;
+use crate::line::now;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use feed::IdRanges;
+use feed::backfill::{OpenGap, OpenGaps};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use model::{Body, Cause, Event, Gap, GapState, InstrumentId, Kind, Market, Venue};
+use serde::{Deserialize, Serialize};
+use std::fmt::Display;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+use web::{Json, Problem};
+
+/// Gap records that are answered if nobody says how many, and at most.
+const GAPS_DEFAULT: usize = 100;
+const GAPS_MAX: usize = 1_000;
+
+/// Ids in one order: some hours of fetching from a venue with the weight of Binance.
+const IDS_MAX: u64 = 10_000_000;
+
+/// How long the record of an order may take until it is durable.
+const RECORD_MAX: Duration = Duration::from_secs(5);
+
+/// How soon to ask again when there is no room.
+const RETRY: Duration = Duration::from_secs(60);
+
+#[derive(Deserialize)]
+pub(super) struct GapsQuery {
+    limit: Option<usize>,
+}
+
+/// A gap that is open.
+#[derive(Serialize)]
+struct OpenAnswer<'a> {
+    gap_id: &'a str,
+    venue: &'static str,
+    market: &'static str,
+    symbol: &'a str,
+    of: &'static str,
+    after_id: Option<u64>,
+    before_id: Option<u64>,
+    cause: &'static str,
+    /// When it was put on record.
+    declared: i64,
+    /// Ids that are still missing.
+    missing: u64,
+}
+
+/// The newest gap records, newest first, each as it is on the bus; and the gaps of trades that are
+/// open, an earlier run's among them.
+pub(super) async fn list(
+    State(api): State<Api>,
+    web::Query(query): web::Query<GapsQuery>,
+) -> web::Result<Response> {
+    let limit = query.limit.unwrap_or(GAPS_DEFAULT);
+    if !(1..=GAPS_MAX).contains(&limit) {
+        return Err(Problem::bad_request(format!("limit must be from 1 to {GAPS_MAX}")));
+    }
+    let mut body = b"{\"data\":[".to_vec();
+    for (i, event) in api.board.gaps(limit).iter().enumerate() {
+        if i > 0 {
+            body.push(b',');
+        }
+        wire::encode(event, &mut body);
+    }
+    body.extend_from_slice(b"],\"open\":");
+    let open = Arc::clone(&api.board.open().borrow());
+    let mut answers: Vec<OpenAnswer<'_>> = open.values().map(open_answer).collect();
+    answers.sort_by_key(|answer| std::cmp::Reverse(answer.declared));
+    answers.truncate(limit);
+    serde_json::to_writer(&mut body, &answers).expect("numbers and text are always JSON");
+    body.push(b'}');
+    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+fn open_answer(open: &OpenGap) -> OpenAnswer<'_> {
+    OpenAnswer {
+        gap_id: &open.gap.gap_id,
+        venue: open.instrument.venue.as_str(),
+        market: open.instrument.market.as_str(),
+        symbol: open.instrument.symbol.as_str(),
+        of: open.gap.of.as_str(),
+        after_id: open.gap.after_id,
+        before_id: open.gap.before_id,
+        cause: open.gap.cause.as_str(),
+        declared: open.declared.as_i64(),
+        missing: open.missing.count(),
+    }
+}
+
+/// An order to fetch the ids between two.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Order {
+    venue: String,
+    market: String,
+    symbol: String,
+    kind: String,
+    after_id: u64,
+    before_id: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct OrderAnswer {
+    gap_id: Arc<str>,
+    /// Ids that are to be fetched.
+    missing: u64,
+}
+
+/// Puts a gap on record and has it filled. It is answered once the record is durable: whatever
+/// happens then, the gap is filled or said to be lost.
+pub(super) async fn order(
+    State(api): State<Api>,
+    web::Body(order): web::Body<Order>,
+) -> web::Result<(StatusCode, Json<OrderAnswer>)> {
+    let kind: Kind = known(&order.kind)?;
+    let ids = ids(&order)?;
+    let (instrument, backfill) = find(&api.board, &order, kind)?;
+    let mut watched = api.board.open();
+    let open = Arc::clone(&watched.borrow());
+    let gap_id = match covering(&open, &instrument, kind, ids) {
+        Some(gap_id) => gap_id,
+        None if open.len() >= OPEN_MAX => {
+            return Err(Problem::unavailable("too many gaps are open", Some(RETRY)));
+        }
+        None => {
+            let (gap_id, event) = record(&instrument, kind, &order);
+            let busy = |_| Problem::unavailable("the backfill is busy", Some(RETRY));
+            backfill.orders.try_send(event).map_err(busy)?;
+            gap_id
+        }
+    };
+    let recorded = watched.wait_for(|open| {
+        let open = open.get(&gap_id);
+        open.map_or_else(|| api.board.is_closed(&gap_id), |open| open.recorded)
+    });
+    let late = |_| Problem::unavailable("the gap is not on record yet", Some(RETRY));
+    timeout(RECORD_MAX, recorded)
+        .await
+        .map_err(late)?
+        .map_err(|_| Problem::unavailable("the service is stopping", None))?;
+    let missing = ids.1 - ids.0 + 1;
+    Ok((StatusCode::ACCEPTED, Json(OrderAnswer { gap_id, missing })))
+}
+
+fn known<T: FromStr<Err: Display>>(text: &str) -> web::Result<T> {
+    text.parse().map_err(|error: T::Err| Problem::bad_request(error.to_string()))
+}
+
+/// The first and the last id that an order names.
+fn ids(order: &Order) -> web::Result<(u64, u64)> {
+    let ids = IdRanges::of(order.after_id.saturating_add(1), order.before_id.saturating_sub(1));
+    let hull = ids.hull().ok_or_else(|| {
+        Problem::bad_request("before_id must be above after_id by at least 2: no id is between")
+    })?;
+    if ids.count() > IDS_MAX {
+        return Err(Problem::bad_request(format!("one order may name {IDS_MAX} ids at most")));
+    }
+    Ok(hull)
+}
+
+/// Whose trades are meant, and who fetches them.
+fn find(
+    board: &Board,
+    order: &Order,
+    kind: Kind,
+) -> web::Result<(Arc<InstrumentId>, BackfillHandle)> {
+    let (venue, market): (Venue, Market) = (known(&order.venue)?, known(&order.market)?);
+    let symbol = &order.symbol;
+    let unknown = || Problem::not_found(format!("no {kind} of {venue}/{market}/{symbol} is kept"));
+    let markets = board.markets();
+    let view = markets.iter().find(|view| view.venue == venue && view.market == market);
+    let MarketView { feeds, backfill, listed, .. } = view.ok_or_else(unknown)?;
+    let Some(backfill) = backfill else {
+        let detail = "the backfill is switched off: collector.backfill.enabled";
+        return Err(Problem::conflict(detail));
+    };
+    if !backfill.kinds.contains(&kind) {
+        return Err(unknown());
+    }
+    if listed.is_none() {
+        return Err(Problem::unavailable("the instruments are not known yet", Some(RETRY)));
+    }
+    let instrument = feeds
+        .iter()
+        .flat_map(|feed| &*feed.instruments)
+        .find(|id| id.symbol.as_str() == symbol)
+        .ok_or_else(unknown)?;
+    Ok((Arc::clone(instrument), backfill.clone()))
+}
+
+/// The open gap that has all these ids.
+fn covering(
+    open: &OpenGaps,
+    instrument: &Arc<InstrumentId>,
+    kind: Kind,
+    (first, last): (u64, u64),
+) -> Option<Arc<str>> {
+    let covers = |open: &&OpenGap| {
+        let within = open.gap.after_id.is_some_and(|after| after < first)
+            && open.gap.before_id.is_some_and(|before| before > last);
+        within && open.gap.of == kind && open.instrument == *instrument
+    };
+    open.values().find(covers).map(|open| Arc::clone(&open.gap.gap_id))
+}
+
+/// The record of an order, and the id of its gap: named by the time as well, for the same ids may
+/// have been on record before.
+fn record(instrument: &Arc<InstrumentId>, kind: Kind, order: &Order) -> (Arc<str>, Event) {
+    let InstrumentId { venue, market, symbol, name: _ } = &**instrument;
+    let (after, recv_time) = (order.after_id, now());
+    let gap_id: Arc<str> = format!("{venue}.{market}.{symbol}.{kind}.{after}.{recv_time}").into();
+    let gap = Gap {
+        gap_id: Arc::clone(&gap_id),
+        version: 1,
+        of: kind,
+        after_id: Some(after),
+        before_id: Some(order.before_id),
+        since: None,
+        until: None,
+        cause: Cause::Audit,
+        state: GapState::Open,
+    };
+    let (instrument, body) = (Arc::clone(instrument), Body::Gap(gap));
+    (gap_id, Event { instrument, venue_time: None, recv_time, origin: None, body })
+}

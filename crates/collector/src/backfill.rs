@@ -1,0 +1,202 @@
+//! Task: fetches the missing trades of one market. Shell around [`Backfill`].
+//!
+//! ```text
+//!  board: open gaps ──▶ Backfill ──Fetch──▶ fetcher ──▶ venue
+//!  api: gaps by hand ──┐  ▲ └──events──▶ publisher ──▶ durable lane
+//!                      │  └── what the bus acknowledged, by way of the board
+//!                      └──▶ publisher: the gap is on record, then it is one of the open ones
+//! ```
+//!
+//! What it fetches goes to the durable lane alone and is counted apart from the stream's events.
+
+use crate::batch::{Batch, Item, encode};
+use crate::block::is_trade;
+use crate::board::Board;
+use crate::fetcher::{Answer, Fetch};
+use crate::line::{instant_of, now};
+use crate::metrics::Metrics;
+use bus::Bus;
+use bytes::Bytes;
+use daemon::Task;
+use feed::backfill::{Backfill, Command, Failure, OpenGaps, Page};
+use model::{Event, Kind};
+use std::sync::Arc;
+use telemetry::Chain;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use venue::{Adapter, RestAnswer};
+
+/// What a backfill needs.
+pub(crate) struct Parts<A> {
+    pub(crate) adapter: A,
+    pub(crate) fetches: mpsc::Sender<Fetch>,
+    /// Gap records made by hand.
+    pub(crate) orders: mpsc::Receiver<Event>,
+    pub(crate) bus: Bus,
+    pub(crate) batches: mpsc::Sender<Batch>,
+    pub(crate) board: Board,
+    pub(crate) metrics: Metrics,
+}
+
+/// The task's state.
+pub(crate) struct Backfiller<A> {
+    parts: Parts<A>,
+    machine: Backfill,
+    open: watch::Receiver<Arc<OpenGaps>>,
+    bus_state: watch::Receiver<bus::State>,
+    spooling: watch::Receiver<bool>,
+    /// Room for the one request on its way.
+    answers: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
+}
+
+enum Wake {
+    Bus,
+    Open,
+    Answer(Answer),
+    Order(Box<Event>),
+    Due,
+}
+
+impl<A: Adapter> Backfiller<A> {
+    pub(crate) fn new(parts: Parts<A>) -> Self {
+        let (open, bus_state) = (parts.board.open(), parts.bus.state());
+        let (spooling, answers) = (parts.board.spooling(), mpsc::channel(1));
+        let machine = Backfill::new(A::LIMITS.trades_per_request);
+        Self { parts, machine, open, bus_state, spooling, answers }
+    }
+
+    /// Fills gaps until it is stopped; what is open then is taken up by the next run.
+    ///
+    /// # Errors
+    ///
+    /// None; the signature is the task's.
+    pub(crate) async fn run(mut self, task: Task) -> anyhow::Result<()> {
+        self.bus_changed();
+        self.open_changed();
+        while let Some(()) = self.obey(&task).await
+            && let Some(wake) = self.wake(&task).await
+        {
+            match wake {
+                Wake::Bus => self.bus_changed(),
+                Wake::Open => self.open_changed(),
+                Wake::Answer(answer) => self.answered(answer),
+                Wake::Order(event) => {
+                    if self.publish(vec![*event], &task).await.is_none() {
+                        break;
+                    }
+                }
+                Wake::Due => self.machine.handle_timeout(now()),
+            }
+        }
+        Ok(())
+    }
+
+    /// `None` once the task is asked to stop.
+    async fn wake(&mut self, task: &Task) -> Option<Wake> {
+        let due = self.machine.poll_timeout().map(instant_of);
+        task.until_stopped(async {
+            tokio::select! {
+                biased;
+                Ok(()) = self.bus_state.changed() => Wake::Bus,
+                Ok(()) = self.spooling.changed() => Wake::Bus,
+                Ok(()) = self.open.changed() => Wake::Open,
+                Some(answer) = self.answers.1.recv() => Wake::Answer(answer),
+                Some(event) = self.parts.orders.recv() => Wake::Order(Box::new(event)),
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Wake::Due,
+                // Whoever could ask for something is gone.
+                else => std::future::pending().await,
+            }
+        })
+        .await
+    }
+
+    /// A bus that is behind is as good as away.
+    fn bus_changed(&mut self) {
+        let connected = self.bus_state.borrow_and_update().is_connected();
+        let spooling = *self.spooling.borrow_and_update();
+        self.machine.handle_bus(connected && !spooling, now());
+    }
+
+    fn open_changed(&mut self) {
+        let open = Arc::clone(&self.open.borrow_and_update());
+        let ours = open.values().filter(|open| {
+            open.instrument.venue == A::VENUE && open.instrument.market == A::MARKET
+        });
+        self.machine.handle_open(ours, now());
+    }
+
+    /// Carries out what the machine asks for. `None` once the task is asked to stop.
+    async fn obey(&mut self, task: &Task) -> Option<()> {
+        while let Some(command) = self.machine.next_command() {
+            match command {
+                Command::Fetch(page) => self.fetch(&page),
+                Command::Publish(events) => self.publish(events, task).await?,
+            }
+        }
+        Some(())
+    }
+
+    fn fetch(&mut self, page: &Page) {
+        let Page { instrument, kind, from, limit, gap_id } = page;
+        let Some(request) = self.parts.adapter.trades_request(instrument, *kind, *from, *limit)
+        else {
+            tracing::warn!(gap_id = &**gap_id, "the venue has no call for what is missing");
+            self.machine.handle_failure(Failure::Request, now(), &mut rand::rng());
+            return;
+        };
+        let instrument = Some(Arc::clone(instrument));
+        let answers = self.answers.0.clone();
+        let fetch = Fetch { instrument, request, answers };
+        if self.parts.fetches.try_send(fetch).is_err() {
+            // The fetcher is gone, and the process about to be.
+            self.machine.handle_failure(Failure::Venue, now(), &mut rand::rng());
+        }
+    }
+
+    fn answered(&mut self, answer: Answer) {
+        let Answer { instrument: _, path, result } = answer;
+        let failure = match result {
+            Ok(reply) => match self.parts.adapter.parse_rest(&path, &reply.body) {
+                Ok(RestAnswer::Trades { trades, .. }) => {
+                    self.machine.handle_answer(trades, reply.recv_time, now());
+                    return;
+                }
+                Ok(RestAnswer::Snapshot { .. } | RestAnswer::Instruments(_)) => {
+                    tracing::warn!(path, "the answer is another call's");
+                    Failure::Request
+                }
+                Err(error) => {
+                    tracing::warn!(path, error = %error, "cannot read the missing trades");
+                    Failure::Request
+                }
+            },
+            Err(error) => {
+                tracing::warn!(path, error = %Chain(&error), "cannot fetch the missing trades");
+                if error.is_transient() { Failure::Venue } else { Failure::Request }
+            }
+        };
+        self.machine.handle_failure(failure, now(), &mut rand::rng());
+    }
+
+    /// Hands events to the publisher. `None` if the task is asked to stop before it takes them.
+    async fn publish(&self, events: Vec<Event>, task: &Task) -> Option<()> {
+        let (mut bytes, mut items) = (Vec::with_capacity(events.len() * 256), Vec::new());
+        for event in events {
+            self.note(&event);
+            encode(event, &mut bytes, &mut |event, text| items.push(Item::new(event, text)));
+        }
+        let batch = Batch { bytes: Bytes::from(bytes), items };
+        // An error means that the publisher is gone, and the process about to be.
+        task.until_stopped(self.parts.batches.send(batch)).await?.ok()
+    }
+
+    fn note(&self, event: &Event) {
+        let Parts { metrics, board, .. } = &self.parts;
+        if event.kind() == Kind::Gap {
+            metrics.gap(event);
+            board.record_gap(event.clone());
+        } else if is_trade(event.kind()) {
+            metrics.backfilled(event.kind());
+        }
+    }
+}

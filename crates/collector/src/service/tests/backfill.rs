@@ -1,0 +1,346 @@
+//! Ring 3: the collector between the simulated venue, which keeps a ledger, and a real NATS server.
+
+use super::*;
+use model::GapState;
+use settings::Size;
+use sim::conductor::{Command, Conductor, Source};
+use sim::generator::Generator;
+use sim::ledger::{self, Entry, Ledger, TradeEntry};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Events per second of the market; three in five are trades.
+const RATE: f64 = 2_000.0;
+
+/// How long a gap may take that is lost only after several passes.
+const LONG_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A market that moves until it is ended.
+struct Venue {
+    address: SocketAddr,
+    commands: mpsc::Sender<Command>,
+    folder: TempDir,
+    _tasks: JoinSet<anyhow::Result<()>>,
+}
+
+impl Venue {
+    async fn open() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let names = vec!["BTCUSDT".to_owned()];
+        let market = Generator::new(&names, 5);
+        let source = Source::Generated { market, rate: RATE, length: None };
+        let ledger = Ledger::create(Some(&folder.path().join("ledger.jsonl"))).unwrap();
+        let wall = || crate::line::now().as_i64();
+        let conductor = Conductor::new(source, ledger, Vec::new(), wall).unwrap();
+        let (commands, received) = mpsc::channel(64);
+        let router = sim::server::router(sim::server::Venue::new(commands.clone(), names));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(conductor.run(received, CancellationToken::new()));
+        tasks.spawn(sim::tls::accept(listener, None, router));
+        Self { address, commands, folder, _tasks: tasks }
+    }
+
+    async fn strike(&self, fault: &str) {
+        self.commands.send(Command::Strike(fault.parse().unwrap())).await.unwrap();
+    }
+
+    async fn end(&self) {
+        self.commands.send(Command::End).await.unwrap();
+    }
+
+    fn trades(&self) -> BTreeMap<u64, TradeEntry> {
+        let entries = ledger::read(&self.folder.path().join("ledger.jsonl")).unwrap();
+        entries
+            .into_iter()
+            .filter_map(|entry| match entry {
+                Entry::Trade(trade) => Some((trade.seq, trade)),
+                Entry::Book(_) | Entry::Bbo(_) | Entry::Fault(_) => None,
+            })
+            .collect()
+    }
+}
+
+impl World {
+    async fn record(&self, venue: &Venue, change: impl FnOnce(&mut Suite)) -> Running {
+        let address = venue.address;
+        self.collect_with(|suite| {
+            let spot = &mut suite.collector.venues.binance.spot;
+            spot.rest_url = format!("http://{address}").parse().unwrap();
+            spot.stream_url = format!("ws://{address}").parse().unwrap();
+            spot.kinds = vec!["trade".to_owned()];
+            change(suite);
+        })
+        .await
+    }
+}
+
+impl Running {
+    /// Waits until so many events were received since the start.
+    async fn received(&self, count: u64) {
+        let path = "/api/v1/collector/status";
+        self.until(path, |_, status| status["events"].as_u64() >= Some(count)).await;
+    }
+
+    /// Waits until so many gaps are open.
+    async fn gaps_open(&self, count: u64) {
+        let path = "/api/v1/collector/status";
+        let wanted = |_: &StatusCode, status: &Value| status["gaps_open"] == count;
+        self.until_within(path, LONG_PATIENCE, wanted).await;
+    }
+
+    /// Waits until a gap has been healed and none is open.
+    async fn heals(&self) {
+        let healed = |_: &StatusCode, gaps: &Value| {
+            let mut records = gaps["data"].as_array().unwrap().iter();
+            records.any(|gap| gap["state"] == "healed") && gaps["open"] == Value::Array(Vec::new())
+        };
+        self.until_within("/api/v1/collector/gaps", LONG_PATIENCE, healed).await;
+    }
+
+    async fn post(&self, body: &Value) -> (StatusCode, Value) {
+        let request = Request::post("/api/v1/collector/backfill")
+            .header("content-type", "application/json")
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+}
+
+/// Reads the stream of trades until every id of the ledger but `lost` is in it; each is as the
+/// market made it, whichever way it came. Returns how many were fetched.
+async fn complete(bus: &Bus, ledger: &BTreeMap<u64, TradeEntry>, lost: &BTreeSet<u64>) -> usize {
+    let (mut seen, mut fetched) = (BTreeMap::new(), 0);
+    let mut blocks = bus.blocks(Kind::Trade);
+    let last = *ledger.keys().next_back().unwrap();
+    let reading = async {
+        while seen.len() + lost.len() < ledger.len() {
+            for event in events(&mut blocks, 1).await {
+                let id = event.identity().major;
+                let EventBody::Trade(trade) = &event.body else { panic!("{event:?}") };
+                let sent = ledger.get(&id).unwrap_or_else(|| panic!("{id} was never sent"));
+                let side = trade.side.as_str();
+                assert_eq!((trade.price.to_string(), side), (sent.price.clone(), &*sent.side));
+                assert_eq!(trade.qty.to_string(), sent.qty);
+                assert_eq!(event.venue_time.unwrap().as_i64(), sent.venue_time);
+                fetched += usize::from(event.origin.is_some());
+                let known = seen.insert(id, trade.clone());
+                assert!(known.is_none_or(|known| known == *trade), "{id} has two forms");
+            }
+        }
+    };
+    let done = tokio::time::timeout(LONG_PATIENCE, reading).await;
+    let missing: Vec<u64> = ledger.keys().filter(|id| !seen.contains_key(id)).copied().collect();
+    assert!(done.is_ok(), "up to {last} {} are missing: {missing:?}", missing.len());
+    assert_eq!(BTreeSet::from_iter(missing), *lost);
+    fetched
+}
+
+/// The last version of each gap record in the stream, and that the versions before it are there.
+async fn records(bus: &Bus) -> Vec<Gap> {
+    let stream = bus.stream_info(wire::stream(Kind::Gap).name).await.unwrap().state;
+    let mut decoder = wire::Decoder::new();
+    let mut gaps: BTreeMap<Arc<str>, Gap> = BTreeMap::new();
+    for seq in 1..=stream.last_seq {
+        let block = bus.stored(wire::stream(Kind::Gap).name, seq).await.unwrap().unwrap();
+        for text in wire::events(&block.payload) {
+            let event = decoder.decode(text).unwrap();
+            let gap = gap_of(&event).clone();
+            let before = gaps.get(&gap.gap_id).map_or(0, |gap| gap.version);
+            assert!(gap.version == before || gap.version == before + 1, "{gap:?}");
+            gaps.insert(Arc::clone(&gap.gap_id), gap);
+        }
+    }
+    gaps.into_values().collect()
+}
+
+/// Checks that every gap is healed, and returns why they were.
+fn all_healed(records: &[Gap]) -> BTreeSet<Cause> {
+    assert!(!records.is_empty());
+    for gap in records {
+        assert_eq!((gap.state, gap.version), (GapState::Healed, 2), "{gap:?}");
+    }
+    records.iter().map(|gap| gap.cause).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_that_never_came_are_fetched_and_their_gap_is_healed() {
+    let (world, venue) = (World::new().await, Venue::open().await);
+    let mut live = world.bus.subscribe_live("md.>".to_owned()).await.unwrap();
+    let collector = world.record(&venue, |_| {}).await;
+    collector.received(100).await;
+    venue.strike("gap@0s:2500").await;
+    collector.heals().await;
+    venue.end().await;
+    let ledger = venue.trades();
+    let fetched = complete(&world.bus, &ledger, &BTreeSet::new()).await;
+    assert!((1_000..2_500).contains(&fetched), "{fetched}: more than one page, and once each");
+    let records = records(&world.bus).await;
+    assert_eq!(all_healed(&records), BTreeSet::from([Cause::Sequence]));
+    let (_, gaps) = collector.get("/api/v1/collector/gaps").await;
+    assert_eq!(
+        (&gaps["data"][0]["state"], &gaps["open"]),
+        (&"healed".into(), &Value::Array(vec![]))
+    );
+    // What was fetched is no news.
+    let mut decoder = wire::Decoder::new();
+    let mut heard = 0;
+    while let Ok(Some(message)) = tokio::time::timeout(Duration::from_secs(1), live.next()).await {
+        let event = decoder.decode(&message.payload).unwrap();
+        assert_eq!(event.origin, None);
+        heard += usize::from(event.kind() == Kind::Trade);
+    }
+    assert_eq!(heard, ledger.len() - fetched);
+    collector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_closed_connection_cost_is_fetched() {
+    let (world, venue) = (World::new().await, Venue::open().await);
+    let collector = world.record(&venue, |_| {}).await;
+    collector.received(100).await;
+    venue.strike("close@0s").await;
+    collector.heals().await;
+    venue.end().await;
+    let fetched = complete(&world.bus, &venue.trades(), &BTreeSet::new()).await;
+    assert!(fetched > 0);
+    assert_eq!(all_healed(&records(&world.bus).await), BTreeSet::from([Cause::Disconnect]));
+    collector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_collector_missed_is_fetched_by_the_next() {
+    let (world, venue) = (World::new().await, Venue::open().await);
+    let collector = world.record(&venue, |_| {}).await;
+    collector.received(1_000).await;
+    drop(collector);
+    let collector = world.record(&venue, |_| {}).await;
+    collector.heals().await;
+    venue.end().await;
+    complete(&world.bus, &venue.trades(), &BTreeSet::new()).await;
+    assert_eq!(all_healed(&records(&world.bus).await), BTreeSet::from([Cause::Restart]));
+    collector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_stays_open_while_the_venue_is_away_and_survives_a_kill() {
+    let (world, venue) = (World::new().await, Venue::open().await);
+    let collector = world.record(&venue, |_| {}).await;
+    collector.received(100).await;
+    venue.strike("away@0s:10m").await;
+    venue.strike("gap@0s:500").await;
+    collector.gaps_open(1).await;
+    let (_, gaps) = collector.get("/api/v1/collector/gaps").await;
+    let gap_id = gaps["open"][0]["gap_id"].clone();
+    assert!(gaps["open"][0]["missing"].as_u64().unwrap() > 100);
+    drop(collector);
+    let collector = world.record(&venue, |_| {}).await;
+    // Its own, and that of the time between the two.
+    collector.gaps_open(2).await;
+    let (_, gaps) = collector.get("/api/v1/collector/gaps").await;
+    let open = gaps["open"].as_array().unwrap();
+    assert!(open.iter().any(|open| open["gap_id"] == gap_id), "{open:?}");
+    venue.strike("away@0s:0s").await;
+    collector.gaps_open(0).await;
+    venue.end().await;
+    complete(&world.bus, &venue.trades(), &BTreeSet::new()).await;
+    let causes = all_healed(&records(&world.bus).await);
+    assert_eq!(causes, BTreeSet::from([Cause::Sequence, Cause::Restart]));
+    collector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_venue_no_longer_has_is_lost_and_said_to_be() {
+    let (world, venue) = (World::new().await, Venue::open().await);
+    let collector = world.record(&venue, |_| {}).await;
+    collector.received(100).await;
+    venue.strike("away@0s:10m").await;
+    venue.strike("gap@0s:500").await;
+    collector.gaps_open(1).await;
+    venue.strike("forget@0s").await;
+    venue.strike("away@0s:0s").await;
+    collector.gaps_open(0).await;
+    venue.end().await;
+    let records = records(&world.bus).await;
+    let [gap] = &records[..] else { panic!("{records:?}") };
+    assert_eq!((gap.state, gap.cause), (GapState::Lost, Cause::Unavailable));
+    let (after, before) = (gap.after_id.unwrap(), gap.before_id.unwrap());
+    let lost = (after + 1..before).collect();
+    assert_eq!(complete(&world.bus, &venue.trades(), &lost).await, 0);
+    collector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_spool_had_no_room_for_is_fetched() {
+    let (mut world, venue) = (World::new().await, Venue::open().await);
+    let small = |suite: &mut Suite| {
+        suite.collector.spool_max = Size::kib(256);
+        // More than a page of trades: else the page itself would overflow, and be fetched again only
+        // after a minute.
+        suite.collector.memory_max = Size::mib(4);
+    };
+    let collector = world.record(&venue, small).await;
+    collector.received(100).await;
+    world.nats.stop().unwrap();
+    let path = "/api/v1/collector/gaps";
+    let overflow = |gaps: &Value| gaps["open"][0]["cause"] == "overflow";
+    collector.until(path, |_, gaps| overflow(gaps)).await;
+    world.nats.restart().unwrap();
+    let (_, status) = collector.get("/api/v1/collector/status").await;
+    collector.received(status["events"].as_u64().unwrap() + 500).await;
+    collector.gaps_open(0).await;
+    venue.end().await;
+    let bus = connect(&world.nats).await;
+    let fetched = complete(&bus, &venue.trades(), &BTreeSet::new()).await;
+    assert!(fetched > 0);
+    assert!(all_healed(&records(&bus).await).contains(&Cause::Overflow));
+    collector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_can_be_asked_for_by_hand() {
+    let (world, venue) = (World::new().await, Venue::open().await);
+    let collector = world.record(&venue, |_| {}).await;
+    collector.received(300).await;
+    let first = *venue.trades().keys().next().unwrap();
+    let order = |symbol: &str, kind: &str, after: u64, before: u64| {
+        serde_json::json!({
+            "venue": "binance", "market": "spot", "symbol": symbol, "kind": kind,
+            "after_id": after, "before_id": before,
+        })
+    };
+    let (status, answer) = collector.post(&order("BTC-USDT", "trade", first + 9, first + 20)).await;
+    assert_eq!((status, &answer["missing"]), (StatusCode::ACCEPTED, &10.into()));
+    collector.heals().await;
+    venue.end().await;
+    let records = records(&world.bus).await;
+    assert_eq!(all_healed(&records), BTreeSet::from([Cause::Audit]));
+    assert_eq!(answer["gap_id"], *records[0].gap_id);
+    // They were there already, and now they are twice: the same by their ids.
+    complete(&world.bus, &venue.trades(), &BTreeSet::new()).await;
+    for (body, wanted) in [
+        (order("DOGE-USDT", "trade", 1, 9), StatusCode::NOT_FOUND),
+        (order("BTC-USDT", "agg_trade", 1, 9), StatusCode::NOT_FOUND),
+        (order("BTC-USDT", "bets", 1, 9), StatusCode::BAD_REQUEST),
+        (order("BTC-USDT", "trade", 8, 9), StatusCode::BAD_REQUEST),
+        (order("BTC-USDT", "trade", 9, 1), StatusCode::BAD_REQUEST),
+        (order("BTC-USDT", "trade", 1, u64::MAX), StatusCode::BAD_REQUEST),
+        (serde_json::json!({"venue": "binance"}), StatusCode::BAD_REQUEST),
+    ] {
+        let (status, problem) = collector.post(&body).await;
+        assert_eq!(status, wanted, "{body}: {problem}");
+        assert!(problem["detail"].is_string());
+    }
+    collector.stop().await;
+    let collector = world.record(&venue, |suite| suite.collector.backfill.enabled = false).await;
+    let (status, _) = collector.post(&order("BTC-USDT", "trade", 1, 9)).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    collector.stop().await;
+}

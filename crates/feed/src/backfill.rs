@@ -1,0 +1,457 @@
+//! Fetches the trades that are missing, by their ids. Sans-IO: no socket, no clock.
+//!
+//! ```text
+//! open gaps ──▶ Backfill ──Fetch──▶ venue
+//!                 ▲  │ ◀──answer──────┘
+//!   acknowledged ─┘  └──Publish──▶ durable lane: trades, then the gap's last record
+//! ```
+//!
+//! # Rules
+//!
+//! 1. One request is on its way at a time: the venue's request weight is the limit, not its
+//!    latency. A request for few ids takes along what is missing nearby, for it costs the same.
+//! 2. The newest gap comes first. It is what readers of recent data miss, and most likely small; an
+//!    old one has waited already, and venues that number their trades keep them.
+//! 3. A gap is healed when the bus has acknowledged every id, not when the trades were fetched. What
+//!    is not acknowledged within [`ACK_MAX`] is fetched again.
+//! 4. An id is lost when [`PASSES_MAX`] passes over the gap, each after a longer wait, brought
+//!    nothing new: a venue's database may lag behind its stream. The record then spans what is
+//!    missing, from the first id to the last.
+//! 5. While the bus is away or behind, nothing is fetched: the spool's room belongs to what cannot
+//!    be fetched again.
+//! 6. When the venue does not answer, everything waits, longer each time. When it refuses one
+//!    request, that gap waits and the others go on.
+//!
+//! Comments below cite these rules by number.
+
+#[cfg(test)]
+mod tests;
+
+use crate::IdRanges;
+use model::{Body, Cause, Event, Gap, GapState, InstrumentId, Kind, Origin, Trade};
+use rand::Rng;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use units::UnixNanos;
+use venue::Backoff;
+
+/// How long the bus may take to acknowledge what was published. Above the longest wait between two
+/// sendings of a block.
+pub const ACK_MAX: Duration = Duration::from_secs(60);
+
+/// Passes that bring nothing new before what is missing is given up.
+pub const PASSES_MAX: u32 = 4;
+
+/// The wait after the first such pass; it doubles with each.
+pub const PASS_WAIT: Duration = Duration::from_secs(2);
+
+/// First and longest wait after the venue did not answer.
+const VENUE_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// First and longest wait of a gap whose request was refused or whose answer cannot be read.
+const GAP_RETRY: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3_600));
+
+/// A gap of trades that is on record as open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenGap {
+    /// Of which instrument.
+    pub instrument: Arc<InstrumentId>,
+    /// The record.
+    pub gap: Arc<Gap>,
+    /// When it was made.
+    pub declared: UnixNanos,
+    /// The ids that the bus has not acknowledged.
+    pub missing: IdRanges,
+    /// Whether the record itself is handed over: acknowledged, or on the disk.
+    pub recorded: bool,
+}
+
+impl OpenGap {
+    /// What a gap record says is missing; `None` unless it is of a kind that can be fetched by id,
+    /// is open, and both its ends are known.
+    #[must_use]
+    pub fn of(instrument: &Arc<InstrumentId>, gap: &Arc<Gap>, declared: UnixNanos) -> Option<Self> {
+        let fetchable = matches!(gap.of, Kind::Trade | Kind::AggTrade);
+        if !fetchable || gap.state != GapState::Open {
+            return None;
+        }
+        let (after, before) = gap.after_id.zip(gap.before_id)?;
+        let missing = IdRanges::of(after.checked_add(1)?, before.checked_sub(1)?);
+        let (instrument, gap) = (Arc::clone(instrument), Arc::clone(gap));
+        let open = Self { instrument, gap, declared, missing, recorded: false };
+        (!open.missing.is_empty()).then_some(open)
+    }
+}
+
+/// Open gaps by their [`Gap::gap_id`].
+pub type OpenGaps = BTreeMap<Arc<str>, OpenGap>;
+
+/// What the caller must do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Send a request and report [`Backfill::handle_answer`] or [`Backfill::handle_failure`].
+    Fetch(Page),
+    /// Publish events on the durable lane only.
+    Publish(Vec<Event>),
+}
+
+/// A request for trades.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// For which gap.
+    pub gap_id: Arc<str>,
+    /// Of which instrument.
+    pub instrument: Arc<InstrumentId>,
+    /// Of which kind.
+    pub kind: Kind,
+    /// The first id.
+    pub from: u64,
+    /// How many ids.
+    pub limit: usize,
+}
+
+impl Page {
+    /// The first and the last id.
+    fn span(&self) -> (u64, u64) {
+        let more = u64::try_from(self.limit.max(1) - 1).unwrap_or(u64::MAX);
+        (self.from, self.from.saturating_add(more))
+    }
+}
+
+/// Why a request brought nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// The venue did not answer, or asks to be left alone: nobody's request would fare better.
+    Venue,
+    /// It refuses this request, or its answer cannot be read.
+    Request,
+}
+
+/// Works through the open gaps of one market.
+#[derive(Debug)]
+pub struct Backfill {
+    page_max: usize,
+    jobs: BTreeMap<Arc<str>, Job>,
+    /// The jobs, the newest first.
+    order: BTreeSet<(Reverse<UnixNanos>, Arc<str>)>,
+    asked: Option<Page>,
+    connected: bool,
+    retry: Backoff,
+    retry_at: Option<UnixNanos>,
+    commands: VecDeque<Command>,
+}
+
+/// One gap.
+#[derive(Debug)]
+struct Job {
+    open: OpenGap,
+    /// Ids that this pass did not get.
+    absent: IdRanges,
+    /// Whether this pass got any.
+    fruitful: bool,
+    /// Passes in a row that got none.
+    fruitless: u32,
+    /// Ids published and not acknowledged.
+    sent: IdRanges,
+    /// When [`Job::sent`], or the last record, is given up.
+    sent_until: UnixNanos,
+    closing: bool,
+    /// Nothing is done before.
+    not_before: Option<UnixNanos>,
+    retry: Backoff,
+}
+
+/// What is next for a job.
+enum Next {
+    Wait,
+    Ask(Page),
+    Close(GapState),
+}
+
+impl Backfill {
+    /// A machine without work, for a venue that gives at most `page_max` trades in one answer. The
+    /// bus counts as away until [`Backfill::handle_bus`] says otherwise.
+    #[must_use]
+    pub const fn new(page_max: usize) -> Self {
+        Self {
+            page_max,
+            jobs: BTreeMap::new(),
+            order: BTreeSet::new(),
+            asked: None,
+            connected: false,
+            retry: Backoff::new(VENUE_RETRY.0, VENUE_RETRY.1),
+            retry_at: None,
+            commands: VecDeque::new(),
+        }
+    }
+
+    /// Learns which gaps are open and what of them is not acknowledged. Gaps that are gone are
+    /// closed: by this machine, by a trade that came late, or because there were too many.
+    pub fn handle_open<'a>(&mut self, open: impl IntoIterator<Item = &'a OpenGap>, now: UnixNanos) {
+        let mut gone: BTreeMap<_, _> = std::mem::take(&mut self.jobs);
+        self.order.clear();
+        for gap in open {
+            let id = Arc::clone(&gap.gap.gap_id);
+            let mut job = gone.remove(&id).unwrap_or_else(|| Job::new(gap.clone()));
+            job.open.clone_from(gap);
+            self.order.insert((Reverse(gap.declared), Arc::clone(&id)));
+            self.jobs.insert(id, job);
+        }
+        self.pump(now);
+    }
+
+    /// Learns whether the bus can be reached and takes what comes at once.
+    pub fn handle_bus(&mut self, connected: bool, now: UnixNanos) {
+        self.connected = connected;
+        for job in self.jobs.values_mut() {
+            // What was published before the bus went is acknowledged once it is back.
+            job.sent_until = job.sent_until.max(now.plus(ACK_MAX));
+        }
+        self.pump(now);
+    }
+
+    /// Takes the answer to the request on its way: the trades, each with the venue's time, and when
+    /// they were received.
+    pub fn handle_answer(
+        &mut self,
+        trades: Vec<(UnixNanos, Trade)>,
+        recv_time: UnixNanos,
+        now: UnixNanos,
+    ) {
+        self.retry.reset();
+        if let Some(page) = self.asked.take() {
+            let mut events = Vec::with_capacity(trades.len());
+            for job in self.jobs.values_mut().filter(|job| job.is_in(&page)) {
+                job.answered(&page, &trades, recv_time, now, &mut events);
+            }
+            if !events.is_empty() {
+                events.sort_by_key(|event| event.identity().major);
+                self.commands.push_back(Command::Publish(events));
+            }
+        }
+        self.pump(now);
+    }
+
+    /// Learns that the request on its way brought nothing.
+    pub fn handle_failure(&mut self, failure: Failure, now: UnixNanos, rng: &mut impl Rng) {
+        if let Some(page) = self.asked.take() {
+            match failure {
+                Failure::Venue => self.retry_at = Some(now.plus(self.retry.next(rng))),
+                Failure::Request => {
+                    self.retry.reset();
+                    if let Some(job) = self.jobs.get_mut(&page.gap_id) {
+                        job.not_before = Some(now.plus(job.retry.next(rng)));
+                    }
+                }
+            }
+        }
+        self.pump(now);
+    }
+
+    /// Acts on whatever is due; call it when [`Backfill::poll_timeout`] says.
+    pub fn handle_timeout(&mut self, now: UnixNanos) {
+        self.pump(now);
+    }
+
+    /// When [`Backfill::handle_timeout`] must next be called, if ever.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<UnixNanos> {
+        if !self.connected || self.asked.is_some() {
+            return None;
+        }
+        let due = self.jobs.values().filter_map(Job::due).min();
+        self.retry_at.filter(|_| !self.jobs.is_empty()).or(due)
+    }
+
+    /// The next thing to do, in order.
+    pub fn next_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// Finds the next thing to do, newest gap first (rules 1, 2 and 5).
+    fn pump(&mut self, now: UnixNanos) {
+        self.retry_at = self.retry_at.filter(|at| *at > now);
+        if !self.connected || self.asked.is_some() || self.retry_at.is_some() {
+            return;
+        }
+        for (_, id) in &self.order {
+            let Some(job) = self.jobs.get_mut(id) else { continue };
+            match job.next(self.page_max, now) {
+                Next::Wait => {}
+                Next::Close(state) => {
+                    let record = job.close(state, now);
+                    self.commands.push_back(Command::Publish(vec![record]));
+                }
+                Next::Ask(page) => {
+                    let page = widen(page, self.jobs.values(), self.page_max, now);
+                    self.commands.push_back(Command::Fetch(page.clone()));
+                    self.asked = Some(page);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Job {
+    const fn new(open: OpenGap) -> Self {
+        Self {
+            open,
+            absent: IdRanges::new(),
+            fruitful: false,
+            fruitless: 0,
+            sent: IdRanges::new(),
+            sent_until: UnixNanos::new(i64::MIN),
+            closing: false,
+            not_before: None,
+            retry: Backoff::new(GAP_RETRY.0, GAP_RETRY.1),
+        }
+    }
+
+    /// Whether something that was published is still to be acknowledged (rule 3).
+    fn is_waiting(&self) -> bool {
+        self.closing || self.sent.iter().any(|range| self.open.missing.overlaps(range))
+    }
+
+    fn due(&self) -> Option<UnixNanos> {
+        if self.is_waiting() { Some(self.sent_until) } else { self.not_before }
+    }
+
+    fn next(&mut self, page_max: usize, now: UnixNanos) -> Next {
+        if self.is_waiting() && self.sent_until > now {
+            return Next::Wait;
+        }
+        (self.sent, self.closing) = (IdRanges::new(), false);
+        self.not_before = self.not_before.filter(|at| *at > now);
+        let Some((_, last)) = self.open.missing.hull() else {
+            return Next::Close(GapState::Healed);
+        };
+        if self.not_before.is_some() {
+            return Next::Wait;
+        }
+        if let Some((from, _)) = self.wanted().hull() {
+            let ids = (last - from).saturating_add(1);
+            return Next::Ask(Page {
+                gap_id: Arc::clone(&self.open.gap.gap_id),
+                instrument: Arc::clone(&self.open.instrument),
+                kind: self.open.gap.of,
+                from,
+                limit: usize::try_from(ids).unwrap_or(usize::MAX).min(page_max),
+            });
+        }
+        // Rule 4: the pass is over.
+        self.absent = IdRanges::new();
+        self.fruitless = if self.fruitful { 0 } else { self.fruitless + 1 };
+        self.fruitful = false;
+        if self.fruitless >= PASSES_MAX {
+            return Next::Close(GapState::Lost);
+        }
+        self.not_before = Some(now.plus(PASS_WAIT * 2_u32.pow(self.fruitless.max(1) - 1)));
+        Next::Wait
+    }
+
+    /// What is missing, not under way, and not asked for in vain by this pass.
+    fn wanted(&self) -> IdRanges {
+        let mut wanted = self.open.missing.clone();
+        self.absent.iter().chain(self.sent.iter()).for_each(|range| wanted.remove(range));
+        wanted
+    }
+
+    /// Whether a request concerns this gap.
+    fn is_in(&self, page: &Page) -> bool {
+        self.is_of(page) && !self.closing && self.open.missing.overlaps(page.span())
+    }
+
+    fn is_of(&self, page: &Page) -> bool {
+        self.open.gap.of == page.kind && self.open.instrument == page.instrument
+    }
+
+    /// Makes events of what is missing, and notes what was asked for in vain.
+    fn answered(
+        &mut self,
+        page: &Page,
+        trades: &[(UnixNanos, Trade)],
+        recv_time: UnixNanos,
+        now: UnixNanos,
+        events: &mut Vec<Event>,
+    ) {
+        self.absent.insert(page.span());
+        let before = events.len();
+        for (venue_time, trade) in trades {
+            self.absent.remove((trade.seq, trade.seq));
+            if !self.open.missing.contains(trade.seq) || self.sent.contains(trade.seq) {
+                continue;
+            }
+            self.sent.insert((trade.seq, trade.seq));
+            let (instrument, trade) = (Arc::clone(&self.open.instrument), trade.clone());
+            events.push(fetched(instrument, page.kind, *venue_time, trade, recv_time));
+        }
+        if events.len() > before {
+            self.fruitful = true;
+            self.sent_until = now.plus(ACK_MAX);
+        }
+        self.retry.reset();
+    }
+
+    /// The gap's last record.
+    fn close(&mut self, state: GapState, now: UnixNanos) -> Event {
+        (self.closing, self.sent_until) = (true, now.plus(ACK_MAX));
+        let mut gap = (*self.open.gap).clone();
+        gap.version += 1;
+        gap.state = state;
+        if let Some((first, last)) = self.open.missing.hull() {
+            gap.after_id = Some(first - 1);
+            gap.before_id = Some(last.saturating_add(1));
+            gap.cause = Cause::Unavailable;
+        }
+        let instrument = Arc::clone(&self.open.instrument);
+        Event { instrument, venue_time: None, recv_time: now, origin: None, body: Body::Gap(gap) }
+    }
+}
+
+/// Extends a request to what other gaps of the same stream miss nearby, below it and then above.
+fn widen<'a>(
+    page: Page,
+    jobs: impl Iterator<Item = &'a Job>,
+    page_max: usize,
+    now: UnixNanos,
+) -> Page {
+    let room = u64::try_from(page_max - page.limit.min(page_max)).unwrap_or(0);
+    if room == 0 {
+        return page;
+    }
+    let (first, last) = page.span();
+    let lowest = first.saturating_sub(room);
+    let near = (lowest, last.saturating_add(room));
+    let ready = |job: &&Job| job.not_before.is_none_or(|at| at <= now) && !job.closing;
+    let others = jobs.filter(ready).filter(|job| job.is_of(&page));
+    let wanted: IdRanges = others
+        .flat_map(|job| {
+            let wanted = job.wanted();
+            wanted.iter().map(|(a, b)| (a.max(near.0), b.min(near.1))).collect::<Vec<_>>()
+        })
+        .filter(|(a, b)| a <= b)
+        .collect();
+    let from = wanted.hull().map_or(first, |(low, _)| low.min(first));
+    let most = from.saturating_add(u64::try_from(page_max - 1).unwrap_or(u64::MAX));
+    let within = wanted.iter().filter(|(a, _)| *a <= most).map(|(_, b)| b.min(most));
+    let to = within.max().map_or(last, |high| high.max(last));
+    let limit = usize::try_from((to - from).saturating_add(1)).unwrap_or(page_max).min(page_max);
+    Page { from, limit, ..page }
+}
+
+/// The event of a trade that was fetched.
+pub(crate) fn fetched(
+    instrument: Arc<InstrumentId>,
+    kind: Kind,
+    venue_time: UnixNanos,
+    trade: Trade,
+    recv_time: UnixNanos,
+) -> Event {
+    let aggregate = kind == Kind::AggTrade;
+    let body = if aggregate { Body::AggTrade(trade) } else { Body::Trade(trade) };
+    let (venue_time, origin) = (Some(venue_time), Some(Origin::Rest));
+    Event { instrument, venue_time, recv_time, origin, body }
+}

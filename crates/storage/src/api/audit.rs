@@ -1,0 +1,250 @@
+//! The completeness audit on request, and the backfills it asks for.
+
+use super::Access;
+use super::params::{self, Selection};
+use crate::audit::{self, DayFound, HoleFound, Report, Scope};
+use crate::collector::NotStarted;
+use crate::condition;
+use axum::extract::State;
+use catalog::Days;
+use model::{Gap, Kind};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use units::UnixNanos;
+use web::{Json, Problem};
+
+/// Days looked at if nothing else is asked for: today and yesterday.
+const DAYS_DEFAULT: i64 = 2;
+/// Backfills asked for at most; the next audit goes on.
+const BACKFILLS_MAX: usize = 100;
+
+/// What is to be looked at; everything may be left out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Wish {
+    venue: Option<String>,
+    market: Option<String>,
+    symbol: Option<String>,
+    /// `trade` and `agg_trade`, whose ids are contiguous.
+    kinds: Option<Vec<String>>,
+    /// Days are looked at as a whole.
+    start: Option<String>,
+    end: Option<String>,
+    /// Whether the collector is asked for what no record accounts for.
+    backfill: bool,
+}
+
+/// One day of a stream.
+#[derive(Serialize)]
+struct DayAnswer {
+    date: String,
+    kind: &'static str,
+    venue: &'static str,
+    market: &'static str,
+    symbol: String,
+    rows: u64,
+    first_id: u64,
+    last_id: u64,
+    holes: usize,
+    ids_missing: u64,
+    ids_unexplained: u64,
+}
+
+/// A gap record that speaks of missing ids.
+#[derive(Serialize)]
+struct GapAnswer {
+    gap_id: String,
+    state: &'static str,
+    cause: &'static str,
+}
+
+/// Missing ids.
+#[derive(Serialize)]
+struct HoleAnswer {
+    /// The day on which the stream goes on.
+    date: String,
+    kind: &'static str,
+    venue: &'static str,
+    market: &'static str,
+    symbol: String,
+    /// The last id before, and the first behind.
+    after_id: u64,
+    before_id: u64,
+    ids: u64,
+    /// What the gap records say: `lost`, `open`, `healed` although they are missing, or
+    /// `unexplained`.
+    state: &'static str,
+    gaps: Vec<GapAnswer>,
+    /// `none`, `backfill_started`, or `backfill_not_started`.
+    action: &'static str,
+    /// Which gap record follows the backfill.
+    gap_id: Option<String>,
+    /// Why nothing was done.
+    reason: Option<String>,
+}
+
+/// The answer of `/api/v1/storage/audit`.
+#[derive(Serialize)]
+pub(crate) struct AuditAnswer {
+    /// First and last day looked at.
+    first_day: String,
+    last_day: String,
+    /// Whether every missing id is accounted for by a gap record.
+    complete: bool,
+    streams: usize,
+    rows: u64,
+    ids_missing: u64,
+    ids_unexplained: u64,
+    holes_total: usize,
+    backfills_started: usize,
+    backfills_failed: usize,
+    /// Whether there are more days or holes than are listed; the sums include them.
+    truncated: bool,
+    days: Vec<DayAnswer>,
+    holes: Vec<HoleAnswer>,
+}
+
+pub(crate) async fn audit(
+    State(access): State<Access>,
+    body: axum::body::Bytes,
+) -> web::Result<Json<AuditAnswer>> {
+    let wish: Wish = super::optional(&body)?;
+    let now = daemon::clock::now();
+    let scope = scope(&wish, now)?;
+    let days = scope.days.clone();
+    let handles = Arc::clone(&access.handles);
+    let report = access.read(move || audit::run(&handles, &scope, now)).await?;
+    let mut answer = answer(&days, &report);
+    if wish.backfill {
+        backfill(&access, &report, &mut answer).await;
+    }
+    Ok(Json(answer))
+}
+
+fn scope(wish: &Wish, now: i64) -> web::Result<Scope> {
+    let Wish { venue, market, symbol, kinds, .. } = wish;
+    let selection = Selection {
+        venue: venue.clone(),
+        market: market.clone(),
+        symbol: symbol.clone(),
+        kind: None,
+    };
+    let contiguous = || Kind::ALL.iter().copied().filter(|kind| condition::is_contiguous(*kind));
+    let kinds = match kinds {
+        None => contiguous().collect(),
+        Some(names) => {
+            names.iter().map(|name| contiguous_kind(name)).collect::<web::Result<_>>()?
+        }
+    };
+    let start = params::time("start", wish.start.as_deref())?;
+    let end = params::time("end", wish.end.as_deref())?;
+    params::range(start, end)?;
+    let last = end.map_or_else(|| UnixNanos::new(now), |end| UnixNanos::new(end.as_i64() - 1));
+    let last = last.day();
+    let first = start.map_or(last - DAYS_DEFAULT + 1, UnixNanos::day);
+    if first > last {
+        return Err(Problem::bad_request("`start` must not be after today"));
+    }
+    Ok(Scope { filter: selection.filter()?, kinds, days: first..=last })
+}
+
+fn contiguous_kind(name: &str) -> web::Result<Kind> {
+    match params::named::<Kind>("kinds", Some(name))? {
+        Some(kind) if condition::is_contiguous(kind) => Ok(kind),
+        Some(_) | None => Err(Problem::bad_request(format!(
+            "`kinds`: the ids of {name} are not contiguous, so none can be seen to be missing"
+        ))),
+    }
+}
+
+fn answer(days: &Days, report: &Report) -> AuditAnswer {
+    AuditAnswer {
+        first_day: condition::date(*days.start()),
+        last_day: condition::date(*days.end()),
+        complete: report.ids_unexplained == 0,
+        streams: report.streams,
+        rows: report.rows,
+        ids_missing: report.ids_missing,
+        ids_unexplained: report.ids_unexplained,
+        holes_total: report.holes_total,
+        backfills_started: 0,
+        backfills_failed: 0,
+        truncated: report.truncated,
+        days: report.days.iter().map(day).collect(),
+        holes: report.holes.iter().map(hole).collect(),
+    }
+}
+
+fn day(found: &DayFound) -> DayAnswer {
+    DayAnswer {
+        date: condition::date(found.day),
+        kind: found.kind.as_str(),
+        venue: found.stream.venue.as_str(),
+        market: found.stream.market.as_str(),
+        symbol: found.stream.symbol.to_string(),
+        rows: found.stored.rows,
+        first_id: found.stored.first.major,
+        last_id: found.stored.last.major,
+        holes: found.holes,
+        ids_missing: found.ids_missing,
+        ids_unexplained: found.ids_unexplained,
+    }
+}
+
+fn hole(found: &HoleFound) -> HoleAnswer {
+    let gap = |gap: &Gap| GapAnswer {
+        gap_id: gap.gap_id.to_string(),
+        state: gap.state.as_str(),
+        cause: gap.cause.as_str(),
+    };
+    HoleAnswer {
+        date: condition::date(found.day),
+        kind: found.kind.as_str(),
+        venue: found.stream.venue.as_str(),
+        market: found.stream.market.as_str(),
+        symbol: found.stream.symbol.to_string(),
+        after_id: found.hole.first.saturating_sub(1),
+        before_id: found.hole.last.saturating_add(1),
+        ids: found.hole.ids(),
+        state: found.hole.verdict.as_str(),
+        gaps: found.gaps.iter().map(gap).collect(),
+        action: "none",
+        gap_id: None,
+        reason: found.is_fresh.then(|| "so new that more may be on its way".to_owned()),
+    }
+}
+
+/// Asks the collector for every hole that nothing accounts for, and notes what came of it.
+async fn backfill(access: &Access, report: &Report, answer: &mut AuditAnswer) {
+    let mut away: Option<String> = None;
+    for (found, told) in report.holes.iter().zip(&mut answer.holes) {
+        if found.hole.verdict.explains() || found.is_fresh {
+            continue;
+        }
+        let asked = answer.backfills_started + answer.backfills_failed;
+        let result = match &away {
+            Some(reason) => Err(reason.clone()),
+            None if asked >= BACKFILLS_MAX => {
+                Err(format!("{BACKFILLS_MAX} were asked for already: the next audit goes on"))
+            }
+            None => access.collector.backfill(found).await.map_err(|error| match error {
+                NotStarted::Away(reason) => away.insert(reason).clone(),
+                NotStarted::Refused(reason) => reason,
+            }),
+        };
+        match result {
+            Ok(gap_id) => {
+                answer.backfills_started += 1;
+                (told.action, told.gap_id) = ("backfill_started", Some(gap_id));
+            }
+            Err(reason) => {
+                answer.backfills_failed += 1;
+                (told.action, told.reason) = ("backfill_not_started", Some(reason));
+            }
+        }
+    }
+    let (started, failed) = (answer.backfills_started, answer.backfills_failed);
+    if started + failed > 0 {
+        tracing::info!(started, failed, "the audit asked for what is missing");
+    }
+}

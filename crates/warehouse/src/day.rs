@@ -1,0 +1,164 @@
+//! Days of a table: which there are, what they amount to, and how one goes.
+
+use crate::columns::{Column, Type, columns};
+use crate::decode::Answer;
+use crate::error::Error;
+use crate::retention::ExpiredDay;
+use crate::{Reader, Table, schema};
+use catalog::StreamKey;
+use model::{Identity, Kind};
+
+/// What the rows of a day amount to: two that are equal were made of the same rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// Rows, each identity once.
+    pub rows: u64,
+    /// The sum of a hash of every column of every row.
+    hash: u64,
+}
+
+/// A day in the words of the partition key, so that others are not read.
+const THAT_DAY: &str = "toDate(ifNull(venue_time, recv_time)) = toDate({day:UInt16})";
+
+impl Reader {
+    /// The days before `day`, counted from the epoch, that hold rows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if the server does not say.
+    pub async fn days_before(&self, day: i64) -> Result<Vec<ExpiredDay>, Error> {
+        let connection = self.warehouse().connection();
+        let table = schema::table(self.kind());
+        let sql = "SELECT toUInt16(toDate(partition)) AS day, toString(toDate(partition)), \
+                   sum(rows), sum(bytes_on_disk) FROM system.parts \
+                   WHERE active AND database = {database:String} AND table = {table:String} \
+                   AND toInt64(toUInt16(toDate(partition))) < {day:Int64} \
+                   GROUP BY partition ORDER BY day";
+        let query = connection.query(sql).param("database", connection.database());
+        let query = query.param("table", &table).param("day", day);
+        let answer = connection.fetch("list old days", query).await?;
+        let (mut answer, mut days) = (Answer::new(&answer), Vec::new());
+        while !answer.is_empty() {
+            days.push(ExpiredDay {
+                table: format!("{}.{table}", connection.database()),
+                day: i64::from(answer.u16()?),
+                date: answer.text()?.to_owned(),
+                rows: answer.u64()?,
+                bytes: answer.u64()?,
+            });
+        }
+        Ok(days)
+    }
+
+    /// The identities of a stream's rows of a day that lie above `after`, ascending; at most so many.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if the server does not answer.
+    pub async fn identities(
+        &self,
+        stream: &StreamKey,
+        day: i64,
+        after: Option<Identity>,
+        limit: usize,
+    ) -> Result<Vec<Identity>, Error> {
+        let behind = if after.is_some() {
+            " AND identity_major >= {major:UInt64} AND (identity_major > {major:UInt64} \
+             OR identity_minor > {minor:UInt64})"
+        } else {
+            ""
+        };
+        let sql = format!(
+            "SELECT DISTINCT identity_major, identity_minor FROM {} WHERE {THAT_DAY} \
+             AND venue = {{venue:String}} AND market = {{market:String}} \
+             AND symbol = {{symbol:String}}{behind} \
+             ORDER BY identity_major, identity_minor LIMIT {{limit:UInt64}}",
+            self.table()
+        );
+        let mut query = self.of(&sql, stream).param("day", number(day)).param("limit", limit);
+        if let Some(Identity { major, minor }) = after {
+            query = query.param("major", major).param("minor", minor);
+        }
+        let answer = self.warehouse().connection().fetch("list identities", query).await?;
+        let (mut answer, mut identities) = (Answer::new(&answer), Vec::new());
+        while !answer.is_empty() {
+            identities.push(Identity { major: answer.u64()?, minor: answer.u64()? });
+        }
+        Ok(identities)
+    }
+
+    /// What the rows of a day amount to, without sending them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if the server does not answer.
+    pub async fn fingerprint(&self, day: i64) -> Result<Fingerprint, Error> {
+        let sql = format!(
+            "SELECT count(), sum(cityHash64({})) FROM {} FINAL WHERE {THAT_DAY}",
+            hashed(self.kind()),
+            self.table()
+        );
+        let connection = self.warehouse().connection();
+        let query = connection.query(&sql).param("day", number(day));
+        let answer = connection.fetch("compare a day", query).await?;
+        let mut answer = Answer::new(&answer);
+        Ok(Fingerprint { rows: answer.u64()?, hash: answer.u64()? })
+    }
+}
+
+/// The columns of a kind as arguments of a hash, which is null if one of them is: a value that is
+/// absent is told from every one that is there.
+fn hashed(kind: Kind) -> String {
+    let argument = |Column { name, ty, .. }: &Column| match ty {
+        Type::OptionalText => format!("isNull(`{name}`), ifNull(`{name}`, '')"),
+        Type::OptionalU64 | Type::OptionalDecimal => {
+            format!("isNull(`{name}`), ifNull(`{name}`, 0)")
+        }
+        Type::OptionalTime => {
+            format!("isNull(`{name}`), ifNull(toUnixTimestamp64Nano(`{name}`), 0)")
+        }
+        Type::Key
+        | Type::Text
+        | Type::U32
+        | Type::U64
+        | Type::Bool
+        | Type::Time
+        | Type::Decimal
+        | Type::Levels => format!("`{name}`"),
+    };
+    columns(kind).iter().map(argument).collect::<Vec<_>>().join(", ")
+}
+
+impl Table {
+    /// Takes a day out, if its rows are still those that were looked at.
+    ///
+    /// Nothing of this kind is inserted meanwhile: this is the only writer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Changed`] or [`Error::Unfinished`] if it was left as it is, else what the server or
+    /// the way to it says; the day may be gone then, or be there as a whole.
+    pub async fn drop_day(&mut self, day: i64, expected: Fingerprint) -> Result<(), Error> {
+        let (kind, reader) = (self.kind(), self.reader());
+        if self.is_pending() {
+            return Err(Error::Unfinished { kind });
+        }
+        if reader.fingerprint(day).await? != expected {
+            return Err(Error::Changed { kind });
+        }
+        let sql = format!("ALTER TABLE {} DROP PARTITION {{date:String}}", reader.table());
+        let connection = self.warehouse().connection();
+        let query = connection.query(&sql).param("date", date(day));
+        connection.execute("drop a day", query).await
+    }
+}
+
+fn number(day: i64) -> u16 {
+    u16::try_from(day.max(0)).unwrap_or(u16::MAX)
+}
+
+/// The date with this number of days since the epoch.
+fn date(day: i64) -> String {
+    let date = jiff::civil::date(1970, 1, 1);
+    date.saturating_add(jiff::Span::new().days(i64::from(number(day)))).to_string()
+}

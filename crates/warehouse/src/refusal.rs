@@ -1,0 +1,54 @@
+//! Inserts that the server refuses because of their rows.
+
+use crate::Error;
+
+/// Codes of exceptions that a row causes and no waiting ends, with their names in the server.
+///
+/// Source: `src/Common/ErrorCodes.cpp` of ClickHouse 26.7. Views that hang on a table run within its
+/// inserts, so what they throw counts too.
+const OF_ROWS: &[u32] = &[
+    153, // ILLEGAL_DIVISION
+    321, // VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
+    349, // CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
+    395, // FUNCTION_THROW_IF_VALUE_IS_NON_ZERO
+    407, // DECIMAL_OVERFLOW
+    469, // VIOLATED_CONSTRAINT
+    691, // UNKNOWN_ELEMENT_OF_ENUM
+];
+
+impl Error {
+    /// Whether the server refused rows for what is in them: it will refuse them again, and take
+    /// others.
+    #[must_use]
+    pub fn is_of_rows(&self) -> bool {
+        let Self::Refused { source, .. } = self else { return false };
+        let clickhouse::error::Error::BadResponse(text) = &**source else { return false };
+        code(text).is_some_and(|code| OF_ROWS.contains(&code))
+    }
+}
+
+/// The number in `Code: 469. DB::Exception: …`.
+fn code(text: &str) -> Option<u32> {
+    let digits = text.split_once("Code: ")?.1;
+    let end = digits.find(|c: char| !c.is_ascii_digit())?;
+    digits[..end].parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> Error {
+        let source = Box::new(clickhouse::error::Error::BadResponse(text.to_owned()));
+        Error::Refused { action: "insert rows", source }
+    }
+
+    #[test]
+    fn a_violated_constraint_is_of_the_rows_and_a_missing_table_is_not() {
+        let text = "Code: 469. DB::Exception: Constraint `few` for table is violated";
+        assert!(refused(text).is_of_rows());
+        for text in ["Code: 60. DB::Exception: Table does not exist", "Code: x", "", "46"] {
+            assert!(!refused(text).is_of_rows(), "{text}");
+        }
+    }
+}
