@@ -7,7 +7,7 @@ use std::process::Command;
 fn torture(arguments: &[&str]) {
     let programs = programs();
     let mut command = Command::new(programs.join("torture"));
-    command.arg("--programs").arg(&programs).args(["--minutes", "2", "--rate", "1000"]);
+    command.arg("--programs").arg(&programs).args(["--minutes", "2", "--rate", "2000"]);
     let output = command.args(arguments).output().unwrap();
     let report = String::from_utf8_lossy(&output.stdout);
     let complaint = String::from_utf8_lossy(&output.stderr);

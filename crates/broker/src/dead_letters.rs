@@ -185,18 +185,22 @@ impl Wanted {
     ) -> web::Result<(Vec<(StoredMessage, DeadLetter)>, Option<u64>)> {
         let (mut found, mut after) = (Vec::new(), self.after);
         for _ in 0..LOOKED_AT_MAX {
-            let next = bus.stored_from(DEAD_LETTERS, after + 1, &self.subjects).await;
+            let Some(from) = after.checked_add(1) else { return Ok((found, None)) };
+            let next = bus.stored_from(DEAD_LETTERS, from, &self.subjects).await;
             let next = next.map_err(|error| unavailable(&error))?;
             let Some(message) = next.filter(|m| self.through.is_none_or(|last| m.seq <= last))
             else {
                 return Ok((found, None));
             };
             after = message.seq;
-            // Only storage may publish here, and this is how it does.
-            let letter = DeadLetter::read(&message.subject, |name| message.header(name));
-            let letter = letter.map_err(|error| {
-                anyhow::Error::new(error).context(format!("read dead letter {after}"))
-            })?;
+            // Only storage may publish here, but perhaps a later version that knows more reasons.
+            let letter = match DeadLetter::read(&message.subject, |name| message.header(name)) {
+                Ok(letter) => letter,
+                Err(error) => {
+                    tracing::warn!(seq = after, error = %Chain(&error), "not a dead letter of ours");
+                    continue;
+                }
+            };
             if self.reason.is_none_or(|reason| reason == letter.reason) {
                 found.push((message, letter));
             }

@@ -21,8 +21,13 @@ use std::ops::Range;
 
 /// The blocks that rule 1 allows to remove.
 ///
-/// `floors` are the acknowledged positions of all declared consumers.
+/// `floors` are the acknowledged positions of all declared consumers. A consumer that stands beyond
+/// the end of the stream has not read what is there: the server has lost its end, and uses the
+/// numbers anew. Nothing may go then.
 pub(crate) fn acknowledged(first: u64, last: u64, floors: &[u64]) -> Range<u64> {
+    if floors.iter().any(|floor| *floor > last) {
+        return first..first;
+    }
     let floor = floors.iter().copied().min().unwrap_or(0);
     first..floor.min(last).max(first)
 }
@@ -115,6 +120,12 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_has_lost_its_end_is_not_trimmed() {
+        assert_eq!(kept(1, 100, &[101], 90), 1);
+        assert_eq!(kept(1, 100, &[60, 101], 90), 1);
+    }
+
+    #[test]
     fn an_empty_stream_is_left_alone() {
         assert_eq!(kept(101, 100, &[100], 200), 101);
     }
@@ -162,7 +173,8 @@ mod tests {
             young_from in 0_u64..3_000,
         ) {
             let last = first + length - 1;
-            let expected = young_from.min(floor.min(last)).max(first);
+            let floor = floor.min(last);
+            let expected = young_from.min(floor).max(first);
             prop_assert_eq!(kept(first, last, &[floor], young_from), expected);
         }
     }

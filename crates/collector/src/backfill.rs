@@ -21,10 +21,14 @@ use daemon::Task;
 use feed::backfill::{Backfill, Command, Failure, OpenGaps, Page};
 use model::{Event, Kind};
 use std::sync::Arc;
+use std::time::Duration;
 use telemetry::Chain;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use venue::{Adapter, RestAnswer};
+
+/// The longest sleep: a clock that is set back would else make it as long as the step.
+const LOOK_MAX: Duration = Duration::from_secs(60);
 
 /// What a backfill needs.
 pub(crate) struct Parts<A> {
@@ -93,7 +97,8 @@ impl<A: Adapter> Backfiller<A> {
 
     /// `None` once the task is asked to stop.
     async fn wake(&mut self, task: &Task) -> Option<Wake> {
-        let due = self.machine.poll_timeout().map(instant_of);
+        let soon = Instant::now() + LOOK_MAX;
+        let due = self.machine.poll_timeout().map(|at| instant_of(at).min(soon));
         task.until_stopped(async {
             tokio::select! {
                 biased;

@@ -90,8 +90,11 @@ impl Handover {
     }
 
     /// Notes that the bus has acknowledged runs of ids: what of them was missing is so no more.
-    pub(crate) fn acked(&mut self, runs: &[Run]) {
-        runs.iter().for_each(|run| self.open.acked(run));
+    pub(crate) fn acked(&mut self, subject: DurableSubject, runs: &[Run]) {
+        // A block of gap records has none of the ids that they name.
+        if subject.kind != Kind::Gap {
+            runs.iter().for_each(|run| self.open.acked(run));
+        }
     }
 
     /// Notes that a gap record is about to be handed over. Returns the record that had to be

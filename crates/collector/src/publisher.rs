@@ -250,7 +250,7 @@ impl Publisher {
         match result {
             Ok(ack) => {
                 handover.handed(block.id.subject, &block.runs);
-                handover.acked(&block.runs);
+                handover.acked(block.id.subject, &block.runs);
                 handover.at(block.id.subject, ack.stream_seq);
                 lane.handle_acked(&block.id, now());
             }

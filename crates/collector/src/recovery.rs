@@ -53,7 +53,7 @@ fn note(handover: &mut Handover, subject: DurableSubject, payload: &[u8], decode
             Ok(event) => {
                 let runs = [Run::of(&event)];
                 handover.handed(subject, &runs);
-                handover.acked(&runs);
+                handover.acked(subject, &runs);
             }
             Err(error) => tracing::warn!(error = %error, "an event of ours cannot be read back"),
         }

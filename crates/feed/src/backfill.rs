@@ -204,8 +204,9 @@ impl Backfill {
 
     /// Learns whether the bus can be reached and takes what comes at once.
     pub fn handle_bus(&mut self, connected: bool, now: UnixNanos) {
+        let is_back = connected && !self.connected;
         self.connected = connected;
-        for job in self.jobs.values_mut() {
+        for job in self.jobs.values_mut().filter(|_| is_back) {
             // What was published before the bus went is acknowledged once it is back.
             job.sent_until = job.sent_until.max(now.plus(ACK_MAX));
         }
@@ -242,6 +243,9 @@ impl Backfill {
                 Failure::Request => {
                     self.retry.reset();
                     if let Some(job) = self.jobs.get_mut(&page.gap_id) {
+                        // The ids behind may fare better, and what is refused in every pass is
+                        // given up as what is not there (rule 4).
+                        job.absent.insert(page.span());
                         job.not_before = Some(now.plus(job.retry.next(rng)));
                     }
                 }
@@ -272,7 +276,7 @@ impl Backfill {
 
     /// Finds the next thing to do, newest gap first (rules 1, 2 and 5).
     fn pump(&mut self, now: UnixNanos) {
-        self.retry_at = self.retry_at.filter(|at| *at > now);
+        self.retry_at = self.retry_at.filter(|at| is_ahead(*at, now, VENUE_RETRY.1));
         if !self.connected || self.asked.is_some() || self.retry_at.is_some() {
             return;
         }
@@ -320,11 +324,11 @@ impl Job {
     }
 
     fn next(&mut self, page_max: usize, now: UnixNanos) -> Next {
-        if self.is_waiting() && self.sent_until > now {
+        if self.is_waiting() && is_ahead(self.sent_until, now, ACK_MAX) {
             return Next::Wait;
         }
         (self.sent, self.closing) = (IdRanges::new(), false);
-        self.not_before = self.not_before.filter(|at| *at > now);
+        self.not_before = self.not_before.filter(|at| is_ahead(*at, now, GAP_RETRY.1));
         let Some((_, last)) = self.open.missing.hull() else {
             return Next::Close(GapState::Healed);
         };
@@ -378,6 +382,14 @@ impl Job {
         events: &mut Vec<Event>,
     ) {
         self.absent.insert(page.span());
+        // Answers begin with the first trade that there is: what lies before it is not there, however
+        // many ids that are.
+        let behind = self.open.missing.hull().map_or(page.from, |(_, last)| last);
+        let there = trades.iter().map(|(_, trade)| trade.seq).min();
+        let void = there.map_or(behind, |first| first.saturating_sub(1));
+        if void > page.from {
+            self.absent.insert((page.from, void));
+        }
         let before = events.len();
         for (venue_time, trade) in trades {
             self.absent.remove((trade.seq, trade.seq));
@@ -409,6 +421,12 @@ impl Job {
         let instrument = Arc::clone(&self.open.instrument);
         Event { instrument, venue_time: None, recv_time: now, origin: None, body: Body::Gap(gap) }
     }
+}
+
+/// Whether a time is still to come. One further ahead than it can have been set is of a clock that
+/// has been set back since, and has come.
+fn is_ahead(at: UnixNanos, now: UnixNanos, longest: Duration) -> bool {
+    at > now && at <= now.plus(longest)
 }
 
 /// Extends a request to what other gaps of the same stream miss nearby, below it and then above.

@@ -19,6 +19,9 @@ pub(crate) const HOLES_LISTED_MAX: usize = 1_000;
 /// How long the record of a hole may take: it is declared after a second and travels on a subject of
 /// its own.
 const SETTLE: Duration = Duration::from_mins(2);
+/// For how long the collector is trusted to have a gap in hand that it recorded as open: it forgets
+/// the oldest when there are too many.
+const IN_HAND: Duration = Duration::from_hours(1);
 
 /// What is looked at.
 #[derive(Debug)]
@@ -65,6 +68,8 @@ pub(crate) struct Report {
     pub(crate) holes: Vec<HoleFound>,
     /// Whether there is more than is listed.
     pub(crate) truncated: bool,
+    /// Whether a stream has more holes than were looked at.
+    pub(crate) cut_short: bool,
 }
 
 /// Looks at every stream of the scope.
@@ -97,6 +102,7 @@ fn stream(
         days.insert(day, found);
     }
     report.truncated |= truncated;
+    report.cut_short |= truncated;
     for hole in holes {
         let Some(day) = condition::day_behind(&coverage.days, hole.last) else { continue };
         let unexplained = if hole.verdict.explains() { 0 } else { hole.ids() };
@@ -118,7 +124,8 @@ fn stream(
         };
         let gaps: Vec<&(Event, Gap)> = gaps.iter().filter(speaks).collect();
         let is_fresh = match hole.verdict {
-            Verdict::Lost | Verdict::Open => false,
+            Verdict::Lost => false,
+            Verdict::Open => gaps.iter().any(|(event, _)| is_in_hand(event, now)),
             Verdict::Healed => gaps.iter().any(|(event, _)| is_new(event, now)),
             Verdict::Unexplained => {
                 let behind = neighbour(reader, key, hole.last, Order::Ascending)?;
@@ -150,6 +157,12 @@ fn holes(reader: &Reader, coverage: &Coverage) -> anyhow::Result<(Vec<(u64, u64)
     let ids = before.unwrap_or(first)..=last;
     let holes = reader.ranges(&coverage.stream, &ids)?.holes();
     Ok((holes.ranges, holes.truncated))
+}
+
+/// Whether the collector must still know of a gap that it recorded.
+fn is_in_hand(event: &Event, now: i64) -> bool {
+    let in_hand = i64::try_from(IN_HAND.as_nanos()).unwrap_or(i64::MAX);
+    event.recv_time.as_i64() > now.saturating_sub(in_hand)
 }
 
 /// Whether something that goes with an event may still be on its way.

@@ -23,6 +23,8 @@ use tokio::time::timeout;
 const NAME: &str = "collector";
 /// How long it may take to take a request; the fetching comes after the answer.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// Ids of one order, as many as the collector takes; the next audit sees the rest.
+const IDS_MAX: u64 = 10_000_000;
 /// Largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
@@ -113,7 +115,7 @@ impl Collector {
             symbol: stream.symbol.as_str(),
             kind: kind.as_str(),
             after_id: hole.first.saturating_sub(1),
-            before_id: hole.last.saturating_add(1),
+            before_id: hole.last.min(hole.first.saturating_add(IDS_MAX - 1)).saturating_add(1),
         };
         let body = serde_json::to_vec(&wish).map_err(|error| error.to_string())?;
         let mut request = Request::post(format!("{service}/api/v1/collector/backfill"))

@@ -245,7 +245,7 @@ impl Drop for Site {
 }
 
 /// The sizes of the streams, by kind.
-fn streams(size: Size) -> [(&'static str, u64); 8] {
+fn streams(size: Size) -> [(&'static str, u64); 9] {
     // Shares of the generated market: 60 % trades, 25 % best prices, 15 % book updates, which are
     // twice as large. The broker looks every 10 s, and keeps the last 5 s.
     let bytes = size.rate * size.wait_max.as_secs() * STREAM_BYTES_PER_EVENT;
@@ -260,6 +260,7 @@ fn streams(size: Size) -> [(&'static str, u64); 8] {
         ("kline", small),
         ("gap", small),
         ("status", small),
+        ("dead_letter", small),
     ]
 }
 

@@ -77,7 +77,7 @@ impl Open {
 
     /// Notes trades that the bus has acknowledged.
     pub(super) fn acked(&mut self, run: &Run) {
-        let Some(ids) = run.ids.filter(|_| run.gap.is_none()) else { return };
+        let Some(ids) = run.ids else { return };
         for open in self.gaps.values_mut() {
             let same = open.gap.of == run.kind && open.instrument == run.instrument;
             if same && open.missing.overlaps(ids) {

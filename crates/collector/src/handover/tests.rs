@@ -128,9 +128,11 @@ fn only_an_acknowledgement_fills_a_gap_and_what_is_lost_on_the_way_stays_missing
     handover.handed(subject(Kind::Trade), &fetched);
     handover.lost(&fetched);
     assert_eq!(open(&handover)[0].0, [(10, 14)]);
-    handover.acked(&fetched);
+    handover.acked(subject(Kind::Gap), &fetched);
+    assert_eq!(open(&handover)[0].0, [(10, 14)], "a record of ids brings none of them");
+    handover.acked(subject(Kind::Trade), &fetched);
     assert_eq!(open(&handover)[0].0, [(13, 14)]);
-    handover.acked(&[run(Kind::Trade, 14, 20), run(Kind::AggTrade, 13, 13)]);
+    handover.acked(subject(Kind::Trade), &[run(Kind::Trade, 14, 20), run(Kind::AggTrade, 13, 13)]);
     assert_eq!(open(&handover)[0].0, [(13, 13)]);
     assert_eq!(gaps(&handover), [""; 0], "what was fetched says nothing of the stream");
 }

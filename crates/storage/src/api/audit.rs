@@ -4,7 +4,7 @@ use super::Access;
 use super::params::{self, Selection};
 use crate::audit::{self, DayFound, HoleFound, Report, Scope};
 use crate::collector::NotStarted;
-use crate::condition;
+use crate::condition::{self, Verdict};
 use axum::extract::State;
 use catalog::Days;
 use model::{Gap, Kind};
@@ -89,7 +89,8 @@ pub(crate) struct AuditAnswer {
     /// First and last day looked at.
     first_day: String,
     last_day: String,
-    /// Whether every missing id is accounted for by a gap record.
+    /// Whether every missing id is accounted for by a gap record. Not known, and so `false`, if a
+    /// stream has more holes than are looked at.
     complete: bool,
     streams: usize,
     rows: u64,
@@ -98,7 +99,8 @@ pub(crate) struct AuditAnswer {
     holes_total: usize,
     backfills_started: usize,
     backfills_failed: usize,
-    /// Whether there are more days or holes than are listed; the sums include them.
+    /// Whether there are more days or holes than are listed; the sums include them, up to the 10,000
+    /// holes of a stream that are looked at.
     truncated: bool,
     days: Vec<DayAnswer>,
     holes: Vec<HoleAnswer>,
@@ -139,7 +141,8 @@ fn scope(wish: &Wish, now: i64) -> web::Result<Scope> {
     let start = params::time("start", wish.start.as_deref())?;
     let end = params::time("end", wish.end.as_deref())?;
     params::range(start, end)?;
-    let last = end.map_or_else(|| UnixNanos::new(now), |end| UnixNanos::new(end.as_i64() - 1));
+    let last = end
+        .map_or_else(|| UnixNanos::new(now), |end| UnixNanos::new(end.as_i64().saturating_sub(1)));
     let last = last.day();
     let first = start.map_or(last - DAYS_DEFAULT + 1, UnixNanos::day);
     if first > last {
@@ -161,7 +164,7 @@ fn answer(days: &Days, report: &Report) -> AuditAnswer {
     AuditAnswer {
         first_day: condition::date(*days.start()),
         last_day: condition::date(*days.end()),
-        complete: report.ids_unexplained == 0,
+        complete: report.ids_unexplained == 0 && !report.cut_short,
         streams: report.streams,
         rows: report.rows,
         ids_missing: report.ids_missing,
@@ -214,18 +217,19 @@ fn hole(found: &HoleFound) -> HoleAnswer {
     }
 }
 
-/// Asks the collector for every hole that nothing accounts for, and notes what came of it.
+/// Asks the collector for every hole that nothing accounts for, and for those that have been open so
+/// long that it may have forgotten them; it knows what it has in hand. Notes what came of it.
 async fn backfill(access: &Access, report: &Report, answer: &mut AuditAnswer) {
     let mut away: Option<String> = None;
     for (found, told) in report.holes.iter().zip(&mut answer.holes) {
-        if found.hole.verdict.explains() || found.is_fresh {
+        if found.hole.verdict == Verdict::Lost || found.is_fresh {
             continue;
         }
-        let asked = answer.backfills_started + answer.backfills_failed;
         let result = match &away {
             Some(reason) => Err(reason.clone()),
-            None if asked >= BACKFILLS_MAX => {
-                Err(format!("{BACKFILLS_MAX} were asked for already: the next audit goes on"))
+            // Refusals do not count: the same holes come first in the next audit.
+            None if answer.backfills_started >= BACKFILLS_MAX => {
+                Err(format!("{BACKFILLS_MAX} were started already: the next audit goes on"))
             }
             None => access.collector.backfill(found).await.map_err(|error| match error {
                 NotStarted::Away(reason) => away.insert(reason).clone(),
