@@ -13,7 +13,7 @@ use serde_json::Value;
 use settings::Suite;
 
 use crate::output;
-use crate::service::{Storage, Target};
+use crate::service::Target;
 
 /// How long the answer may take: every id of the days is looked at.
 const TIMEOUT: Duration = Duration::from_mins(10);
@@ -113,7 +113,7 @@ struct Hole {
 }
 
 pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> {
-    let storage = Storage::new(&args.target, suite.storage.listen)?;
+    let storage = args.target.storage(suite.storage.listen)?;
     let answer: Value = storage.post("/api/v1/storage/audit", &wish(args)?, TIMEOUT).await?;
     let audit = Audit::deserialize(&answer)?;
     if args.json {

@@ -1,29 +1,18 @@
 //! `marketprism dead-letter`: rows that could not be stored.
 
-use std::io::Read as _;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
-use bytes::Bytes;
+use anyhow::Context as _;
 use clap::Subcommand;
-use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use http::Method;
 use model::Kind;
-use secrecy::{ExposeSecret as _, SecretString};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use settings::{Credentials, Endpoint, Suite};
+use settings::{Endpoint, Suite};
 use wire::Reason;
 
 use crate::output;
-
-/// Where the installation keeps the token that services show one another.
-const CREDENTIALS: &str = "/etc/credstore";
+use crate::service::Service;
 
 /// How long one page may take: a redrive publishes its rows one after the other.
 const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
@@ -65,6 +54,14 @@ pub(crate) struct Args {
     json: bool,
     #[command(subcommand)]
     action: Action,
+}
+
+impl Args {
+    /// The broker's HTTP interface.
+    fn broker(&self, suite: &Suite) -> anyhow::Result<Service> {
+        let (endpoint, token) = (self.broker.as_ref(), self.token_file.as_deref());
+        Service::new("broker", endpoint, token, suite.broker.listen, ANSWER_BYTES_MAX)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -136,7 +133,7 @@ struct Summary {
 }
 
 pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> {
-    let broker = Broker::new(args, suite)?;
+    let broker = args.broker(suite)?;
     match &args.action {
         Action::List(filter) => list(&broker, filter, args.json).await,
         Action::Redrive { filter, dry_run } => {
@@ -147,13 +144,13 @@ pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> 
     }
 }
 
-async fn list(broker: &Broker, filter: &Filter, json: bool) -> anyhow::Result<ExitCode> {
+async fn list(broker: &Service, filter: &Filter, json: bool) -> anyhow::Result<ExitCode> {
     let mut letters: Vec<Letter> = Vec::new();
     let mut after = Some(0);
     while let Some(seq) = after {
         let query = filter.query(&format!("after={seq}&limit={PAGE}"));
         let path = format!("/api/v1/broker/dead-letters?{query}");
-        let page: Page = broker.ask(Method::GET, &path).await?;
+        let page: Page = broker.ask(Method::GET, &path, None, TIMEOUT).await?;
         letters.extend(page.data);
         after = page.next_after;
     }
@@ -195,15 +192,19 @@ fn beginning(row: &str) -> String {
 }
 
 /// Redrives page by page what is there at the beginning; what is refused again comes behind it.
-async fn redrive(broker: &Broker, filter: &Filter, dry_run: bool) -> anyhow::Result<Summary> {
+async fn redrive(broker: &Service, filter: &Filter, dry_run: bool) -> anyhow::Result<Summary> {
     let mut summary = Summary { dry_run, ..Summary::default() };
     let (mut after, mut through) = (Some(0), String::new());
     while let Some(seq) = after {
         let own = format!("dry_run={dry_run}&after={seq}&limit={PAGE}{through}");
         let path = format!("/api/v1/broker/dead-letters/redrive?{}", filter.query(&own));
-        let page: Redriven = broker.ask(Method::POST, &path).await.with_context(|| {
-            format!("after {} rows; the others still wait and can be redriven", summary.redriven)
-        })?;
+        let page: Redriven =
+            broker.ask(Method::POST, &path, None, TIMEOUT).await.with_context(|| {
+                format!(
+                    "after {} rows; the others still wait and can be redriven",
+                    summary.redriven
+                )
+            })?;
         summary.redriven += page.redriven;
         summary.failed.extend(page.failed);
         through = format!("&through={}", page.through);
@@ -236,93 +237,6 @@ impl Filter {
         }
         query
     }
-}
-
-/// The broker's HTTP interface.
-struct Broker {
-    base: String,
-    token: Option<SecretString>,
-    client: Client<HttpConnector, Empty<Bytes>>,
-}
-
-impl Broker {
-    fn new(args: &Args, suite: &Suite) -> anyhow::Result<Self> {
-        let base = match &args.broker {
-            Some(endpoint) => endpoint.to_string(),
-            None => format!("http://{}", reachable(suite.broker.listen)),
-        };
-        if !base.starts_with("http://") {
-            bail!("{base} must begin with http://");
-        }
-        let base = base.trim_end_matches('/').to_owned();
-        let token = token(args)?;
-        Ok(Self { base, token, client: Client::builder(TokioExecutor::new()).build_http() })
-    }
-
-    async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> anyhow::Result<T> {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {}", token.expose_secret()));
-        }
-        let request = request.body(Empty::new())?;
-        let exchange = async {
-            let response = self.client.request(request).await?;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-            let body = body.map_err(anyhow::Error::from_boxed)?;
-            Ok::<_, anyhow::Error>((status, body.to_bytes()))
-        };
-        let exchanged = tokio::time::timeout(TIMEOUT, exchange).await;
-        let (status, body) = exchanged
-            .with_context(|| format!("no answer within {} s", TIMEOUT.as_secs()))?
-            .with_context(|| {
-                format!("ask the broker at {}: is marketprism-broker running?", self.base)
-            })?;
-        match status {
-            StatusCode::OK => serde_json::from_slice(&body).context("read the broker's answer"),
-            StatusCode::UNAUTHORIZED => bail!(
-                "the broker wants the token of the credential marketprism.internal-token: run this \
-                 as root, or give --token-file"
-            ),
-            status => bail!("{}", reason(status, &body)),
-        }
-    }
-}
-
-/// What the broker says is wrong.
-fn reason(status: StatusCode, body: &[u8]) -> String {
-    let document: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    document["detail"].as_str().map_or_else(|| format!("answered {status}"), str::to_owned)
-}
-
-fn token(args: &Args) -> anyhow::Result<Option<SecretString>> {
-    let Some(path) = &args.token_file else {
-        let credentials = Credentials::at(PathBuf::from(CREDENTIALS));
-        return match credentials.get("internal-token") {
-            Ok(token) => Ok(token),
-            // Not root: without it the broker says whether it wants one.
-            Err(_) => Ok(None),
-        };
-    };
-    let text = if path.as_os_str() == "-" {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map(|_| text)
-    } else {
-        std::fs::read_to_string(path)
-    };
-    let text = text.with_context(|| format!("read the token in {}", path.display()))?;
-    Ok(Some(SecretString::from(text.trim())))
-}
-
-/// The address where a service listens; the wildcard address means this host.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    address
 }
 
 #[cfg(test)]

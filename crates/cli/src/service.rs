@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -19,10 +19,10 @@ use settings::{Credentials, Endpoint};
 
 /// Where the installation keeps the token that services show one another.
 const CREDENTIALS: &str = "/etc/credstore";
-/// Largest answer that is read.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Largest answer of the storage that is read.
+const STORAGE_ANSWER_BYTES_MAX: usize = 64 << 20;
 
-/// Where the service is, and what it is shown.
+/// Where the storage is, and what it is shown.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Target {
     /// The storage's HTTP interface [default: as configured on this host].
@@ -34,24 +34,41 @@ pub(crate) struct Target {
     token_file: Option<PathBuf>,
 }
 
-/// The storage's HTTP interface.
-pub(crate) struct Storage {
+impl Target {
+    /// Aims at what was named, else at the address where the storage of this host listens.
+    pub(crate) fn storage(&self, listen: SocketAddr) -> anyhow::Result<Service> {
+        let (endpoint, token) = (self.storage.as_ref(), self.token_file.as_deref());
+        Service::new("storage", endpoint, token, listen, STORAGE_ANSWER_BYTES_MAX)
+    }
+}
+
+/// A service's HTTP interface.
+pub(crate) struct Service {
+    name: &'static str,
     base: String,
     token: Option<SecretString>,
     client: Client<HttpConnector, Full<Bytes>>,
+    answer_bytes_max: usize,
 }
 
-impl Storage {
-    /// Aims at what was named, else at the address where the storage of this host listens.
-    pub(crate) fn new(target: &Target, listen: SocketAddr) -> anyhow::Result<Self> {
-        let base = match &target.storage {
+impl Service {
+    /// Aims at the endpoint, else at the address where the service of this host listens, and shows
+    /// it the token of that file, else the installation's.
+    pub(crate) fn new(
+        name: &'static str,
+        endpoint: Option<&Endpoint>,
+        token_file: Option<&Path>,
+        listen: SocketAddr,
+        answer_bytes_max: usize,
+    ) -> anyhow::Result<Self> {
+        let base = match endpoint {
             Some(endpoint) => endpoint.to_string(),
             None => format!("http://{}", reachable(listen)),
         };
         if !base.starts_with("http://") {
             bail!("{base} must begin with http://");
         }
-        let token = match &target.token_file {
+        let token = match token_file {
             Some(path) => Some(read_token(path)?),
             // Not root: without it the service says whether it wants one.
             None => {
@@ -59,7 +76,8 @@ impl Storage {
             }
         };
         let base = base.trim_end_matches('/').to_owned();
-        Ok(Self { base, token, client: Client::builder(TokioExecutor::new()).build_http() })
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Ok(Self { name, base, token, client, answer_bytes_max })
     }
 
     /// Posts a document and reads the answer.
@@ -73,29 +91,47 @@ impl Storage {
         document: &impl Serialize,
         within: Duration,
     ) -> anyhow::Result<T> {
-        let mut request = Request::post(format!("{}{path}", self.base))
-            .header("content-type", "application/json");
+        self.ask(Method::POST, path, Some(serde_json::to_vec(document)?), within).await
+    }
+
+    /// Sends a request, with a JSON document or without a body, and reads the answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::post`].
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        document: Option<Vec<u8>>,
+        within: Duration,
+    ) -> anyhow::Result<T> {
+        let Self { name, base, .. } = self;
+        let mut request = Request::builder().method(method).uri(format!("{base}{path}"));
+        if document.is_some() {
+            request = request.header("content-type", "application/json");
+        }
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {}", token.expose_secret()));
         }
-        let request = request.body(Full::new(Bytes::from(serde_json::to_vec(document)?)))?;
+        let request = request.body(Full::new(Bytes::from(document.unwrap_or_default())))?;
         let exchange = async {
             let response = self.client.request(request).await?;
             let status = response.status();
-            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+            let body = Limited::new(response.into_body(), self.answer_bytes_max).collect().await;
             let body = body.map_err(anyhow::Error::from_boxed)?;
             anyhow::Ok((status, body.to_bytes()))
         };
         let (status, body) = tokio::time::timeout(within, exchange)
             .await
             .with_context(|| format!("no answer within {} s", within.as_secs()))?
-            .with_context(|| {
-                format!("ask the storage at {}: is marketprism-storage running?", self.base)
-            })?;
+            .with_context(|| format!("ask the {name} at {base}: is marketprism-{name} running?"))?;
         match status {
-            StatusCode::OK => serde_json::from_slice(&body).context("read the storage's answer"),
+            StatusCode::OK => {
+                serde_json::from_slice(&body).with_context(|| format!("read the {name}'s answer"))
+            }
             StatusCode::UNAUTHORIZED => bail!(
-                "the storage wants the token of the credential marketprism.internal-token: run \
+                "the {name} wants the token of the credential marketprism.internal-token: run \
                  this as root, or give --token-file"
             ),
             status => bail!("{}", reason(status, &body)),
@@ -174,7 +210,7 @@ mod tests {
 
     async fn ask(target: &Target) -> anyhow::Result<serde_json::Value> {
         let listen = SocketAddr::from(([127, 0, 0, 1], 1));
-        Storage::new(target, listen)?.post("/there", &serde_json::json!({"a": 1}), PATIENCE).await
+        target.storage(listen)?.post("/there", &serde_json::json!({"a": 1}), PATIENCE).await
     }
 
     #[tokio::test]

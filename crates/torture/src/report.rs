@@ -15,7 +15,7 @@ use std::time::Duration;
 type Row = (u32, &'static str, fn(&Strike) -> bool);
 
 /// The rows that a run strikes; those of ClickHouse and Redis (7 to 10) only if they are the store.
-/// 14, 18 to 21 and 23 to 25 have tests of their own elsewhere, but for a bad reload.
+/// 14, 18 to 21 and 23 to 25 are not struck here, but for a bad reload.
 const ROWS: [Row; 17] = [
     (1, "collector killed", |strike| strike.fault == Fault::Kill(Program::Collector)),
     (2, "storage killed", |strike| strike.fault == Fault::Kill(Program::Storage)),

@@ -11,7 +11,7 @@ use serde_json::Value;
 use settings::Suite;
 
 use crate::output;
-use crate::service::{Storage, Target};
+use crate::service::Target;
 
 /// How long a move may take; what was moved until then stays moved.
 const TIMEOUT: Duration = Duration::from_hours(12);
@@ -68,7 +68,7 @@ struct Day {
 }
 
 pub(super) async fn run(args: &Move, suite: &Suite) -> anyhow::Result<ExitCode> {
-    let storage = Storage::new(&args.target, suite.storage.listen)?;
+    let storage = args.target.storage(suite.storage.listen)?;
     let kinds = || args.kinds.iter().map(|kind| kind.as_str()).collect();
     let kinds = (!args.kinds.is_empty()).then(kinds);
     let wish = Wish { before: args.before, kinds, dry_run: args.dry_run };

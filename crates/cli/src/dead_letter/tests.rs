@@ -2,8 +2,16 @@
 
 use super::*;
 use bus::Bus;
+use bytes::Bytes;
 use daemon::{Service, Tasks};
+use http::Request;
+use http_body_util::BodyExt as _;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use secrecy::SecretString;
 use serde_json::Value;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::clickhouse::ClickHouse;
@@ -129,8 +137,8 @@ impl Site {
         timeout(PATIENCE, counting).await.unwrap_or_else(|_| panic!("never {count} letters"));
     }
 
-    fn broker(&self) -> Broker {
-        Broker::new(&self.args(&["redrive"]), &self.suite).unwrap()
+    fn broker(&self) -> crate::service::Service {
+        self.args(&["redrive"]).broker(&self.suite).unwrap()
     }
 
     fn args(&self, words: &[&str]) -> Args {
@@ -214,16 +222,17 @@ async fn who_has_no_token_or_no_broker_is_told_what_helps() {
     suite.bus.url = nats.url().parse().unwrap();
     let broker = Running::start::<broker::Broker>(&suite).await;
     suite.broker.listen = broker.address;
-    let refused = Broker {
-        base: format!("http://{}", broker.address),
-        token: None,
-        client: Client::builder(TokioExecutor::new()).build_http(),
+    let listen = suite.broker.listen;
+    let refused =
+        crate::service::Service::new("broker", None, None, listen, ANSWER_BYTES_MAX).unwrap();
+    let ask = async || {
+        let path = "/api/v1/broker/dead-letters";
+        refused.ask::<Value>(Method::GET, path, None, TIMEOUT).await.unwrap_err().to_string()
     };
-    let path = "/api/v1/broker/dead-letters";
-    let error = refused.ask::<Value>(Method::GET, path).await.unwrap_err().to_string();
+    let error = ask().await;
     assert!(error.contains("--token-file"), "{error}");
     let address = broker.address;
     broker.stop().await;
-    let error = refused.ask::<Value>(Method::GET, path).await.unwrap_err().to_string();
+    let error = ask().await;
     assert!(error.contains(&format!("{address}: is marketprism-broker running?")), "{error}");
 }
