@@ -1,19 +1,14 @@
 //! Measures the archive: rows per second into synced segments, into Parquet, through a compaction
 //! and a verification, and the time of a page of ten thousand rows.
 //!
-//! `cargo run --profile ci -p archive --example bench [DIRECTORY [EVENTS]]`; the directory decides
-//! which disk is measured. With a file of events, as `marketprism decode` prints them, it also says
-//! how many bytes a trade and a book take at rest, beside a CSV file through gzip.
+//! `cargo run --profile ci -p archive --example bench [DIRECTORY]`; the directory decides which disk
+//! is measured.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
-use archive::{Cut, Stats, Table};
+use archive::{Cut, Table};
 use catalog::{Filter, Query};
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use model::{Body, BookType, Event, InstrumentId, Kind, Market, Side, Symbol, Trade, Venue};
+use model::{Body, Event, InstrumentId, Kind, Market, Side, Symbol, Trade, Venue};
 use std::error::Error;
-use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,8 +19,6 @@ const ROWS: u64 = 600_000;
 const PAGE: usize = 10_000;
 /// Files that are compacted.
 const FILES: u64 = 8;
-/// Rows of a block, where recorded events are stored.
-const BLOCK: u64 = 100;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let dir = match std::env::args().nth(1) {
@@ -51,13 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let began = Instant::now();
     Table::open(&dir.path().join("pages"), Kind::Trade)?;
     println!("{:<44}{:>11.1} ms", "open, all in Parquet", millis(began.elapsed()));
-    compaction(&dir.path().join("compact"))?;
-    if let Some(events) = std::env::args().nth(2) {
-        for kind in [Kind::Trade, Kind::AggTrade, Kind::Book] {
-            at_rest(&dir.path().join("rest"), &events, kind)?;
-        }
-    }
-    Ok(())
+    compaction(&dir.path().join("compact"))
 }
 
 /// Many small files become one.
@@ -95,65 +82,6 @@ fn memory_max_mib() -> Result<u64, Box<dyn Error>> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib: u64 = line.and_then(|line| line.split_whitespace().next()).ok_or("VmHWM")?.parse()?;
     Ok(kib >> 10)
-}
-
-/// Bytes of the recorded events of a kind, here and as a CSV file through gzip.
-fn at_rest(root: &Path, events: &str, kind: Kind) -> Result<(), Box<dyn Error>> {
-    let (mut table, _) = Table::open(root, kind)?;
-    let mut csv = GzEncoder::new(Vec::new(), Compression::default());
-    let (mut decoder, mut rows, mut levels) = (wire::Decoder::new(), 0_u64, 0_usize);
-    let mut cut = Cut::new(kind);
-    for line in BufReader::new(File::open(events)?).split(b'\n') {
-        let line = line?;
-        let event = decoder.decode(&line)?;
-        if event.kind() != kind {
-            continue;
-        }
-        rows += 1;
-        if rows % BLOCK == 1 {
-            cut.block(rows.div_ceil(BLOCK), "");
-        }
-        cut.push(&event, &line)?;
-        levels += csv_lines(&event, &mut csv)?;
-        if cut.rows() == 10_000 {
-            table.append(&cut)?;
-            cut = Cut::new(kind);
-        }
-    }
-    if rows == 0 {
-        return Ok(());
-    }
-    table.append(&cut)?;
-    table.roll_all()?;
-    let Stats { parquet_bytes, parquet_rows, .. } = table.reader().stats();
-    let csv = u64::try_from(csv.finish()?.len())?;
-    let (ours, theirs) = (ratio(parquet_bytes, parquet_rows), ratio(csv, parquet_rows));
-    let what = format!("{kind}: bytes a row at rest");
-    println!("{what:<44}{ours:>14.1} (CSV, gzip -6: {theirs:.1}; {parquet_rows} rows)");
-    if kind == Kind::Book {
-        let levels = u64::try_from(levels)?;
-        println!("{:<44}{:>14.1}", "book: bytes a level", ratio(parquet_bytes, levels));
-    }
-    Ok(())
-}
-
-/// Writes an event as vendors of recorded data do, a line a trade or a level; says how many levels.
-fn csv_lines(event: &Event, out: &mut impl Write) -> io::Result<usize> {
-    let (venue, symbol) = (event.instrument.venue, &event.instrument.symbol);
-    let times = (event.time().as_i64(), event.recv_time.as_i64());
-    let start = format!("{venue},{symbol},{},{}", times.0, times.1);
-    if let Body::Trade(trade) | Body::AggTrade(trade) = &event.body {
-        let Trade { trade_id, side, price, qty, .. } = trade;
-        writeln!(out, "{start},{trade_id},{side},{price},{qty}")?;
-    }
-    let Body::Book(book) = &event.body else { return Ok(0) };
-    let is_snapshot = book.book_type == BookType::Snapshot;
-    for (side, levels) in [("bid", &book.bids), ("ask", &book.asks)] {
-        for (price, qty) in levels {
-            writeln!(out, "{start},{is_snapshot},{side},{price},{qty}")?;
-        }
-    }
-    Ok(book.bids.len() + book.asks.len())
 }
 
 fn append(table: &mut Table, rows: u64, cut_rows: u64) -> Result<Duration, Box<dyn Error>> {

@@ -26,6 +26,7 @@ mod filter;
 mod manifest;
 mod page;
 mod parquet_file;
+mod positioned;
 mod recent;
 mod roll;
 mod run;

@@ -8,6 +8,7 @@
 
 use crate::Error;
 use crate::columns::{self, StoredRow, read};
+use crate::positioned::Positioned;
 use crate::shelf::Place;
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Schema};
@@ -192,13 +193,14 @@ pub(crate) struct ParquetFile {
     path: PathBuf,
     kind: Kind,
     place: Place,
-    file: File,
+    file: Positioned,
     metadata: ArrowReaderMetadata,
 }
 
 impl ParquetFile {
     pub(crate) fn open(path: &Path, kind: Kind, place: Place) -> Result<Self, Error> {
-        let file = File::open(path).map_err(Error::io("cannot open", path))?;
+        let file = File::open(path).and_then(Positioned::new);
+        let file = file.map_err(Error::io("cannot open", path))?;
         // The offset index lets a reader step over the pages before a zone.
         let options = ArrowReaderOptions::new()
             .with_column_index_policy(PageIndexPolicy::Skip)
@@ -250,10 +252,9 @@ impl ParquetFile {
         row_group: Option<usize>,
         batch_rows: usize,
     ) -> Result<Batches<'_>, Error> {
-        let file = self.file.try_clone().map_err(Error::io("cannot open", &self.path))?;
-        let mut builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
-                .with_batch_size(batch_rows);
+        let (file, metadata) = (self.file.clone(), self.metadata.clone());
+        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
+            .with_batch_size(batch_rows);
         if let Some(row_group) = row_group {
             builder = builder.with_row_groups(vec![row_group]);
         }
@@ -293,13 +294,12 @@ impl ParquetFile {
         columns: Option<&[&str]>,
         convert: impl Fn(&RecordBatch) -> Result<Vec<T>, String>,
     ) -> Result<Vec<T>, Error> {
-        let file = self.file.try_clone().map_err(Error::io("cannot open", &self.path))?;
-        let mut builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
-                .with_row_groups(vec![zone.row_group])
-                .with_offset(zone.start)
-                .with_limit(zone.rows)
-                .with_batch_size(zone.rows);
+        let (file, metadata) = (self.file.clone(), self.metadata.clone());
+        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
+            .with_row_groups(vec![zone.row_group])
+            .with_offset(zone.start)
+            .with_limit(zone.rows)
+            .with_batch_size(zone.rows);
         if let Some(columns) = columns {
             let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
             builder = builder.with_projection(mask);

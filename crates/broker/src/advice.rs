@@ -10,27 +10,39 @@ const SILENT_CHECKS: u32 = 3;
 
 /// How often in a row something was left unanswered although the connection stands.
 #[derive(Debug, Default)]
-pub(crate) struct Silence(BTreeMap<String, u32>);
+pub(crate) struct Silence {
+    checks: BTreeMap<String, u32>,
+    /// How many servers shall keep a stream; more than one are a cluster.
+    replicas: u8,
+}
 
 impl Silence {
+    /// Learns how many servers shall keep a stream, which is what helps depends on.
+    pub(crate) const fn expect_replicas(&mut self, replicas: u8) {
+        self.replicas = replicas;
+    }
+
     /// Notes an answer.
     pub(crate) fn answered(&mut self, name: &str) {
-        self.0.remove(name);
+        self.checks.remove(name);
     }
 
     /// Notes an error; returns it, with what helps where something is known to.
     ///
     /// Seen with a full disk: 2.9.10 answers nothing more that concerns `JetStream`, 2.15.1 stores
-    /// nothing more in the stream, which its log tells and those notice whose blocks stay
-    /// unanswered; both until they are restarted, also when there is room again. A restart loses
-    /// nothing; a mute 2.9.10 does not stop by itself and is killed. 2.10.26 goes on by itself.
+    /// nothing more in the stream, which it tells in its log and when asked for its health
+    /// ([`crate::monitor`]); both until they are restarted, also when there is room again. A restart
+    /// loses nothing; a mute 2.9.10 does not stop by itself and is killed. 2.10.26 goes on by itself.
     pub(crate) fn advise(&mut self, name: &str, error: &RequestError) -> String {
         let text = Chain(error).to_string();
         if matches!(error, RequestError::TimedOut(_)) {
-            let checks = self.0.entry(name.to_owned()).or_default();
+            let checks = self.checks.entry(name.to_owned()).or_default();
             *checks = checks.saturating_add(1);
             if *checks < SILENT_CHECKS {
                 return text;
+            }
+            if self.replicas > 1 {
+                return format!("{text}, {checks} times in a row: {MAJORITY}");
             }
             return format!(
                 "{text}, {checks} times in a row, although the server is there; one whose disk was \
@@ -39,11 +51,14 @@ impl Silence {
             );
         }
         self.answered(name);
-        if text.contains("no space left") {
-            return format!(
-                "{text}: a server whose disk was full goes on like this when there is room again; \
-                 make room, then systemctl restart marketprism-nats.service"
-            );
+        if error.is_leaderless() {
+            return format!("{text}: {MAJORITY}");
+        }
+        if error.is_too_few_servers() {
+            return too_few_servers(&text, self.replicas);
+        }
+        if let Some(advice) = full_disk(&text) {
+            return advice;
         }
         if error.is_no_room() {
             return format!(
@@ -53,6 +68,29 @@ impl Silence {
         }
         text
     }
+}
+
+/// What a cluster needs that does not answer.
+const MAJORITY: &str = "more than half of the cluster's servers must be up and reach each other; \
+                        see nats-server on each of them";
+
+/// What helps against fewer servers than there shall be replicas.
+pub(crate) fn too_few_servers(text: &str, replicas: u8) -> String {
+    format!(
+        "{text}: broker.replicas is {replicas}, and bus.url must lead to a cluster of at least so \
+         many servers, each up and with room for all streams; start what is missing, or set \
+         broker.replicas to 1"
+    )
+}
+
+/// What helps a server that complains of a full disk.
+pub(crate) fn full_disk(text: &str) -> Option<String> {
+    text.contains("no space left").then(|| {
+        format!(
+            "{text}: a server whose disk was full goes on like this when there is room again; make \
+             room, then systemctl restart marketprism-nats.service"
+        )
+    })
 }
 
 /// The problems that are in the log already.
@@ -107,6 +145,14 @@ mod tests {
         }
         silence.advise("MP_BOOK", &RequestError::Disconnected);
         assert!(!silence.advise("MP_BOOK", &TIMED_OUT).contains("restart"));
+    }
+
+    #[test]
+    fn what_helps_a_cluster_is_its_majority_and_not_a_restart() {
+        let mut silence = Silence::default();
+        silence.expect_replicas(3);
+        let advice = (0..3).map(|_| silence.advise("MP_BOOK", &TIMED_OUT)).last().unwrap();
+        assert!(advice.contains("more than half") && !advice.contains("restart"), "{advice}");
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod api;
 mod dead_letters;
 mod manager;
 mod metrics;
+mod monitor;
 pub mod nats;
 mod publish;
 pub mod render;

@@ -1,12 +1,13 @@
 //! Task: keeps streams and consumers as declared, looks at them, and removes what may go.
 
-use crate::advice::{Logged, Silence};
+use crate::advice::{Logged, Silence, full_disk, too_few_servers};
 use crate::metrics::Metrics;
+use crate::monitor::{Monitor, is_about};
 use crate::trim::{self, Search};
 use crate::view::{
     AccountView, ConsumerView, DeadLettersView, Fill, ServerView, StreamView, View, texts,
 };
-use bus::{Bus, ConsumerSpec, Ensured, RequestError, StreamSpec};
+use bus::{Bus, ConsumerSpec, Ensured, Refused, RequestError, StreamSpec};
 use daemon::{Dependency, Health, Required, Status, Task};
 use jiff::Timestamp;
 use settings::Suite;
@@ -39,6 +40,7 @@ pub(crate) struct Reports {
     nats: Dependency,
     streams: Dependency,
     space: Dependency,
+    replicas: Dependency,
 }
 
 impl Reports {
@@ -49,6 +51,7 @@ impl Reports {
             nats: health.dependency("nats", Required::Yes),
             streams: health.dependency("streams", Required::Yes),
             space: health.dependency("space", Required::No),
+            replicas: health.dependency("replicas", Required::No),
         }
     }
 
@@ -75,6 +78,12 @@ impl Reports {
         } else {
             self.streams.down(format!("not as declared: {}", bad.join(", ")));
         }
+        let shortages = view.shortages();
+        if shortages.is_empty() {
+            self.replicas.up();
+        } else {
+            self.replicas.down(shortages.join("; "));
+        }
         let full: Vec<&str> = view.filled(Fill::Full).map(|stream| stream.name.as_str()).collect();
         if full.is_empty() {
             self.space.up();
@@ -97,6 +106,7 @@ pub(crate) struct Manager {
     /// Streams whose replay window has been shortened, which is in the log.
     shortened: BTreeSet<&'static str>,
     silence: Silence,
+    monitor: Monitor,
     logged: Logged,
 }
 
@@ -114,6 +124,7 @@ impl Manager {
             trimmed: BTreeMap::new(),
             shortened: BTreeSet::new(),
             silence: Silence::default(),
+            monitor: Monitor::new(),
             logged: Logged::default(),
         }
     }
@@ -172,6 +183,8 @@ impl Manager {
     }
 
     async fn observe(&mut self) -> View {
+        let suite = Arc::clone(&self.suite.borrow_and_update());
+        self.silence.expect_replicas(suite.broker.replicas);
         let server = self.bus.server().map(|server| ServerView {
             name: server.name,
             version: server.version,
@@ -194,7 +207,6 @@ impl Manager {
                 return view;
             }
         }
-        let suite = Arc::clone(&self.suite.borrow_and_update());
         for stream in wire::STREAMS {
             view.streams.push(match self.keep(stream, &suite).await {
                 Ok(kept) => {
@@ -217,6 +229,8 @@ impl Manager {
                 DeadLettersView { problem, ..DeadLettersView::default() }
             }
         };
+        let complaints = self.monitor.complaints(&suite).await;
+        heed(&mut view, complaints);
         // Afterwards, so that what was just created counts.
         view.jetstream = self.bus.account_info().await.ok().map(|info| AccountView::of(&info));
         view
@@ -228,14 +242,19 @@ impl Manager {
         stream: &'static wire::Stream,
         suite: &Suite,
     ) -> Result<StreamView, RequestError> {
-        let spec = StreamSpec::of(stream, bytes_max(stream, suite));
+        let replicas = suite.broker.replicas;
+        let spec = StreamSpec::of(stream, bytes_max(stream, suite)).on(replicas);
         let ensured = self.bus.ensure_stream(&spec).await?;
         self.note(stream.name, &ensured);
         let reader = self.bus.ensure_consumer(&ConsumerSpec::of(stream)).await?;
         self.note(&format!("{}/{}", stream.name, stream.consumer), &reader);
         let consumer = self.bus.consumer_info(stream.name, stream.consumer).await?;
         let mut info = self.bus.stream_info(stream.name).await?;
-        let mut problem = self.probe(stream).await;
+        let mut problem = ensured.refused.as_ref().map(|error| refusal(error, replicas));
+        // A replicated stream would first have all its servers agree on the question.
+        if info.replicas() == 1 {
+            problem = self.probe(stream).await.or(problem);
+        }
         if self.may_trim(stream.name, StreamView::of(stream, &info).fill()) {
             let name = format!("{} trim", stream.name);
             match self.trim(stream.name, &info, &[consumer.ack_floor.stream_seq], suite).await {
@@ -259,18 +278,21 @@ impl Manager {
                 consumer.name, consumer.delivered.stream_seq, info.state.last_seq
             ));
         }
-        view.consumers.push(ConsumerView::of(&consumer, &info.state, &reader.differs));
+        view.consumers.push(ConsumerView::of(&consumer, &info, &reader.differs));
         Ok(view)
     }
 
     /// Makes the stream of the dead letters as declared, and looks at it. Nothing is removed from it
     /// but by a redrive.
     async fn keep_dead_letters(&self, suite: &Suite) -> Result<DeadLettersView, RequestError> {
-        let spec = StreamSpec::dead_letters(suite.broker.streams.dead_letter.bytes());
+        let replicas = suite.broker.replicas;
+        let bytes_max = suite.broker.streams.dead_letter.bytes();
+        let spec = StreamSpec::dead_letters(bytes_max).on(replicas);
         let ensured = self.bus.ensure_stream(&spec).await?;
         self.note(wire::DEAD_LETTERS, &ensured);
         let info = self.bus.stream_info(wire::DEAD_LETTERS).await?;
-        Ok(DeadLettersView::of(&info, &ensured.differs))
+        let problem = ensured.refused.as_ref().map(|error| refusal(error, replicas));
+        Ok(DeadLettersView { problem, ..DeadLettersView::of(&info, &ensured.differs) })
     }
 
     /// Asks whether the stream answers to those who publish; says what is wrong if not.
@@ -391,6 +413,25 @@ impl Manager {
             );
         }
         self.silence.advise(ACCOUNT, error)
+    }
+}
+
+/// What is told when the server does not give a stream as many replicas as it shall have.
+fn refusal(error: &Refused, replicas: u8) -> String {
+    too_few_servers(&format!("cannot have {replicas} replicas: {error}"), replicas)
+}
+
+/// Notes what the server complains about: of a declared stream it is the stream's problem.
+fn heed(view: &mut View, complaints: &[String]) {
+    for complaint in complaints {
+        let advice = full_disk(complaint).unwrap_or_else(|| complaint.clone());
+        match view.streams.iter_mut().find(|stream| is_about(complaint, &stream.name)) {
+            Some(stream) => stream.problem = Some(advice),
+            None if is_about(complaint, wire::DEAD_LETTERS) => {
+                view.dead_letters.problem = Some(advice);
+            }
+            None => view.complaints.push(format!("the NATS server is not well: {advice}")),
+        }
     }
 }
 

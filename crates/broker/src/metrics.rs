@@ -1,6 +1,6 @@
 //! What the broker counts and measures; every name in the exposition is written here.
 
-use crate::view::{Fill, View};
+use crate::view::{ClusterView, Fill, View};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -10,6 +10,12 @@ use prometheus_client::registry::{Registry, Unit};
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Stream {
     stream: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Replica {
+    stream: String,
+    server: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -30,6 +36,10 @@ pub(crate) struct Metrics {
     last_seq: Family<Stream, Gauge>,
     filling: Family<Stream, Gauge>,
     full: Family<Stream, Gauge>,
+    replicas: Family<Stream, Gauge>,
+    replicas_current: Family<Stream, Gauge>,
+    leader: Family<Replica, Gauge>,
+    replica_lag: Family<Replica, Gauge>,
     lag: Family<Consumer, Gauge>,
     ack_pending: Family<Consumer, Gauge>,
     ack_floor: Family<Consumer, Gauge>,
@@ -46,6 +56,7 @@ impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         metrics.register_streams(registry);
+        metrics.register_replicas(registry);
         metrics.register_consumers(registry);
         registry.register(
             "changes",
@@ -135,6 +146,29 @@ impl Metrics {
         );
     }
 
+    fn register_replicas(&self, registry: &mut Registry) {
+        registry.register(
+            "stream_replicas",
+            "Servers that shall keep a stream",
+            self.replicas.clone(),
+        );
+        registry.register(
+            "stream_replicas_current",
+            "Servers that have all of a stream, the leader included",
+            self.replicas_current.clone(),
+        );
+        registry.register(
+            "stream_leader",
+            "The server that takes what is published to a stream",
+            self.leader.clone(),
+        );
+        registry.register(
+            "stream_replica_lag",
+            "Operations that a server is behind the stream's leader",
+            self.replica_lag.clone(),
+        );
+    }
+
     fn register_consumers(&self, registry: &mut Registry) {
         registry.register("consumer_lag", "Blocks not acknowledged", self.lag.clone());
         registry.register(
@@ -158,6 +192,10 @@ impl Metrics {
             self.dead_letters.set(number(view.dead_letters.messages));
             self.dead_letters_full.set(i64::from(view.dead_letters.is_full()));
         }
+        // Who led before does not any more, and a server that was taken away lags no more.
+        self.leader.clear();
+        self.replica_lag.clear();
+        self.show_cluster(wire::DEAD_LETTERS, &view.dead_letters.cluster);
         // Of a stream that does not answer the last figures stay: an alert about it must not end.
         for stream in view.streams.iter().filter(|stream| stream.bytes_max > 0) {
             let label = Stream { stream: stream.name.clone() };
@@ -168,6 +206,7 @@ impl Metrics {
             let fill = stream.fill();
             self.filling.get_or_create(&label).set(i64::from(fill >= Fill::Filling));
             self.full.get_or_create(&label).set(i64::from(fill == Fill::Full));
+            self.show_cluster(&stream.name, &stream.cluster);
             for consumer in &stream.consumers {
                 let label =
                     Consumer { stream: stream.name.clone(), consumer: consumer.name.clone() };
@@ -175,6 +214,25 @@ impl Metrics {
                 self.ack_pending.get_or_create(&label).set(number(consumer.ack_pending));
                 self.ack_floor.get_or_create(&label).set(number(consumer.ack_floor));
             }
+        }
+    }
+
+    fn show_cluster(&self, stream: &str, cluster: &ClusterView) {
+        if cluster.replicas == 0 {
+            return;
+        }
+        let label = Stream { stream: stream.to_owned() };
+        self.replicas.get_or_create(&label).set(number(cluster.replicas));
+        if let Some(server) = &cluster.leader {
+            let label = Replica { stream: stream.to_owned(), server: server.clone() };
+            self.leader.get_or_create(&label).set(1);
+        }
+        // One that is in no cluster may not even name itself, and has all of it.
+        let current = if cluster.replicas == 1 { 1 } else { cluster.current };
+        self.replicas_current.get_or_create(&label).set(number(current));
+        for follower in &cluster.followers {
+            let label = Replica { stream: stream.to_owned(), server: follower.name.clone() };
+            self.replica_lag.get_or_create(&label).set(number(follower.lag));
         }
     }
 

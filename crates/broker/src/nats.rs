@@ -52,7 +52,8 @@ enum Action {
     Render(Render),
     /// Say whether this host is the one that bus.url names
     ///
-    /// systemd asks before it starts the server: a suite whose bus is elsewhere needs none here.
+    /// systemd asks before it starts the server: a suite whose bus is elsewhere, or a cluster, needs
+    /// none here.
     Wanted(Wanted),
 }
 
@@ -140,7 +141,13 @@ fn prepare(mut render: Render, suite: &settings::Suite) -> anyhow::Result<ExitCo
 }
 
 fn wanted(suite: &settings::Suite) -> ExitCode {
-    let url = suite.bus.url.url();
+    let Some(endpoint) = suite.bus.url.single() else {
+        // Ours stands alone: clients that found it beside a cluster would split the data.
+        let url = &suite.bus.url;
+        say(Priority::Info, &format!("the bus is a cluster, at {url}: no server is started here"));
+        return ExitCode::FAILURE;
+    };
+    let url = endpoint.url();
     match place(url, suite.broker.nats.listen.port()) {
         Place::Here => ExitCode::SUCCESS,
         Place::Elsewhere => {
@@ -159,7 +166,7 @@ fn wanted(suite: &settings::Suite) -> ExitCode {
 
 /// Where a URL leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub(crate) enum Place {
     Here,
     Elsewhere,
     /// It may be ours once the network is up.
@@ -172,7 +179,7 @@ enum Place {
 /// `EADDRNOTAVAIL`), and a datagram socket be connected only where there is a route to (`connect(2)`,
 /// `ENETUNREACH`): an address that is not ours and has no route may still become ours. A name that
 /// cannot be resolved now counts as ours: a server too many does no harm, one too few loses data.
-fn place(url: &url::Url, port: u16) -> Place {
+pub(crate) fn place(url: &url::Url, port: u16) -> Place {
     // The port of NATS's own where none is given.
     if url.port().unwrap_or(4222) != port {
         return Place::Elsewhere;

@@ -1,5 +1,6 @@
 //! The broker against real nats-servers.
 
+mod cluster;
 mod dead_letters;
 mod permissions;
 mod room;

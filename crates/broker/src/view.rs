@@ -1,7 +1,11 @@
 //! What the broker knows about NATS, as its HTTP interface shows it.
 
-use bus::{AccountInfo, ConsumerInfo, Difference, StreamInfo, StreamState};
+mod cluster;
+
+use bus::{AccountInfo, ConsumerInfo, Difference, StreamInfo};
+pub(crate) use cluster::ClusterView;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Share of a stream's room above which it is reported, in thousandths.
@@ -29,6 +33,9 @@ pub(crate) struct View {
     /// Why nothing can be said about the streams.
     #[serde(skip)]
     pub(crate) outage: Option<String>,
+    /// What the server complains about itself, beside the streams.
+    #[serde(skip)]
+    pub(crate) complaints: Vec<String>,
     /// The declared streams.
     #[serde(skip)]
     pub(crate) streams: Vec<StreamView>,
@@ -70,6 +77,8 @@ pub(crate) struct StreamView {
     pub(crate) differs: Vec<String>,
     /// Why it is not as it should be.
     pub(crate) problem: Option<String>,
+    /// Which servers keep it.
+    pub(crate) cluster: ClusterView,
     pub(crate) consumers: Vec<ConsumerView>,
 }
 
@@ -83,6 +92,8 @@ pub(crate) struct DeadLettersView {
     pub(crate) differs: Vec<String>,
     /// Why it is not as it should be.
     pub(crate) problem: Option<String>,
+    /// Which servers keep it.
+    pub(crate) cluster: ClusterView,
 }
 
 /// One declared consumer.
@@ -103,6 +114,8 @@ pub(crate) struct ConsumerView {
     pub(crate) redelivered: u64,
     /// Requests for blocks that wait on the server; 0 means that nobody reads.
     pub(crate) waiting: u64,
+    /// Which servers keep it.
+    pub(crate) cluster: ClusterView,
     pub(crate) differs: Vec<String>,
 }
 
@@ -133,6 +146,7 @@ impl StreamView {
                 .filter(|_| state.messages > 0)
                 .map(|time| time.to_string()),
             last_time: state.last_time.filter(|_| state.last_seq > 0).map(|time| time.to_string()),
+            cluster: ClusterView::of(&info.cluster, info.replicas()),
             ..Self::absent(stream)
         };
         let permille = u32::try_from(view.used_permille()).unwrap_or(u32::MAX);
@@ -153,6 +167,7 @@ impl StreamView {
     pub(crate) fn is_ok(&self) -> bool {
         self.problem.is_none()
             && self.differs.is_empty()
+            && !self.cluster.is_leaderless()
             && !self.consumers.is_empty()
             && self.consumers.iter().all(|consumer| consumer.differs.is_empty())
     }
@@ -190,11 +205,12 @@ impl DeadLettersView {
             bytes_max: bytes_max.unwrap_or(0),
             differs: texts(differs),
             problem: None,
+            cluster: ClusterView::of(&info.cluster, info.replicas()),
         }
     }
 
     pub(crate) fn is_ok(&self) -> bool {
-        self.problem.is_none() && self.differs.is_empty()
+        self.problem.is_none() && self.differs.is_empty() && !self.cluster.is_leaderless()
     }
 
     /// Whether the largest row would be refused.
@@ -222,10 +238,11 @@ impl DeadLettersView {
 }
 
 impl ConsumerView {
-    pub(crate) fn of(info: &ConsumerInfo, stream: &StreamState, differs: &[Difference]) -> Self {
+    pub(crate) fn of(info: &ConsumerInfo, stream: &StreamInfo, differs: &[Difference]) -> Self {
+        let (state, replicas) = (&stream.state, stream.replicas());
         // Blocks leave a stream only at its beginning. The server's own count of what it has handed
         // out is wrong on 2.9 once the stream was trimmed.
-        let before = info.ack_floor.stream_seq.max(stream.first_seq.saturating_sub(1));
+        let before = info.ack_floor.stream_seq.max(state.first_seq.saturating_sub(1));
         Self {
             stream: info.stream_name.clone(),
             name: info.name.clone(),
@@ -233,9 +250,10 @@ impl ConsumerView {
             delivered: info.delivered.stream_seq,
             ack_pending: info.num_ack_pending,
             pending: info.num_pending,
-            lag: stream.last_seq.saturating_sub(before),
+            lag: state.last_seq.saturating_sub(before),
             redelivered: info.num_redelivered,
             waiting: info.num_waiting,
+            cluster: ClusterView::of(&info.cluster, replicas),
             differs: texts(differs),
         }
     }
@@ -290,9 +308,30 @@ impl View {
         self.streams.iter().filter(move |stream| stream.fill() >= fill)
     }
 
+    /// Which streams have fewer replicas than they shall, and why: those alike in one sentence.
+    pub(crate) fn shortages(&self) -> Vec<String> {
+        let streams = self.streams.iter().map(|stream| (stream.name.as_str(), &stream.cluster));
+        let all = streams.chain([(wire::DEAD_LETTERS, &self.dead_letters.cluster)]);
+        let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for (name, cluster) in all {
+            if let Some(shortage) = cluster.shortage() {
+                alike.entry(shortage).or_default().push(name);
+            }
+        }
+        let sentence = |(shortage, names): (String, Vec<&str>)| {
+            format!(
+                "{}: {shortage}; see nats-server on the servers of the cluster",
+                names.join(", ")
+            )
+        };
+        alike.into_iter().map(sentence).collect()
+    }
+
     /// Everything that is not as it should be, each with what to do about it.
     pub(crate) fn problems(&self) -> Vec<String> {
         let mut problems: Vec<String> = self.outage.iter().cloned().collect();
+        problems.extend(self.complaints.iter().cloned());
+        problems.extend(self.shortages());
         for stream in &self.streams {
             let name = &stream.name;
             problems.extend(stream.problem.iter().map(|problem| format!("{name}: {problem}")));
@@ -332,6 +371,9 @@ impl View {
         let problem = |stream: &StreamView| Some((stream.name.clone(), stream.problem.clone()?));
         if let Some((name, problem)) = self.streams.iter().find_map(problem) {
             write!(text, ", {name}: {problem}").unwrap_or_default();
+        }
+        if let Some(shortage) = self.shortages().first() {
+            write!(text, ", {shortage}").unwrap_or_default();
         }
         if let Some(fullest) =
             self.filled(Fill::Filling).max_by_key(|stream| stream.used_permille())

@@ -126,8 +126,10 @@ impl Bus {
         let url = settings.url.to_string();
         let identity = Identity { url: url.clone(), service, has_password: password.is_some() };
         let observer = Arc::new(Observer::new(identity, metrics.clone()));
+        // The client tries them in random order, those that failed last.
+        let servers: Vec<&str> = settings.url.iter().map(|endpoint| endpoint.as_str()).collect();
         let client = options(service, password, &observer)
-            .connect(url.as_str())
+            .connect(servers)
             .await
             .map_err(|source| ConnectError::Url { url, source })?;
         let timeout = settings.request_timeout;
@@ -142,7 +144,7 @@ impl Bus {
         self.inner.observer.state()
     }
 
-    /// Where it connects to.
+    /// Where it connects to: the address of the server, or of each server of a cluster.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.inner.observer.identity().url
@@ -198,9 +200,9 @@ fn options(
         .subscription_capacity(SUBSCRIPTION_CAPACITY)
         .reconnect_delay_callback(delay)
         .reconnect_to_server_callback(move |servers, _| {
-            // Called before every attempt; the only place that has the cause of the last failure.
-            if let Some(error) = servers.iter().find_map(|server| server.last_error.as_deref()) {
-                attempts.attempt_failed(error);
+            // Called before every round; the only place that has the causes of the last failures.
+            if let Some(error) = last_errors(&servers) {
+                attempts.attempt_failed(&error);
             }
             ready(None)
         })
@@ -213,6 +215,19 @@ fn options(
         options = options.user_and_password(user, password.expose_secret().to_owned());
     }
     options
+}
+
+/// Why the last attempts failed: the one error, or each server's.
+fn last_errors(servers: &[async_nats::Server]) -> Option<String> {
+    if let [server] = servers {
+        return server.last_error.clone();
+    }
+    let failed = servers.iter().filter_map(|server| {
+        let error = server.last_error.as_deref()?;
+        Some(format!("{server}: {error}"))
+    });
+    let errors = failed.collect::<Vec<_>>().join("; ");
+    (!errors.is_empty()).then_some(errors)
 }
 
 /// How long to wait before attempt number `attempt`, from 1.

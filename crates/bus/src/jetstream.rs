@@ -10,7 +10,7 @@ use crate::{ApiError, Bus, RequestError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-pub use declare::{Config, ConsumerSpec, Difference, Ensured, StreamSpec};
+pub use declare::{Config, ConsumerSpec, Difference, Ensured, Refused, StreamSpec};
 use declare::{Plan, plan};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -48,6 +48,72 @@ pub struct StreamInfo {
     /// When it was created, in RFC 3339: another time is another stream, with other sequences.
     #[serde(default)]
     pub created: String,
+    /// Which servers keep it.
+    #[serde(default)]
+    pub cluster: ClusterInfo,
+}
+
+impl StreamInfo {
+    /// How many servers shall keep it.
+    #[must_use]
+    pub fn replicas(&self) -> u64 {
+        self.config.get("num_replicas").and_then(Value::as_u64).unwrap_or(1)
+    }
+}
+
+/// Which servers keep a stream or a consumer. A server that is in no cluster says nothing, or names
+/// itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct ClusterInfo {
+    /// The cluster's name; none if the server is in no cluster.
+    pub name: Option<String>,
+    /// The server that takes what is published, and delivers; none during an election.
+    pub leader: Option<String>,
+    /// The others; all of them while there is no leader.
+    pub replicas: Vec<Replica>,
+    /// Servers that are being added or taken away; only newer versions tell.
+    pub desired: Option<Value>,
+}
+
+impl ClusterInfo {
+    /// How many servers have all of it, and could go on with it.
+    #[must_use]
+    pub fn current(&self) -> usize {
+        let followers = self.replicas.iter().filter(|replica| replica.is_current()).count();
+        followers + usize::from(self.leader.is_some())
+    }
+
+    /// Whether so many servers have all of it, under a leader, and none comes or goes.
+    #[must_use]
+    pub fn is_whole(&self, replicas: u64) -> bool {
+        let current = u64::try_from(self.current()).unwrap_or(u64::MAX);
+        self.leader.is_some() && self.desired.is_none() && current >= replicas
+    }
+}
+
+/// A server that follows the leader.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Replica {
+    /// The server's name.
+    pub name: String,
+    /// Whether it has all that the leader has.
+    pub current: bool,
+    /// Whether it is away.
+    pub offline: bool,
+    /// Nanoseconds since the leader heard from it.
+    pub active: u64,
+    /// Operations that it is behind.
+    pub lag: u64,
+}
+
+impl Replica {
+    /// Whether it could take over at once.
+    #[must_use]
+    pub const fn is_current(&self) -> bool {
+        self.current && !self.offline
+    }
 }
 
 /// What is in a stream.
@@ -97,6 +163,9 @@ pub struct ConsumerInfo {
     /// Requests for messages that wait on the server.
     #[serde(default)]
     pub num_waiting: u64,
+    /// Which servers keep it.
+    #[serde(default)]
+    pub cluster: ClusterInfo,
 }
 
 /// A position of a consumer.
@@ -286,6 +355,9 @@ impl Bus {
     /// Creates the stream if it is missing, and changes what differs and can be changed without
     /// losing a message. Only for the broker.
     ///
+    /// Its consumers have as many replicas as the stream, since they are declared without a number
+    /// of their own.
+    ///
     /// # Errors
     ///
     /// [`RequestError`], such as when the server has no room for it.
@@ -300,14 +372,56 @@ impl Bus {
             }
             Err(error) => return Err(error),
         };
-        let Plan { change, config, leave } = plan(&spec.config(), &info.config, |key, declared| {
-            spec.may_change(key, declared, &info.state)
-        });
-        if !change.is_empty() {
-            let config = Value::Object(config);
-            let _: Ignored = self.api(&format!("STREAM.UPDATE.{name}"), &config).await?;
+        let Plan { change, mut config, leave } =
+            plan(&spec.config(), &info.config, |key, declared| {
+                spec.may_change(key, declared, &info.state)
+            });
+        let mut ensured = Ensured { changed: change, differs: leave, ..Ensured::default() };
+        // The only change that depends on others than this server: its refusal must not stand in
+        // the way of the rest.
+        let is_replicas = |difference: &Difference| difference.field == declare::REPLICAS;
+        let replicas = ensured.changed.iter().position(is_replicas);
+        let replicas = replicas.map(|at| ensured.changed.remove(at));
+        if !ensured.changed.is_empty() {
+            config.insert(declare::REPLICAS.to_owned(), info.replicas().into());
+            config = self.update_stream(name, config).await?;
         }
-        Ok(Ensured { created: false, changed: change, differs: leave })
+        if let Some(difference) = replicas {
+            match self.replicate(spec, &info, config).await? {
+                None => ensured.changed.push(difference),
+                refused => ensured.refused = refused,
+            }
+        }
+        Ok(ensured)
+    }
+
+    /// Gives a stream the declared number of replicas; returns why not if it cannot have them.
+    async fn replicate(
+        &self,
+        spec: &StreamSpec,
+        info: &StreamInfo,
+        mut config: Config,
+    ) -> Result<Option<Refused>, RequestError> {
+        // nats-server 2.9 without a cluster would agree, and not know the stream any more when it
+        // is started again.
+        if spec.replicas > 1 && info.cluster.name.is_none() {
+            return Ok(Some(Refused::NoCluster));
+        }
+        config.insert(declare::REPLICAS.to_owned(), spec.replicas.into());
+        match self.update_stream(&spec.name, config).await {
+            Ok(_) => Ok(None),
+            Err(RequestError::Api(error)) if error.is_too_few_servers() || error.is_no_room() => {
+                Ok(Some(Refused::Server(error)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Updates a stream; returns what it is then.
+    async fn update_stream(&self, name: &str, config: Config) -> Result<Config, RequestError> {
+        let config = Value::Object(config);
+        let info: StreamInfo = self.api(&format!("STREAM.UPDATE.{name}"), &config).await?;
+        Ok(info.config)
     }
 
     /// Creates the consumer if it is missing, and changes what differs and can be changed. Only for
@@ -334,6 +448,6 @@ impl Bus {
         if !change.is_empty() {
             let _: Ignored = self.api(&method, &request(config)).await?;
         }
-        Ok(Ensured { created: false, changed: change, differs: leave })
+        Ok(Ensured { changed: change, differs: leave, ..Ensured::default() })
     }
 }

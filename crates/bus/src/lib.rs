@@ -31,8 +31,8 @@ mod state;
 pub use blocks::{AckError, Acker, BatchLimits, Block, Blocks, Condition};
 pub use connection::{Bus, ConnectError, Server, password};
 pub use jetstream::{
-    ACK_PENDING_MAX, AccountInfo, Config, ConsumerInfo, ConsumerSpec, Difference, Ensured,
-    Position, StoredMessage, StreamInfo, StreamSpec, StreamState,
+    ACK_PENDING_MAX, AccountInfo, ClusterInfo, Config, ConsumerInfo, ConsumerSpec, Difference,
+    Ensured, Position, Refused, Replica, StoredMessage, StreamInfo, StreamSpec, StreamState,
 };
 pub use live::{Dropped, LiveId, LiveMessage, LiveSubscription};
 pub use metrics::Metrics;

@@ -14,6 +14,8 @@ use tokio::sync::watch;
 /// (<https://github.com/nats-io/nats-server/blob/v2.9.10/server/errors.json>).
 pub(crate) mod code {
     pub(crate) const ACCOUNT_RESOURCES_EXCEEDED: u64 = 10_002;
+    pub(crate) const NO_SUITABLE_PEERS: u64 = 10_005;
+    pub(crate) const CLUSTER_NOT_AVAILABLE: u64 = 10_008;
     pub(crate) const CONSUMER_NOT_FOUND: u64 = 10_014;
     pub(crate) const INSUFFICIENT_RESOURCES: u64 = 10_023;
     pub(crate) const MEMORY_RESOURCES_EXCEEDED: u64 = 10_028;
@@ -23,6 +25,7 @@ pub(crate) mod code {
     pub(crate) const STORAGE_RESOURCES_EXCEEDED: u64 = 10_047;
     pub(crate) const STREAM_NOT_FOUND: u64 = 10_059;
     pub(crate) const WRONG_LAST_SEQUENCE: u64 = 10_071;
+    pub(crate) const REPLICAS_NOT_SUPPORTED: u64 = 10_074;
     pub(crate) const NOT_ENABLED: u64 = 10_076;
     pub(crate) const STORE_FAILED: u64 = 10_077;
 }
@@ -42,6 +45,12 @@ pub struct ApiError {
 }
 
 impl ApiError {
+    /// Whether there are fewer servers than a stream shall have replicas.
+    #[must_use]
+    pub const fn is_too_few_servers(&self) -> bool {
+        matches!(self.err_code, code::NO_SUITABLE_PEERS | code::REPLICAS_NOT_SUPPORTED)
+    }
+
     /// Whether the stream, the account or the disk is full.
     pub(crate) const fn is_no_room(&self) -> bool {
         matches!(
@@ -114,6 +123,18 @@ impl RequestError {
     #[must_use]
     pub const fn is_no_room(&self) -> bool {
         matches!(self, Self::Api(error) if error.is_no_room())
+    }
+
+    /// Whether there are fewer servers than a stream shall have replicas.
+    #[must_use]
+    pub const fn is_too_few_servers(&self) -> bool {
+        matches!(self, Self::Api(error) if error.is_too_few_servers())
+    }
+
+    /// Whether the cluster has no leader: most of its servers are away, or were until just now.
+    #[must_use]
+    pub const fn is_leaderless(&self) -> bool {
+        matches!(self, Self::Api(ApiError { err_code: code::CLUSTER_NOT_AVAILABLE, .. }))
     }
 
     /// Whether the consumer that was asked about does not exist.

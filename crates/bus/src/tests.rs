@@ -1,5 +1,7 @@
 //! The bus against real nats-servers.
 
+mod cluster;
+
 use crate::*;
 use bytes::Bytes;
 use model::Kind;

@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use bus::Bus;
 use bytes::Bytes;
 use daemon::Task;
-use feed::backfill::{Backfill, Command, Failure, OpenGaps, Page};
+use feed::backfill::{Backfill, Command, Failure, OpenGaps, Page, Patience};
 use model::{Event, Kind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,9 +30,17 @@ use venue::{Adapter, RestAnswer};
 /// The longest sleep: a clock that is set back would else make it as long as the step.
 const LOOK_MAX: Duration = Duration::from_secs(60);
 
+/// How long the venue's database may lag. The tests have real servers and no such patience.
+fn patience() -> Patience {
+    let quick = Patience { passes: 4, wait: Duration::from_millis(500) };
+    if cfg!(test) { quick } else { Patience::default() }
+}
+
 /// What a backfill needs.
 pub(crate) struct Parts<A> {
     pub(crate) adapter: A,
+    /// Whether anything is fetched; if not, gaps that late trades filled are closed all the same.
+    pub(crate) fetching: bool,
     pub(crate) fetches: mpsc::Sender<Fetch>,
     /// Gap records made by hand.
     pub(crate) orders: mpsc::Receiver<Event>,
@@ -48,7 +56,7 @@ pub(crate) struct Backfiller<A> {
     machine: Backfill,
     open: watch::Receiver<Arc<OpenGaps>>,
     bus_state: watch::Receiver<bus::State>,
-    spooling: watch::Receiver<bool>,
+    behind: watch::Receiver<bool>,
     /// Room for the one request on its way.
     answers: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
 }
@@ -64,9 +72,13 @@ enum Wake {
 impl<A: Adapter> Backfiller<A> {
     pub(crate) fn new(parts: Parts<A>) -> Self {
         let (open, bus_state) = (parts.board.open(), parts.bus.state());
-        let (spooling, answers) = (parts.board.spooling(), mpsc::channel(1));
-        let machine = Backfill::new(A::LIMITS.trades_per_request);
-        Self { parts, machine, open, bus_state, spooling, answers }
+        let (behind, answers) = (parts.board.behind(), mpsc::channel(1));
+        let machine = if parts.fetching {
+            Backfill::new(A::LIMITS.trades_per_request, patience())
+        } else {
+            Backfill::closing_only()
+        };
+        Self { parts, machine, open, bus_state, behind, answers }
     }
 
     /// Fills gaps until it is stopped; what is open then is taken up by the next run.
@@ -103,7 +115,7 @@ impl<A: Adapter> Backfiller<A> {
             tokio::select! {
                 biased;
                 Ok(()) = self.bus_state.changed() => Wake::Bus,
-                Ok(()) = self.spooling.changed() => Wake::Bus,
+                Ok(()) = self.behind.changed() => Wake::Bus,
                 Ok(()) = self.open.changed() => Wake::Open,
                 Some(answer) = self.answers.1.recv() => Wake::Answer(answer),
                 Some(event) = self.parts.orders.recv() => Wake::Order(Box::new(event)),
@@ -118,8 +130,8 @@ impl<A: Adapter> Backfiller<A> {
     /// A bus that is behind is as good as away.
     fn bus_changed(&mut self) {
         let connected = self.bus_state.borrow_and_update().is_connected();
-        let spooling = *self.spooling.borrow_and_update();
-        self.machine.handle_bus(connected && !spooling, now());
+        let behind = *self.behind.borrow_and_update();
+        self.machine.handle_bus(connected && !behind, now());
     }
 
     fn open_changed(&mut self) {

@@ -170,6 +170,12 @@ impl<'a> GapNote<'a> {
 pub(crate) struct ForeignNote;
 
 impl Block {
+    /// When the oldest event of the stream in it was received; `None` if all were fetched, whose
+    /// receipt says nothing of how late they are.
+    pub(crate) fn oldest(&self) -> Option<UnixNanos> {
+        self.runs.iter().filter(|run| !run.rest).map(|run| run.times.0).min()
+    }
+
     /// Writes the note of this block.
     pub(crate) fn note(&self) -> Vec<u8> {
         let runs = self.runs.iter().map(|run| RunNote {
@@ -300,6 +306,21 @@ pub(crate) mod tests {
         let restored = Block::restore(&block.note(), block.payload.to_vec()).unwrap();
         assert_eq!(restored, block);
         assert!(Block::restore(b"{}", Vec::new()).is_err());
+    }
+
+    #[test]
+    fn a_block_is_as_old_as_its_oldest_event_of_the_stream() {
+        let at = |time, rest| {
+            let times = (UnixNanos::new(time), UnixNanos::new(time + 9));
+            Run { times, rest, ..run(Kind::Trade, 5, 9) }
+        };
+        let oldest = |runs| {
+            let id = BlockId::parse("collector/17/trade.binance.spot/3").unwrap();
+            Block { id, runs, payload: Bytes::new() }.oldest()
+        };
+        assert_eq!(oldest(vec![at(30, false), at(20, false)]), Some(UnixNanos::new(20)));
+        assert_eq!(oldest(vec![at(30, false), at(20, true)]), Some(UnixNanos::new(30)));
+        assert_eq!(oldest(vec![at(20, true)]), None);
     }
 
     #[test]

@@ -121,7 +121,7 @@ pub(crate) struct Board {
     markets: Arc<watch::Sender<Vec<MarketView>>>,
     gaps: Arc<watch::Sender<VecDeque<Event>>>,
     open: Arc<watch::Sender<Arc<OpenGaps>>>,
-    spooling: Arc<watch::Sender<bool>>,
+    behind: Arc<watch::Sender<bool>>,
 }
 
 impl Board {
@@ -130,7 +130,7 @@ impl Board {
             markets: Arc::new(watch::Sender::new(markets)),
             gaps: Arc::new(watch::Sender::new(VecDeque::new())),
             open: Arc::new(watch::Sender::new(Arc::default())),
-            spooling: Arc::new(watch::Sender::new(false)),
+            behind: Arc::new(watch::Sender::new(false)),
         }
     }
 
@@ -168,14 +168,15 @@ impl Board {
         self.open.subscribe()
     }
 
-    /// Notes whether the spool holds anything; only the publisher does.
-    pub(crate) fn set_spooling(&self, spooling: bool) {
-        self.spooling.send_if_modified(|known| std::mem::replace(known, spooling) != spooling);
+    /// Notes whether blocks wait in the spool; only the publisher does. What lies there and cannot
+    /// be read waits for nothing.
+    pub(crate) fn set_behind(&self, behind: bool) {
+        self.behind.send_if_modified(|known| std::mem::replace(known, behind) != behind);
     }
 
-    /// Whether the spool holds anything, and how that changes.
-    pub(crate) fn spooling(&self) -> watch::Receiver<bool> {
-        self.spooling.subscribe()
+    /// Whether blocks wait in the spool, and how that changes.
+    pub(crate) fn behind(&self) -> watch::Receiver<bool> {
+        self.behind.subscribe()
     }
 
     /// Whether a recent record closed a gap.

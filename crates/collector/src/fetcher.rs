@@ -55,14 +55,43 @@ pub(crate) struct Queues {
     pub(crate) spare: mpsc::Receiver<Fetch>,
 }
 
+/// The share of a venue's request weight that we use; the rest is for others at this address.
+const WEIGHT_SHARE_PERCENT: u32 = 80;
+
+/// What the venue grants.
+pub(crate) struct Quota {
+    /// Request weight per minute, as long as the venue says nothing else.
+    pub(crate) per_minute: u32,
+    /// The share of what we use for what can wait.
+    pub(crate) spare_percent: u32,
+    /// Reads the request weight per minute from an answer that says it.
+    pub(crate) told: fn(path: &str, body: &[u8]) -> Option<u32>,
+}
+
+impl Quota {
+    fn budget(&self) -> Budget {
+        let ours = u64::from(self.per_minute) * u64::from(WEIGHT_SHARE_PERCENT) / 100;
+        Budget::new(u32::try_from(ours).unwrap_or(u32::MAX)).with_spare(self.spare_percent)
+    }
+
+    /// Takes the venue's word. Returns the budget that follows, if it is another.
+    fn hear(&mut self, path: &str, body: &[u8]) -> Option<Budget> {
+        let per_minute = (self.told)(path, body).filter(|told| *told != self.per_minute)?;
+        tracing::info!(per_minute, before = self.per_minute, "the venue grants another weight");
+        self.per_minute = per_minute;
+        Some(self.budget())
+    }
+}
+
 /// Fetches until it is stopped.
 pub(crate) async fn run(
     task: Task,
     rest: Rest,
-    mut budget: Budget,
+    mut quota: Quota,
     mut queues: Queues,
     metrics: Metrics,
 ) -> anyhow::Result<()> {
+    let mut budget = quota.budget();
     let mut calls = FuturesUnordered::new();
     let (mut next, mut next_spare): (Option<Fetch>, Option<Fetch>) = (None, None);
     while !task.stopping() {
@@ -104,6 +133,11 @@ pub(crate) async fn run(
             }
         });
         if let Some(Some((fetch, result))) = woken.await {
+            if let Ok(reply) = &result
+                && let Some(other) = quota.hear(&fetch.request.path, &reply.body)
+            {
+                budget = other;
+            }
             settle(&mut budget, &result);
             metrics.request(outcome(&result));
             let Fetch { instrument, request, answers } = fetch;
@@ -159,5 +193,25 @@ const fn outcome(result: &Result<Reply, RestError>) -> &'static str {
         Err(RestError::Transport { .. }) => "transport",
         Err(RestError::Status { .. }) => "status",
         Err(RestError::Address(_) | RestError::Setup(_) | RestError::TooLarge(_)) => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_venues_word_on_its_weight_counts() {
+        let told = |path: &str, _: &[u8]| path.parse().ok();
+        let mut quota = Quota { per_minute: 6_000, spare_percent: 20, told };
+        let spent = |budget: &mut Budget| {
+            let now = UnixNanos::new(1);
+            (0..10_000).take_while(|_| budget.spend(10, now).is_ok()).count()
+        };
+        assert_eq!(spent(&mut quota.budget()), 480);
+        assert!(quota.hear("nothing of it", b"").is_none());
+        assert!(quota.hear("6000", b"").is_none(), "it is no news");
+        assert_eq!(spent(&mut quota.hear("12000", b"").unwrap()), 960);
+        assert_eq!(quota.per_minute, 12_000);
     }
 }

@@ -4,7 +4,8 @@
 //! covers the rest. So it keeps, per stream with contiguous ids, the last id and the ids below it
 //! that are missing and not yet in a gap record that was itself handed over. This state is written
 //! each second (see `checkpoint`); at start, what the spool holds and what the streams took after
-//! that moment is added to it.
+//! that moment is added to it. What the spool held by then, and is neither there any more nor in a
+//! stream, was damaged on the disk: it is missing.
 
 mod open;
 #[cfg(test)]
@@ -42,6 +43,10 @@ struct Known {
     last: u64,
     /// Ids below `last`.
     missing: IdRanges,
+    /// Ids that only the spool has: as events, or in a gap record.
+    spooled: IdRanges,
+    /// Ids that only the spool had when the run before ended, and that were not seen again yet.
+    doubtful: IdRanges,
 }
 
 /// What has been handed over, per stream.
@@ -89,8 +94,61 @@ impl Handover {
         }
     }
 
+    /// As [`Handover::handed`], for what only the spool has so far.
+    pub(crate) fn stored(&mut self, subject: DurableSubject, runs: &[Run]) {
+        self.handed(subject, runs);
+        self.each(runs, |known, ids| {
+            known.spooled.insert(ids);
+            known.spooled.limit(MISSING_MAX);
+        });
+    }
+
+    /// Notes that runs of ids that an earlier run stored are still in the spool.
+    pub(crate) fn found(&mut self, subject: DurableSubject, runs: &[Run]) {
+        self.stored(subject, runs);
+        self.each(runs, |known, ids| known.doubtful.remove(ids));
+    }
+
+    /// Takes what was in the spool, and is neither there nor in a stream, for missing: to be called
+    /// once both were read, before [`Handover::last_ids`].
+    pub(crate) fn settle(&mut self) {
+        for (key, known) in &mut self.keys {
+            let lost = std::mem::take(&mut known.doubtful);
+            if let Some((first, last)) = lost.hull() {
+                let (kind, instrument) = (key.kind, &key.instrument);
+                let count = lost.count();
+                tracing::warn!(
+                    %kind, %instrument, first, last, count,
+                    "what was in the spool is there no more: it counts as missing"
+                );
+            }
+            let end = known.last;
+            for (first, last) in lost.iter() {
+                if last >= end {
+                    // The next run begins there, and records the gap itself.
+                    known.last = known.last.min(first.saturating_sub(1));
+                } else {
+                    known.missing.insert((first, last));
+                }
+            }
+        }
+    }
+
+    /// Calls `act` with the ids of each run whose holes are losses, and what is known of its stream.
+    fn each(&mut self, runs: &[Run], mut act: impl FnMut(&mut Known, (u64, u64))) {
+        for run in runs.iter().filter(|run| !run.rest && is_contiguous(run.kind)) {
+            if let (Some(ids), Some(known)) = (run.ids, self.keys.get_mut(&key(run))) {
+                act(known, ids);
+            }
+        }
+    }
+
     /// Notes that the bus has acknowledged runs of ids: what of them was missing is so no more.
     pub(crate) fn acked(&mut self, subject: DurableSubject, runs: &[Run]) {
+        self.each(runs, |known, ids| {
+            known.spooled.remove(ids);
+            known.doubtful.remove(ids);
+        });
         // A block of gap records has none of the ids that they name.
         if subject.kind != Kind::Gap {
             runs.iter().for_each(|run| self.open.acked(run));
@@ -116,6 +174,7 @@ impl Handover {
                 let known = self.keys.entry(key(run)).or_default();
                 known.last = known.last.max(ids.1);
                 known.missing.insert(ids);
+                known.spooled.remove(ids);
             }
         }
     }
@@ -189,6 +248,7 @@ impl Handover {
             instrument: key.instrument.name.to_string(),
             last: known.last,
             missing: known.missing.iter().collect(),
+            spooled: known.spooled.iter().collect(),
         });
         let positions = self.positions.iter().map(|(s, at)| (s.to_string(), *at)).collect();
         let (keys, open) = (keys.collect(), self.open.texts());
@@ -212,7 +272,9 @@ impl Handover {
             });
             let key = Key { kind: entry.kind.parse()?, instrument };
             let missing = entry.missing.into_iter().collect();
-            handover.keys.insert(key, Known { last: entry.last, missing });
+            let doubtful = entry.spooled.into_iter().collect();
+            let known = Known { last: entry.last, missing, doubtful, ..Known::default() };
+            handover.keys.insert(key, known);
         }
         for (subject, position) in file.positions {
             handover.positions.insert(subject.parse()?, position);
@@ -234,10 +296,17 @@ impl Known {
 }
 
 /// The record of a run that is missing.
+///
+/// It is named by where it begins, as the feed names it. What the spool had no room for may lie in a
+/// gap that is on record already, and be lost again: such a record is named by its time as well, so
+/// that it never passes for an earlier version of another.
 pub(crate) fn gap_event(run: &Run, cause: Cause, now: UnixNanos) -> Event {
     let InstrumentId { venue, market, symbol, name: _ } = &*run.instrument;
     let after = run.ids.map(|(first, _)| first.saturating_sub(1));
-    let begin = after.map_or_else(|| format!("t{}", run.times.0), |after| after.to_string());
+    let mut begin = after.map_or_else(|| format!("t{}", run.times.0), |after| after.to_string());
+    if cause == Cause::Overflow {
+        begin = format!("{begin}.{now}");
+    }
     // A book is whole again from the snapshot that followed, and its missing updates cannot be
     // had; the same gap may be on record as open, so this is its second version.
     let (version, state) = match (run.kind, cause) {
@@ -293,4 +362,6 @@ struct KeyText {
     last: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     missing: Vec<(u64, u64)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    spooled: Vec<(u64, u64)>,
 }

@@ -237,6 +237,17 @@ impl Lane {
         self.subjects.values().filter(|state| state.is_sent()).count()
     }
 
+    /// Whether blocks wait behind others that the bus has not taken.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.subjects.values().any(Subject::spills)
+    }
+
+    /// Whether a block of this run was acknowledged.
+    pub(crate) fn is_acked(&self, block: &BlockId) -> bool {
+        let state = self.subjects.get(&block.subject);
+        block.epoch == self.epoch && state.is_some_and(|state| block.seq <= state.last_acked())
+    }
+
     /// Whether nothing waits: neither in memory nor, as far as the lane knows, in the spool.
     #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {

@@ -177,7 +177,9 @@ impl Market {
         let books: Vec<_> = books.map(Arc::clone).collect();
         let resumed = last_ids.iter().filter(|(key, _)| carries(&key.instrument, key.kind));
         let resumed: Vec<_> = resumed.collect();
-        let options = Options { depth: self.wanted.depth, ..Options::default() };
+        // The backfill heals what late trades fill, once they are acknowledged.
+        let (depth, heal_when_seen) = (self.wanted.depth, false);
+        let options = Options { depth, heal_when_seen, ..Options::default() };
         let mut pipeline = Pipeline::new(adapter, options);
         let mut outputs = Vec::new();
         for (key, last) in resumed {

@@ -9,14 +9,21 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use units::UnixNanos;
 
 /// Upper bounds of the lag buckets, in seconds: from a venue next door to one that is stuck.
 const LAG_BOUNDS: [f64; 12] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+/// From 50 µs to a minute, in steps of a half: fine enough to read percentiles from.
+fn delays() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_05, 1.5, 35))
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Connection {
@@ -49,7 +56,7 @@ struct GapLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfGap {
+struct KindLabel {
     kind: &'static str,
 }
 
@@ -73,8 +80,10 @@ pub(crate) struct Metrics {
     disconnects: Family<Reason, Counter>,
     last_event_age: Family<Connection, Gauge<f64, AtomicU64>>,
     lag: Histogram,
+    live_delay: Histogram,
+    durable_delay: Family<KindLabel, Histogram>,
     requests: Family<Answer, Counter>,
-    backfilled: Family<OfGap, Counter>,
+    backfilled: Family<KindLabel, Counter>,
     open_gaps: Gauge,
     blocks_in_flight: Gauge,
     memory: Gauge,
@@ -100,6 +109,8 @@ impl Metrics {
             disconnects: Family::default(),
             last_event_age: Family::default(),
             lag: Histogram::new(LAG_BOUNDS),
+            live_delay: delays(),
+            durable_delay: Family::new_with_constructor(delays),
             requests: Family::default(),
             backfilled: Family::default(),
             open_gaps: Gauge::default(),
@@ -183,6 +194,18 @@ impl Metrics {
     }
 
     fn register_lane(&self, registry: &mut Registry) {
+        registry.register_with_unit(
+            "live_delay",
+            "From the receipt of an event until it was handed to the live lane",
+            Unit::Seconds,
+            self.live_delay.clone(),
+        );
+        registry.register_with_unit(
+            "durable_delay",
+            "From the receipt of the oldest event of a block until the bus acknowledged it",
+            Unit::Seconds,
+            self.durable_delay.clone(),
+        );
         registry.register(
             "blocks_in_flight",
             "Blocks sent and not acknowledged",
@@ -261,8 +284,20 @@ impl Metrics {
         if let (Some(venue_time), None) = (event.venue_time, event.origin) {
             let nanos = event.recv_time.since(venue_time).max(0);
             let nanos = u64::try_from(nanos).unwrap_or(0);
-            self.lag.observe(std::time::Duration::from_nanos(nanos).as_secs_f64());
+            self.lag.observe(Duration::from_nanos(nanos).as_secs_f64());
         }
+    }
+
+    /// Notes that a live event left that was received at `recv_time`.
+    pub(crate) fn left_live(&self, recv_time: UnixNanos) {
+        self.live_delay.observe(age(recv_time));
+    }
+
+    /// Notes that the bus acknowledged a block of a kind whose oldest event was received at
+    /// `recv_time`.
+    pub(crate) fn acknowledged(&self, kind: Kind, recv_time: UnixNanos) {
+        let labels = KindLabel { kind: kind.as_str() };
+        self.durable_delay.get_or_create(&labels).observe(age(recv_time));
     }
 
     /// Counts a REST request.
@@ -272,7 +307,7 @@ impl Metrics {
 
     /// Counts a trade that a backfill fetched.
     pub(crate) fn backfilled(&self, kind: Kind) {
-        self.backfilled.get_or_create(&OfGap { kind: kind.as_str() }).inc();
+        self.backfilled.get_or_create(&KindLabel { kind: kind.as_str() }).inc();
     }
 
     /// Notes how many gaps of trades are open.
@@ -298,6 +333,12 @@ fn of_kind(connection: Arc<str>, kind: Kind) -> OfKind {
     OfKind { connection, kind: kind.as_str() }
 }
 
+/// How long ago something was received; a clock that was set back makes nothing negative.
+fn age(recv_time: UnixNanos) -> f64 {
+    let nanos = u64::try_from(crate::line::now().since(recv_time)).unwrap_or(0);
+    Duration::from_nanos(nanos).as_secs_f64()
+}
+
 /// Takes over a total that is counted elsewhere.
 fn set(counter: &Counter, total: u64) {
     counter.inner().store(total, Ordering::Relaxed);
@@ -313,5 +354,28 @@ mod tests {
         let registry = telemetry::Registry::new("collector");
         registry.with(Metrics::register);
         expect_file!["../metrics.txt"].assert_eq(&registry.encode().unwrap());
+    }
+
+    #[test]
+    fn delays_are_counted_where_percentiles_can_be_read() {
+        let registry = telemetry::Registry::new("collector");
+        let metrics = registry.with(Metrics::register);
+        let ago = |delay: Duration| {
+            let nanos = i64::try_from(delay.as_nanos()).unwrap();
+            UnixNanos::new(crate::line::now().as_i64() - nanos)
+        };
+        metrics.acknowledged(Kind::Trade, ago(Duration::from_secs(7)));
+        metrics.left_live(ago(Duration::from_secs(3_600)));
+        // A clock that was set back.
+        metrics.left_live(UnixNanos::new(i64::MAX));
+        let text = registry.encode().unwrap();
+        let counts = |prefix: &str| -> Vec<u64> {
+            let own = text.lines().filter(|line| line.starts_with(prefix));
+            own.map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect()
+        };
+        let durable = counts("marketprism_collector_durable_delay_seconds_bucket{");
+        assert_eq!((durable.len(), durable[27..31].to_vec()), (36, vec![0, 0, 0, 1]), "{text}");
+        let live = counts("marketprism_collector_live_delay_seconds_bucket{");
+        assert_eq!((live[0], live[34], live[35]), (1, 1, 2));
     }
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use units::UnixNanos;
 
 /// The publisher had no room for this feed for too long.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +40,16 @@ pub(crate) struct Outbox {
     /// Encoded and waiting for the publisher.
     waiting: Option<Batch>,
     /// Kept for its capacity.
-    live: Vec<(Kind, Arc<InstrumentId>, Range<usize>)>,
+    live: Vec<Live>,
+}
+
+/// An event of the live lane.
+struct Live {
+    kind: Kind,
+    instrument: Arc<InstrumentId>,
+    recv_time: UnixNanos,
+    /// Where its text stands.
+    text: Range<usize>,
 }
 
 impl Outbox {
@@ -102,7 +112,8 @@ impl Outbox {
             encode(event, &mut bytes, &mut |event, text| {
                 if lanes.live() {
                     let instrument = Arc::clone(&event.instrument);
-                    self.live.push((event.kind(), instrument, text.clone()));
+                    let (kind, recv_time) = (event.kind(), event.recv_time);
+                    self.live.push(Live { kind, instrument, recv_time, text: text.clone() });
                 }
                 if lanes.durable() {
                     items.push(Item::new(event, text));
@@ -113,7 +124,7 @@ impl Outbox {
     }
 
     async fn send_live(&mut self, bytes: &Bytes) {
-        for (kind, instrument, text) in self.live.drain(..) {
+        for Live { kind, instrument, recv_time, text } in self.live.drain(..) {
             let entry = self.subjects.entry((kind, instrument));
             let fresh = |key: &(Kind, Arc<InstrumentId>)| (wire::live_subject(key.0, &key.1), 0);
             let (subject, seq) = entry.or_insert_with_key(fresh);
@@ -123,8 +134,11 @@ impl Outbox {
             // A message that did not leave is counted by the bus; the next one's sequence tells
             // its readers.
             let sent = self.bus.publish_live(subject.clone(), id, bytes.slice(text)).await;
-            if let Err(dropped) = sent {
-                tracing::trace!(reason = dropped.reason(), "not sent live");
+            match sent {
+                Ok(()) => self.metrics.left_live(recv_time),
+                Err(dropped) => {
+                    tracing::trace!(reason = dropped.reason(), "not sent live");
+                }
             }
         }
     }

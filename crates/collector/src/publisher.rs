@@ -187,6 +187,7 @@ impl Publisher {
             }
             complete = self.read_streams(task).await;
         }
+        self.parts.handover.settle();
         let last_ids = Arc::new(self.parts.handover.last_ids());
         self.parts.last_ids.send_replace(Some(Arc::clone(&last_ids)));
         if complete {
@@ -246,9 +247,12 @@ impl Publisher {
     }
 
     fn answered(&mut self, (block, result): Answer) {
-        let Parts { lane, handover, .. } = &mut self.parts;
+        let Parts { lane, handover, metrics, .. } = &mut self.parts;
         match result {
             Ok(ack) => {
+                if let Some(oldest) = block.oldest() {
+                    metrics.acknowledged(block.id.subject.kind, oldest);
+                }
                 handover.handed(block.id.subject, &block.runs);
                 handover.acked(block.id.subject, &block.runs);
                 handover.at(block.id.subject, ack.stream_seq);
@@ -295,7 +299,7 @@ impl Publisher {
             blocks_in_flight: lane.flights(),
         };
         self.parts.metrics.lane(&view, damage);
-        self.parts.board.set_spooling(bytes > 0);
+        self.parts.board.set_behind(lane.is_behind());
         self.parts.view.send_if_modified(|known| {
             let changed = *known != view;
             *known = view;
@@ -316,7 +320,10 @@ impl Publisher {
         match done {
             Done::Stored { subject, blocks, stored, refused, dropped } => {
                 for block in blocks.iter().take(stored) {
-                    self.parts.handover.handed(subject, &block.runs);
+                    // The acknowledgement may have come while it was on its way to the spool.
+                    if !self.parts.lane.is_acked(&block.id) {
+                        self.parts.handover.stored(subject, &block.runs);
+                    }
                 }
                 match &refused {
                     Some(error) => {

@@ -7,7 +7,7 @@ use crate::block::is_trade;
 use crate::board::{BackfillHandle, Board, MarketView, ORDERS_CAPACITY};
 use crate::checkpoint::{self, Checkpoints};
 use crate::disk;
-use crate::fetcher::{self, FETCHES_CAPACITY, Queues, SPARE_CAPACITY};
+use crate::fetcher::{self, FETCHES_CAPACITY, Queues, Quota, SPARE_CAPACITY};
 use crate::handover::Handover;
 use crate::lane::{Lane, Limits};
 use crate::line::now;
@@ -27,15 +27,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
-use venue::{Adapter, Budget};
+use venue::Adapter;
 use venue_binance::Spot;
 use wire::BLOCK_BYTES_MAX;
 
 #[cfg(test)]
 mod tests;
-
-/// The share of a venue's request weight that we use; the rest is for others at this address.
-const WEIGHT_SHARE_PERCENT: u32 = 80;
 
 /// Connects to venues and publishes their market data.
 pub struct Collector {
@@ -49,11 +46,10 @@ pub struct Collector {
 struct SpotMarket {
     market: Market,
     rest: Rest,
-    budget: Budget,
+    quota: Quota,
     queues: Queues,
     metrics: Metrics,
-    /// `None` if it is switched off.
-    backfill: Option<Backfiller<Spot>>,
+    backfill: Backfiller<Spot>,
 }
 
 impl daemon::Service for Collector {
@@ -142,13 +138,11 @@ impl daemon::Service for Collector {
     fn start(self, tasks: &mut Tasks) -> anyhow::Result<()> {
         let Self { publisher, reporter, market, api: _ } = self;
         tasks.spawn("reporter", |task| reporter.run(task));
-        if let Some(SpotMarket { market, rest, budget, queues, metrics, backfill }) = market {
+        if let Some(SpotMarket { market, rest, quota, queues, metrics, backfill }) = market {
             tasks.spawn("binance-spot", |task| market.run(Spot::new(), task));
-            if let Some(backfill) = backfill {
-                tasks.spawn("binance-spot-backfill", |task| backfill.run(task));
-            }
+            tasks.spawn("binance-spot-backfill", |task| backfill.run(task));
             tasks.spawn("binance-spot-rest", move |task| {
-                fetcher::run(task, rest, budget, queues, metrics)
+                fetcher::run(task, rest, quota, queues, metrics)
             });
         }
         tasks.spawn("publisher", |task| publisher.run(task));
@@ -161,7 +155,7 @@ async fn recall(directory: PathBuf, bytes_max: u64) -> anyhow::Result<(Spool, Ha
     let recalled = spawn_blocking(move || {
         let mut handover = checkpoint::load(&directory)?;
         let spool = disk::open(&directory.join("spool"), bytes_max, |id, runs| {
-            handover.handed(id.subject, &runs);
+            handover.found(id.subject, &runs);
         })?;
         anyhow::Ok((spool, handover))
     });
@@ -180,19 +174,21 @@ fn spot_market(
     let weight_header = Some(http::HeaderName::from_static(Spot::LIMITS.weight_header));
     let options = RestOptions { weight_header, ..RestOptions::default() };
     let rest = Rest::new(spot.rest_url.url().clone(), &tls, options, now)?;
-    let budget = Budget::new(Spot::LIMITS.weight_per_minute / 100 * WEIGHT_SHARE_PERCENT)
-        .with_spare(settings.backfill.weight_percent);
+    let quota = Quota {
+        per_minute: Spot::LIMITS.weight_per_minute,
+        spare_percent: settings.backfill.weight_percent,
+        told: Spot::weight_per_minute,
+    };
     let metrics = ways.metrics.clone();
-    let backfill = settings.backfill.enabled.then(|| {
-        Backfiller::new(backfill::Parts {
-            adapter: Spot::new(),
-            fetches: spare_tx,
-            orders,
-            bus: ways.bus.clone(),
-            batches: ways.batches.clone(),
-            board: ways.board.clone(),
-            metrics: metrics.clone(),
-        })
+    let backfill = Backfiller::new(backfill::Parts {
+        adapter: Spot::new(),
+        fetching: settings.backfill.enabled,
+        fetches: spare_tx,
+        orders,
+        bus: ways.bus.clone(),
+        batches: ways.batches.clone(),
+        board: ways.board.clone(),
+        metrics: metrics.clone(),
     });
     let market = Market {
         index: 0,
@@ -203,7 +199,7 @@ fn spot_market(
         ways,
     };
     let queues = Queues { urgent, spare };
-    Ok(SpotMarket { market, rest, budget, queues, metrics, backfill })
+    Ok(SpotMarket { market, rest, quota, queues, metrics, backfill })
 }
 
 fn backfill_handle(settings: &Settings, orders: mpsc::Sender<Event>) -> Option<BackfillHandle> {

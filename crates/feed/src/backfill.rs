@@ -14,9 +14,10 @@
 //!    old one has waited already, and venues that number their trades keep them.
 //! 3. A gap is healed when the bus has acknowledged every id, not when the trades were fetched. What
 //!    is not acknowledged within [`ACK_MAX`] is fetched again.
-//! 4. An id is lost when [`PASSES_MAX`] passes over the gap, each after a longer wait, brought
-//!    nothing new: a venue's database may lag behind its stream. The record then spans what is
-//!    missing, from the first id to the last.
+//! 4. An id is lost when a number of passes over the gap, each after a longer wait, brought nothing
+//!    new: a venue's database may lag behind its stream (see [`Patience`]). Each run of lost ids has
+//!    a record of its own; the one that closes the gap comes last, so that a crash in between opens
+//!    it again.
 //! 5. While the bus is away or behind, nothing is fetched: the spool's room belongs to what cannot
 //!    be fetched again.
 //! 6. When the venue does not answer, everything waits, longer each time. When it refuses one
@@ -24,11 +25,14 @@
 //!
 //! Comments below cite these rules by number.
 
+mod page;
 #[cfg(test)]
 mod tests;
 
 use crate::IdRanges;
 use model::{Body, Cause, Event, Gap, GapState, InstrumentId, Kind, Origin, Trade};
+pub use page::Page;
+use page::widen;
 use rand::Rng;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -41,11 +45,22 @@ use venue::Backoff;
 /// sendings of a block.
 pub const ACK_MAX: Duration = Duration::from_secs(60);
 
-/// Passes that bring nothing new before what is missing is given up.
-pub const PASSES_MAX: u32 = 4;
+/// How long what the venue does not have yet is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// Passes over a gap in a row that bring nothing new before what is missing is given up. A pass
+    /// over ids of which the venue has none is a single request.
+    pub passes: u32,
+    /// The wait after the first such pass; it doubles with each.
+    pub wait: Duration,
+}
 
-/// The wait after the first such pass; it doubles with each.
-pub const PASS_WAIT: Duration = Duration::from_secs(2);
+impl Default for Patience {
+    /// Eight and a half minutes.
+    fn default() -> Self {
+        Self { passes: 9, wait: Duration::from_secs(2) }
+    }
+}
 
 /// First and longest wait after the venue did not answer.
 const VENUE_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -85,8 +100,8 @@ impl OpenGap {
     }
 }
 
-/// Open gaps by their [`Gap::gap_id`].
-pub type OpenGaps = BTreeMap<Arc<str>, OpenGap>;
+/// Open gaps by their [`Gap::gap_id`]; a copy of all costs little.
+pub type OpenGaps = BTreeMap<Arc<str>, Arc<OpenGap>>;
 
 /// What the caller must do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,29 +110,6 @@ pub enum Command {
     Fetch(Page),
     /// Publish events on the durable lane only.
     Publish(Vec<Event>),
-}
-
-/// A request for trades.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
-    /// For which gap.
-    pub gap_id: Arc<str>,
-    /// Of which instrument.
-    pub instrument: Arc<InstrumentId>,
-    /// Of which kind.
-    pub kind: Kind,
-    /// The first id.
-    pub from: u64,
-    /// How many ids.
-    pub limit: usize,
-}
-
-impl Page {
-    /// The first and the last id.
-    fn span(&self) -> (u64, u64) {
-        let more = u64::try_from(self.limit.max(1) - 1).unwrap_or(u64::MAX);
-        (self.from, self.from.saturating_add(more))
-    }
 }
 
 /// Why a request brought nothing.
@@ -133,6 +125,8 @@ pub enum Failure {
 #[derive(Debug)]
 pub struct Backfill {
     page_max: usize,
+    patience: Patience,
+    fetches: bool,
     jobs: BTreeMap<Arc<str>, Job>,
     /// The jobs, the newest first.
     order: BTreeSet<(Reverse<UnixNanos>, Arc<str>)>,
@@ -146,7 +140,7 @@ pub struct Backfill {
 /// One gap.
 #[derive(Debug)]
 struct Job {
-    open: OpenGap,
+    open: Arc<OpenGap>,
     /// Ids that this pass did not get.
     absent: IdRanges,
     /// Whether this pass got any.
@@ -174,9 +168,11 @@ impl Backfill {
     /// A machine without work, for a venue that gives at most `page_max` trades in one answer. The
     /// bus counts as away until [`Backfill::handle_bus`] says otherwise.
     #[must_use]
-    pub const fn new(page_max: usize) -> Self {
+    pub const fn new(page_max: usize, patience: Patience) -> Self {
         Self {
             page_max,
+            patience,
+            fetches: true,
             jobs: BTreeMap::new(),
             order: BTreeSet::new(),
             asked: None,
@@ -187,15 +183,25 @@ impl Backfill {
         }
     }
 
+    /// A machine that fetches nothing, and closes the gaps that late trades of the stream filled.
+    #[must_use]
+    pub fn closing_only() -> Self {
+        Self { fetches: false, ..Self::new(1, Patience::default()) }
+    }
+
     /// Learns which gaps are open and what of them is not acknowledged. Gaps that are gone are
     /// closed: by this machine, by a trade that came late, or because there were too many.
-    pub fn handle_open<'a>(&mut self, open: impl IntoIterator<Item = &'a OpenGap>, now: UnixNanos) {
+    pub fn handle_open<'a>(
+        &mut self,
+        open: impl IntoIterator<Item = &'a Arc<OpenGap>>,
+        now: UnixNanos,
+    ) {
         let mut gone: BTreeMap<_, _> = std::mem::take(&mut self.jobs);
         self.order.clear();
         for gap in open {
             let id = Arc::clone(&gap.gap.gap_id);
-            let mut job = gone.remove(&id).unwrap_or_else(|| Job::new(gap.clone()));
-            job.open.clone_from(gap);
+            let mut job = gone.remove(&id).unwrap_or_else(|| Job::new(Arc::clone(gap)));
+            job.open = Arc::clone(gap);
             self.order.insert((Reverse(gap.declared), Arc::clone(&id)));
             self.jobs.insert(id, job);
         }
@@ -282,11 +288,11 @@ impl Backfill {
         }
         for (_, id) in &self.order {
             let Some(job) = self.jobs.get_mut(id) else { continue };
-            match job.next(self.page_max, now) {
+            match job.next(self.page_max, self.patience, self.fetches, now) {
                 Next::Wait => {}
                 Next::Close(state) => {
-                    let record = job.close(state, now);
-                    self.commands.push_back(Command::Publish(vec![record]));
+                    let records = job.close(state, now);
+                    self.commands.push_back(Command::Publish(records));
                 }
                 Next::Ask(page) => {
                     let page = widen(page, self.jobs.values(), self.page_max, now);
@@ -300,7 +306,7 @@ impl Backfill {
 }
 
 impl Job {
-    const fn new(open: OpenGap) -> Self {
+    const fn new(open: Arc<OpenGap>) -> Self {
         Self {
             open,
             absent: IdRanges::new(),
@@ -323,7 +329,7 @@ impl Job {
         if self.is_waiting() { Some(self.sent_until) } else { self.not_before }
     }
 
-    fn next(&mut self, page_max: usize, now: UnixNanos) -> Next {
+    fn next(&mut self, page_max: usize, patience: Patience, fetches: bool, now: UnixNanos) -> Next {
         if self.is_waiting() && is_ahead(self.sent_until, now, ACK_MAX) {
             return Next::Wait;
         }
@@ -332,7 +338,7 @@ impl Job {
         let Some((_, last)) = self.open.missing.hull() else {
             return Next::Close(GapState::Healed);
         };
-        if self.not_before.is_some() {
+        if !fetches || self.not_before.is_some() {
             return Next::Wait;
         }
         if let Some((from, _)) = self.wanted().hull() {
@@ -349,10 +355,11 @@ impl Job {
         self.absent = IdRanges::new();
         self.fruitless = if self.fruitful { 0 } else { self.fruitless + 1 };
         self.fruitful = false;
-        if self.fruitless >= PASSES_MAX {
+        if self.fruitless >= patience.passes {
             return Next::Close(GapState::Lost);
         }
-        self.not_before = Some(now.plus(PASS_WAIT * 2_u32.pow(self.fruitless.max(1) - 1)));
+        let doubled = 2_u32.saturating_pow(self.fruitless.max(1) - 1);
+        self.not_before = Some(now.plus(patience.wait.saturating_mul(doubled)));
         Next::Wait
     }
 
@@ -407,19 +414,37 @@ impl Job {
         self.retry.reset();
     }
 
-    /// The gap's last record.
-    fn close(&mut self, state: GapState, now: UnixNanos) -> Event {
+    /// The gap's last records: one, or one for each run of lost ids.
+    fn close(&mut self, state: GapState, now: UnixNanos) -> Vec<Event> {
         (self.closing, self.sent_until) = (true, now.plus(ACK_MAX));
-        let mut gap = (*self.open.gap).clone();
-        gap.version += 1;
-        gap.state = state;
-        if let Some((first, last)) = self.open.missing.hull() {
-            gap.after_id = Some(first - 1);
-            gap.before_id = Some(last.saturating_add(1));
-            gap.cause = Cause::Unavailable;
+        let mut last = (*self.open.gap).clone();
+        last.version += 1;
+        last.state = state;
+        let mut records = Vec::new();
+        let mut lost = self.open.missing.iter();
+        if let Some((first, end)) = lost.next() {
+            last.cause = Cause::Unavailable;
+            records = lost.map(|(first, end)| part(&last, first, end)).collect();
+            (last.after_id, last.before_id) = (Some(first - 1), Some(end.saturating_add(1)));
         }
-        let instrument = Arc::clone(&self.open.instrument);
-        Event { instrument, venue_time: None, recv_time: now, origin: None, body: Body::Gap(gap) }
+        records.push(last);
+        let event = |gap| {
+            let (instrument, body) = (Arc::clone(&self.open.instrument), Body::Gap(gap));
+            Event { instrument, venue_time: None, recv_time: now, origin: None, body }
+        };
+        records.into_iter().map(event).collect()
+    }
+}
+
+/// The record of a run of lost ids beside the first one: named after the gap and its own beginning,
+/// so that it is the same record if it is made again.
+fn part(gap: &Gap, first: u64, last: u64) -> Gap {
+    let after = first - 1;
+    Gap {
+        gap_id: format!("{}.{after}", gap.gap_id).into(),
+        after_id: Some(after),
+        before_id: Some(last.saturating_add(1)),
+        ..gap.clone()
     }
 }
 
@@ -427,37 +452,6 @@ impl Job {
 /// has been set back since, and has come.
 fn is_ahead(at: UnixNanos, now: UnixNanos, longest: Duration) -> bool {
     at > now && at <= now.plus(longest)
-}
-
-/// Extends a request to what other gaps of the same stream miss nearby, below it and then above.
-fn widen<'a>(
-    page: Page,
-    jobs: impl Iterator<Item = &'a Job>,
-    page_max: usize,
-    now: UnixNanos,
-) -> Page {
-    let room = u64::try_from(page_max - page.limit.min(page_max)).unwrap_or(0);
-    if room == 0 {
-        return page;
-    }
-    let (first, last) = page.span();
-    let lowest = first.saturating_sub(room);
-    let near = (lowest, last.saturating_add(room));
-    let ready = |job: &&Job| job.not_before.is_none_or(|at| at <= now) && !job.closing;
-    let others = jobs.filter(ready).filter(|job| job.is_of(&page));
-    let wanted: IdRanges = others
-        .flat_map(|job| {
-            let wanted = job.wanted();
-            wanted.iter().map(|(a, b)| (a.max(near.0), b.min(near.1))).collect::<Vec<_>>()
-        })
-        .filter(|(a, b)| a <= b)
-        .collect();
-    let from = wanted.hull().map_or(first, |(low, _)| low.min(first));
-    let most = from.saturating_add(u64::try_from(page_max - 1).unwrap_or(u64::MAX));
-    let within = wanted.iter().filter(|(a, _)| *a <= most).map(|(_, b)| b.min(most));
-    let to = within.max().map_or(last, |high| high.max(last));
-    let limit = usize::try_from((to - from).saturating_add(1)).unwrap_or(page_max).min(page_max);
-    Page { from, limit, ..page }
 }
 
 /// The event of a trade that was fetched.

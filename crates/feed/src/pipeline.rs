@@ -83,6 +83,10 @@ pub struct Options {
     pub live_levels: usize,
     /// How often maintained books go, whole, to the durable lane.
     pub durable_snapshot_interval: Duration,
+    /// Whether a gap of trades is healed when the last of its late trades is seen. Right for a
+    /// recording; whoever publishes heals it once they are acknowledged (see
+    /// [`crate::backfill`]), for a kill in between would make the record untrue.
+    pub heal_when_seen: bool,
 }
 
 impl Default for Options {
@@ -93,6 +97,7 @@ impl Default for Options {
             live_snapshot_interval: Duration::from_secs(60),
             live_levels: 1_000,
             durable_snapshot_interval: Duration::from_secs(15 * 60),
+            heal_when_seen: true,
         }
     }
 }
@@ -475,7 +480,9 @@ fn pass_contiguous(
     // What was fetched is old: it is stored, and no news to those who listen.
     let lanes = if event.origin.is_some() { Lanes::Durable } else { Lanes::Both };
     pass(event, lanes, context);
-    if let Verdict::Heals(gap) = verdict {
+    if let Verdict::Heals(gap) = verdict
+        && context.options.heal_when_seen
+    {
         gaps.push(gap);
     }
     for gap in gaps {

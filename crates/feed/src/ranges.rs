@@ -58,6 +58,13 @@ impl IdRanges {
         self.0.get(at).is_some_and(|(start, _)| *start <= last)
     }
 
+    /// Whether every id of a range is among them.
+    #[must_use]
+    pub fn covers(&self, (first, last): (u64, u64)) -> bool {
+        let at = self.0.partition_point(|(_, end)| *end < first);
+        first <= last && self.0.get(at).is_some_and(|(start, end)| *start <= first && last <= *end)
+    }
+
     /// Adds a range.
     pub fn insert(&mut self, (mut first, mut last): (u64, u64)) {
         if last < first {
@@ -148,6 +155,9 @@ mod tests {
             prop_assert_eq!(&listed, &set);
             prop_assert_eq!(ids.count(), set.len() as u64);
             prop_assert!((0..60).all(|id| ids.contains(id) == set.contains(&id)));
+            for (first, last) in [(3, 9), (20, 20), (30, 45)] {
+                prop_assert_eq!(ids.covers((first, last)), (first..=last).all(|id| set.contains(&id)));
+            }
             // Apart: between two ranges there is a hole.
             let ranges: Vec<_> = ids.iter().collect();
             prop_assert!(ranges.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0));

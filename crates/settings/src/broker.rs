@@ -11,6 +11,10 @@ use crate::{Faults, Size};
 /// Smallest stream: the largest block takes 0.9 MB.
 const STREAM_MIN: Size = Size::mib(4);
 
+/// A cluster works while more than half of a stream's servers do, so an even number adds a server
+/// that may fail and no failure that is survived; more than five is more than NATS takes.
+const REPLICAS: [u8; 3] = [1, 3, 5];
+
 /// The NATS server and its streams.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -20,6 +24,8 @@ pub struct Broker {
     pub listen: SocketAddr,
     /// The suite's own NATS server, `marketprism-nats.service`.
     pub nats: Nats,
+    /// How many servers of a cluster keep each stream: 1, 3 or 5.
+    pub replicas: u8,
     /// How long a block that everybody has read is kept for replay.
     #[serde(with = "crate::duration")]
     pub replay_window: Duration,
@@ -35,6 +41,7 @@ impl Default for Broker {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 8085).into(),
             nats: Nats::default(),
+            replicas: 1,
             replay_window: Duration::from_hours(1),
             streams: Streams::default(),
             ready_wait: Duration::from_secs(15),
@@ -131,6 +138,9 @@ impl Broker {
     pub(crate) fn check(&self, faults: &mut Faults) {
         if self.ready_wait > Duration::from_secs(20) {
             faults.add("broker.ready_wait", "must not be longer than 20s");
+        }
+        if !REPLICAS.contains(&self.replicas) {
+            faults.add("broker.replicas", "must be 1, 3 or 5");
         }
         for (name, size) in self.streams.all() {
             faults.nonzero(&format!("broker.streams.{name}"), size.bytes());

@@ -7,6 +7,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use url::Url;
 
+mod list;
+
+pub use list::Endpoints;
+
 /// The address of a service: a URL with scheme and host, without query and fragment.
 ///
 /// Its text has no slash at the end, so that `format!("{endpoint}{path}")` with a path from `/` on

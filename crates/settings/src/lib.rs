@@ -38,7 +38,7 @@ pub use bus::Bus;
 pub use check::{Faults, Invalid};
 pub use collector::{Backfill, Binance, BinanceSpot, Collector, Venues};
 pub use credentials::Credentials;
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, Endpoints};
 pub use error::{Error, Place, Report};
 pub use gateway::{Backends, Gateway};
 pub use load::{Loaded, load, parse};

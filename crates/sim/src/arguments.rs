@@ -1,6 +1,8 @@
 //! The command line of `marketprism-sim`.
 
 use crate::fault::Fault;
+use crate::history::KEPT;
+use crate::server::WEIGHT_MAX;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -39,6 +41,7 @@ Faults strike at a time after the opening of the market:
   limit@10s:5s          REST calls are answered with 429 for 5 s
   away@10s:5s           REST calls are answered with 503 for 5 s
   forget@10s            the trades so far can no longer be asked for
+  malformed@10s:5s      for 5 s a malformed message behind every 100th
 
 Examples:
   marketprism-sim serve --rate 1000 --symbols BTCUSDT,ETHUSDT
@@ -92,6 +95,12 @@ pub struct Serve {
     /// Seed of the generated market.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Trades of each instrument that are kept for those who missed them, 32 bytes each.
+    #[arg(long, value_name = "N", default_value_t = KEPT)]
+    pub history: usize,
+    /// Request weight that is granted per minute; `exchangeInfo` says it.
+    #[arg(long, value_name = "N", default_value_t = WEIGHT_MAX)]
+    pub weight: u32,
     /// Write every id here before it is sent.
     #[arg(long, value_name = "FILE")]
     pub ledger: Option<PathBuf>,

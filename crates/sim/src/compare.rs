@@ -1,45 +1,18 @@
 //! Does a gateway return what the ledger says was sent, id by id?
 
-use crate::ledger::{Entry, TradeEntry};
-use anyhow::{Context as _, ensure};
+mod client;
+
+use crate::ledger::{self, Line};
+use crate::tally::{Answer, Sent, Tally, content};
+pub use client::Client;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
-
-/// Rows asked for at a time: the most that storage gives.
-const PAGE: usize = 10_000;
 
 /// Ids shown of each kind of difference.
 const SHOWN: usize = 5;
-
-/// A row of the trades query, as far as it is compared.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct TradeRow {
-    /// The trade id.
-    pub seq: u64,
-    /// Canonical decimal.
-    pub price: String,
-    /// Canonical decimal.
-    pub qty: String,
-    /// The taker's side.
-    pub side: String,
-    /// Nanoseconds since the Unix epoch.
-    pub venue_time: i64,
-}
-
-/// A row of the books query, as far as it is compared.
-#[derive(Debug, Clone, Deserialize)]
-pub struct BookRow {
-    /// `snapshot` or `diff`.
-    #[serde(rename = "type")]
-    pub book_type: String,
-    /// The last update id inside.
-    pub last_id: u64,
-    /// `prune` for a diff of the collector's own.
-    #[serde(default)]
-    pub origin: Option<String>,
-}
 
 /// A row of the gaps query, as far as it is compared.
 #[derive(Debug, Clone, Deserialize)]
@@ -124,58 +97,46 @@ impl fmt::Display for Report {
     }
 }
 
-/// Compares the trades of one instrument.
-#[must_use]
-pub fn trades(sent: &[&TradeEntry], rows: &[TradeRow], gaps: &[GapRow]) -> Report {
-    let mut report = Report { sent: sent.len(), returned: rows.len(), ..Report::default() };
-    let expected: BTreeMap<u64, &TradeEntry> =
-        sent.iter().map(|entry| (entry.seq, *entry)).collect();
-    let mut seen = BTreeSet::new();
-    for row in rows {
-        if !seen.insert(row.seq) {
-            report.doubled.push(row.seq);
-        }
-        match expected.get(&row.seq) {
-            None => report.unknown.push(row.seq),
-            Some(entry) if !same(entry, row) => report.changed.push(row.seq),
-            Some(_) => {}
-        }
-    }
-    // One that was healed says that its trades are here.
-    let gaps: Vec<&GapRow> =
-        latest(gaps).into_iter().filter(|gap| gap.of == "trade" && gap.state != "healed").collect();
-    for seq in expected.keys().filter(|seq| !seen.contains(seq)) {
-        if gaps.iter().any(|gap| gap.covers(*seq)) {
-            report.in_gaps += 1;
-        } else {
-            report.missing.push(*seq);
-        }
-    }
-    report
+/// Ids that need not come back: those inside gap records.
+#[derive(Debug, Default)]
+struct Explained {
+    /// First and last, ascending and apart.
+    ranges: Vec<(u64, u64)>,
 }
 
-/// Compares the book diffs of one instrument by their last update id.
-#[must_use]
-pub fn books(sent: &[u64], rows: &[BookRow], gaps: &[GapRow]) -> Report {
-    let snapshots: BTreeSet<u64> =
-        rows.iter().filter(|row| row.book_type == "snapshot").map(|row| row.last_id).collect();
-    let of_venue = |row: &&BookRow| row.book_type == "diff" && row.origin.is_none();
-    let diffs: Vec<u64> = rows.iter().filter(of_venue).map(|row| row.last_id).collect();
-    let mut report = Report { sent: sent.len(), returned: diffs.len(), ..Report::default() };
-    let expected: BTreeSet<u64> = sent.iter().copied().collect();
-    let mut seen = BTreeSet::new();
-    for id in diffs {
-        if !seen.insert(id) {
-            report.doubled.push(id);
+impl Explained {
+    fn by<'a>(gaps: impl Iterator<Item = &'a GapRow>) -> Self {
+        let mut spans: Vec<(u64, u64)> = gaps.filter_map(GapRow::span).collect();
+        spans.sort_unstable();
+        let mut ranges: Vec<(u64, u64)> = Vec::new();
+        for (first, last) in spans {
+            match ranges.last_mut() {
+                Some((_, end)) if first <= *end => *end = last.max(*end),
+                Some(_) | None => ranges.push((first, last)),
+            }
         }
-        if !expected.contains(&id) {
-            report.unknown.push(id);
-        }
+        Self { ranges }
     }
-    for id in expected.difference(&seen) {
-        // What came before the first snapshot is in it, and so is the diff it stands at.
-        let covered = snapshots.contains(id) || snapshots.first().is_some_and(|first| id <= first);
-        if covered || gaps.iter().any(|gap| gap.of == "book" && gap.covers(*id)) {
+
+    fn has(&self, id: u64) -> bool {
+        let at = self.ranges.partition_point(|(_, last)| *last < id);
+        self.ranges.get(at).is_some_and(|(first, _)| *first <= id)
+    }
+}
+
+/// What a comparison found, of what is missing some explained.
+fn report(tally: &Tally, explained: impl Fn(u64) -> bool) -> Report {
+    let [doubled, unknown, changed] = tally.wrong().map(<[u64]>::to_vec);
+    let mut report = Report {
+        sent: tally.sent(),
+        returned: tally.returned(),
+        doubled,
+        unknown,
+        changed,
+        ..Report::default()
+    };
+    for Sent { id, .. } in tally.missing() {
+        if explained(*id) {
             report.in_gaps += 1;
         } else {
             report.missing.push(*id);
@@ -184,129 +145,165 @@ pub fn books(sent: &[u64], rows: &[BookRow], gaps: &[GapRow]) -> Report {
     report
 }
 
-fn same(entry: &TradeEntry, row: &TradeRow) -> bool {
-    let TradeRow { seq: _, price, qty, side, venue_time } = row;
-    entry.price == *price
-        && entry.qty == *qty
-        && entry.side == *side
-        && entry.venue_time == *venue_time
+/// Compares the trades of one instrument.
+#[must_use]
+pub fn trades(tally: &Tally, gaps: &[GapRow]) -> Report {
+    // One that was healed says that its trades are here.
+    let standing = latest(gaps).into_iter().filter(|gap| gap.state != "healed");
+    let explained = Explained::by(standing.filter(|gap| gap.of == "trade"));
+    report(tally, |id| explained.has(id))
+}
+
+/// Compares the book diffs of one instrument by their last update id.
+#[must_use]
+pub fn books(tally: &Tally, snapshots: &BTreeSet<u64>, gaps: &[GapRow]) -> Report {
+    let explained = Explained::by(gaps.iter().filter(|gap| gap.of == "book"));
+    // What came before the first snapshot is in it, and so is the diff it stands at.
+    let covered =
+        |id| snapshots.contains(&id) || snapshots.first().is_some_and(|first| id <= *first);
+    report(tally, |id| covered(id) || explained.has(id))
 }
 
 impl GapRow {
-    /// Whether an id lies in the open interval. A gap whose end is unknown covers nothing yet.
-    fn covers(&self, id: u64) -> bool {
-        self.before_id.is_some_and(|before| id < before)
-            && self.after_id.is_none_or(|after| id > after)
+    /// The first and last id of the open interval. A gap whose end is unknown covers nothing yet.
+    fn span(&self) -> Option<(u64, u64)> {
+        let first = self.after_id.map_or(Some(0), |after| after.checked_add(1))?;
+        let last = self.before_id?.checked_sub(1)?;
+        (first <= last).then_some((first, last))
     }
 }
 
-/// A gateway, or a storage service itself.
-pub struct Client {
-    http: reqwest::Client,
-    base: String,
-    key: Option<String>,
+/// What a ledger says was sent, and what came back of it.
+#[derive(Debug, Default)]
+pub struct Streams {
+    trades: BTreeMap<Arc<str>, Tally>,
+    books: BTreeMap<Arc<str>, Books>,
+    /// The faults it notes.
+    pub faults: usize,
 }
 
-#[derive(Deserialize)]
-struct Page<T> {
-    data: Vec<T>,
-    next_cursor: Option<String>,
+/// The book diffs of an instrument, and the snapshots that came back with them.
+#[derive(Debug, Default)]
+struct Books {
+    tally: Tally,
+    snapshots: BTreeSet<u64>,
 }
 
-impl Client {
-    /// A client of the service at `base`, such as `http://127.0.0.1:8080`.
+/// What one comparison found, by stream.
+#[derive(Debug, Default)]
+pub struct Compared {
+    /// What is wrong.
+    pub reports: BTreeMap<String, Report>,
+    /// What was returned.
+    pub answers: BTreeMap<String, Answer>,
+    /// The gap records.
+    pub gaps: Vec<GapRow>,
+}
+
+impl Streams {
+    /// Reads a ledger, line by line.
     ///
     /// # Errors
     ///
-    /// A client that cannot be set up.
-    pub fn new(base: &str, key: Option<String>) -> anyhow::Result<Self> {
-        let http =
-            reqwest::Client::builder().timeout(std::time::Duration::from_secs(30)).build()?;
-        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), key })
+    /// As [`ledger::visit`].
+    pub fn read(path: &Path) -> std::io::Result<Self> {
+        let (mut trades, mut books) = (BTreeMap::new(), BTreeMap::new());
+        let mut faults = 0;
+        ledger::visit(path, |line| match line {
+            Line::Trade { instrument, seq: id, price, qty, side, venue_time: time } => {
+                push(
+                    &mut trades,
+                    instrument,
+                    Sent { id, content: content(price, qty, side, time), time },
+                );
+            }
+            Line::Book { instrument, last_id: id } => {
+                push(&mut books, instrument, Sent { id, content: 0, time: 0 });
+            }
+            Line::Bbo => {}
+            Line::Fault => faults += 1,
+        })?;
+        let books = books.into_iter().map(|(name, sent)| {
+            (name, Books { tally: Tally::new(sent), snapshots: BTreeSet::new() })
+        });
+        Ok(Self {
+            trades: trades.into_iter().map(|(name, sent)| (name, Tally::new(sent))).collect(),
+            books: books.collect(),
+            faults,
+        })
     }
 
-    /// Every row of a query, page by page.
+    /// The ids of a stream, by the kind of its events and the venue's own name.
+    #[must_use]
+    pub fn tally(&self, of: &str, instrument: &str) -> Option<&Tally> {
+        match of {
+            "trade" => self.trades.get(instrument),
+            "book" => self.books.get(instrument).map(|books| &books.tally),
+            _ => None,
+        }
+    }
+
+    /// The trades, by the venue's own name.
+    pub fn trades(&self) -> impl Iterator<Item = (&str, &Tally)> {
+        self.trades.iter().map(|(name, tally)| (&**name, tally))
+    }
+
+    /// Asks for every row and compares.
     ///
     /// # Errors
     ///
-    /// Any answer but 200, or one that is no page.
-    pub async fn rows<T: serde::de::DeserializeOwned>(
-        &self,
-        query: &str,
-        symbol: Option<&str>,
-    ) -> anyhow::Result<Vec<T>> {
-        let mut rows = Vec::new();
-        let mut cursor: Option<String> = None;
-        loop {
-            let mut url = url::Url::parse(&format!("{}/api/v1/storage/{query}", self.base))?;
-            url.query_pairs_mut()
-                .append_pair("venue", "binance")
-                .append_pair("market", "spot")
-                .append_pair("limit", &PAGE.to_string());
-            for (name, value) in [("symbol", symbol), ("cursor", cursor.as_deref())] {
-                if let Some(value) = value {
-                    url.query_pairs_mut().append_pair(name, value);
-                }
-            }
-            let page: Page<T> = self.get(url).await?;
-            rows.extend(page.data);
-            cursor = page.next_cursor;
-            if cursor.is_none() {
-                return Ok(rows);
-            }
+    /// A gateway that does not answer.
+    pub async fn compare(&mut self, client: &Client) -> anyhow::Result<Compared> {
+        let mut found = Compared { gaps: client.gaps().await?, ..Compared::default() };
+        for (instrument, tally) in &mut self.trades {
+            let answer = client.trades(instrument, tally).await?;
+            let report = trades(tally, &of_instrument(&found.gaps, instrument));
+            found.add(format!("{instrument} trade"), report, answer);
         }
+        for (instrument, Books { tally, snapshots }) in &mut self.books {
+            let answer = client.books(instrument, tally, snapshots).await?;
+            let report = books(tally, snapshots, &of_instrument(&found.gaps, instrument));
+            found.add(format!("{instrument} book"), report, answer);
+        }
+        Ok(found)
     }
 
-    async fn get<T: serde::de::DeserializeOwned>(&self, url: url::Url) -> anyhow::Result<T> {
-        let place = url.to_string();
-        let mut request = self.http.get(url);
-        if let Some(key) = &self.key {
-            request = request.bearer_auth(key);
+    /// Asks for every row, and looks at nothing but their ids.
+    ///
+    /// # Errors
+    ///
+    /// A service that does not answer.
+    pub async fn answers(
+        names: &[&str],
+        client: &Client,
+    ) -> anyhow::Result<BTreeMap<String, Answer>> {
+        let mut answers = BTreeMap::new();
+        for name in names {
+            answers.insert(format!("{name} trade"), client.ids("trades", name).await?);
+            answers.insert(format!("{name} book"), client.ids("books", name).await?);
         }
-        let answer = request.send().await.with_context(|| format!("ask {place}"))?;
-        let status = answer.status();
-        let body = answer.bytes().await.with_context(|| format!("read {place}"))?;
-        let text = || String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
-        ensure!(status.is_success(), "{place} answered {status}: {}", text());
-        serde_json::from_slice(&body).with_context(|| format!("{place} answered {}", text()))
+        Ok(answers)
     }
 }
 
-/// Compares a whole ledger with what a gateway returns; one report per instrument and kind.
-///
-/// # Errors
-///
-/// A gateway that does not answer.
-pub async fn ledger(
-    entries: &[Entry],
-    client: &Client,
-) -> anyhow::Result<BTreeMap<String, Report>> {
-    let mut sent_trades: BTreeMap<Arc<str>, Vec<&TradeEntry>> = BTreeMap::new();
-    let mut sent_books: BTreeMap<Arc<str>, Vec<u64>> = BTreeMap::new();
-    for entry in entries {
-        match entry {
-            Entry::Trade(trade) => {
-                sent_trades.entry(Arc::clone(&trade.instrument)).or_default().push(trade);
-            }
-            Entry::Book(book) => {
-                sent_books.entry(Arc::clone(&book.instrument)).or_default().push(book.last_id);
-            }
-            Entry::Bbo(_) | Entry::Fault(_) => {}
-        }
+impl Compared {
+    fn add(&mut self, stream: String, report: Report, answer: Answer) {
+        self.answers.insert(stream.clone(), answer);
+        self.reports.insert(stream, report);
     }
-    let gaps: Vec<GapRow> = client.rows("gaps", None).await?;
-    let mut reports = BTreeMap::new();
-    for (instrument, sent) in sent_trades {
-        let rows = client.rows("trades", Some(&crate::server::symbol_of(&instrument))).await?;
-        let own = of_instrument(&gaps, &instrument);
-        reports.insert(format!("{instrument} trade"), trades(&sent, &rows, &own));
+
+    /// Whether something was compared and all of it agrees.
+    #[must_use]
+    pub fn agrees(&self) -> bool {
+        !self.reports.is_empty() && self.reports.values().all(Report::agrees)
     }
-    for (instrument, sent) in sent_books {
-        let rows = client.rows("books", Some(&crate::server::symbol_of(&instrument))).await?;
-        let own = of_instrument(&gaps, &instrument);
-        reports.insert(format!("{instrument} book"), books(&sent, &rows, &own));
+}
+
+fn push(streams: &mut BTreeMap<Arc<str>, Vec<Sent>>, instrument: &str, sent: Sent) {
+    match streams.get_mut(instrument) {
+        Some(known) => known.push(sent),
+        None => drop(streams.insert(Arc::from(instrument), vec![sent])),
     }
-    Ok(reports)
 }
 
 fn of_instrument(gaps: &[GapRow], instrument: &str) -> Vec<GapRow> {
@@ -317,27 +314,15 @@ fn of_instrument(gaps: &[GapRow], instrument: &str) -> Vec<GapRow> {
 mod tests {
     use super::*;
 
-    fn entry(seq: u64) -> TradeEntry {
-        TradeEntry {
-            venue: Arc::from("binance"),
-            market: Arc::from("spot"),
-            instrument: Arc::from("BTCUSDT"),
-            seq,
-            price: "1.5".to_owned(),
-            qty: "2".to_owned(),
-            side: "buy".to_owned(),
-            venue_time: 7,
-        }
+    fn tally(sent: &[u64], rows: &[u64]) -> Tally {
+        let sent = sent.iter().map(|id| Sent { id: *id, content: 0, time: 0 });
+        let mut tally = Tally::new(sent.collect());
+        rows.iter().for_each(|id| tally.take(*id, 0));
+        tally
     }
 
-    fn row(seq: u64) -> TradeRow {
-        let TradeEntry { seq, price, qty, side, venue_time, .. } = entry(seq);
-        TradeRow { seq, price, qty, side, venue_time }
-    }
-
-    fn check(seqs: &[u64], rows: &[TradeRow], gaps: &[GapRow]) -> Report {
-        let entries: Vec<TradeEntry> = seqs.iter().map(|seq| entry(*seq)).collect();
-        trades(&entries.iter().collect::<Vec<_>>(), rows, gaps)
+    fn check(sent: &[u64], rows: &[u64], gaps: &[GapRow]) -> Report {
+        trades(&tally(sent, rows), gaps)
     }
 
     fn gap(after: u64, before: u64) -> GapRow {
@@ -355,41 +340,61 @@ mod tests {
 
     #[test]
     fn what_came_back_once_and_unchanged_agrees() {
-        assert!(check(&[1, 2], &[row(1), row(2)], &[]).agrees());
+        assert!(check(&[1, 2], &[1, 2], &[]).agrees());
     }
 
     #[test]
     fn each_kind_of_difference_is_named() {
-        assert_eq!(check(&[1, 2, 3], &[row(1), row(3)], &[]).missing, [2]);
-        assert_eq!(check(&[1], &[row(1), row(1)], &[]).doubled, [1]);
-        assert_eq!(check(&[1], &[row(1), row(9)], &[]).unknown, [9]);
-        let mut cheaper = row(1);
-        cheaper.price = "1.4".to_owned();
-        assert_eq!(check(&[1], &[cheaper], &[]).changed, [1]);
+        assert_eq!(check(&[1, 2, 3], &[1, 3], &[]).missing, [2]);
+        assert_eq!(check(&[1], &[1, 1], &[]).doubled, [1]);
+        assert_eq!(check(&[1], &[1, 9], &[]).unknown, [9]);
+        let mut tally = tally(&[1], &[]);
+        tally.take(1, content("1.4", "2", "buy", 7));
+        assert_eq!(trades(&tally, &[]).changed, [1]);
+    }
+
+    #[test]
+    fn whatever_a_trade_consists_of_is_in_its_digest() {
+        let digest = content("1.5", "2", "buy", 7);
+        assert_eq!(content("1.5", "2", "buy", 7), digest);
+        for other in [
+            content("1.4", "2", "buy", 7),
+            content("1.5", "3", "buy", 7),
+            content("1.5", "2", "sell", 7),
+            content("1.5", "2", "buy", 8),
+            content("1.52", "", "buy", 7),
+        ] {
+            assert_ne!(other, digest);
+        }
     }
 
     #[test]
     fn a_gap_record_explains_its_open_interval_only() {
-        let report = check(&[1, 2, 3, 4], &[row(1), row(4)], &[gap(1, 3)]);
+        let report = check(&[1, 2, 3, 4], &[1, 4], &[gap(1, 3)]);
         assert_eq!((report.in_gaps, report.missing), (1, vec![3]));
+    }
+
+    #[test]
+    fn many_gap_records_explain_together() {
+        let gaps = [gap(5, 9), gap(0, 3), gap(6, 8), gap(3, 5), gap(20, 22)];
+        let sent: Vec<u64> = (0..25).collect();
+        let report = check(&sent, &[], &gaps);
+        assert_eq!(
+            report.missing,
+            [0, 3, 5, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 23, 24]
+        );
     }
 
     #[test]
     fn a_gap_that_was_healed_explains_nothing_whatever_its_first_version_said() {
         let healed = GapRow { version: 2, state: "healed".to_owned(), ..gap(1, 3) };
-        let report = check(&[1, 2, 3], &[row(1), row(3)], &[healed, gap(1, 3)]);
+        let report = check(&[1, 2, 3], &[1, 3], &[healed, gap(1, 3)]);
         assert_eq!((report.in_gaps, report.missing), (0, vec![2]));
     }
 
     #[test]
     fn diffs_before_the_first_snapshot_are_covered_by_it() {
-        let row = |book_type: &str, last_id| BookRow {
-            book_type: book_type.to_owned(),
-            last_id,
-            origin: None,
-        };
-        let rows = [row("snapshot", 5), row("diff", 7)];
-        let report = books(&[3, 5, 7, 9], &rows, &[]);
+        let report = books(&tally(&[3, 5, 7, 9], &[7]), &[5].into(), &[]);
         assert_eq!((report.in_gaps, report.missing), (2, vec![9]));
     }
 }

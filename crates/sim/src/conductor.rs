@@ -5,6 +5,7 @@ use crate::frame::Frame;
 use crate::generator::Generator;
 use crate::history::{Form, History};
 use crate::ledger::{Entry, FaultEntry, Ledger};
+use crate::malformed::Malformed;
 use crate::playback::{Playback, Step};
 use crate::shadow::Shadow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -132,6 +133,8 @@ pub struct Progress {
     pub clients: usize,
     /// Times a client was disconnected for being slow.
     pub slow_clients: u64,
+    /// Malformed frames sent, to all clients together.
+    pub malformed: u64,
 }
 
 struct Client {
@@ -166,6 +169,7 @@ pub struct Conductor {
     double_next: u32,
     stalled_until: Option<Instant>,
     held: Vec<Arc<Frame>>,
+    malformed: Malformed,
     snapshot_delay: Duration,
     limited_until: Option<Instant>,
     away_until: Option<Instant>,
@@ -213,11 +217,20 @@ impl Conductor {
             double_next: 0,
             stalled_until: None,
             held: Vec::new(),
+            malformed: Malformed::default(),
             snapshot_delay: Duration::ZERO,
             limited_until: None,
             away_until: None,
             wall,
         })
+    }
+
+    /// Keeps so many trades of each instrument for those who missed them, instead of
+    /// [`crate::history::KEPT`].
+    #[must_use]
+    pub fn with_history(mut self, kept: usize) -> Self {
+        self.history = History::new(kept);
+        self
     }
 
     /// Runs the market until `stop`.
@@ -308,6 +321,7 @@ impl Conductor {
             ledger: self.ledger.entries(),
             clients: self.clients.len(),
             slow_clients: self.slow_clients,
+            malformed: self.malformed.sent,
         }
     }
 
@@ -384,6 +398,7 @@ impl Conductor {
             Action::Limit(length) => self.limited_until = Some(now + length),
             Action::Away(length) => self.away_until = Some(now + length),
             Action::Forget => self.history.forget(),
+            Action::Malformed(length) => self.malformed.begin(now + length),
         }
         Ok(())
     }
@@ -435,7 +450,9 @@ impl Conductor {
                 self.double_next -= 1;
                 out.push(Arc::clone(&frame));
             }
+            let flawed = self.malformed.beside(&frame, now);
             out.push(frame);
+            out.extend(flawed);
         }
         self.held.append(&mut out);
         if self.stalled_until.is_some_and(|until| now < until) || self.held.is_empty() {
@@ -447,8 +464,13 @@ impl Conductor {
         for (number, client) in &self.clients {
             let wanted = held.iter().filter(|frame| client.streams.contains(&*frame.stream));
             let batch: Batch = wanted.map(Arc::clone).collect();
-            if !batch.is_empty() && client.frames.try_send(batch).is_err() {
-                slow.push(*number);
+            let flawed = batch.iter().filter(|frame| frame.malformed).count() as u64;
+            if batch.is_empty() {
+                continue;
+            }
+            match client.frames.try_send(batch) {
+                Ok(()) => self.malformed.sent += flawed,
+                Err(_) => slow.push(*number),
             }
         }
         for number in slow {

@@ -32,6 +32,8 @@ pub enum Action {
     Away(Duration),
     /// The trades so far can no longer be asked for.
     Forget,
+    /// For a while every hundredth frame is followed by one that is malformed.
+    Malformed(Duration),
 }
 
 impl FromStr for Fault {
@@ -55,8 +57,10 @@ impl FromStr for Fault {
             "limit" => Action::Limit(length()?),
             "away" => Action::Away(length()?),
             "forget" => Action::Forget,
+            "malformed" => Action::Malformed(length()?),
             _ => {
-                let known = "gap, duplicate, stall, close, slow-snapshot, limit, away, forget";
+                let known = "gap, duplicate, stall, close, slow-snapshot, limit, away, forget, \
+                             malformed";
                 return Err(format!("unknown fault `{kind}`, expected one of {known}"));
             }
         };
@@ -76,6 +80,7 @@ impl fmt::Display for Fault {
             Action::Limit(length) => write!(f, "limit@{at:?}:{length:?}"),
             Action::Away(length) => write!(f, "away@{at:?}:{length:?}"),
             Action::Forget => write!(f, "forget@{at:?}"),
+            Action::Malformed(length) => write!(f, "malformed@{at:?}:{length:?}"),
         }
     }
 }
@@ -100,9 +105,15 @@ mod tests {
 
     #[test]
     fn faults_read_as_they_print() {
-        for text in
-            ["gap@10s:50", "duplicate@1s:2", "stall@5s:3s", "close@20s", "limit@1s:2s", "forget@3s"]
-        {
+        for text in [
+            "gap@10s:50",
+            "duplicate@1s:2",
+            "stall@5s:3s",
+            "close@20s",
+            "limit@1s:2s",
+            "forget@3s",
+            "malformed@1s:5s",
+        ] {
             let fault: Fault = text.parse().unwrap();
             assert_eq!(fault.to_string(), text);
         }

@@ -1,6 +1,7 @@
 //! Frames as the venue sends them, and what the simulator must know about each.
 
 use crate::ledger::{BboEntry, BookEntry, Entry, TradeEntry};
+use axum::body::Bytes;
 use axum::extract::ws::Utf8Bytes;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -15,6 +16,10 @@ pub struct Frame {
     pub combined: Utf8Bytes,
     /// The text of the raw endpoint: the data alone.
     pub data: Utf8Bytes,
+    /// Sent as a binary message in place of either text.
+    pub binary: Option<Bytes>,
+    /// Whether it is malformed on purpose.
+    pub malformed: bool,
     /// What the ledger says of it.
     pub entry: Option<Entry>,
     /// The book change it carries.
@@ -78,6 +83,8 @@ impl Frame {
             stream: Arc::from(stream),
             combined: Utf8Bytes::from(combined),
             data: Utf8Bytes::from(data),
+            binary: None,
+            malformed: false,
             entry,
             depth,
         })
@@ -96,6 +103,8 @@ impl Frame {
             stream: Arc::from(envelope.stream.as_str()),
             combined: Utf8Bytes::from(text.to_owned()),
             data: Utf8Bytes::from(data.to_owned()),
+            binary: None,
+            malformed: false,
             entry,
             depth,
         }))

@@ -1,14 +1,17 @@
 //! The trades that the venue still has, for those who missed them.
 
 use crate::ledger::TradeEntry;
+use anyhow::Context as _;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::sync::Arc;
-use units::{ParseDecimalError, Price, Qty};
+use units::{Price, Qty};
 
-/// Trades kept per instrument, in 32 MB. When full the oldest goes; a real venue keeps more, yet
-/// not for ever.
-const KEPT: usize = 500_000;
+/// Trades kept per instrument if nobody says how many, in 16 MB.
+pub const KEPT: usize = 500_000;
+
+/// What the last of the venue's eight decimal places counts of the eighteen of ours.
+const UNIT: i128 = 10_i128.pow(10);
 
 /// Which of the two calls is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,38 +22,58 @@ pub enum Form {
     Aggregates,
 }
 
-/// The latest trades of every instrument.
-#[derive(Debug, Default)]
+/// The latest trades of every instrument. When full the oldest goes; a real venue keeps more, yet
+/// not for ever.
+#[derive(Debug)]
 pub struct History {
+    kept: usize,
     trades: BTreeMap<Arc<str>, VecDeque<Kept>>,
 }
 
+impl Default for History {
+    fn default() -> Self {
+        Self::new(KEPT)
+    }
+}
+
+/// A trade in 32 bytes.
 #[derive(Debug)]
 struct Kept {
     seq: u64,
-    price: Price,
-    qty: Qty,
-    time_ms: i64,
-    buyer_is_maker: bool,
+    /// In units of the eighth decimal place, as is the quantity.
+    price: u64,
+    qty: u64,
+    /// The time in milliseconds, twice, and one more if the buyer was the maker.
+    stamp: i64,
 }
 
 impl History {
+    /// Keeps so many trades of each instrument. Their place is reserved at once, so that no trade
+    /// waits while others are moved, and occupies memory only as they come.
+    #[must_use]
+    pub const fn new(kept: usize) -> Self {
+        Self { kept, trades: BTreeMap::new() }
+    }
+
     /// Keeps a trade. Ids rise per instrument.
     ///
     /// # Errors
     ///
-    /// A price or quantity that is no decimal.
-    pub fn keep(&mut self, trade: &TradeEntry) -> Result<(), ParseDecimalError> {
-        let kept = self.trades.entry(Arc::clone(&trade.instrument)).or_default();
-        if kept.len() == KEPT {
+    /// A price or quantity that is no decimal of eight places, or beyond 184 billion.
+    pub fn keep(&mut self, trade: &TradeEntry) -> anyhow::Result<()> {
+        if self.kept == 0 {
+            return Ok(());
+        }
+        let fresh = || VecDeque::with_capacity(self.kept);
+        let kept = self.trades.entry(Arc::clone(&trade.instrument)).or_insert_with(fresh);
+        if kept.len() == self.kept {
             kept.pop_front();
         }
         kept.push_back(Kept {
             seq: trade.seq,
-            price: trade.price.parse()?,
-            qty: trade.qty.parse()?,
-            time_ms: trade.venue_time / 1_000_000,
-            buyer_is_maker: trade.side == "sell",
+            price: eighths(trade.price.parse::<Price>()?.raw())?,
+            qty: eighths(trade.qty.parse::<Qty>()?.raw())?,
+            stamp: trade.venue_time / 1_000_000 * 2 + i64::from(trade.side == "sell"),
         });
         Ok(())
     }
@@ -74,7 +97,9 @@ impl History {
             if i > 0 {
                 text.push(',');
             }
-            let Kept { seq, price, qty, time_ms: time, buyer_is_maker: maker } = trade;
+            let Kept { seq, price, qty, stamp } = trade;
+            let (price, qty) = (Price::from_raw(raw(*price)), Qty::from_raw(raw(*qty)));
+            let (time, maker) = (stamp.div_euclid(2), stamp.rem_euclid(2) == 1);
             match form {
                 Form::Trades => write!(
                     text,
@@ -92,12 +117,22 @@ impl History {
     }
 }
 
+/// A decimal as a count of its eighth place.
+fn eighths(raw: i128) -> anyhow::Result<u64> {
+    let exact = Some(raw).filter(|raw| raw % UNIT == 0).context("more than eight places")?;
+    u64::try_from(exact / UNIT).context("out of range")
+}
+
+fn raw(eighths: u64) -> i128 {
+    i128::from(eighths) * UNIT
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn history(ids: std::ops::Range<u64>) -> History {
-        let mut history = History::default();
+        let mut history = History::new(1_000);
         for seq in ids {
             let trade = TradeEntry {
                 venue: Arc::from("binance"),
@@ -145,9 +180,22 @@ mod tests {
     }
 
     #[test]
+    fn eight_places_are_exact_and_nine_are_refused() {
+        let exact = |text: &str| eighths(text.parse::<Price>().unwrap().raw()).map(raw);
+        for text in ["0.00000001", "45123.98765432", "184467440737", "0"] {
+            assert_eq!(Price::from_raw(exact(text).unwrap()).to_string(), text);
+        }
+        assert!(exact("0.000000001").is_err());
+        assert!(exact("184467440738").is_err());
+        assert!(exact("-1").is_err());
+        assert_eq!(size_of::<Kept>(), 32);
+    }
+
+    #[test]
     fn the_oldest_trades_go_when_there_are_too_many() {
-        let mut history = history(0..KEPT as u64 + 5);
+        let mut history = history(0..1_005);
         assert_eq!(ids(&history.answer("BTCUSDT", Form::Trades, Some(0), 2)), [5, 6]);
+        assert_eq!(ids(&history.answer("BTCUSDT", Form::Trades, None, 1)), [1_004]);
         history.forget();
         assert_eq!(history.answer("BTCUSDT", Form::Trades, Some(0), 2), "[]");
     }

@@ -124,6 +124,84 @@ impl Ledger {
     }
 }
 
+/// A line of a ledger, as far as a comparison needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// A trade; see [`TradeEntry`].
+    #[expect(missing_docs, reason = "they are the fields of `TradeEntry`")]
+    Trade {
+        instrument: &'a str,
+        seq: u64,
+        price: &'a str,
+        qty: &'a str,
+        side: &'a str,
+        venue_time: i64,
+    },
+    /// A book diff; see [`BookEntry`].
+    #[expect(missing_docs, reason = "they are the fields of `BookEntry`")]
+    Book { instrument: &'a str, last_id: u64 },
+    /// A best bid and offer.
+    Bbo,
+    /// A fault injected on purpose.
+    Fault,
+}
+
+/// The members of all kinds of lines, borrowed: [`Entry`] copies each text, which takes its time
+/// with millions.
+#[derive(Deserialize)]
+struct Flat<'a> {
+    kind: &'a str,
+    #[serde(default)]
+    instrument: &'a str,
+    #[serde(default)]
+    seq: u64,
+    #[serde(default)]
+    price: &'a str,
+    #[serde(default)]
+    qty: &'a str,
+    #[serde(default)]
+    side: &'a str,
+    #[serde(default)]
+    venue_time: i64,
+    #[serde(default)]
+    last_id: u64,
+}
+
+impl<'a> Flat<'a> {
+    fn line(self) -> Option<Line<'a>> {
+        let Self { kind, instrument, seq, price, qty, side, venue_time, last_id } = self;
+        match kind {
+            "trade" => Some(Line::Trade { instrument, seq, price, qty, side, venue_time }),
+            "book" => Some(Line::Book { instrument, last_id }),
+            "bbo" => Some(Line::Bbo),
+            "fault" => Some(Line::Fault),
+            _ => None,
+        }
+    }
+}
+
+/// Reads a ledger of any length, line by line.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn visit(path: &Path, mut take: impl FnMut(Line<'_>)) -> io::Result<()> {
+    let mut reader = BufReader::with_capacity(1 << 20, File::open(path)?);
+    let (mut text, mut number) = (Vec::new(), 0_u64);
+    while reader.read_until(b'\n', &mut text)? > 0 {
+        number += 1;
+        let place = || format!("{}:{number}", path.display());
+        let invalid =
+            |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {why}", place()));
+        let flat: Flat<'_> =
+            serde_json::from_slice(&text).map_err(|error| invalid(error.to_string()))?;
+        let kind = flat.kind;
+        take(flat.line().ok_or_else(|| invalid(format!("`{kind}` is no kind of line")))?);
+        text.clear();
+    }
+    Ok(())
+}
+
 /// Reads a whole ledger.
 ///
 /// # Errors
@@ -140,4 +218,55 @@ pub fn read(path: &Path) -> io::Result<Vec<Entry>> {
         entries.push(entry);
     }
     Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_read_as_the_entry_that_was_written() {
+        let name = || Arc::<str>::from("BTCUSDT");
+        let (venue, market) = (Arc::<str>::from("binance"), Arc::<str>::from("spot"));
+        let entries = [
+            Entry::Trade(TradeEntry {
+                venue: Arc::clone(&venue),
+                market: Arc::clone(&market),
+                instrument: name(),
+                seq: 7,
+                price: "1.5".to_owned(),
+                qty: "2".to_owned(),
+                side: "buy".to_owned(),
+                venue_time: 9,
+            }),
+            Entry::Book(BookEntry {
+                venue: Arc::clone(&venue),
+                market: Arc::clone(&market),
+                instrument: name(),
+                first_id: 3,
+                last_id: 5,
+            }),
+            Entry::Bbo(BboEntry { venue, market, instrument: name(), id: 8 }),
+            Entry::Fault(FaultEntry { fault: "gap@\"1s\"".to_owned(), at: 4 }),
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        let mut ledger = Ledger::create(Some(&path)).unwrap();
+        entries.iter().for_each(|entry| ledger.write(entry).unwrap());
+        ledger.flush().unwrap();
+        let mut lines = Vec::new();
+        visit(&path, |line| lines.push(format!("{line:?}"))).unwrap();
+        let (instrument, price, qty, side) = ("BTCUSDT", "1.5", "2", "buy");
+        let expected = [
+            Line::Trade { instrument, seq: 7, price, qty, side, venue_time: 9 },
+            Line::Book { instrument, last_id: 5 },
+            Line::Bbo,
+            Line::Fault,
+        ];
+        assert_eq!(lines, expected.map(|line| format!("{line:?}")));
+        assert_eq!(read(&path).unwrap(), entries);
+        std::fs::write(&path, "{\"kind\":\"bet\"}\n").unwrap();
+        let error = visit(&path, |_| {}).unwrap_err().to_string();
+        assert!(error.ends_with(":1: `bet` is no kind of line"), "{error}");
+    }
 }

@@ -6,7 +6,7 @@ use sim::arguments::{Arguments, Compare, Serve, Verb};
 use sim::conductor::{Conductor, Source};
 use sim::fault::seconds;
 use sim::generator::Generator;
-use sim::ledger::{self, Ledger};
+use sim::ledger::Ledger;
 use sim::playback::Playback;
 use sim::{compare, server, tls};
 use std::io::Write as _;
@@ -61,9 +61,10 @@ async fn serve(args: Serve) -> anyhow::Result<()> {
         }
     };
     let ledger = Ledger::create(args.ledger.as_deref()).context("create the ledger")?;
-    let conductor = Conductor::new(source, ledger, args.faults, wall)?;
+    let conductor = Conductor::new(source, ledger, args.faults, wall)?.with_history(args.history);
     let (commands_tx, commands) = mpsc::channel(COMMANDS);
-    let router = server::router(server::Venue::new(commands_tx, instruments));
+    let router =
+        server::router(server::Venue::new(commands_tx, instruments).with_weight(args.weight));
 
     let listener = TcpListener::bind(args.listen)
         .await
@@ -109,26 +110,25 @@ async fn compare(args: Compare) -> anyhow::Result<ExitCode> {
         None => None,
     };
     let patience = seconds(&args.wait).context("--wait wants a length such as 30s")?;
-    let entries = ledger::read(&args.ledger).context("read the ledger")?;
+    let mut streams = compare::Streams::read(&args.ledger).context("read the ledger")?;
     let client = compare::Client::new(&args.gateway, key)?;
     let deadline = tokio::time::Instant::now() + patience;
-    let reports = loop {
-        let reports = compare::ledger(&entries, &client).await?;
-        let agree = reports.values().all(compare::Report::agrees);
-        if agree || tokio::time::Instant::now() >= deadline {
-            break reports;
+    let compared = loop {
+        let compared = streams.compare(&client).await?;
+        if compared.agrees() || tokio::time::Instant::now() >= deadline {
+            break compared;
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     };
+    let reports = &compared.reports;
     let mut out = std::io::stdout().lock();
     if args.json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&reports)?)?;
+        writeln!(out, "{}", serde_json::to_string_pretty(reports)?)?;
     } else {
-        for (what, report) in &reports {
+        for (what, report) in reports {
             let verdict = if report.agrees() { "ok  " } else { "DIFF" };
             writeln!(out, "{verdict} {what}: {report}")?;
         }
     }
-    let agree = reports.values().all(compare::Report::agrees) && !reports.is_empty();
-    Ok(if agree { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if compared.agrees() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -33,8 +33,8 @@ const CONTROL_RATE_MAX: u32 = 5;
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PONG_WITHIN: Duration = Duration::from_secs(60);
 
-/// Request weight per minute, and the header that reports its use.
-const WEIGHT_MAX: u64 = 6_000;
+/// Request weight per minute if nobody says how much, and the header that reports its use.
+pub const WEIGHT_MAX: u32 = 6_000;
 const WEIGHT_HEADER: HeaderName = HeaderName::from_static("x-mbx-used-weight-1m");
 
 /// What the handlers share.
@@ -43,6 +43,7 @@ pub struct Venue {
     commands: mpsc::Sender<Command>,
     instruments: Arc<Vec<String>>,
     clients: Arc<AtomicU64>,
+    weight_max: u32,
     weight: Arc<AtomicU64>,
     minute: Arc<AtomicU64>,
     started: Instant,
@@ -56,10 +57,18 @@ impl Venue {
             commands,
             instruments: Arc::new(instruments),
             clients: Arc::default(),
+            weight_max: WEIGHT_MAX,
             weight: Arc::default(),
             minute: Arc::default(),
             started: Instant::now(),
         }
+    }
+
+    /// Grants so much request weight per minute, and says so in `exchangeInfo`.
+    #[must_use]
+    pub const fn with_weight(mut self, per_minute: u32) -> Self {
+        self.weight_max = per_minute;
+        self
     }
 
     /// Charges a request; `None` if the minute's weight is used up.
@@ -69,7 +78,7 @@ impl Venue {
             self.weight.store(0, Ordering::Relaxed);
         }
         let used = self.weight.fetch_add(weight, Ordering::Relaxed) + weight;
-        (used <= WEIGHT_MAX).then_some(used)
+        (used <= u64::from(self.weight_max)).then_some(used)
     }
 }
 
@@ -91,7 +100,12 @@ pub fn router(venue: Venue) -> Router {
 
 async fn exchange_info(State(venue): State<Venue>) -> Response {
     let symbols: Vec<Value> = venue.instruments.iter().map(|name| symbol(name)).collect();
-    weighed(&venue, 20, json!({"timezone": "UTC", "symbols": symbols}).to_string())
+    let weight = json!({
+        "rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1,
+        "limit": venue.weight_max,
+    });
+    let list = json!({"timezone": "UTC", "rateLimits": [weight], "symbols": symbols});
+    weighed(&venue, 20, list.to_string())
 }
 
 /// An instrument as `exchangeInfo` lists it.
@@ -363,7 +377,11 @@ impl Session {
                     let Some(batch) = batch else { break };
                     for frame in batch {
                         let text = if self.combined { &frame.combined } else { &frame.data };
-                        out.feed(Message::Text(text.clone())).await?;
+                        let message = frame.binary.clone().map_or_else(
+                            || Message::Text(text.clone()),
+                            Message::Binary,
+                        );
+                        out.feed(message).await?;
                     }
                     out.flush().await?;
                 }

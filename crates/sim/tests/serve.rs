@@ -163,6 +163,38 @@ async fn a_gap_and_a_duplicate_are_what_was_asked_for() {
 }
 
 #[tokio::test]
+async fn malformed_frames_come_beside_the_good_ones_and_not_instead() {
+    let running = start(2_000.0, &["malformed@100ms:2s"], false).await;
+    let (mut socket, _) = connect_async(format!("ws://{}/stream", running.address)).await.unwrap();
+    socket.send(subscribe()).await.unwrap();
+    let (mut large, mut binary, mut ids) = (0, 0, Vec::new());
+    while let Ok(Some(Ok(message))) =
+        tokio::time::timeout(Duration::from_secs(1), socket.next()).await
+    {
+        binary += usize::from(message.is_binary());
+        large += usize::from(message.len() > 10 << 20);
+        let value = serde_json::from_slice::<Value>(&message.into_data()).unwrap_or_default();
+        if value["stream"] == "btcusdt@trade" && value["data"]["T"].is_i64() {
+            ids.extend(value["data"]["t"].as_u64());
+        }
+    }
+    // Those that are trades by their form have ids that no market made.
+    ids.retain(|id| *id > 1_000_000);
+    assert_eq!(ids, sent_trades(&running));
+    assert_eq!(large, 1);
+    let progress: Value = reqwest::get(format!("http://{}/sim/progress", running.address))
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    // A hundredth of those sent after the first 100 ms; one in nine is binary.
+    let sent = progress["malformed"].as_u64().unwrap();
+    assert!((15..=20).contains(&sent), "{progress}");
+    assert!((1..=3).contains(&binary), "{binary}");
+}
+
+#[tokio::test]
 async fn close_ends_every_connection() {
     let running = start(500.0, &["close@100ms"], false).await;
     let (mut socket, _) = connect_async(format!("ws://{}/stream", running.address)).await.unwrap();
@@ -182,6 +214,7 @@ async fn rest_answers_as_the_venue_does() {
     assert_eq!(depth["bids"].as_array().unwrap().len(), 10);
     let info: Value = get("/api/v3/exchangeInfo").await.unwrap().json().await.unwrap();
     assert_eq!(info["symbols"][0]["baseAsset"], "BTC");
+    assert_eq!(info["rateLimits"][0]["limit"], 6_000);
     let unknown = get("/api/v3/depth?symbol=NOPE").await.unwrap();
     assert_eq!(unknown.status(), 400);
 }

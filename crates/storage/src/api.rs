@@ -51,6 +51,8 @@ pub(crate) struct Access {
     reads: Arc<Semaphore>,
     /// Days are moved by one request at a time.
     moves: Arc<Semaphore>,
+    /// Whole days are audited by one request at a time.
+    audits: Arc<Semaphore>,
 }
 
 impl Access {
@@ -65,9 +67,20 @@ impl Access {
     ) -> anyhow::Result<Self> {
         let suite = context.suite.clone();
         let collector = Collector::new(suite.clone(), context.internal_token.as_ref())?;
-        let (reads, moves) = (Semaphore::new(READS_MAX), Semaphore::new(1));
-        let (reads, moves) = (Arc::new(reads), Arc::new(moves));
-        Ok(Self { handles, sink, questions, hot, bus, suite, metrics, collector, reads, moves })
+        let [reads, moves, audits] = [READS_MAX, 1, 1].map(|turns| Arc::new(Semaphore::new(turns)));
+        Ok(Self {
+            handles,
+            sink,
+            questions,
+            hot,
+            bus,
+            suite,
+            metrics,
+            collector,
+            reads,
+            moves,
+            audits,
+        })
     }
 
     fn handle(&self, kind: Kind) -> &Handle {
@@ -82,14 +95,21 @@ impl Access {
         let busy = || Problem::unavailable("too many queries at a time", Some(TURN_MAX));
         let turn = timeout(TURN_MAX, Arc::clone(&self.reads).acquire_owned()).await;
         let turn = turn.map_err(|_| busy())?.map_err(|_| busy())?;
-        let result = spawn_blocking(move || {
+        blocking(move || {
             let result = work();
             drop(turn);
             result
-        });
-        let result = result.await.map_err(anyhow::Error::from)?;
-        result.map_err(problem)
+        })
+        .await
     }
+}
+
+/// Reads the cold store on a blocking thread.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> web::Result<T> {
+    let result = spawn_blocking(work).await.map_err(anyhow::Error::from)?;
+    result.map_err(problem)
 }
 
 /// What to answer when the store says this.

@@ -29,6 +29,8 @@ pub(crate) struct Scope {
     pub(crate) filter: Filter,
     pub(crate) kinds: Vec<Kind>,
     pub(crate) days: Days,
+    /// Whether the times around the holes are looked up, for whoever fetches what is missing.
+    pub(crate) times: bool,
 }
 
 /// One day of a stream.
@@ -54,6 +56,9 @@ pub(crate) struct HoleFound {
     pub(crate) gaps: Vec<Gap>,
     /// Whether it is so new that its record, or what was fetched, may be on its way.
     pub(crate) is_fresh: bool,
+    /// The times of the rows around it, if they were asked for.
+    pub(crate) since: Option<i64>,
+    pub(crate) until: Option<i64>,
 }
 
 /// What was found.
@@ -77,7 +82,7 @@ pub(crate) fn run(handles: &Handles, scope: &Scope, now: i64) -> anyhow::Result<
     let mut report = Report::default();
     for kind in &scope.kinds {
         for coverage in handles[kind].reader.coverage(&scope.filter, &scope.days)? {
-            stream(handles, *kind, &coverage, now, &mut report)?;
+            stream(handles, *kind, &coverage, (now, scope.times), &mut report)?;
         }
     }
     Ok(report)
@@ -87,7 +92,7 @@ fn stream(
     handles: &Handles,
     kind: Kind,
     coverage: &Coverage,
-    now: i64,
+    (now, times): (i64, bool),
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let (reader, key) = (&handles[&kind].reader, &coverage.stream);
@@ -132,8 +137,11 @@ fn stream(
                 behind.is_some_and(|event| is_new(&event, now))
             }
         };
+        let wanted = times && !is_fresh && hole.verdict != Verdict::Lost;
+        let (since, until) = if wanted { around(reader, key, &hole)? } else { (None, None) };
         let gaps = gaps.into_iter().map(|(_, gap)| gap.clone()).collect();
-        report.holes.push(HoleFound { kind, stream: key.clone(), day, hole, gaps, is_fresh });
+        let stream = key.clone();
+        report.holes.push(HoleFound { kind, stream, day, hole, gaps, is_fresh, since, until });
     }
     report.streams += 1;
     report.rows += coverage.total.rows;
@@ -169,6 +177,18 @@ fn is_in_hand(event: &Event, now: i64) -> bool {
 fn is_new(event: &Event, now: i64) -> bool {
     let settle = i64::try_from(SETTLE.as_nanos()).unwrap_or(i64::MAX);
     event.recv_time.as_i64() > now.saturating_sub(settle)
+}
+
+/// The times of the rows before and behind a hole.
+fn around(
+    reader: &Reader,
+    stream: &StreamKey,
+    hole: &Hole,
+) -> anyhow::Result<(Option<i64>, Option<i64>)> {
+    let before = neighbour(reader, stream, hole.first, Order::Descending)?;
+    let behind = neighbour(reader, stream, hole.last, Order::Ascending)?;
+    let time = |event: Event| event.time().as_i64();
+    Ok((before.map(time), behind.map(time)))
 }
 
 /// The row next to an id, below or above it.

@@ -110,6 +110,12 @@ pub(crate) struct Appended {
     pub(crate) duplicates: usize,
 }
 
+impl From<warehouse::Appended> for Appended {
+    fn from(warehouse::Appended { stored, duplicates }: warehouse::Appended) -> Self {
+        Self { stored, duplicates }
+    }
+}
+
 /// A day of rows that is old, or was taken out.
 #[derive(Debug, Clone)]
 pub(crate) struct Expired {
@@ -122,23 +128,30 @@ pub(crate) struct Expired {
 
 impl Remote {
     /// Stores what is stored nowhere yet, neither in ClickHouse nor in the archive.
-    fn append(&mut self, cut: &warehouse::Cut) -> anyhow::Result<Appended> {
-        let unmoved = self.unmoved(cut)?;
-        let rows = unmoved.as_ref().unwrap_or(cut);
-        let warehouse::Appended { stored, duplicates } =
-            self.runtime.block_on(self.table.append(rows))?;
-        Ok(Appended { stored, duplicates: duplicates + cut.rows() - rows.rows() })
+    fn append(&mut self, mut cut: warehouse::Cut) -> anyhow::Result<Appended> {
+        self.leave_out_moved(&mut cut)?;
+        Ok(self.runtime.block_on(self.table.append(cut))?.into())
     }
 
-    /// The cut without what is in the archive; `None` if nothing of it is.
-    fn unmoved(&self, cut: &warehouse::Cut) -> Result<Option<warehouse::Cut>, archive::Error> {
+    /// Leaves out of a cut what is in the archive.
+    fn leave_out_moved(&self, cut: &mut warehouse::Cut) -> Result<(), archive::Error> {
         let archive = self.archive.reader();
-        let Some(last) = archive.last_day() else { return Ok(None) };
+        let Some(last) = archive.last_day() else { return Ok(()) };
         // What has no time of its venue's may come a second time with one of the next day.
         if cut.first_day().is_none_or(|first| first > last + 1) {
-            return Ok(None);
+            return Ok(());
         }
-        cut.without(|stream, identities| archive.stored(stream, identities))
+        cut.leave_out(|stream, identities| archive.stored(stream, identities))
+    }
+
+    /// Stores the rows of a cut that was refused for some of them, and says which.
+    pub(crate) fn isolate(
+        &mut self,
+        mut cut: warehouse::Cut,
+        refused_max: usize,
+    ) -> anyhow::Result<warehouse::Isolated> {
+        self.leave_out_moved(&mut cut)?;
+        Ok(self.runtime.block_on(self.table.isolate(cut, refused_max))?)
     }
 
     fn expire(&mut self, day: i64, dry_run: bool) -> anyhow::Result<Vec<Expired>> {
@@ -185,18 +198,27 @@ impl Table {
     pub(crate) fn cut(&self, kind: Kind) -> Cut {
         match self {
             Self::Archive(_) => Cut::Archive(archive::Cut::new(kind)),
-            Self::Warehouse(_) => Cut::Warehouse(warehouse::Cut::new(kind)),
+            Self::Warehouse(_) => Cut::Warehouse(Box::new(warehouse::Cut::new(kind))),
+        }
+    }
+
+    /// Finishes what may hang in the air, and asks whether the store is there: a cut that is made
+    /// while it is not is made for nothing.
+    pub(crate) fn resume(&mut self) -> anyhow::Result<()> {
+        match self {
+            Self::Archive(_) => Ok(()),
+            Self::Warehouse(remote) => Ok(remote.runtime.block_on(remote.table.resume())?),
         }
     }
 
     /// Stores a cut that [`Table::cut`] has started; it is durable once this returns.
-    pub(crate) fn append(&mut self, cut: &Cut) -> anyhow::Result<Appended> {
+    pub(crate) fn append(&mut self, cut: Cut) -> anyhow::Result<Appended> {
         match (self, cut) {
             (Self::Archive(table), Cut::Archive(cut)) => {
-                let archive::Appended { stored, duplicates } = table.append(cut)?;
+                let archive::Appended { stored, duplicates } = table.append(&cut)?;
                 Ok(Appended { stored, duplicates })
             }
-            (Self::Warehouse(remote), Cut::Warehouse(cut)) => remote.append(cut),
+            (Self::Warehouse(remote), Cut::Warehouse(cut)) => remote.append(*cut),
             (Self::Archive(_) | Self::Warehouse(_), Cut::Archive(_) | Cut::Warehouse(_)) => {
                 anyhow::bail!("a cut of another store")
             }
@@ -233,7 +255,7 @@ impl From<warehouse::ExpiredDay> for Expired {
 #[derive(Debug)]
 pub(crate) enum Cut {
     Archive(archive::Cut),
-    Warehouse(warehouse::Cut),
+    Warehouse(Box<warehouse::Cut>),
 }
 
 impl Cut {
@@ -246,9 +268,9 @@ impl Cut {
     }
 
     /// Adds a row of the block begun last; an error says why this store cannot have it.
-    pub(crate) fn push(&mut self, event: Event, json: &[u8]) -> Result<(), String> {
+    pub(crate) fn push(&mut self, event: &Event, json: &[u8]) -> Result<(), String> {
         match self {
-            Self::Archive(cut) => cut.push(&event, json).map_err(|error| error.to_string()),
+            Self::Archive(cut) => cut.push(event, json).map_err(|error| error.to_string()),
             Self::Warehouse(cut) => cut.push(event).map_err(|error| error.to_string()),
         }
     }

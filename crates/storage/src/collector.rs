@@ -45,7 +45,8 @@ pub(crate) enum NotStarted {
     Refused(String),
 }
 
-/// What is to be fetched: the ids between the two.
+/// What is to be fetched: the ids between the two, and when they were, in nanoseconds since the
+/// epoch, as far as that is known.
 #[derive(Serialize)]
 struct Wish<'a> {
     venue: &'static str,
@@ -54,6 +55,10 @@ struct Wish<'a> {
     kind: &'static str,
     after_id: u64,
     before_id: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<i64>,
 }
 
 /// What the collector says when it has started.
@@ -108,7 +113,7 @@ impl Collector {
         service: &Endpoint,
         found: &HoleFound,
     ) -> Result<Request<Full<Bytes>>, String> {
-        let HoleFound { kind, stream, hole, .. } = found;
+        let HoleFound { kind, stream, hole, since, until, .. } = found;
         let wish = Wish {
             venue: stream.venue.as_str(),
             market: stream.market.as_str(),
@@ -116,6 +121,8 @@ impl Collector {
             kind: kind.as_str(),
             after_id: hole.first.saturating_sub(1),
             before_id: hole.last.min(hole.first.saturating_add(IDS_MAX - 1)).saturating_add(1),
+            since: *since,
+            until: *until,
         };
         let body = serde_json::to_vec(&wish).map_err(|error| error.to_string())?;
         let mut request = Request::post(format!("{service}/api/v1/collector/backfill"))

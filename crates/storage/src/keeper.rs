@@ -65,6 +65,11 @@ impl Keeper {
     /// error some may be stored; the same blocks can be given again.
     pub(crate) fn store(&mut self, blocks: &[Block], limits: Limits) -> anyhow::Result<Stored> {
         self.rejects.discard();
+        match self.table.resume() {
+            // What hung in the air is refused for its rows: the cut is made again, and taken apart.
+            Err(error) if is_of_rows(&error) => {}
+            resumed => resumed?,
+        }
         let mut stored = Stored::default();
         let mut cut = self.table.cut(self.kind);
         let begun = self.table.begun();
@@ -79,17 +84,17 @@ impl Keeper {
             let full = cut.rows() >= limits.rows_max
                 || cut.bytes() + block.payload.len() > limits.bytes_max;
             if (edge || full && !inside) && cut.blocks() > 0 {
-                self.append(&cut, &blocks[from..at], &mut stored)?;
+                self.append(cut, &blocks[from..at], &mut stored)?;
                 (cut, from) = (self.table.cut(self.kind), at);
             }
             self.add(&mut cut, block, &mut stored);
         }
-        self.append(&cut, &blocks[from..], &mut stored)?;
+        self.append(cut, &blocks[from..], &mut stored)?;
         self.rejects.flush()?;
         Ok(stored)
     }
 
-    fn append(&mut self, cut: &Cut, blocks: &[Block], stored: &mut Stored) -> anyhow::Result<()> {
+    fn append(&mut self, cut: Cut, blocks: &[Block], stored: &mut Stored) -> anyhow::Result<()> {
         if cut.blocks() == 0 {
             return Ok(());
         }
@@ -103,64 +108,42 @@ impl Keeper {
         }
     }
 
-    /// Stores the rows of a cut that was refused for some of them, and sets those aside: halves it
-    /// until a part is taken, or is a single row.
-    ///
-    /// Each part has an id of its own, since one the server knows already it would take for stored.
+    /// Stores the rows of a cut that was refused for some of them, and sets those aside.
     fn isolate(&mut self, blocks: &[Block], stored: &mut Stored) -> anyhow::Result<()> {
-        let rows: Vec<Row<'_>> =
-            blocks.iter().flat_map(Row::all).filter(|row| self.is_wanted(row.json)).collect();
-        let mut refused = 0;
-        let mut parts = vec![&rows[..]];
-        while let Some(part) = parts.pop() {
-            self.give_up();
-            let cut = self.cut(part)?;
-            let error = match self.table.append(&cut) {
-                Ok(appended) => {
-                    stored.count(appended);
-                    continue;
+        let mut cut = warehouse::Cut::new(self.kind);
+        // In the order of the cut's rows.
+        let mut rows: Vec<Row<'_>> = Vec::new();
+        for block in blocks {
+            cut.block(block.stream_seq, &msg_id(block), &block.payload);
+            for row in Row::all(block) {
+                if let Verdict::Store(event) = self.judge(row.json)
+                    && cut.push(&event).is_ok()
+                {
+                    rows.push(row);
                 }
-                Err(error) if is_of_rows(&error) => error,
-                Err(error) => return Err(error),
-            };
-            if let [row] = part {
-                refused += 1;
-                if refused > REFUSED_MAX {
-                    return Err(error).with_context(|| {
-                        format!("more than {REFUSED_MAX} rows are refused: is the table right?")
-                    });
-                }
-                self.reject(row, Reason::Refused, &Chain(error.as_ref()).to_string(), stored);
-            } else {
-                let (first, second) = part.split_at(part.len() / 2);
-                parts.extend([second, first]);
             }
         }
-        self.give_up();
+        let remote = match &mut self.table {
+            Table::Warehouse(remote) => remote,
+            // It refuses no row: what it cannot hold, it says before.
+            Table::Archive(_) => anyhow::bail!("the archive refused a row"),
+        };
+        let isolated = remote.isolate(cut, REFUSED_MAX)?;
+        stored.count(isolated.appended.into());
+        let too_many = isolated.refused.len() > REFUSED_MAX;
+        for warehouse::Refusal { row, error } in isolated.refused {
+            if too_many {
+                return Err(error).with_context(|| {
+                    format!("more than {REFUSED_MAX} rows are refused: is the table right?")
+                });
+            }
+            self.reject(&rows[row], Reason::Refused, &Chain(&error).to_string(), stored);
+        }
         Ok(())
     }
 
-    fn give_up(&mut self) {
-        match &mut self.table {
-            Table::Warehouse(remote) => remote.table.give_up(),
-            // It refuses no row: what it cannot hold, it says before.
-            Table::Archive(_) => {}
-        }
-    }
-
-    fn cut(&mut self, rows: &[Row<'_>]) -> anyhow::Result<Cut> {
-        let mut cut = self.table.cut(self.kind);
-        for row in rows {
-            if let Verdict::Store(event) = self.judge(row.json) {
-                cut.block(row.block.stream_seq, &row.id(self.kind), row.json);
-                cut.push(event, row.json).map_err(anyhow::Error::msg)?;
-            }
-        }
-        Ok(cut)
-    }
-
     fn add(&mut self, cut: &mut Cut, block: &Block, stored: &mut Stored) {
-        let id = block.id.as_ref().map(wire::BlockId::msg_id).unwrap_or_default();
+        let id = msg_id(block);
         let (mut is_begun, mut oldest) = (false, None::<i64>);
         for row in Row::all(block) {
             let event = match self.judge(row.json) {
@@ -183,7 +166,7 @@ impl Keeper {
                 oldest = Some(oldest.map_or(recv_time, |oldest| oldest.min(recv_time)));
             }
             let reason = if event.kind() == self.kind { Reason::Value } else { Reason::Kind };
-            if let Err(error) = cut.push(event, row.json) {
+            if let Err(error) = cut.push(&event, row.json) {
                 self.reject(&row, reason, &error, stored);
             }
         }
@@ -195,14 +178,6 @@ impl Keeper {
             Ok(event) if is_forming(&event) => Verdict::Forming,
             Ok(event) => Verdict::Store(event),
             Err(error) => Verdict::Unreadable(error.to_string()),
-        }
-    }
-
-    /// Whether a row is one that a cut takes.
-    fn is_wanted(&mut self, json: &[u8]) -> bool {
-        match self.judge(json) {
-            Verdict::Store(event) => self.table.cut(self.kind).push(event, json).is_ok(),
-            Verdict::Forming | Verdict::Unreadable(_) => false,
         }
     }
 
@@ -218,6 +193,11 @@ impl Stored {
         self.duplicates += appended.duplicates;
         self.cuts += usize::from(appended.stored > 0);
     }
+}
+
+/// Its `Nats-Msg-Id`, empty if it had none.
+fn msg_id(block: &Block) -> String {
+    block.id.as_ref().map(wire::BlockId::msg_id).unwrap_or_default()
 }
 
 fn is_of_rows(error: &anyhow::Error) -> bool {

@@ -17,6 +17,7 @@
 
 mod api;
 mod audit;
+mod budget;
 mod cold;
 mod collector;
 mod condition;

@@ -280,3 +280,28 @@ impl Metrics {
 fn count(value: usize) -> u64 {
     u64::try_from(value).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus_client::encoding::text::encode;
+
+    /// The bucket that a delay falls into.
+    fn bucket(millis: u64) -> String {
+        let (mut registry, delay, mut text) = (Registry::default(), delays(), String::new());
+        delay.observe(Duration::from_millis(millis).as_secs_f64());
+        registry.register("delay", "for a test", delay);
+        encode(&mut text, &registry).unwrap();
+        let is_hit = |line: &&str| line.contains("_bucket") && line.ends_with(" 1");
+        text.lines().find(is_hit).unwrap().to_owned()
+    }
+
+    #[test]
+    fn delays_that_matter_are_told_apart() {
+        for pair in [[5, 10], [10, 20], [100, 150], [1_000, 1_500], [1_500, 2_000], [2_000, 3_000]]
+        {
+            let [shorter, longer] = pair.map(bucket);
+            assert_ne!(shorter, longer, "{pair:?} ms");
+        }
+    }
+}

@@ -39,11 +39,6 @@ impl<'a> Row<'a> {
         })
     }
 
-    /// Its name, unique for ever.
-    pub(crate) fn id(&self, kind: Kind) -> String {
-        self.letter(kind).msg_id()
-    }
-
     fn letter(&self, kind: Kind) -> DeadLetter {
         let block = self.block;
         DeadLetter {

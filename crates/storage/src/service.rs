@@ -1,6 +1,7 @@
 //! The service as the harness runs it.
 
 use crate::api::{self, Access};
+use crate::budget::Budget;
 use crate::cold::{Both, Reader, Remote, Table};
 use crate::figures::{Figures, Handle, Handles};
 use crate::hot::desk::{Desk, QUESTIONS_CAPACITY, SEEDS_CAPACITY, Seeds};
@@ -248,6 +249,7 @@ fn writers(
 ) -> (Vec<Writer>, Handles) {
     let mut handles = BTreeMap::new();
     let mut writers = Vec::with_capacity(opened.len());
+    let budget = Budget::new(suite.borrow().storage.cut.bytes_max.len(), opened.len());
     for Opened { keeper, reader, recovery } in opened {
         let kind = keeper.kind;
         let (commands_tx, commands) = mpsc::channel(COMMANDS_CAPACITY);
@@ -271,6 +273,8 @@ fn writers(
             figures,
             metrics: metrics.clone(),
             rolls: Rolls::default(),
+            share: budget.share(),
+            ahead: None,
             owed: None,
         });
     }

@@ -1,10 +1,13 @@
 //! Task: the blocks of one kind → cold store → acknowledgement.
 //!
-//! At most one batch is unresolved: the next is fetched after the last was stored. A store that
-//! refuses is tried again with the same blocks, which stay in the stream meanwhile; rows that were
-//! stored before the refusal are then duplicates, and are dropped. An acknowledgement that the
-//! server does not take is repeated beside the reading.
+//! At most one batch is unresolved: the next is read from the bus while the last is stored, and
+//! looked at only afterwards. A store that refuses is tried again with the same blocks, which stay
+//! in the stream meanwhile; rows that were stored before the refusal are then duplicates, and are
+//! dropped. An acknowledgement that the server does not take is repeated beside the reading.
+//!
+//! What all writers have in hand is bounded by one budget: [`Share`].
 
+use crate::budget::Share;
 use crate::cold::Expired;
 use crate::figures::Figures;
 use crate::keeper::{Keeper, Limits, Stored};
@@ -17,6 +20,7 @@ use model::Kind;
 use rolls::Done;
 use settings::Suite;
 use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::Chain;
@@ -28,8 +32,11 @@ mod rolls;
 
 pub(crate) use rolls::{RollReport, Rolls};
 
-/// Blocks of one batch: as many as the bus delivers without an acknowledgement.
-const BLOCKS_MAX: usize = 4_096;
+/// Blocks of one batch: half of what the bus delivers without an acknowledgement, so that the next
+/// can be read meanwhile.
+const BLOCKS_MAX: usize = 2_048;
+/// Blocks of a cut that the process before had begun: all that the bus delivers.
+const BEGUN_MAX: usize = 4_096;
 /// Pause before a refused store or acknowledgement is repeated.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long a started cut for ClickHouse waits for more, at least: each insert is a part, and costs
@@ -72,6 +79,10 @@ pub(crate) struct Writer {
     pub(crate) figures: watch::Sender<Figures>,
     pub(crate) metrics: Metrics,
     pub(crate) rolls: Rolls,
+    /// How large a batch may be.
+    pub(crate) share: Share,
+    /// The next batch, if it was there before the last was stored.
+    pub(crate) ahead: Option<Vec<Block>>,
     /// What is stored and not acknowledged, because the server did not take it.
     pub(crate) owed: Option<Owed>,
 }
@@ -90,6 +101,7 @@ impl Writer {
                 Event::Done(done) => self.done(&task, done?).await?,
                 Event::Command(command) => self.command(&task, command).await?,
                 Event::Blocks(blocks) => {
+                    self.share.note(blocks.iter().map(|block| block.payload.len()).sum());
                     let Some(blocks) = self.complete(&task, blocks).await else { break };
                     self.store(&task, blocks).await?;
                 }
@@ -113,6 +125,12 @@ impl Writer {
                 None => pending().await,
             }
         };
+        let blocks = async {
+            match self.ahead.take() {
+                Some(blocks) => blocks,
+                None => self.blocks.next_batch(&limits).await,
+            }
+        };
         tokio::select! {
             biased;
             done = done => {
@@ -120,7 +138,7 @@ impl Writer {
                 Event::Done(done)
             }
             Some(command) = self.commands.recv() => Event::Command(command),
-            blocks = self.blocks.next_batch(&limits) => Event::Blocks(blocks),
+            blocks = blocks => Event::Blocks(blocks),
             () = sleep(TICK) => Event::Tick,
         }
     }
@@ -129,7 +147,8 @@ impl Writer {
         let suite = self.suite.borrow();
         let cut = &suite.storage.cut;
         let linger = if self.is_remote() { cut.linger.max(REMOTE_LINGER_MIN) } else { cut.linger };
-        BatchLimits { blocks_max: BLOCKS_MAX, bytes_max: cut.bytes_max.len(), linger }
+        let bytes_max = self.share.bytes().min(cut.bytes_max.len());
+        BatchLimits { blocks_max: BLOCKS_MAX, bytes_max, linger }
     }
 
     fn is_remote(&self) -> bool {
@@ -158,23 +177,38 @@ impl Writer {
         Ok(result)
     }
 
-    /// Stores some blocks on a blocking thread; `None` if the service stops and the store's server
-    /// keeps it waiting.
+    /// Stores some blocks on a blocking thread, and reads the next meanwhile; `None` if the service
+    /// stops and the store's server keeps it waiting.
     async fn try_store(
         &mut self,
         task: &Task,
         blocks: Arc<[Block]>,
         limits: Limits,
     ) -> anyhow::Result<Option<anyhow::Result<Stored>>> {
-        let is_remote = self.is_remote();
-        let storing = self.on_disk(task, move |keeper| keeper.store(&blocks, limits));
-        let given_up = async {
+        let (is_remote, next) = (self.is_remote(), self.batch_limits());
+        let mut keeper = self.keeper.take().context("the keeper did not come back")?;
+        let storing = spawn_blocking(move || {
+            let stored = keeper.store(&blocks, limits);
+            (keeper, stored)
+        });
+        let mut storing = pin!(task.alive(storing));
+        let mut given_up = pin!(async {
             task.stopped().await;
             sleep(REMOTE_STOP_MAX).await;
-        };
-        tokio::select! {
-            stored = storing => stored.map(Some),
-            () = given_up, if is_remote => Ok(None),
+        });
+        loop {
+            tokio::select! {
+                biased;
+                stored = &mut storing => {
+                    let (keeper, stored) = stored?;
+                    self.keeper = Some(keeper);
+                    return Ok(Some(stored));
+                }
+                () = &mut given_up, if is_remote => return Ok(None),
+                blocks = self.blocks.next_batch(&next), if self.ahead.is_none() => {
+                    self.ahead = Some(blocks);
+                }
+            }
         }
     }
 
@@ -189,7 +223,7 @@ impl Writer {
             && last.stream_seq < *begun.end()
             // Nothing behind it: the stream is another one, and the blocks will never come.
             && last.pending > 0
-            && blocks.len() < BLOCKS_MAX
+            && blocks.len() < BEGUN_MAX
         {
             blocks.extend(task.until_stopped(self.blocks.next_batch(&limits)).await?);
         }
@@ -221,7 +255,10 @@ impl Writer {
                 }
             }
         }
+        // What is owed beyond these blocks stays owed.
+        let owed = self.owed.filter(|owed| owed.stream_seq > last.0);
         self.acknowledge(task, last.0).await;
+        self.owed = self.owed.or(owed);
         Ok(())
     }
 
@@ -231,6 +268,12 @@ impl Writer {
     /// forgotten what it delivered, and from 2.10 on it ignores an acknowledgement of that until it
     /// has delivered it again. They are known then, and stored by nobody twice.
     async fn acknowledge(&mut self, task: &Task, stream_seq: u64) {
+        // An acknowledgement means everything up to there. If the server has used a place again, what
+        // was read ahead lies before what is stored, and has to be stored first.
+        if self.ahead.iter().flatten().any(|block| block.stream_seq <= stream_seq) {
+            self.owed = Some(Owed { stream_seq, at: Instant::now() + RETRY });
+            return;
+        }
         self.owed = match task.alive(self.acker.ack_through(stream_seq)).await {
             Ok(()) => {
                 self.figures.send_modify(|figures| figures.acknowledged = stream_seq);

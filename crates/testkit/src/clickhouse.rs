@@ -4,24 +4,19 @@
 //! `target/clickhouse`. A program of ours loads it and lets it listen: `clickhouse local` can, since
 //! 26.5 (<https://github.com/ClickHouse/ClickHouse/pull/101143>).
 
-use crate::nats::{end, exchange, free_address, signal};
-use anyhow::{Context as _, bail, ensure};
+use crate::process::{Process, answers_ok, free_address};
+use anyhow::{Context as _, ensure};
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-use tempfile::TempDir;
+use std::process::{Command, Stdio};
 
+/// What it is called.
+const NAME: &str = "ClickHouse";
 /// The package and its version; the tag `latest` is older and cannot listen.
 const PACKAGE: &str = "@chdb/lib-linux-x64-gnu@26.7.3-stable.1";
 /// The library inside it, 566 MB.
 const LIBRARY: &str = "node_modules/@chdb/lib-linux-x64-gnu/libchdb.so";
-/// How long a start may take, recovery of the tables included.
-const READY_MAX: Duration = Duration::from_secs(60);
-/// How often a start is repeated when another process took the port between choosing and binding it.
-const STARTS_MAX: usize = 5;
 /// What makes it a server: it listens, then is busy until it is killed.
 const SERVE: &str = "SELECT sleepEachRow(1) FROM numbers(1000000000) \
                      SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0 \
@@ -33,9 +28,8 @@ const SERVE: &str = "SELECT sleepEachRow(1) FROM numbers(1000000000) \
 /// The directory is kept if the test panics, and named on stderr.
 pub struct ClickHouse {
     engine: Engine,
-    directory: Option<TempDir>,
+    process: Process,
     listen: Listen,
-    child: Option<Child>,
 }
 
 /// Where a server listens, on one address.
@@ -146,7 +140,7 @@ impl ClickHouse {
     ///
     /// The engine is not there and cannot be fetched, or it does not become ready.
     pub fn start() -> anyhow::Result<Self> {
-        Self::start_in(tempfile::Builder::new().prefix("clickhouse-").tempdir()?, false)
+        Self::start_in(Process::new(NAME)?, false)
     }
 
     /// Starts a server that speaks its own protocol as well.
@@ -155,7 +149,7 @@ impl ClickHouse {
     ///
     /// As [`ClickHouse::start`].
     pub fn start_with_native() -> anyhow::Result<Self> {
-        Self::start_in(tempfile::Builder::new().prefix("clickhouse-").tempdir()?, true)
+        Self::start_in(Process::new(NAME)?, true)
     }
 
     /// Starts a server that has one more user, with a password; both are letters and digits.
@@ -164,8 +158,8 @@ impl ClickHouse {
     ///
     /// As [`ClickHouse::start`].
     pub fn start_with_user(name: &str, password: &str) -> anyhow::Result<Self> {
-        let directory = tempfile::Builder::new().prefix("clickhouse-").tempdir()?;
-        let users = directory.path().join("users.xml");
+        let process = Process::new(NAME)?;
+        let users = process.directory().join("users.xml");
         let user = |name: &str, password: &str| {
             format!(
                 "<{name}><password>{password}</password><networks><ip>127.0.0.1</ip></networks>\
@@ -181,25 +175,20 @@ impl ClickHouse {
         fs::write(&users, text)?;
         let config =
             format!("<clickhouse><users_config>{}</users_config></clickhouse>", users.display());
-        fs::write(config_path(directory.path()), config)?;
-        Self::start_in(directory, false)
+        fs::write(config_path(process.directory()), config)?;
+        Self::start_in(process, false)
     }
 
-    fn start_in(directory: TempDir, native: bool) -> anyhow::Result<Self> {
+    fn start_in(mut process: Process, native: bool) -> anyhow::Result<Self> {
         let engine = Engine::find()?;
-        let mut last = None;
-        for _ in 0..STARTS_MAX {
+        let choose = |_: &Path| {
             let native = native.then(free_address).transpose()?;
-            let listen = Listen { http: free_address()?, native };
-            match run(&engine, directory.path(), listen) {
-                Ok(child) => {
-                    let (directory, child) = (Some(directory), Some(child));
-                    return Ok(Self { engine, directory, listen, child });
-                }
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.context("no start was tried")?)
+            Ok(Listen { http: free_address()?, native })
+        };
+        // Its standard input is held by the child's handle: when we are gone, the engine ends.
+        let command = |directory: &Path, listen: &Listen| engine.command(directory, *listen);
+        let listen = process.start_at(choose, command, |listen| answers(listen.http))?;
+        Ok(Self { engine, process, listen })
     }
 
     /// The URL of its HTTP interface.
@@ -220,14 +209,12 @@ impl ClickHouse {
     ///
     /// The log cannot be read.
     pub fn log(&self) -> anyhow::Result<String> {
-        Ok(fs::read_to_string(log_path(self.directory()))?)
+        self.process.log()
     }
 
     /// Ends the server as a power cut of the process would: `SIGKILL`, no farewell.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            end(&mut child);
-        }
+        self.process.kill();
     }
 
     /// Stops the process without ending it, so that connections stay open and nothing answers.
@@ -236,7 +223,7 @@ impl ClickHouse {
     ///
     /// The server is not running, or the signal cannot be sent.
     pub fn freeze(&self) -> anyhow::Result<()> {
-        signal(self.child.as_ref().context("the server is not running")?, "STOP")
+        self.process.freeze()
     }
 
     /// Lets a frozen server go on.
@@ -245,7 +232,7 @@ impl ClickHouse {
     ///
     /// As [`ClickHouse::freeze`].
     pub fn thaw(&self) -> anyhow::Result<()> {
-        signal(self.child.as_ref().context("the server is not running")?, "CONT")
+        self.process.thaw()
     }
 
     /// Starts it again at the same address, on the same data, after [`ClickHouse::kill`].
@@ -254,26 +241,8 @@ impl ClickHouse {
     ///
     /// As [`ClickHouse::start`].
     pub fn restart(&mut self) -> anyhow::Result<()> {
-        self.kill();
-        self.child = Some(run(&self.engine, self.directory(), self.listen)?);
-        Ok(())
-    }
-
-    fn directory(&self) -> &Path {
-        self.directory.as_ref().expect("taken only on drop").path()
-    }
-}
-
-impl Drop for ClickHouse {
-    fn drop(&mut self) {
-        self.kill();
-        if let Some(directory) = self.directory.take()
-            && std::thread::panicking()
-        {
-            let kept = directory.keep();
-            // A failed write to stderr leaves nobody to tell.
-            drop(writeln!(std::io::stderr(), "ClickHouse's directory is kept: {}", kept.display()));
-        }
+        let command = self.engine.command(self.process.directory(), self.listen);
+        self.process.start(command, || answers(self.listen.http))
     }
 }
 
@@ -281,50 +250,8 @@ fn config_path(directory: &Path) -> PathBuf {
     directory.join("config.xml")
 }
 
-fn log_path(directory: &Path) -> PathBuf {
-    directory.join("clickhouse.log")
-}
-
-/// Starts the engine and waits until it answers.
-fn run(engine: &Engine, directory: &Path, listen: Listen) -> anyhow::Result<Child> {
-    let log = File::options().create(true).append(true).open(log_path(directory))?;
-    // Its standard input is held by the child's handle: when we are gone, the engine ends.
-    let mut child = engine
-        .command(directory, listen)
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()
-        .with_context(|| format!("start {}", engine.launcher.display()))?;
-    match wait_until_ready(&mut child, directory, listen.http) {
-        Ok(()) => Ok(child),
-        Err(error) => {
-            end(&mut child);
-            Err(error)
-        }
-    }
-}
-
-fn wait_until_ready(child: &mut Child, directory: &Path, listen: SocketAddr) -> anyhow::Result<()> {
-    let deadline = Instant::now() + READY_MAX;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            let log = fs::read_to_string(log_path(directory))?;
-            bail!("ClickHouse ended with {status} while starting:\n{log}");
-        }
-        if answers(listen) {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            let log = fs::read_to_string(log_path(directory))?;
-            bail!("ClickHouse was not ready within {} s:\n{log}", READY_MAX.as_secs());
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 fn answers(address: SocketAddr) -> bool {
-    exchange(address, b"GET /ping HTTP/1.0\r\n\r\n", 12)
-        .is_ok_and(|answer| answer.ends_with(b" 200"))
+    answers_ok(address, "/ping")
 }
 
 /// The engine; one process fetches it, others wait.

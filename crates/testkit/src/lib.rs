@@ -12,6 +12,7 @@ pub mod machine;
 pub mod market;
 pub mod nats;
 pub mod packages;
+mod process;
 pub mod python;
 pub mod redis;
 

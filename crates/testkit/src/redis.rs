@@ -1,19 +1,13 @@
 //! A real `redis-server` or `valkey-server` for tests.
 
+use crate::process::{Process, free_address};
 use anyhow::{Context as _, bail};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-use tempfile::TempDir;
-
-/// How long a start may take.
-const READY_MAX: Duration = Duration::from_secs(30);
-
-/// How often a start is repeated when another process took a port between choosing and binding it.
-const STARTS_MAX: usize = 5;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// How long one exchange with the server may take.
 const EXCHANGE_MAX: Duration = Duration::from_secs(5);
@@ -22,10 +16,9 @@ const EXCHANGE_MAX: Duration = Duration::from_secs(5);
 ///
 /// The directory is kept if the test panics, and named on stderr.
 pub struct RedisServer {
-    binary: PathBuf,
-    directory: Option<TempDir>,
+    program: PathBuf,
+    process: Process,
     listen: SocketAddr,
-    child: Option<Child>,
 }
 
 /// What the server answers to a command.
@@ -59,30 +52,17 @@ impl RedisServer {
     ///
     /// As [`RedisServer::start`].
     pub fn start_with(lines: &str) -> anyhow::Result<Self> {
-        let binary = find_binary()?;
-        let directory = tempfile::Builder::new().prefix("redis-").tempdir()?;
-        let mut last = None;
-        for _ in 0..STARTS_MAX {
-            let listen = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-            let text = configuration(listen, directory.path(), lines);
-            fs::write(directory.path().join("redis.conf"), text)?;
-            let mut child = spawn(&binary, directory.path())?;
-            match wait_until_ready(&mut child, listen, directory.path()) {
-                Ok(()) => {
-                    let directory = Some(directory);
-                    return Ok(Self { binary, directory, listen, child: Some(child) });
-                }
-                Err(error) => {
-                    end(&mut child);
-                    let taken = format!("{error:#}").contains("Address already in use");
-                    last = Some(error);
-                    if !taken {
-                        break;
-                    }
-                }
-            }
-        }
-        Err(last.context("no start was tried")?)
+        let program = find_binary()?;
+        let mut process = Process::new("redis-server")?;
+        let choose = |directory: &Path| {
+            let listen = free_address()?;
+            let text = configuration(listen, directory, lines);
+            fs::write(directory.join("redis.conf"), text)?;
+            Ok(listen)
+        };
+        let command = |directory: &Path, _: &SocketAddr| command(&program, directory);
+        let listen = process.start_at(choose, command, |listen| is_ready(*listen))?;
+        Ok(Self { program, process, listen })
     }
 
     /// The URL for clients, without credentials.
@@ -126,14 +106,12 @@ impl RedisServer {
     ///
     /// The log cannot be read.
     pub fn log(&self) -> anyhow::Result<String> {
-        Ok(fs::read_to_string(self.directory().join("redis.log"))?)
+        self.process.log()
     }
 
     /// Ends the server as a power cut of the process would: `SIGKILL`, no farewell.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            end(&mut child);
-        }
+        self.process.kill();
     }
 
     /// Stops the process without ending it, so that connections stay open and nothing answers.
@@ -142,7 +120,7 @@ impl RedisServer {
     ///
     /// The server is not running, or the signal cannot be sent.
     pub fn freeze(&self) -> anyhow::Result<()> {
-        signal(self.child.as_ref().context("the server is not running")?, "STOP")
+        self.process.freeze()
     }
 
     /// Lets a frozen server go on.
@@ -151,7 +129,7 @@ impl RedisServer {
     ///
     /// As [`RedisServer::freeze`].
     pub fn thaw(&self) -> anyhow::Result<()> {
-        signal(self.child.as_ref().context("the server is not running")?, "CONT")
+        self.process.thaw()
     }
 
     /// Starts it again at the same address, empty, after [`RedisServer::kill`].
@@ -160,35 +138,8 @@ impl RedisServer {
     ///
     /// As [`RedisServer::start`].
     pub fn restart(&mut self) -> anyhow::Result<()> {
-        self.kill();
-        let mut child = spawn(&self.binary, self.directory())?;
-        if let Err(error) = wait_until_ready(&mut child, self.listen, self.directory()) {
-            end(&mut child);
-            return Err(error);
-        }
-        self.child = Some(child);
-        Ok(())
-    }
-
-    fn directory(&self) -> &Path {
-        self.directory.as_ref().expect("taken only on drop").path()
-    }
-}
-
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        self.kill();
-        if let Some(directory) = self.directory.take()
-            && std::thread::panicking()
-        {
-            let kept = directory.keep();
-            // A failed write to stderr leaves nobody to tell.
-            drop(writeln!(
-                std::io::stderr(),
-                "the Redis server's directory is kept: {}",
-                kept.display()
-            ));
-        }
+        let command = command(&self.program, self.process.directory());
+        self.process.start(command, || is_ready(self.listen))
     }
 }
 
@@ -213,50 +164,18 @@ fn configuration(listen: SocketAddr, directory: &Path, lines: &str) -> String {
     format!("bind {ip}\nport {port}\ndir {directory}\nsave \"\"\nappendonly no\n{lines}\n")
 }
 
-fn spawn(binary: &Path, directory: &Path) -> anyhow::Result<Child> {
-    let log = File::options().create(true).append(true).open(directory.join("redis.log"))?;
-    Command::new(binary)
-        .arg(directory.join("redis.conf"))
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()
-        .with_context(|| format!("start {}", binary.display()))
+fn command(program: &Path, directory: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.arg(directory.join("redis.conf")).stdin(Stdio::null());
+    command
 }
 
-fn end(child: &mut Child) {
-    // Both fail only if the process has ended and was waited for.
-    drop(child.kill());
-    drop(child.wait());
-}
-
-fn signal(child: &Child, name: &str) -> anyhow::Result<()> {
-    let status =
-        Command::new("/bin/sh").arg("-c").arg(format!("kill -s {name} {}", child.id())).status()?;
-    if !status.success() {
-        bail!("signal {name} to process {}: {status}", child.id());
-    }
-    Ok(())
-}
-
-/// Waits until the server answers commands, be it with a demand for a password.
-fn wait_until_ready(child: &mut Child, listen: SocketAddr, directory: &Path) -> anyhow::Result<()> {
-    let deadline = Instant::now() + READY_MAX;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            let log = fs::read_to_string(directory.join("redis.log"))?;
-            bail!("the Redis server ended with {status} while starting:\n{log}");
-        }
-        match query(listen, &["PING"]) {
-            Ok(Reply::Text(_)) => return Ok(()),
-            Ok(Reply::Error(text)) if text.starts_with("NOAUTH") => return Ok(()),
-            Ok(_) | Err(_) => {}
-        }
-        if Instant::now() > deadline {
-            let log = fs::read_to_string(directory.join("redis.log"))?;
-            bail!("the Redis server was not ready within {} s:\n{log}", READY_MAX.as_secs());
-        }
-        std::thread::sleep(Duration::from_millis(5));
+/// Whether the server answers commands, be it with a demand for a password.
+fn is_ready(listen: SocketAddr) -> bool {
+    match query(listen, &["PING"]) {
+        Ok(Reply::Text(_)) => true,
+        Ok(Reply::Error(text)) => text.starts_with("NOAUTH"),
+        Ok(_) | Err(_) => false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::fault::Store;
+use crate::fault::{Faults, Store};
 use crate::schedule::MINUTES_MIN;
 use clap::Parser;
 use std::path::PathBuf;
@@ -11,6 +11,7 @@ const EXAMPLES: &str = "Examples:
   cargo xtask torture --minutes 5 --rate 5000 --json report.json
   cargo xtask torture --store clickhouse              with ClickHouse and Redis, struck as well
   cargo xtask torture --outage 600 --rate 20000       ClickHouse away for ten minutes, nothing else
+  cargo xtask torture --faults none --rate 20000      nothing strikes: how long does everything take?
   cargo xtask torture --seed 42 --plan                what would strike when, and nothing else
 
 It needs root: every run has process, mount and network namespaces of its own, and leaves nothing
@@ -35,8 +36,11 @@ pub struct Arguments {
     /// Where the storage keeps its rows.
     #[arg(long, value_enum, default_value_t = Store::Archive)]
     pub store: Store,
+    /// What strikes; without faults the run measures how long everything takes.
+    #[arg(long, value_enum, default_value_t = Faults::All)]
+    pub faults: Faults,
     /// Instead of a schedule: ClickHouse is away for so many seconds, and nothing else happens.
-    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["minutes", "store"], value_parser = clap::value_parser!(u64).range(10..=7200))]
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["minutes", "store", "faults"], value_parser = clap::value_parser!(u64).range(10..=7200))]
     pub outage: Option<u64>,
     /// Write the report here as JSON.
     #[arg(long, value_name = "FILE")]

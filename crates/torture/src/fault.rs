@@ -128,6 +128,15 @@ impl Link {
     }
 }
 
+/// Which faults strike in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Faults {
+    /// Each kind at least once.
+    All,
+    /// None.
+    None,
+}
+
 /// Where the storage keeps its rows in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -159,7 +168,8 @@ impl Store {
     /// What is done in such a run.
     #[must_use]
     pub fn kinds(self) -> Vec<Kind> {
-        let own = |kind: &Kind| self == Self::ClickHouse || *kind != Kind::Exception;
+        let of_clickhouse = [Kind::Exception, Kind::Poison];
+        let own = |kind: &Kind| self == Self::ClickHouse || !of_clickhouse.contains(kind);
         Kind::ALL.into_iter().filter(own).collect()
     }
 
@@ -217,6 +227,13 @@ pub enum Fault {
     Stall,
     /// The venue closes every connection.
     Close,
+    /// The venue sends frames that are none between the others.
+    Malformed,
+    /// The collector is killed while its spool holds something, of which a bit is turned over and
+    /// the end cut off before it starts again.
+    SpoolDamage,
+    /// A table of ClickHouse refuses some rows.
+    Poison,
 }
 
 /// What is done, whoever it is done to.
@@ -239,11 +256,14 @@ pub enum Kind {
     Duplicate,
     Stall,
     Close,
+    Malformed,
+    SpoolDamage,
+    Poison,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Kill,
         Self::Freeze,
         Self::Restart,
@@ -260,6 +280,9 @@ impl Kind {
         Self::Duplicate,
         Self::Stall,
         Self::Close,
+        Self::Malformed,
+        Self::SpoolDamage,
+        Self::Poison,
     ];
 
     /// The name in the report.
@@ -282,6 +305,9 @@ impl Kind {
             Self::Duplicate => "duplicate",
             Self::Stall => "stall",
             Self::Close => "close",
+            Self::Malformed => "malformed",
+            Self::SpoolDamage => "spool-damage",
+            Self::Poison => "poison",
         }
     }
 }
@@ -320,6 +346,9 @@ impl Fault {
             Self::Duplicate(_) => Kind::Duplicate,
             Self::Stall => Kind::Stall,
             Self::Close => Kind::Close,
+            Self::Malformed => Kind::Malformed,
+            Self::SpoolDamage => Kind::SpoolDamage,
+            Self::Poison => Kind::Poison,
         }
     }
 
@@ -330,14 +359,16 @@ impl Fault {
             Self::Kill(Program::ClickHouse | Program::Redis)
             | Self::Freeze(Program::ClickHouse | Program::Redis)
             | Self::DiskFull(Disk::Tables)
-            | Self::Exception => Lane::Store,
+            | Self::Exception
+            | Self::Poison => Lane::Store,
             Self::Kill(_)
             | Self::Freeze(_)
             | Self::Restart(_)
             | Self::BadReload
             | Self::DiskFull(_)
             | Self::StreamFull
-            | Self::ClockJump(..) => Lane::Host,
+            | Self::ClockJump(..)
+            | Self::SpoolDamage => Lane::Host,
             Self::Latency(link) | Self::HalfOpen(link) | Self::Cut(link) | Self::Reset(link) => {
                 match link {
                     Link::Venue => Lane::Venue,
@@ -345,7 +376,9 @@ impl Fault {
                     Link::Store => Lane::Store,
                 }
             }
-            Self::Gap(_) | Self::Duplicate(_) | Self::Stall | Self::Close => Lane::Venue,
+            Self::Gap(_) | Self::Duplicate(_) | Self::Stall | Self::Close | Self::Malformed => {
+                Lane::Venue
+            }
         }
     }
 
@@ -383,7 +416,10 @@ impl Fault {
             | Self::Latency(_)
             | Self::Exception
             | Self::Gap(_)
-            | Self::Duplicate(_) => false,
+            | Self::Duplicate(_)
+            | Self::Malformed
+            | Self::SpoolDamage
+            | Self::Poison => false,
         }
     }
 
@@ -394,7 +430,9 @@ impl Fault {
             | Self::Restart(target)
             | Self::ClockJump(target, _) => target == program,
             // The bus is taken away so that the spool is needed.
-            Self::DiskFull(Disk::Spool) => [Program::Collector, Program::Nats].contains(&program),
+            Self::DiskFull(Disk::Spool) | Self::SpoolDamage => {
+                [Program::Collector, Program::Nats].contains(&program)
+            }
             Self::DiskFull(disk) => disk.owner() == program,
             Self::BadReload
             | Self::StreamFull
@@ -406,7 +444,9 @@ impl Fault {
             | Self::Gap(_)
             | Self::Duplicate(_)
             | Self::Stall
-            | Self::Close => false,
+            | Self::Close
+            | Self::Malformed
+            | Self::Poison => false,
         }
     }
 }
@@ -424,9 +464,14 @@ impl fmt::Display for Fault {
                 write!(f, " {}", link.name())
             }
             Self::Gap(count) | Self::Duplicate(count) => write!(f, " of {count} messages"),
-            Self::BadReload | Self::StreamFull | Self::Exception | Self::Stall | Self::Close => {
-                Ok(())
-            }
+            Self::BadReload
+            | Self::StreamFull
+            | Self::Exception
+            | Self::Stall
+            | Self::Close
+            | Self::Malformed
+            | Self::SpoolDamage
+            | Self::Poison => Ok(()),
         }
     }
 }

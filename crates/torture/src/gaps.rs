@@ -1,29 +1,23 @@
 //! Whether gap records tell the truth. Pure.
 
 use sim::compare::{self, GapRow};
-use std::collections::{BTreeMap, BTreeSet};
-
-/// The ids of one stream: what was sent, and what is stored.
-#[derive(Debug, Clone, Default)]
-pub struct Ids {
-    /// In the ledger.
-    pub sent: BTreeSet<u64>,
-    /// Returned.
-    pub stored: BTreeSet<u64>,
-}
+use sim::tally::Tally;
 
 /// The records that say what is not so, each with the reason.
 ///
-/// `streams` are by kind and instrument; records of other streams are not judged. Book updates that
-/// a snapshot covers may be stored or not, so a book's record is false only if nothing is missing
+/// `streams` has the ids of a kind and an instrument; records of other streams are not judged. Book
+/// updates that a snapshot covers may be stored or not, so a book's record is false only if nothing is missing
 /// in it.
 #[must_use]
-pub fn untrue(records: &[GapRow], streams: &BTreeMap<(String, String), Ids>) -> Vec<String> {
+pub fn untrue<'a>(
+    records: &[GapRow],
+    streams: impl Fn(&str, &str) -> Option<&'a Tally>,
+) -> Vec<String> {
     let latest = compare::latest(records).into_iter();
     let standing = latest.filter(|record| record.state != "healed");
     standing
         .filter_map(|record| {
-            let ids = streams.get(&(record.of.clone(), record.instrument.clone()))?;
+            let ids = streams(&record.of, &record.instrument)?;
             let reason = falsehood(record, ids)?;
             let GapRow { gap_id, of, instrument, cause, .. } = record;
             let end = |id: Option<u64>| id.map_or("unknown".to_owned(), |id| id.to_string());
@@ -47,15 +41,21 @@ pub fn unfetched(records: &[GapRow]) -> Vec<String> {
         .collect()
 }
 
-fn falsehood(record: &GapRow, ids: &Ids) -> Option<String> {
+/// Whether trades are still to be fetched.
+#[must_use]
+pub fn are_open(records: &[GapRow]) -> bool {
+    let mut latest = compare::latest(records).into_iter();
+    latest.any(|record| record.of == "trade" && record.state == "open")
+}
+
+fn falsehood(record: &GapRow, ids: &Tally) -> Option<String> {
     let first = record.after_id.map_or(0, |id| id.saturating_add(1));
     // Without an end it says nothing about any id yet, and at rest there is nothing to wait for.
     let Some(before) = record.before_id else { return Some("it has no end".to_owned()) };
     if first >= before {
         return Some("there is nothing between its ends".to_owned());
     }
-    let missing = ids.sent.range(first..before).filter(|id| !ids.stored.contains(id)).count();
-    let stored = ids.stored.range(first..before).count();
+    let (missing, stored) = ids.between(first, before);
     if missing == 0 {
         return Some("nothing is missing".to_owned());
     }
@@ -65,6 +65,7 @@ fn falsehood(record: &GapRow, ids: &Ids) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sim::tally::Sent;
 
     fn record(after: u64, before: u64) -> GapRow {
         GapRow {
@@ -81,12 +82,11 @@ mod tests {
 
     /// Ids 1 to 9 were sent; the verdict on these records.
     fn check(stored: &[u64], records: &[GapRow]) -> usize {
-        let mut streams = BTreeMap::new();
-        for of in ["trade", "book"] {
-            let ids = Ids { sent: (1..10).collect(), stored: stored.iter().copied().collect() };
-            streams.insert((of.to_owned(), "BTCUSDT".to_owned()), ids);
-        }
-        untrue(records, &streams).len()
+        let sent = (1..10).map(|id| Sent { id, content: 0, time: 0 });
+        let mut ids = Tally::new(sent.collect());
+        stored.iter().for_each(|id| ids.take(*id, 0));
+        let known = |of: &str, name: &str| ["trade", "book"].contains(&of) && name == "BTCUSDT";
+        untrue(records, |of, instrument| known(of, instrument).then_some(&ids)).len()
     }
 
     #[test]
@@ -115,7 +115,9 @@ mod tests {
         let lost = GapRow { version: 2, state: "lost".to_owned(), ..record(12, 16) };
         let book = GapRow { of: "book".to_owned(), ..record(22, 26) };
         assert_eq!(unfetched(&[record(2, 6), healed, book]), Vec::<String>::new());
-        assert_eq!(unfetched(&[record(2, 6), lost]).len(), 2);
+        assert_eq!(unfetched(&[record(2, 6), lost.clone()]).len(), 2);
+        assert!(are_open(&[record(2, 6), lost.clone()]));
+        assert!(!are_open(&[lost]), "nobody fetches it any more");
     }
 
     #[test]

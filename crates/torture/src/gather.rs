@@ -1,23 +1,28 @@
 //! Asks everybody what there is, once nothing moves any more.
 
 use crate::fault::Program;
-use crate::gaps::{self, Ids};
+use crate::gaps;
 use crate::schedule::Strike;
 use crate::site::INSTRUMENTS;
-use crate::verify::{Answer, Book, Facts, Newest};
+use crate::verify::{self, Book, Facts, Newest};
 use crate::watch::Asker;
 use anyhow::Context as _;
 use serde_json::Value;
-use sim::compare::{self, BookRow, Client, GapRow, Report, TradeRow};
-use sim::ledger::{Entry, TradeEntry};
+use sim::compare::{Client, Report, Streams};
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
+use testkit::progress;
 use tokio::time::{Instant, sleep};
 
 /// How long what is in flight may take to be stored, what was missed to be fetched, and services to
 /// be well.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The part of the run's length that fetching may take beyond that.
+const PATIENCE_PART: u32 = 3;
+
+/// How long the hot store and the books may take to be at rest.
+const REST_MAX: Duration = Duration::from_secs(15);
 
 /// How long between two looks.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -37,177 +42,102 @@ pub struct Doors {
     pub gateway: Client,
 }
 
-#[derive(Default)]
-struct Rows {
-    trades: BTreeMap<&'static str, Vec<TradeRow>>,
-    books: BTreeMap<&'static str, Vec<BookRow>>,
-    gaps: Vec<GapRow>,
-}
-
-impl Rows {
-    async fn read(client: &Client) -> anyhow::Result<Self> {
-        let mut rows = Self { gaps: client.rows("gaps", None).await?, ..Self::default() };
-        for (instrument, symbol) in INSTRUMENTS {
-            rows.trades.insert(instrument, client.rows("trades", Some(symbol)).await?);
-            rows.books.insert(instrument, client.rows("books", Some(symbol)).await?);
+/// What struck when the unexplained trades were made.
+fn around(
+    streams: &Streams,
+    reports: &BTreeMap<String, Report>,
+    strikes: &[Strike],
+    opened: i64,
+) -> Vec<String> {
+    let mut counts: BTreeMap<(&str, Option<usize>), (usize, Duration)> = BTreeMap::new();
+    for (instrument, tally) in streams.trades() {
+        let Some(report) = reports.get(&format!("{instrument} trade")) else { continue };
+        let unexplained =
+            tally.missing().filter(|sent| report.missing.binary_search(&sent.id).is_ok());
+        for sent in unexplained {
+            let since = u64::try_from(sent.time.saturating_sub(opened)).unwrap_or(0);
+            let at = Duration::from_nanos(since);
+            let struck = strikes.iter().rposition(|strike| strike.at <= at);
+            counts.entry((instrument, struck)).or_insert((0, at)).0 += 1;
         }
-        Ok(rows)
     }
-
-    fn answers(&self) -> BTreeMap<String, Answer> {
-        let mut answers = BTreeMap::new();
-        for (instrument, rows) in &self.trades {
-            let answer = answer(rows.len(), rows.iter().map(|row| row.seq));
-            answers.insert(format!("{instrument} trade"), answer);
-        }
-        for (instrument, rows) in &self.books {
-            let answer = answer(rows.len(), rows.iter().map(|row| row.last_id));
-            answers.insert(format!("{instrument} book"), answer);
-        }
-        answers
-    }
-}
-
-fn answer(rows: usize, ids: impl Iterator<Item = u64>) -> Answer {
-    let mut hasher = DefaultHasher::new();
-    ids.for_each(|id| id.hash(&mut hasher));
-    Answer { rows, ids: hasher.finish() }
-}
-
-/// What the ledger says was sent.
-#[derive(Default)]
-struct Sent<'a> {
-    trades: BTreeMap<&'static str, Vec<&'a TradeEntry>>,
-    books: BTreeMap<&'static str, Vec<u64>>,
-}
-
-impl<'a> Sent<'a> {
-    fn of(ledger: &'a [Entry]) -> Self {
-        let mut sent = Self::default();
-        let known = |name: &str| INSTRUMENTS.iter().map(|(own, _)| *own).find(|own| *own == name);
-        for entry in ledger {
-            match entry {
-                Entry::Trade(trade) => {
-                    let Some(name) = known(&trade.instrument) else { continue };
-                    sent.trades.entry(name).or_default().push(trade);
-                }
-                Entry::Book(book) => {
-                    let Some(name) = known(&book.instrument) else { continue };
-                    sent.books.entry(name).or_default().push(book.last_id);
-                }
-                Entry::Bbo(_) | Entry::Fault(_) => {}
-            }
-        }
-        sent
-    }
-
-    fn compare(&self, rows: &Rows) -> BTreeMap<String, Report> {
-        let mut reports = BTreeMap::new();
-        for (instrument, _) in INSTRUMENTS {
-            let gaps: Vec<_> =
-                rows.gaps.iter().filter(|gap| gap.instrument == instrument).cloned().collect();
-            let trades = self.trades.get(instrument).map_or(&[][..], Vec::as_slice);
-            let report = compare::trades(trades, &rows.trades[instrument], &gaps);
-            reports.insert(format!("{instrument} trade"), report);
-            let books = self.books.get(instrument).map_or(&[][..], Vec::as_slice);
-            let report = compare::books(books, &rows.books[instrument], &gaps);
-            reports.insert(format!("{instrument} book"), report);
-        }
-        reports
-    }
-
-    fn ids(&self, rows: &Rows) -> BTreeMap<(String, String), Ids> {
-        let mut streams = BTreeMap::new();
-        for (instrument, sent) in &self.trades {
-            let sent = sent.iter().map(|entry| entry.seq).collect();
-            let stored = rows.trades[instrument].iter().map(|row| row.seq).collect();
-            let name = ("trade".to_owned(), (*instrument).to_owned());
-            streams.insert(name, Ids { sent, stored });
-        }
-        for (instrument, sent) in &self.books {
-            let sent = sent.iter().copied().collect();
-            let diffs = rows.books[instrument].iter().filter(|row| row.book_type == "diff");
-            let stored = diffs.map(|row| row.last_id).collect();
-            let name = ("book".to_owned(), (*instrument).to_owned());
-            streams.insert(name, Ids { sent, stored });
-        }
-        streams
-    }
-
-    /// What struck when the unexplained trades were made.
-    fn around(
-        &self,
-        reports: &BTreeMap<String, Report>,
-        strikes: &[Strike],
-        opened: i64,
-    ) -> Vec<String> {
-        let mut counts: BTreeMap<(&str, Option<usize>), (usize, Duration)> = BTreeMap::new();
-        for (instrument, sent) in &self.trades {
-            let missing = &reports[&format!("{instrument} trade")].missing;
-            for entry in sent.iter().filter(|entry| missing.binary_search(&entry.seq).is_ok()) {
-                let since = u64::try_from(entry.venue_time.saturating_sub(opened)).unwrap_or(0);
-                let at = Duration::from_nanos(since);
-                let struck = strikes.iter().rposition(|strike| strike.at <= at);
-                counts.entry((instrument, struck)).or_insert((0, at)).0 += 1;
-            }
-        }
-        let line =
-            |((instrument, struck), (count, at)): ((&str, Option<usize>), (usize, Duration))| {
-                let strike = struck.map_or("before any fault".to_owned(), |i| {
-                    format!("the latest fault was {}", strikes[i].to_string().trim_start())
-                });
-                let at = at.as_secs_f64();
-                format!("{count} trades of {instrument} from {at:.2} s on are missing; {strike}")
-            };
-        counts.into_iter().map(line).collect()
-    }
+    let line = |((instrument, struck), (count, at)): ((&str, Option<usize>), (usize, Duration))| {
+        let strike = struck.map_or("before any fault".to_owned(), |i| {
+            format!("the latest fault was {}", strikes[i].to_string().trim_start())
+        });
+        let at = at.as_secs_f64();
+        format!("{count} trades of {instrument} from {at:.2} s on are missing; {strike}")
+    };
+    counts.into_iter().map(line).collect()
 }
 
 /// Compares everything with everything.
+///
+/// What is missed is fetched while this waits: nothing is read before it is there, for there may be
+/// tens of millions of rows.
 ///
 /// # Errors
 ///
 /// A gateway or storage that does not answer.
 pub async fn gather(
-    ledger: &[Entry],
+    streams: &mut Streams,
     doors: &Doors,
     asker: &Asker,
     strikes: &[Strike],
     opened: i64,
+    length: Duration,
 ) -> anyhow::Result<Facts> {
-    let services = well(asker).await;
-    let sent = Sent::of(ledger);
-    let deadline = Instant::now() + PATIENCE;
-    let (rows, streams) = loop {
-        let rows = Rows::read(&doors.gateway).await.context("read from the gateway")?;
-        let streams = sent.compare(&rows);
-        let fetched = gaps::unfetched(&rows.gaps).is_empty();
-        if fetched && streams.values().all(Report::agrees) || Instant::now() >= deadline {
-            break (rows, streams);
+    let mut facts = Facts { services: well(asker).await, ..Facts::default() };
+    let deadline = Instant::now() + PATIENCE + length / PATIENCE_PART;
+    while gaps::are_open(&doors.gateway.gaps().await.context("read from the gateway")?)
+        && Instant::now() < deadline
+    {
+        sleep(PAUSE).await;
+    }
+    rest(&mut facts, asker).await?;
+    let began = Instant::now();
+    let names = INSTRUMENTS.map(|(name, _)| name);
+    let (found, direct) = loop {
+        let (found, direct) =
+            tokio::join!(streams.compare(&doors.gateway), Streams::answers(&names, &doors.storage));
+        let found = found.context("read from the gateway")?;
+        let direct = direct.context("read from the storage")?;
+        let fetched = gaps::unfetched(&found.gaps).is_empty();
+        if fetched && found.agrees() || Instant::now() >= deadline {
+            break (found, direct);
         }
         sleep(PAUSE).await;
     };
-    let direct = Rows::read(&doors.storage).await.context("read from the storage")?;
-    let (theirs, ours) = (direct.answers(), rows.answers());
-    let pairs = theirs.into_iter().map(|(stream, theirs)| {
-        let ours = ours[&stream];
+    let (rows, took) = (direct.values().map(|answer| answer.rows).sum::<usize>(), began.elapsed());
+    progress(format_args!("{rows} rows were read twice within {:.1} s", took.as_secs_f64()));
+    facts.around = around(streams, &found.reports, strikes, opened);
+    facts.unfetched = gaps::unfetched(&found.gaps);
+    facts.untrue_gaps = gaps::untrue(&found.gaps, |of, instrument| streams.tally(of, instrument));
+    let pairs = direct.into_iter().map(|(stream, theirs)| {
+        let ours = found.answers.get(&stream).copied().unwrap_or_default();
         (stream, (theirs, ours))
     });
-    let mut facts = Facts {
-        around: sent.around(&streams, strikes, opened),
-        streams,
-        unfetched: gaps::unfetched(&rows.gaps),
-        untrue_gaps: gaps::untrue(&rows.gaps, &sent.ids(&rows)),
-        doors: pairs.collect(),
-        services,
-        ..Facts::default()
-    };
-    compare_hot(&mut facts, &rows, asker).await?;
+    facts.doors = pairs.collect();
+    facts.streams = found.reports;
     Ok(facts)
 }
 
+/// Compares the newest of each stream and the books, once they have had time to agree.
+async fn rest(facts: &mut Facts, asker: &Asker) -> anyhow::Result<()> {
+    let deadline = Instant::now() + REST_MAX;
+    loop {
+        facts.newest.clear();
+        facts.books.clear();
+        compare_hot(facts, asker).await?;
+        if verify::rested(facts) || Instant::now() >= deadline {
+            return Ok(());
+        }
+        sleep(PAUSE).await;
+    }
+}
+
 /// The newest of each stream and the books, where they are at hand.
-async fn compare_hot(facts: &mut Facts, rows: &Rows, asker: &Asker) -> anyhow::Result<()> {
+async fn compare_hot(facts: &mut Facts, asker: &Asker) -> anyhow::Result<()> {
     let uptime = asker.json(Program::Storage, "/health").await?["uptime_seconds"].as_u64();
     let young = uptime.is_some_and(|seconds| seconds < SNAPSHOT_EVERY);
     for (instrument, symbol) in INSTRUMENTS {
@@ -216,7 +146,7 @@ async fn compare_hot(facts: &mut Facts, rows: &Rows, asker: &Asker) -> anyhow::R
         // One that is not there has no newest, which the verdict sees.
         let hot = asker.json(Program::Storage, &trade).await.unwrap_or_default();
         let newest = Newest {
-            cold: rows.trades[instrument].iter().map(|row| row.seq).max(),
+            cold: newest_row(asker, "trades", symbol, "seq").await?,
             hot: hot["data"][0]["seq"].as_u64(),
             flagged: false,
         };
@@ -228,7 +158,7 @@ async fn compare_hot(facts: &mut Facts, rows: &Rows, asker: &Asker) -> anyhow::R
         let path = format!("/api/v1/storage/hot/book/{place}?limit={DEPTH}");
         let hot = asker.json(Program::Storage, &path).await.unwrap_or_default();
         let newest = Newest {
-            cold: rows.books[instrument].iter().map(|row| row.last_id).max(),
+            cold: newest_row(asker, "books", symbol, "last_id").await?,
             hot: hot["data"]["last_id"].as_u64(),
             flagged: hot["data"]["synced"] == false || (hot.is_null() && young),
         };
@@ -248,13 +178,24 @@ async fn compare_hot(facts: &mut Facts, rows: &Rows, asker: &Asker) -> anyhow::R
 }
 
 async fn newest_bbo(asker: &Asker, symbol: &str) -> anyhow::Result<Newest> {
-    let cold =
-        format!("/api/v1/storage/bbo?venue=binance&market=spot&symbol={symbol}&order=desc&limit=1");
-    let cold = asker.json(Program::Storage, &cold).await.context("the newest best prices")?;
+    let cold = newest_row(asker, "bbo", symbol, "id").await?;
     let hot = format!("/api/v1/storage/hot/bbo/binance/spot/{symbol}");
     let hot = asker.json(Program::Storage, &hot).await.unwrap_or_default();
-    let (cold, hot) = (cold["data"][0]["id"].as_u64(), hot["data"]["id"].as_u64());
-    Ok(Newest { cold, hot, flagged: false })
+    Ok(Newest { cold, hot: hot["data"]["id"].as_u64(), flagged: false })
+}
+
+/// The id of the newest row that is stored.
+async fn newest_row(
+    asker: &Asker,
+    query: &str,
+    symbol: &str,
+    id: &str,
+) -> anyhow::Result<Option<u64>> {
+    let path = format!(
+        "/api/v1/storage/{query}?venue=binance&market=spot&symbol={symbol}&order=desc&limit=1"
+    );
+    let page = asker.json(Program::Storage, &path).await;
+    Ok(page.with_context(|| format!("the newest of {query}"))?["data"][0][id].as_u64())
 }
 
 fn book(document: &Value, id: &str) -> anyhow::Result<Book> {
@@ -318,11 +259,5 @@ mod tests {
         assert!(health("degraded", "nats").unwrap().contains("gone"));
         assert!(health("failed", "dbus").is_some());
         assert!(ill(&json!({})).is_some());
-    }
-
-    #[test]
-    fn answers_with_the_same_rows_and_other_ids_differ() {
-        assert_eq!(answer(2, [1, 2].into_iter()), answer(2, [1, 2].into_iter()));
-        assert_ne!(answer(2, [1, 2].into_iter()), answer(2, [1, 3].into_iter()));
     }
 }

@@ -9,7 +9,7 @@
 //! ledger, store, gateway, hot store, books, health, memory ─▶ gather ─▶ verify ─▶ report
 //! ```
 //!
-//! [`schedule`], [`recovery`], [`gaps`], [`verify`] and [`report`] are pure; every demand has a
+//! [`schedule`], [`recovery`], [`gaps`], [`malformed`], [`latency`], [`verify`] and [`report`] are pure; every demand has a
 //! negative control. Everything runs in namespaces of its own (see `main.rs`), so that nothing is
 //! left behind. What the kernel would lose in a power cut is not lost here: processes die, the host
 //! does not.
@@ -19,6 +19,9 @@ pub mod crew;
 pub mod fault;
 pub mod gaps;
 pub mod gather;
+pub mod latency;
+pub mod malformed;
+pub mod poison;
 pub mod proxy;
 pub mod recovery;
 pub mod report;

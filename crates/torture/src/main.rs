@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 use testkit::clickhouse::Engine;
 use torture::arguments::Arguments;
-use torture::fault::Store;
+use torture::fault::{Faults, Store};
 use torture::schedule::Schedule;
 use torture::stage::{self, FAKETIME};
 
@@ -34,9 +34,11 @@ fn main() -> ExitCode {
 
 fn torture(arguments: &Arguments) -> anyhow::Result<bool> {
     let clock = Path::new(FAKETIME).exists();
-    let schedule = match arguments.outage {
-        Some(seconds) => Schedule::outage(arguments.seed, Duration::from_secs(seconds)),
-        None => Schedule::draw(arguments.seed, arguments.minutes, arguments.store, clock)
+    let Arguments { seed, minutes, store, .. } = *arguments;
+    let schedule = match (arguments.outage, arguments.faults) {
+        (Some(seconds), _) => Schedule::outage(seed, Duration::from_secs(seconds)),
+        (None, Faults::None) => Schedule::calm(seed, minutes, store),
+        (None, Faults::All) => Schedule::draw(seed, minutes, store, clock)
             .context("no schedule of that length has room for every fault")?,
     };
     if arguments.plan {
@@ -57,7 +59,7 @@ fn torture(arguments: &Arguments) -> anyhow::Result<bool> {
         }
     }
     print(format_args!("{schedule}"));
-    if !clock {
+    if !clock && arguments.faults == Faults::All {
         print(format_args!("no clock jumps: apt-get install libfaketime"));
     }
     // The programs' TLS and ours; there is only ring to choose.

@@ -1,6 +1,8 @@
 //! What a run found, for a person and as JSON.
 
 use crate::fault::{Fault, Kind, Link, Program, Store};
+use crate::latency::{Latency, WARM_UP};
+use crate::poison::Poison;
 use crate::recovery::Recovery;
 use crate::schedule::{Schedule, Strike};
 use crate::verify::{self, Check, Facts};
@@ -15,8 +17,8 @@ use std::time::Duration;
 type Row = (u32, &'static str, fn(&Strike) -> bool);
 
 /// The rows that a run strikes; those of ClickHouse and Redis (7 to 10) only if they are the store.
-/// 14, 18 to 21 and 23 to 25 are not struck here, but for a bad reload.
-const ROWS: [Row; 17] = [
+/// 19 to 21, 23 and 25 are not struck here, but for a bad reload.
+const ROWS: [Row; 20] = [
     (1, "collector killed", |strike| strike.fault == Fault::Kill(Program::Collector)),
     (2, "storage killed", |strike| strike.fault == Fault::Kill(Program::Storage)),
     (3, "another service killed", |strike| {
@@ -52,6 +54,7 @@ const ROWS: [Row; 17] = [
             [Fault::HalfOpen(Link::Venue), Fault::Cut(Link::Venue), Fault::Reset(Link::Venue)];
         links.contains(&strike.fault) || strike.fault == Fault::Close
     }),
+    (14, "malformed messages", |strike| strike.fault == Fault::Malformed),
     (15, "gaps and duplicates sent", |strike| {
         [Kind::Gap, Kind::Duplicate].contains(&strike.fault.kind())
     }),
@@ -65,9 +68,11 @@ const ROWS: [Row; 17] = [
         links.contains(&strike.fault)
     }),
     (17, "clock jumps", |strike| strike.fault.kind() == Kind::ClockJump),
+    (18, "rows that a table refuses", |strike| strike.fault == Fault::Poison),
     (22, "restarts and a bad reload", |strike| {
         [Kind::Restart, Kind::BadReload].contains(&strike.fault.kind())
     }),
+    (24, "spool damaged", |strike| strike.fault == Fault::SpoolDamage),
 ];
 
 /// What a store that is away for longer than a restart takes at least.
@@ -88,6 +93,15 @@ pub struct Line {
     pub longest: Option<Duration>,
 }
 
+/// How fast the market was, and how long everything took.
+#[derive(Debug, Clone, Default)]
+pub struct Load {
+    /// Events per second that were asked for.
+    pub rate: u64,
+    /// How long everything took after the warm-up.
+    pub latencies: Vec<Latency>,
+}
+
 /// The report of a run.
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -97,6 +111,12 @@ pub struct Report {
     pub store: Store,
     /// How long the market lasted.
     pub length: Duration,
+    /// Events per second that were asked for.
+    pub rate: u64,
+    /// Messages per second that the venue sent; some events are two.
+    pub messages_per_second: f64,
+    /// How long everything took after the warm-up.
+    pub latencies: Vec<Latency>,
     /// Faults done, per kind.
     pub faults: BTreeMap<&'static str, usize>,
     /// Ids in the ledger.
@@ -128,7 +148,14 @@ pub struct Report {
 impl Report {
     /// Puts the report together.
     #[must_use]
-    pub fn new(schedule: &Schedule, facts: Facts, samples: &[Sample], remedies: u32) -> Self {
+    pub fn new(
+        schedule: &Schedule,
+        facts: Facts,
+        samples: &[Sample],
+        remedies: u32,
+        load: Load,
+    ) -> Self {
+        let Load { rate, latencies } = load;
         let mut faults = BTreeMap::new();
         for recovery in facts.recoveries.iter().filter(|recovery| recovery.not_done.is_none()) {
             *faults.entry(recovery.strike.fault.kind().name()).or_default() += 1;
@@ -138,6 +165,9 @@ impl Report {
             seed: schedule.seed,
             store: schedule.store,
             length: schedule.length,
+            rate,
+            messages_per_second: sent_per_second(samples),
+            latencies,
             faults,
             sent: sum(|report| report.sent),
             stored: sum(|report| report.returned),
@@ -154,10 +184,53 @@ impl Report {
         }
     }
 
+    fn write_latencies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} events/s asked for, {:.0} messages/s sent; latencies without the first {} s:",
+            self.rate,
+            self.messages_per_second,
+            WARM_UP.as_secs()
+        )?;
+        self.latencies.iter().try_for_each(|latency| writeln!(f, "  {latency}"))?;
+        for malformed in &self.facts.malformed {
+            let refused: Vec<String> = malformed
+                .refused
+                .iter()
+                .map(|(reason, count)| format!("{reason} {count}"))
+                .collect();
+            writeln!(
+                f,
+                "malformed messages sent {}, refused as {}",
+                malformed.sent,
+                refused.join(", ")
+            )?;
+        }
+        if let Some(Poison { set_aside, redriven, .. }) = &self.facts.poison {
+            writeln!(f, "rows refused by a table {set_aside}, stored afterwards {redriven}")?;
+        }
+        Ok(())
+    }
+
     /// Whether every demand is met.
     #[must_use]
     pub fn passed(&self) -> bool {
         self.checks.iter().all(Check::holds)
+    }
+}
+
+/// Messages per second between the first look after the warm-up and the last before the end.
+fn sent_per_second(samples: &[Sample]) -> f64 {
+    let running = samples.iter().filter_map(|sample| {
+        let (sent, finished) = sample.venue?;
+        (sample.at >= WARM_UP && !finished).then_some((sample.at, sent))
+    });
+    let seen: Vec<(Duration, u64)> = running.collect();
+    match seen.as_slice() {
+        [first, .., last] if last.0 > first.0 => {
+            (last.1 - first.1) as f64 / (last.0 - first.0).as_secs_f64()
+        }
+        _ => 0.0,
     }
 }
 
@@ -182,7 +255,8 @@ impl fmt::Display for Report {
         writeln!(f, "seed {seed} with {store}, {} s of market", self.length.as_secs())?;
         let faults: Vec<String> =
             self.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
-        writeln!(f, "faults done: {}", faults.join(", "))?;
+        let faults = if faults.is_empty() { "none".to_owned() } else { faults.join(", ") };
+        writeln!(f, "faults done: {faults}")?;
         writeln!(
             f,
             "ids sent {}, stored {}, in gap records {}, duplicates {}, unexplained {}",
@@ -204,7 +278,10 @@ impl fmt::Display for Report {
             .map(|(program, memory)| format!("{program} {} MiB", memory.peak_bytes >> 20))
             .collect();
         writeln!(f, "largest memory: {}", memory.join(", "))?;
-        writeln!(f, "recovery after each fault (* another one struck in between):")?;
+        self.write_latencies(f)?;
+        if !self.facts.recoveries.is_empty() {
+            writeln!(f, "recovery after each fault (* another one struck in between):")?;
+        }
         for recovery in &self.facts.recoveries {
             let took = recovery.took.map_or("never".to_owned(), |took| {
                 format!("{:.1} s{}", took.as_secs_f64(), if recovery.overtaken { " *" } else { "" })
@@ -216,7 +293,9 @@ impl fmt::Display for Report {
             let times = (recovery.strike.length + took).div_duration_f64(took);
             writeln!(f, "what waited meanwhile was stored {times:.1} times as fast as it came")?;
         }
-        writeln!(f, "fault matrix:")?;
+        if !self.facts.recoveries.is_empty() {
+            writeln!(f, "fault matrix:")?;
+        }
         for line in self.matrix.iter().filter(|line| line.done > 0 || !line.complaints.is_empty()) {
             let verdict = match (line.done, line.complaints.as_slice()) {
                 (_, [first, ..]) => format!("FAILED: {first}"),

@@ -10,6 +10,7 @@
 //!    last fault did must be seen to heal.
 
 use crate::fault::{Fault, Kind, Link, Program, Store};
+use crate::malformed::COUNTED_AFTER;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde::Serialize;
@@ -31,6 +32,9 @@ pub const MINUTES_MIN: u64 = 2;
 
 /// How long a stream holds what comes: a storage that stands still fills it.
 const STREAM_HOLDS: Duration = Duration::from_secs(20);
+
+/// For how long the spool is filled before it is damaged.
+const SPOOLS_FOR: Duration = Duration::from_secs(2);
 
 /// When the store goes away in a run of that alone.
 const OUTAGE_AT: Duration = Duration::from_secs(20);
@@ -109,6 +113,12 @@ impl Schedule {
         Some(Self { seed, store, length, strikes })
     }
 
+    /// A market in which nothing strikes.
+    #[must_use]
+    pub const fn calm(seed: u64, minutes: u64, store: Store) -> Self {
+        Self { seed, store, length: Duration::from_secs(minutes * 60), strikes: Vec::new() }
+    }
+
     /// A store that is away for a while, and nothing else: how much waits, and how fast it is
     /// stored afterwards. A quarter of that while is left for it.
     #[must_use]
@@ -152,6 +162,7 @@ pub fn venue_words(strike: &Strike) -> Option<String> {
         Fault::Duplicate(count) => Some(format!("duplicate@{at}ms:{count}")),
         Fault::Stall => Some(format!("stall@{at}ms:{}ms", strike.length.as_millis())),
         Fault::Close => Some(format!("close@{at}ms")),
+        Fault::Malformed => Some(format!("malformed@{at}ms:{}ms", strike.length.as_millis())),
         Fault::Kill(_)
         | Fault::Freeze(_)
         | Fault::Restart(_)
@@ -163,7 +174,9 @@ pub fn venue_words(strike: &Strike) -> Option<String> {
         | Fault::HalfOpen(_)
         | Fault::Cut(_)
         | Fault::Reset(_)
-        | Fault::Exception => None,
+        | Fault::Exception
+        | Fault::SpoolDamage
+        | Fault::Poison => None,
     }
 }
 
@@ -176,6 +189,8 @@ fn rest(fault: Fault) -> Duration {
         // The storage waits for an answer as long as its time-out says.
         Fault::HalfOpen(Link::Store) => 14,
         Fault::DiskFull(_) | Fault::StreamFull => 5,
+        // Until all of them are counted.
+        Fault::Malformed => COUNTED_AFTER.as_secs() + 1,
         Fault::BadReload | Fault::Gap(_) | Fault::Duplicate(_) => 2,
         Fault::Kill(_)
         | Fault::Freeze(_)
@@ -186,7 +201,9 @@ fn rest(fault: Fault) -> Duration {
         | Fault::Reset(_)
         | Fault::Exception
         | Fault::Stall
-        | Fault::Close => 3,
+        | Fault::Close
+        | Fault::SpoolDamage
+        | Fault::Poison => 3,
     })
 }
 
@@ -337,6 +354,9 @@ impl Hat {
             Kind::Duplicate => (Fault::Duplicate(self.rng.random_range(1..500)), at_once),
             Kind::Stall => (Fault::Stall, self.seconds(2..8)),
             Kind::Close => (Fault::Close, at_once),
+            Kind::Malformed => (Fault::Malformed, self.seconds(2..5)),
+            Kind::SpoolDamage => (Fault::SpoolDamage, SPOOLS_FOR),
+            Kind::Poison => (Fault::Poison, self.seconds(3..5)),
         }
     }
 }

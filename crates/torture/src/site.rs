@@ -4,7 +4,7 @@ use crate::fault::{Disk, Program, Store};
 use anyhow::{Context as _, bail};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,8 +23,22 @@ const STREAM_BYTES_MIN: u64 = 8 << 20;
 /// ClickHouse parts that were merged and not yet removed.
 const STORE_BYTES_PER_EVENT: u64 = 700;
 
-/// What the spool may take, on a disk with a little more.
-const SPOOL_BYTES: u64 = 48 << 20;
+/// The least that the spool may take, on a disk with a little more.
+const SPOOL_BYTES_MIN: u64 = 48 << 20;
+
+/// For how long the spool holds what comes: the longest time for which the message server stands
+/// still, and some more.
+const SPOOL_HOLDS: Duration = Duration::from_secs(180);
+
+/// The request weight that the venue grants per minute at up to a thousand events a second; in
+/// proportion beyond: of what is missed there is more then, and a run has no hours to fetch it.
+const WEIGHT_MIN: u64 = 6_000;
+
+/// Bytes that the venue needs for a trade that it keeps.
+const HISTORY_BYTES_PER_TRADE: u64 = 32;
+
+/// Bytes cut off the end of a segment: less than any record has.
+const CUT_OFF: u64 = 5;
 
 /// Room on each disk beyond what is meant to be used.
 const SPARE_BYTES: u64 = 64 << 20;
@@ -141,7 +155,7 @@ impl Site {
                     (Disk::Archive, Store::Archive) | (Disk::Tables, _) => stored,
                     // The journal of its cuts.
                     (Disk::Archive, Store::ClickHouse) => 0,
-                    (Disk::Spool, _) => SPOOL_BYTES,
+                    (Disk::Spool, _) => spool_bytes(size),
                 };
             site.mount(&site.state(disk.owner()), bytes)?;
         }
@@ -218,6 +232,31 @@ impl Site {
         Ok(fs::remove_file(self.ballast(disk))?)
     }
 
+    /// Turns a bit over in the middle of the largest segment of trades in the collector's spool, and
+    /// cuts the end off the newest of book updates.
+    ///
+    /// # Errors
+    ///
+    /// There is no such segment, or it cannot be written.
+    pub fn damage_spool(&self) -> anyhow::Result<()> {
+        let spool = self.state(Program::Collector).join("spool");
+        let mut trades = segments(&spool, "trade")?;
+        trades.sort_by_key(|(_, bytes)| *bytes);
+        let (path, bytes) =
+            trades.pop().filter(|(_, bytes)| *bytes > 0).context("no trades there")?;
+        let mut file = File::options().read(true).write(true).open(path)?;
+        let mut byte = [0];
+        file.seek(SeekFrom::Start(bytes / 2))?;
+        file.read_exact(&mut byte)?;
+        file.seek(SeekFrom::Start(bytes / 2))?;
+        file.write_all(&[byte[0] ^ 1])?;
+        let mut books = segments(&spool, "book")?;
+        books.sort();
+        let (path, bytes) =
+            books.pop().filter(|(_, bytes)| *bytes > CUT_OFF).context("no books there")?;
+        Ok(File::options().write(true).open(path)?.set_len(bytes - CUT_OFF)?)
+    }
+
     fn ballast(&self, disk: Disk) -> PathBuf {
         self.state(disk.owner()).join("ballast")
     }
@@ -233,6 +272,22 @@ impl Site {
         self.mounted.push(directory.to_owned());
         Ok(())
     }
+}
+
+/// The segments of the spool's queues of a kind, and their sizes.
+fn segments(spool: &Path, kind: &str) -> anyhow::Result<Vec<(PathBuf, u64)>> {
+    let mut found = Vec::new();
+    for queue in fs::read_dir(spool).context("read the spool")? {
+        let queue = queue?;
+        if !queue.file_name().to_string_lossy().starts_with(&format!("mdb.{kind}.")) {
+            continue;
+        }
+        for segment in fs::read_dir(queue.path())? {
+            let segment = segment?;
+            found.push((segment.path(), segment.metadata()?.len()));
+        }
+    }
+    Ok(found)
 }
 
 impl Drop for Site {
@@ -264,6 +319,40 @@ fn streams(size: Size) -> [(&'static str, u64); 9] {
     ]
 }
 
+fn spool_bytes(size: Size) -> u64 {
+    (size.rate * SPOOL_HOLDS.as_secs() * STREAM_BYTES_PER_EVENT).max(SPOOL_BYTES_MIN)
+}
+
+impl Size {
+    /// The request weight that the venue grants per minute.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        WEIGHT_MIN * self.rate.div_ceil(1_000)
+    }
+
+    /// Trades of each instrument that the venue has to keep: all of them, three in five events, if
+    /// they fit into a quarter of the memory.
+    #[must_use]
+    pub fn history(&self, memory_bytes: u64) -> u64 {
+        let instruments = INSTRUMENTS.len() as u64;
+        // A tenth more than there should be: they are drawn by lot.
+        let trades = self.rate * self.length.as_secs() * 66 / 100 / instruments + 10_000;
+        trades.min(memory_bytes / 4 / HISTORY_BYTES_PER_TRADE / instruments)
+    }
+}
+
+/// The memory of this machine that is free or can be freed.
+///
+/// # Errors
+///
+/// The kernel does not say.
+pub fn memory_available() -> anyhow::Result<u64> {
+    let text = fs::read_to_string("/proc/meminfo").context("read /proc/meminfo")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    Ok(kib.context("no MemAvailable in /proc/meminfo")? * 1024)
+}
+
 fn file_store(size: Size) -> u64 {
     streams(size).iter().map(|(_, bytes)| bytes).sum()
 }
@@ -282,7 +371,7 @@ fn configuration(addresses: &Addresses, doors: &Doors, size: Size) -> String {
     let streams: String =
         streams(size).iter().map(|(kind, size)| format!("    {kind}: {}\n", kib(*size))).collect();
     let symbols = INSTRUMENTS.map(|(_, symbol)| symbol).join(", ");
-    let (spool, store) = (kib(SPOOL_BYTES), kib(file_store(size)));
+    let (spool, store) = (kib(spool_bytes(size)), kib(file_store(size)));
     let Doors { bus, stream, rest, store: tables } = doors;
     let redis = of(Program::Redis);
     let warehouse = match size.store {

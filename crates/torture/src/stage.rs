@@ -4,17 +4,19 @@ use crate::arguments::Arguments;
 use crate::crew::Crew;
 use crate::fault::{Fault, Program, Store};
 use crate::gather::{self, Doors};
+use crate::latency::{self, Scrape, WARM_UP};
+use crate::malformed::malformed;
+use crate::poison;
 use crate::proxy::Proxy;
 use crate::recovery::recovery;
-use crate::report::Report;
+use crate::report::{Load, Report};
 use crate::schedule::Schedule;
 use crate::site::{self, Addresses, INSTRUMENTS, Site, Size};
 use crate::strike::Striker;
 use crate::tables;
 use crate::watch::{self, Asker, Sample};
 use anyhow::{Context as _, bail, ensure};
-use sim::compare::Client;
-use sim::ledger::{self, Entry};
+use sim::compare::{Client, Streams};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -123,7 +125,8 @@ async fn perform(arguments: &Arguments, schedule: Schedule, root: &Path) -> anyh
         store: schedule.store,
     };
     let site = Site::build(root.to_owned(), addresses, &doors, size)?;
-    if schedule.length <= UNMERGED_MAX {
+    let kept = size.history(site::memory_available()?);
+    if schedule.length <= UNMERGED_MAX && !schedule.strikes.is_empty() {
         Engine::hold_merges(&site.state(Program::ClickHouse))?;
     }
     let jumps = schedule.strikes.iter().filter_map(|strike| {
@@ -132,9 +135,10 @@ async fn perform(arguments: &Arguments, schedule: Schedule, root: &Path) -> anyh
     let faketime = Some(PathBuf::from(FAKETIME)).filter(|library| library.exists());
     let crew = Crew::new(arguments.programs.clone(), faketime, jumps.collect());
     let asker = Asker::new(site.addresses.clone(), site.token.clone())?;
-    let mut stage = Stage { site, crew, asker, links, samples: Vec::new() };
+    let (samples, warm, end) = (Vec::new(), None, Scrape::default());
+    let mut stage = Stage { site, crew, asker, links, samples, warm, end };
     let key = stage.key(&arguments.programs).await?;
-    let _venue = stage.start(arguments, &schedule).await?;
+    let _venue = stage.start(arguments, &schedule, size.weight(), kept).await?;
     let (opened, opened_wall) = (Instant::now(), watch::wall());
     stage.crew.open();
     progress(format_args!("the market is open"));
@@ -143,7 +147,7 @@ async fn perform(arguments: &Arguments, schedule: Schedule, root: &Path) -> anyh
     let mut striker = Striker::new(&schedule);
     stage.play(&schedule, &mut striker, opened, samples).await?;
     progress(format_args!("the market is over; comparing"));
-    stage.judge(schedule, striker, opened_wall, key).await
+    stage.judge(schedule, striker, opened_wall, key, arguments.rate).await
 }
 
 /// What a run consists of.
@@ -158,6 +162,10 @@ pub struct Stage {
     pub links: Links,
     /// What was seen.
     pub samples: Vec<Sample>,
+    /// What the services said of themselves when everything was warm.
+    warm: Option<Scrape>,
+    /// The same when the market was over.
+    end: Scrape,
 }
 
 impl Stage {
@@ -173,8 +181,14 @@ impl Stage {
     }
 
     /// Starts everything, the collector last; returns when the market is open.
-    async fn start(&mut self, arguments: &Arguments, schedule: &Schedule) -> anyhow::Result<Child> {
-        let venue = self.venue(arguments, schedule)?;
+    async fn start(
+        &mut self,
+        arguments: &Arguments,
+        schedule: &Schedule,
+        weight: u64,
+        history: u64,
+    ) -> anyhow::Result<Child> {
+        let venue = self.venue(arguments, schedule, weight, history)?;
         for program in schedule.store.programs() {
             self.crew.start(&self.site, program).await?;
             let path = match program {
@@ -200,7 +214,13 @@ impl Stage {
         Ok(venue)
     }
 
-    fn venue(&self, arguments: &Arguments, schedule: &Schedule) -> anyhow::Result<Child> {
+    fn venue(
+        &self,
+        arguments: &Arguments,
+        schedule: &Schedule,
+        weight: u64,
+        history: u64,
+    ) -> anyhow::Result<Child> {
         let log = File::create(self.site.log("venue"))?;
         let names = INSTRUMENTS.map(|(name, _)| name).join(",");
         let mut command = Command::new(arguments.programs.join("marketprism-sim"));
@@ -210,6 +230,7 @@ impl Stage {
             .args(["--rate", &arguments.rate.to_string()])
             .args(["--seconds", &schedule.length.as_secs().to_string()])
             .args(["--seed", &schedule.seed.to_string(), "--symbols", &names])
+            .args(["--weight", &weight.to_string(), "--history", &history.to_string()])
             .arg("--ledger")
             .arg(self.site.path("ledger.jsonl"));
         for words in schedule.of_venue() {
@@ -260,6 +281,9 @@ impl Stage {
                     }
                     striker.act(self).await?;
                 }
+                () = sleep_until(opened + WARM_UP), if self.warm.is_none() => {
+                    self.warm = Some(self.scrape().await);
+                }
                 _ = looks.tick() => {
                     self.crew.look(&self.site).await?;
                     striker.keep_full(self)?;
@@ -270,12 +294,22 @@ impl Stage {
                     striker.heed(&sample, self).await;
                     self.samples.push(sample);
                     if finished && striker.due().is_none() {
+                        self.end = self.scrape().await;
                         return Ok(());
                     }
                 }
                 _ = lines.tick() => self.line(striker),
             }
         }
+    }
+
+    async fn scrape(&self) -> Scrape {
+        let (collector, storage) = tokio::join!(
+            self.asker.text(Program::Collector, "/metrics"),
+            self.asker.text(Program::Storage, "/metrics"),
+        );
+        // One that does not answer at the moment has no figures.
+        Scrape { collector: collector.ok(), storage: storage.ok() }
     }
 
     fn line(&self, striker: &Striker) {
@@ -298,22 +332,30 @@ impl Stage {
         striker: Striker,
         opened: i64,
         key: String,
+        rate: u64,
     ) -> anyhow::Result<Report> {
-        let ledger = ledger::read(&self.site.path("ledger.jsonl")).context("read the ledger")?;
+        let mut streams =
+            Streams::read(&self.site.path("ledger.jsonl")).context("read the ledger")?;
         let base = |program| format!("http://{}", self.site.addresses.of(program));
         let doors = Doors {
             storage: Client::new(&base(Program::Storage), Some(self.site.token.clone()))?,
             gateway: Client::new(&base(Program::Gateway), Some(key))?,
         };
         let strikes = &schedule.strikes;
-        let mut facts = gather::gather(&ledger, &doors, &self.asker, strikes, opened).await?;
+        let struck = |fault| strikes.iter().any(|strike| strike.fault == fault);
+        let poison =
+            if struck(Fault::Poison) { Some(poison::redrive(&self.asker).await?) } else { None };
+        let length = schedule.length;
+        let mut facts =
+            gather::gather(&mut streams, &doors, &self.asker, strikes, opened, length).await?;
         let mut recoveries: Vec<_> =
             strikes.iter().map(|strike| recovery(strike, &self.samples, strikes)).collect();
-        let of_venue = ledger.iter().filter(|entry| matches!(entry, Entry::Fault(_))).count();
-        for (i, reason) in striker.not_done(&self.samples, of_venue) {
+        for (i, reason) in striker.not_done(&self.samples, streams.faults) {
             recoveries[i].not_done = Some(reason);
         }
         facts.recoveries = recoveries;
+        facts.malformed = malformed(strikes, &self.samples);
+        facts.poison = poison;
         if schedule.store == Store::ClickHouse {
             facts.tables = Some(tables::tables(&self.asker).await?);
             facts.copies = Some(tables::copies(&self.asker, &self.site.addresses).await?);
@@ -322,6 +364,9 @@ impl Stage {
         self.crew.dismiss().await?;
         facts.surprises = self.crew.surprises().to_vec();
         facts.memory = self.crew.memory();
-        Ok(Report::new(&schedule, facts, &self.samples, striker.remedies()))
+        let warm = self.warm.unwrap_or_default();
+        let latencies = latency::latencies(&warm, &self.end);
+        let load = Load { rate, latencies };
+        Ok(Report::new(&schedule, facts, &self.samples, striker.remedies(), load))
     }
 }

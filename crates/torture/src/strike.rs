@@ -2,6 +2,7 @@
 
 use crate::crew::tell_time;
 use crate::fault::{Disk, Fault, Link, Program};
+use crate::poison;
 use crate::proxy::{Mode, Proxy};
 use crate::schedule::{Schedule, Strike, venue_words};
 use crate::stage::Stage;
@@ -28,6 +29,9 @@ const BELIEVE_AFTER: Duration = Duration::from_secs(8);
 
 /// How long after the fault its effect on the spool is still looked for.
 const EFFECT_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long a collector may take from its start until it says what was damaged.
+const NOTICED_AFTER: Duration = Duration::from_secs(15);
 
 /// How long a proxy's connections may take to notice that their mode has changed.
 const NOTICED_WITHIN: Duration = Duration::from_millis(500);
@@ -110,6 +114,7 @@ impl Striker {
             }
             Fault::DiskFull(disk) => [Disk::Nats, Disk::Spool].contains(&disk),
             Fault::StreamFull
+            | Fault::SpoolDamage
             | Fault::Latency(_)
             | Fault::HalfOpen(_)
             | Fault::Cut(_)
@@ -120,7 +125,9 @@ impl Striker {
             | Fault::Gap(_)
             | Fault::Duplicate(_)
             | Fault::Stall
-            | Fault::Close => false,
+            | Fault::Close
+            | Fault::Malformed
+            | Fault::Poison => false,
         };
         if touches_nats {
             self.nats_touched = at;
@@ -171,7 +178,17 @@ impl Striker {
             Fault::Reset(link) => self.set(i, link, Mode::Reset, stage),
             Fault::Exception => self.set(i, Link::Store, Mode::Exception(EXCEPTION), stage),
             // The venue keeps its own time.
-            Fault::Gap(_) | Fault::Duplicate(_) | Fault::Stall | Fault::Close => {}
+            Fault::Gap(_)
+            | Fault::Duplicate(_)
+            | Fault::Stall
+            | Fault::Close
+            | Fault::Malformed => {}
+            Fault::Poison => drop(stage.asker.query(poison::REFUSE).await?),
+            // Nobody takes what comes: it goes to the spool.
+            Fault::SpoolDamage => {
+                ensure!(stage.crew.is_up(Program::Nats), "the message server was not running");
+                stage.crew.kill(Program::Nats).await;
+            }
         }
         Ok(())
     }
@@ -202,11 +219,20 @@ impl Striker {
             | Fault::Cut(link)
             | Fault::Reset(link) => self.let_pass(i, link, stage).await?,
             Fault::Exception => self.let_pass(i, Link::Store, stage).await?,
+            Fault::Poison => drop(stage.asker.query(poison::TAKE).await?),
+            Fault::SpoolDamage => {
+                stage.crew.kill(Program::Collector).await;
+                let damaged = stage.site.damage_spool();
+                stage.crew.start_if_down(&stage.site, Program::Nats).await?;
+                stage.crew.start_if_down(&stage.site, Program::Collector).await?;
+                damaged?;
+            }
             Fault::Restart(_)
             | Fault::Gap(_)
             | Fault::Duplicate(_)
             | Fault::Stall
-            | Fault::Close => {}
+            | Fault::Close
+            | Fault::Malformed => {}
         }
         Ok(())
     }
@@ -272,6 +298,13 @@ impl Striker {
             };
             if strike.fault == Fault::StreamFull && !samples.iter().any(spilled) {
                 all.insert(i, "the collector did not spool: no stream was full".to_owned());
+            }
+            let noticed = |sample: &Sample| {
+                let soon = strike.end() <= sample.at && sample.at <= strike.end() + NOTICED_AFTER;
+                soon && sample.spool_damage.is_some_and(|regions| regions > 0)
+            };
+            if strike.fault == Fault::SpoolDamage && !samples.iter().any(noticed) {
+                all.insert(i, "the collector noticed no damage in its spool".to_owned());
             }
         }
         all

@@ -1,9 +1,12 @@
 //! The verdict: what was found, held against what is demanded. Pure.
 
 use crate::crew::{Memory, Surprise};
+use crate::malformed::Malformed;
+use crate::poison::Poison;
 use crate::recovery::Recovery;
 use serde::Serialize;
 use sim::compare::Report;
+use sim::tally::Answer;
 use std::collections::BTreeMap;
 
 #[cfg(test)]
@@ -11,15 +14,6 @@ mod tests;
 
 /// Differences shown of each kind.
 const SHOWN: usize = 6;
-
-/// What one way to the rows returned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Answer {
-    /// How many rows.
-    pub rows: usize,
-    /// A hash over their ids in the order of the answer.
-    pub ids: u64,
-}
 
 /// The newest of a stream, as two places know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -66,6 +60,10 @@ pub struct Facts {
     pub surprises: Vec<Surprise>,
     /// The most memory of each process.
     pub memory: BTreeMap<String, Memory>,
+    /// What became of malformed messages, by strike.
+    pub malformed: Vec<Malformed>,
+    /// What became of the rows that a table refused, if one did.
+    pub poison: Option<Poison>,
     /// What became of every fault.
     pub recoveries: Vec<Recovery>,
     /// Rows and distinct identities of each table in ClickHouse, if that is the store: as they are
@@ -126,6 +124,8 @@ pub fn checks(facts: &Facts) -> Vec<Check> {
         check("I4 Redis has what the hot store has", copies(facts)),
         check("I6 memory within its caps", memory(facts)),
         check("I8 every fault was done and recovered from", recoveries(facts)),
+        check("what a table refuses is set aside with its reason", poison(facts)),
+        check("malformed messages are refused and counted, and cost nothing", malformed(facts)),
         check("every service is well again", services(facts)),
         check("nothing ended unasked", surprises(facts)),
     ]
@@ -195,7 +195,12 @@ fn tables(facts: &Facts) -> Vec<String> {
 fn copies(facts: &Facts) -> Vec<String> {
     let Some(copies) = &facts.copies else { return Vec::new() };
     let text = |id: Option<u64>| id.map_or("nothing".to_owned(), |id| id.to_string());
-    let differ = copies.iter().filter(|(_, copy)| copy.redis.is_none() || copy.redis != copy.hot);
+    // While the storage waits for a book's snapshot it has nothing to copy, and says so.
+    let waits = |stream: &str| facts.newest.get(stream).is_some_and(|newest| newest.flagged);
+    let differ = copies
+        .iter()
+        .filter(|(_, copy)| copy.redis.is_none() || copy.redis != copy.hot)
+        .filter(|(stream, _)| !waits(stream));
     differ
         .map(|(stream, Copied { hot, redis })| {
             format!("{stream}: {} in Redis, {} in the storage", text(*redis), text(*hot))
@@ -242,6 +247,20 @@ fn recoveries(facts: &Facts) -> Vec<String> {
         recovery.complaint().map(|complaint| format!("{}: {complaint}", recovery.strike))
     };
     facts.recoveries.iter().filter_map(complaint).collect()
+}
+
+fn poison(facts: &Facts) -> Vec<String> {
+    facts.poison.iter().filter_map(Poison::complaint).collect()
+}
+
+fn malformed(facts: &Facts) -> Vec<String> {
+    facts.malformed.iter().filter_map(Malformed::complaint).collect()
+}
+
+/// Whether the hot store and every book are as they should be at rest.
+#[must_use]
+pub fn rested(facts: &Facts) -> bool {
+    books(facts).is_empty() && newest(facts).is_empty()
 }
 
 fn services(facts: &Facts) -> Vec<String> {

@@ -4,6 +4,7 @@ use crate::fault::Program;
 use crate::site::{Addresses, INSTRUMENTS};
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -34,6 +35,14 @@ pub struct Sample {
     pub restart_advised: bool,
     /// Messages the venue has sent, and whether there are no more.
     pub venue: Option<(u64, bool)>,
+    /// Malformed messages the venue has sent.
+    pub malformed: Option<u64>,
+    /// Messages the collector has refused since it started, by reason.
+    pub rejects: Option<BTreeMap<String, u64>>,
+    /// Connections the collector has lost since it started.
+    pub disconnects: Option<u64>,
+    /// Damaged places in the spool that the collector has skipped since it started.
+    pub spool_damage: Option<u64>,
 }
 
 /// Asks services over HTTP.
@@ -118,6 +127,20 @@ impl Asker {
         Ok(hour.to_owned())
     }
 
+    /// What a service answers that is asked to do something.
+    ///
+    /// # Errors
+    ///
+    /// As [`Asker::json`].
+    pub async fn post(&self, program: Program, path: &str) -> anyhow::Result<Value> {
+        let url = format!("http://{}{path}", self.addresses.of(program));
+        let answer = self.http.post(&url).bearer_auth(&self.token).send().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        ensure!(status.is_success(), "{url} answered {status}: {text}");
+        Ok(serde_json::from_str(&text)?)
+    }
+
     async fn get(&self, url: &str) -> anyhow::Result<String> {
         let request = self.http.get(url).bearer_auth(&self.token).timeout(ANSWER_MAX);
         let answer = request.send().await?;
@@ -170,9 +193,15 @@ pub async fn watch(asker: Asker, opened: Instant, samples: mpsc::Sender<Sample>)
             spool_bytes: of(&collector, "marketprism_collector_spool_bytes"),
             restart_advised: broker
                 .is_ok_and(|text| text.contains("systemctl restart marketprism-nats.service")),
+            malformed: venue.as_ref().ok().and_then(|progress| progress["malformed"].as_u64()),
             venue: venue.ok().and_then(|progress| {
                 Some((progress["frames"].as_u64()?, progress["finished"].as_bool()?))
             }),
+            rejects: collector
+                .as_deref()
+                .map(|text| by_label(text, "marketprism_collector_rejects_total", "reason")),
+            disconnects: of(&collector, "marketprism_collector_feed_disconnects_total"),
+            spool_damage: of(&collector, "marketprism_collector_spool_damaged_regions_total"),
         };
         if samples.send(sample).await.is_err() {
             return;
@@ -188,6 +217,22 @@ fn sum(text: &str, name: &str) -> u64 {
     values.filter_map(|value| value.parse::<u64>().ok()).sum()
 }
 
+/// The sums of a metric for each value of one of its labels.
+fn by_label(text: &str, name: &str, label: &str) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    for line in text.lines() {
+        let labels = line.strip_prefix(name).and_then(|rest| rest.strip_prefix('{'));
+        let Some((labels, value)) = labels.and_then(|rest| rest.split_once("} ")) else { continue };
+        let own = labels
+            .split(',')
+            .find_map(|pair| pair.strip_prefix(label)?.strip_prefix("=\"")?.strip_suffix('"'));
+        if let (Some(own), Ok(value)) = (own, value.parse::<u64>()) {
+            *sums.entry(own.to_owned()).or_insert(0) += value;
+        }
+    }
+    sums
+}
+
 /// Nanoseconds since the Unix epoch.
 #[expect(clippy::disallowed_methods, reason = "the venue stamps wall-clock time")]
 pub(crate) fn wall() -> i64 {
@@ -197,12 +242,20 @@ pub(crate) fn wall() -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::sum;
+    use super::{by_label, sum};
 
     #[test]
     fn a_metric_is_summed_over_its_labels_and_not_over_its_neighbours() {
         let text = "# HELP lag_blocks x\nlag_blocks{kind=\"a\"} 2\nlag_blocks{kind=\"b\"} 3\n\
                     lag_blocks_old 9\n";
         assert_eq!(sum(text, "lag_blocks"), 5);
+    }
+
+    #[test]
+    fn a_metric_is_summed_for_each_value_of_a_label() {
+        let text = "rejects{connection=\"0\",reason=\"a\"} 2\nrejects{connection=\"1\",reason=\"a\"} 3\n\
+                    rejects{connection=\"0\",reason=\"b\"} 4\nrejects_old{reason=\"a\"} 9\n";
+        let sums = by_label(text, "rejects", "reason");
+        assert_eq!(sums, [("a".to_owned(), 5), ("b".to_owned(), 4)].into());
     }
 }

@@ -61,6 +61,15 @@ impl Spot {
     }
 }
 
+impl Spot {
+    /// The request weight of a minute, if this answer says it: the instrument list does. It counts
+    /// more than [`Adapter::LIMITS`], which is what the venue said when this was written.
+    #[must_use]
+    pub fn weight_per_minute(path: &str, body: &[u8]) -> Option<u32> {
+        rest::weight_per_minute(path, body)
+    }
+}
+
 impl Adapter for Spot {
     const VENUE: Venue = Venue::Binance;
     const MARKET: Market = Market::Spot;

@@ -20,6 +20,8 @@ use warehouse::{Cut, Table, Warehouse};
 const START: i64 = 1_778_284_800_000_000_000;
 /// Levels of each side of a book diff: as many as a busy book changes in 100 ms.
 const LEVELS: u64 = 20;
+/// Symbols that take turns, where there is more than one.
+const SYMBOLS: u64 = 100;
 /// Events of one block, which is at most 64 KiB.
 const BLOCK: usize = 250;
 /// The Python clients.
@@ -41,10 +43,14 @@ async fn run() -> anyhow::Result<()> {
     for (name, rows) in [("1,000", 1_000), ("10,000", 10_000), ("100,000", 100_000)] {
         let mut table = warehouse.table(Kind::Trade, dir.path())?;
         let total = (rows * 20).min(1_000_000);
-        let took = append(&mut table, Kind::Trade, trade, first..first + total, rows).await?;
-        best = rate(&format!("trades from the stream, cuts of {name} rows"), total, took);
+        let took = append(&mut table, Kind::Trade, (trade, 1), first..first + total, rows).await?;
+        best = rates(&format!("trades from the stream, cuts of {name} rows"), total, took);
         first += total;
     }
+    let mut table = warehouse.table(Kind::Trade, dir.path())?;
+    let ids = first..first + 1_000_000;
+    let took = append(&mut table, Kind::Trade, (trade, SYMBOLS), ids, 100_000).await?;
+    rates(&format!("the same, {SYMBOLS} symbols taking turns"), 1_000_000, took);
     let took = typed(&server).await?;
     let peer = rate("trades as structs, the client's own inserts of 100,000", TYPED.0, took);
     println!("{:<56}{:>14.2}", "  the stream is so many times as fast", best / peer);
@@ -54,9 +60,9 @@ async fn run() -> anyhow::Result<()> {
         println!("{:<56}{:>14.2}", "  the stream is so many times as fast", best / peer);
     }
     let mut table = warehouse.table(Kind::Book, dir.path())?;
-    let took = append(&mut table, Kind::Book, book, 0..100_000, 10_000).await?;
-    rate("books of 2 x 20 levels from the stream, cuts of 10,000", 100_000, took);
-    rate("  the same in levels", 100_000 * 2 * LEVELS, took);
+    let took = append(&mut table, Kind::Book, (book, 1), 0..100_000, 10_000).await?;
+    rates("books of 2 x 20 levels from the stream, cuts of 10,000", 100_000, took);
+    rate("  the same in levels", 100_000 * 2 * LEVELS, took.cutting + took.storing);
     for kind in [Kind::Trade, Kind::Book] {
         let stats = warehouse.reader(kind).stats().await?;
         let bytes = ratio(stats.bytes, stats.rows);
@@ -65,22 +71,36 @@ async fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Stores these events as the service does: from bytes, through the filter and the journal.
+/// Makes the event of an instrument with this number.
+type Make = fn(&Arc<InstrumentId>, u64) -> Event;
+
+/// What storing took.
+#[derive(Clone, Copy, Default)]
+struct Took {
+    /// From bytes to a cut.
+    cutting: Duration,
+    /// From a cut to rows on disk.
+    storing: Duration,
+}
+
+/// Stores these events, of so many symbols, as the service does: from bytes, through the filter and
+/// the journal.
 async fn append(
     table: &mut Table,
     kind: Kind,
-    event: fn(&Arc<InstrumentId>, u64) -> Event,
+    (event, symbols): (Make, u64),
     ids: std::ops::Range<u64>,
     rows: u64,
-) -> anyhow::Result<Duration> {
-    let instrument = instrument()?;
-    let mut took = Duration::ZERO;
+) -> anyhow::Result<Took> {
+    let instruments: Vec<_> = (0..symbols).map(instrument).collect::<anyhow::Result<_>>()?;
+    let mut took = Took::default();
     let mut decoder = wire::Decoder::new();
     for first in ids.step_by(usize::try_from(rows)?) {
         let mut lines = Vec::new();
         for id in first..first + rows {
             let mut json = Vec::new();
-            wire::encode(&event(&instrument, id), &mut json);
+            let instrument = &instruments[usize::try_from(id % symbols)?];
+            wire::encode(&event(instrument, id), &mut json);
             lines.push(json);
         }
         let began = Instant::now();
@@ -88,14 +108,24 @@ async fn append(
         for (index, block) in lines.chunks(BLOCK).enumerate() {
             cut.block(first + u64::try_from(index)?, &format!("bench/{kind}/{first}/{index}"), b"");
             for line in block {
-                cut.push(decoder.decode(line)?)?;
+                cut.push(&decoder.decode(line)?)?;
             }
         }
-        let appended = table.append(&cut).await?;
-        took += began.elapsed();
+        took.cutting += began.elapsed();
+        let began = Instant::now();
+        let appended = table.append(cut).await?;
+        took.storing += began.elapsed();
         ensure!(appended.stored == lines.len(), "{appended:?}");
     }
     Ok(took)
+}
+
+/// Prints the rate of the whole, and of its halves.
+fn rates(what: &str, rows: u64, took: Took) -> f64 {
+    let whole = rate(what, rows, took.cutting + took.storing);
+    rate("  the bytes to a cut, alone", rows, took.cutting);
+    rate("  the cut to rows on disk, alone", rows, took.storing);
+    whole
 }
 
 /// A row as the client library takes it.
@@ -124,7 +154,7 @@ async fn typed(server: &ClickHouse) -> anyhow::Result<Duration> {
     let client = Client::default().with_url(server.url()).with_database("marketprism");
     let client = client.with_setting("async_insert", "0");
     client.query("CREATE TABLE bench AS stored_trade").execute().await?;
-    let instrument = instrument()?;
+    let instrument = instrument(0)?;
     let mut took = Duration::ZERO;
     for first in (0..TYPED.0).step_by(usize::try_from(TYPED.1)?) {
         let events: Vec<Event> =
@@ -185,12 +215,13 @@ fn row<'a>(event: &'a Event, trade: &'a Trade, stream_seq: u64) -> Typed<'a> {
     }
 }
 
-fn instrument() -> anyhow::Result<Arc<InstrumentId>> {
+fn instrument(number: u64) -> anyhow::Result<Arc<InstrumentId>> {
+    let name = if number == 0 { "BTC".to_owned() } else { format!("C{number}") };
     Ok(Arc::new(InstrumentId {
         venue: Venue::Binance,
         market: Market::Spot,
-        symbol: Symbol::new("BTC-USDT")?,
-        name: Arc::from("BTCUSDT"),
+        symbol: Symbol::new(&format!("{name}-USDT"))?,
+        name: Arc::from(format!("{name}USDT")),
     }))
 }
 

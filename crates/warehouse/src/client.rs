@@ -90,14 +90,28 @@ impl Connection {
         self.within(action, read).await
     }
 
-    /// Inserts rows in the format `Native`; once this returns they are on disk.
-    pub(crate) async fn insert(&self, sql: &str, token: &str, rows: Bytes) -> Result<(), Error> {
+    /// Runs a statement whose answer may take longer than others.
+    pub(crate) async fn fetch_within(
+        &self,
+        action: &'static str,
+        query: Query,
+        limit: Duration,
+    ) -> Result<Bytes, Error> {
+        let patient = Self { limit: self.limit.max(limit), ..self.clone() };
+        patient.fetch(action, query).await
+    }
+
+    /// Inserts a block in the format `Native`, which comes in parts; once this returns its rows are
+    /// on disk.
+    pub(crate) async fn insert(&self, sql: &str, token: &str, rows: &[Bytes]) -> Result<(), Error> {
         let send = async {
             let mut insert = self
                 .client
                 .insert_formatted_with(sql)
                 .with_setting("insert_deduplication_token", token);
-            insert.send(rows).await?;
+            for part in rows {
+                insert.send(part.clone()).await?;
+            }
             insert.end().await
         };
         self.within("insert rows", send).await

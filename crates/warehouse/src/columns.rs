@@ -41,6 +41,35 @@ impl Type {
             Self::Levels => "Array(Tuple(Decimal(38, 18), Decimal(38, 18)))",
         }
     }
+
+    /// How a value is laid out, and whether it may be absent.
+    pub(crate) const fn layout(self) -> (Layout, bool) {
+        match self {
+            Self::Key => (Layout::Key, false),
+            Self::Text => (Layout::Text, false),
+            Self::OptionalText => (Layout::Text, true),
+            Self::Bool => (Layout::Fixed(1), false),
+            Self::U32 => (Layout::Fixed(4), false),
+            Self::U64 | Self::Time => (Layout::Fixed(8), false),
+            Self::OptionalU64 | Self::OptionalTime => (Layout::Fixed(8), true),
+            Self::Decimal => (Layout::Fixed(16), false),
+            Self::OptionalDecimal => (Layout::Fixed(16), true),
+            Self::Levels => (Layout::Levels, false),
+        }
+    }
+}
+
+/// How the values of a column lie one behind the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// Distinct values, and which of them each row has.
+    Key,
+    /// So many bytes a row.
+    Fixed(usize),
+    /// A length and so many bytes.
+    Text,
+    /// Where each row's levels end, then the prices, then the quantities.
+    Levels,
 }
 
 /// A column: its name, its type, and how it is compressed.

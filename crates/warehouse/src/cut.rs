@@ -1,28 +1,52 @@
 //! A cut: the blocks that are stored, and acknowledged, together.
 
 use crate::Error;
-use crate::encode;
-use crate::native::u64_of;
-use model::{Event, Kind};
+use crate::columns::columns;
+use crate::encode::{self, Keys};
+use crate::native::{Block, u64_of};
+use catalog::StreamKey;
+use model::{Event, Identity, InstrumentId, Kind};
 use sha2::{Digest as _, Sha256};
-
-/// One row of a cut.
-#[derive(Debug, Clone)]
-pub(crate) struct Row {
-    pub(crate) event: Event,
-    pub(crate) stream_seq: u64,
-}
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The blocks that are stored and acknowledged together, by one insert per day.
-#[derive(Debug, Clone)]
+///
+/// Rows become columns as they come; nothing of an event is kept beside them.
+#[derive(Debug)]
 pub struct Cut {
     pub(crate) kind: Kind,
-    pub(crate) rows: Vec<Row>,
+    pub(crate) rows: Block,
+    /// The day of each row.
+    pub(crate) days: Vec<u16>,
+    pub(crate) streams: Vec<Stream>,
+    /// Where in that list a stream is.
+    places: BTreeMap<StreamKey, usize>,
+    /// Holding the instruments keeps their addresses, which are the keys, from being used again.
+    instruments: BTreeMap<usize, (Arc<InstrumentId>, Place)>,
+    /// The instrument of the row before.
+    last: Option<(usize, Place)>,
     blocks: usize,
     bytes: usize,
     first_seq: u64,
     last_seq: u64,
     ids: Sha256,
+}
+
+/// Where the rows of an instrument belong.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    stream: usize,
+    keys: Keys,
+}
+
+/// The rows of one stream that may be new.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) key: StreamKey,
+    pub(crate) identities: Vec<Identity>,
+    /// Which row of the cut has the identity at the same place.
+    pub(crate) rows: Vec<usize>,
 }
 
 /// Names what a cut was made of: a hash of its blocks' ids.
@@ -39,9 +63,20 @@ impl Cut {
     /// Starts an empty cut.
     #[must_use]
     pub fn new(kind: Kind) -> Self {
-        let (first_seq, last_seq) = (u64::MAX, 0);
-        let ids = Sha256::new();
-        Self { kind, rows: Vec::new(), blocks: 0, bytes: 0, first_seq, last_seq, ids }
+        Self {
+            kind,
+            rows: Block::new(columns(kind)),
+            days: Vec::new(),
+            streams: Vec::new(),
+            places: BTreeMap::new(),
+            instruments: BTreeMap::new(),
+            last: None,
+            blocks: 0,
+            bytes: 0,
+            first_seq: u64::MAX,
+            last_seq: 0,
+            ids: Sha256::new(),
+        }
     }
 
     /// Begins the rows of the block with this stream sequence. `id` is its `Nats-Msg-Id`; a block
@@ -62,42 +97,138 @@ impl Cut {
     ///
     /// [`Error::Kind`] if the event is of another kind than the cut, [`Error::Value`] if no column
     /// can hold one of its values.
-    pub fn push(&mut self, event: Event) -> Result<(), Error> {
+    pub fn push(&mut self, event: &Event) -> Result<(), Error> {
         if event.kind() != self.kind {
             return Err(Error::Kind { expected: self.kind, found: event.kind() });
         }
-        encode::check(&event)?;
-        self.rows.push(Row { event, stream_seq: self.last_seq });
+        let day = encode::check(event)?;
+        let Place { stream, keys } = self.place(&event.instrument);
+        let identity = event.identity();
+        let stream = &mut self.streams[stream];
+        stream.identities.push(identity);
+        stream.rows.push(self.days.len());
+        self.days.push(day);
+        encode::push(&mut self.rows, &keys, event, identity, self.last_seq);
         Ok(())
+    }
+
+    fn place(&mut self, instrument: &Arc<InstrumentId>) -> Place {
+        // Decoders intern instruments, so the address finds the stream without comparing texts.
+        let address = Arc::as_ptr(instrument).addr();
+        if let Some((last, place)) = self.last
+            && last == address
+        {
+            return place;
+        }
+        let place = match self.instruments.get(&address) {
+            Some((_, place)) => *place,
+            None => self.add(instrument),
+        };
+        self.last = Some((address, place));
+        place
+    }
+
+    fn add(&mut self, instrument: &Arc<InstrumentId>) -> Place {
+        let key = StreamKey::from(&**instrument);
+        let keys = encode::keys(&mut self.rows, instrument);
+        let stream = *self.places.entry(key.clone()).or_insert_with(|| {
+            self.streams.push(Stream { key, identities: Vec::new(), rows: Vec::new() });
+            self.streams.len() - 1
+        });
+        let place = Place { stream, keys };
+        let address = Arc::as_ptr(instrument).addr();
+        self.instruments.insert(address, (Arc::clone(instrument), place));
+        place
+    }
+
+    /// Leaves out the rows that `stored` says are kept elsewhere; they count as duplicates. It is
+    /// asked for each stream, with identities in ascending order.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `stored` says.
+    pub fn leave_out<E>(
+        &mut self,
+        mut stored: impl FnMut(&StreamKey, &[Identity]) -> Result<Vec<bool>, E>,
+    ) -> Result<(), E> {
+        self.sort();
+        for stream in &mut self.streams {
+            let stored = stored(&stream.key, &stream.identities)?;
+            stream.keep(stored.into_iter().map(|stored| !stored));
+        }
+        Ok(())
+    }
+
+    /// Puts the rows of each stream in the order of identity, each identity once.
+    pub(crate) fn sort(&mut self) {
+        self.streams.iter_mut().for_each(Stream::sort);
+    }
+
+    /// The earliest day of a row, counted from the epoch, UTC; `None` if there are no rows.
+    #[must_use]
+    pub fn first_day(&self) -> Option<i64> {
+        self.days.iter().min().map(|day| i64::from(*day))
     }
 
     /// Rows so far, duplicates included.
     #[must_use]
-    pub fn rows(&self) -> usize {
-        self.rows.len()
+    pub const fn rows(&self) -> usize {
+        self.rows.rows()
     }
 
     /// Bytes of the blocks so far.
     #[must_use]
-    pub fn bytes(&self) -> usize {
+    pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Number of blocks so far.
     #[must_use]
-    pub fn blocks(&self) -> usize {
+    pub const fn blocks(&self) -> usize {
         self.blocks
     }
 
-    pub(crate) fn seqs(&self) -> (u64, u64) {
+    pub(crate) const fn seqs(&self) -> (u64, u64) {
         (self.first_seq, self.last_seq)
     }
 
     pub(crate) fn id(&self) -> CutId {
-        let hash: [u8; 32] = self.ids.clone().finalize().into();
+        CutId::of(self.ids.clone())
+    }
+}
+
+impl CutId {
+    pub(crate) fn of(hash: Sha256) -> Self {
+        let hash: [u8; 32] = hash.finalize().into();
         let mut id = [0; 16];
         id.copy_from_slice(&hash[..16]);
-        CutId(id)
+        Self(id)
+    }
+}
+
+impl Stream {
+    fn sort(&mut self) {
+        if self.identities.is_sorted_by(|a, b| a < b) {
+            return;
+        }
+        let identities = self.identities.drain(..);
+        let mut pairs: Vec<(Identity, usize)> = identities.zip(self.rows.drain(..)).collect();
+        // Stable: of rows alike, the first to arrive stays.
+        pairs.sort_by_key(|(identity, _)| *identity);
+        pairs.dedup_by_key(|(identity, _)| *identity);
+        (self.identities, self.rows) = pairs.into_iter().unzip();
+    }
+
+    /// Keeps the rows of which this says so, one by one.
+    pub(crate) fn keep(&mut self, keep: impl IntoIterator<Item = bool>) {
+        let keep: Vec<bool> = keep.into_iter().collect();
+        if keep.iter().all(|keep| *keep) {
+            return;
+        }
+        let mut of_identities = keep.iter().copied();
+        self.identities.retain(|_| of_identities.next().unwrap_or(true));
+        let mut of_rows = keep.into_iter();
+        self.rows.retain(|_| of_rows.next().unwrap_or(true));
     }
 }
 

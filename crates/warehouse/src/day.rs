@@ -7,6 +7,7 @@ use crate::retention::ExpiredDay;
 use crate::{Reader, Table, schema};
 use catalog::StreamKey;
 use model::{Identity, Kind};
+use std::time::Duration;
 
 /// What the rows of a day amount to: two that are equal were made of the same rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +17,9 @@ pub struct Fingerprint {
     /// The sum of a hash of every column of every row.
     hash: u64,
 }
+
+/// How long the server may take to read a whole day: hundreds of millions of levels of books.
+const DAY_MAX: Duration = Duration::from_mins(30);
 
 /// A day in the words of the partition key, so that others are not read.
 const THAT_DAY: &str = "toDate(ifNull(venue_time, recv_time)) = toDate({day:UInt16})";
@@ -100,7 +104,7 @@ impl Reader {
         );
         let connection = self.warehouse().connection();
         let query = connection.query(&sql).param("day", number(day));
-        let answer = connection.fetch("compare a day", query).await?;
+        let answer = connection.fetch_within("compare a day", query, DAY_MAX).await?;
         let mut answer = Answer::new(&answer);
         Ok(Fingerprint { rows: answer.u64()?, hash: answer.u64()? })
     }

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::native::{Block, Row};
-use model::{Bbo, Body, Book, Event, Gap, Kline, Status, Ticker, Trade};
+use model::{Bbo, Body, Book, Event, Gap, Identity, InstrumentId, Kline, Status, Ticker, Trade};
 use units::{Price, Qty};
 
 /// What stands in `origin` for an event that came over the venue's stream.
@@ -10,17 +10,26 @@ pub(crate) const STREAM: &str = "stream";
 
 /// The first power of ten that a `Decimal(38, 18)` cannot hold.
 const DECIMAL_END: u128 = 10_u128.pow(38);
-/// A `Date`, which the partitions are named by, is a number of days in 16 bits.
-const DAY_MAX: i64 = 65_535;
 
-/// Adds an event as a row.
-pub(crate) fn push(block: &mut Block, event: &Event, stream_seq: u64) {
+/// The columns of a stream's rows that are always the same: venue, market, symbol, instrument.
+pub(crate) type Keys = [u32; 4];
+
+/// The numbers that stand for an instrument in a block.
+pub(crate) fn keys(block: &mut Block, instrument: &InstrumentId) -> Keys {
+    let InstrumentId { venue, market, symbol, name } = instrument;
+    block.numbers([venue.as_str(), market.as_str(), symbol.as_str(), name])
+}
+
+/// Adds an event of an instrument with these numbers as a row.
+pub(crate) fn push(
+    block: &mut Block,
+    keys: &Keys,
+    event: &Event,
+    identity: Identity,
+    stream_seq: u64,
+) {
     let mut row = block.row();
-    let (instrument, identity) = (&event.instrument, event.identity());
-    row.key(instrument.venue.as_str());
-    row.key(instrument.market.as_str());
-    row.key(instrument.symbol.as_str());
-    row.key(&instrument.name);
+    row.numbers(keys);
     row.u64(identity.major);
     row.u64(identity.minor);
     row.u64(stream_seq);
@@ -110,50 +119,42 @@ fn push_status(mut row: Row<'_>, status: &Status) {
     row.optional_text(status.reason.as_deref());
 }
 
-/// Refuses an event that the columns cannot hold as it is.
-pub(crate) fn check(event: &Event) -> Result<(), Error> {
-    if !(0..=DAY_MAX).contains(&event.time().day()) {
-        return Err(Error::Value { what: "the time is outside the days from 1970 to 2149" });
-    }
-    if decimals(event).all(|raw| raw.unsigned_abs() < DECIMAL_END) {
-        Ok(())
+/// Refuses an event that the columns cannot hold as it is; else says its day. A `Date`, which the
+/// partitions are named by, is a number of days in 16 bits.
+pub(crate) fn check(event: &Event) -> Result<u16, Error> {
+    let day = u16::try_from(event.time().day())
+        .map_err(|_| Error::Value { what: "the time is outside the days from 1970 to 2149" })?;
+    if fits(event) {
+        Ok(day)
     } else {
         Err(Error::Value { what: "a number has more than 20 digits before the point" })
     }
 }
 
-fn decimals(event: &Event) -> Box<dyn Iterator<Item = i128> + '_> {
+fn fits(event: &Event) -> bool {
+    let price = |price: Price| price.raw().unsigned_abs() < DECIMAL_END;
+    let qty = |qty: Qty| qty.raw().unsigned_abs() < DECIMAL_END;
     match &event.body {
-        Body::Trade(trade) | Body::AggTrade(trade) => {
-            Box::new([trade.price.raw(), trade.qty.raw()].into_iter())
-        }
+        Body::Trade(trade) | Body::AggTrade(trade) => price(trade.price) && qty(trade.qty),
         Body::Book(book) => {
-            let levels = book.bids.iter().chain(&book.asks);
-            Box::new(levels.flat_map(|(price, qty)| [price.raw(), qty.raw()]))
+            book.bids.iter().chain(&book.asks).all(|level| price(level.0) && qty(level.1))
         }
         Body::Bbo(bbo) => {
-            let prices = [bbo.bid_price.raw(), bbo.ask_price.raw()];
-            Box::new(prices.into_iter().chain([bbo.bid_qty.raw(), bbo.ask_qty.raw()]))
+            let prices = [bbo.bid_price, bbo.ask_price];
+            prices.into_iter().all(price) && [bbo.bid_qty, bbo.ask_qty].into_iter().all(qty)
         }
         Body::Ticker(t) => {
-            let prices = [
-                Some(t.last_price),
-                t.open_price,
-                t.high_price,
-                t.low_price,
-                t.bid_price,
-                t.ask_price,
-            ];
+            let prices = [t.open_price, t.high_price, t.low_price, t.bid_price, t.ask_price];
             let quantities = [t.volume, t.quote_volume, t.bid_qty, t.ask_qty];
-            let prices = prices.into_iter().flatten().map(Price::raw);
-            Box::new(prices.chain(quantities.into_iter().flatten().map(Qty::raw)))
+            price(t.last_price)
+                && prices.into_iter().flatten().all(price)
+                && quantities.into_iter().flatten().all(qty)
         }
         Body::Kline(k) => {
-            let prices = [k.open, k.high, k.low, k.close].into_iter().map(Price::raw);
-            Box::new(
-                prices.chain([Some(k.volume), k.quote_volume].into_iter().flatten().map(Qty::raw)),
-            )
+            [k.open, k.high, k.low, k.close].into_iter().all(price)
+                && qty(k.volume)
+                && k.quote_volume.is_none_or(qty)
         }
-        Body::Gap(_) | Body::Status(_) => Box::new(std::iter::empty()),
+        Body::Gap(_) | Body::Status(_) => true,
     }
 }

@@ -4,6 +4,7 @@
 //! every stored identity from some point on; what is below that point is asked of the server.
 
 use crate::client::Connection;
+use crate::cut::Stream;
 use crate::decode::Answer;
 use crate::error::Error;
 use crate::native::u64_of;
@@ -28,43 +29,61 @@ const IDS_MAX: usize = 4_096;
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Known {
     from: u64,
+    /// The highest major that is stored; what arrives mostly lies above it.
+    high: Option<u64>,
     /// By minor: the first and the last major of each range.
     ranges: BTreeMap<u64, BTreeMap<u64, u64>>,
     count: usize,
 }
 
+/// Neighbouring majors with one minor.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    minor: u64,
+    first: u64,
+    last: u64,
+}
+
 impl Known {
     fn has(&self, identity: Identity) -> bool {
+        if self.high.is_none_or(|high| identity.major > high) {
+            return false;
+        }
         let ranges = self.ranges.get(&identity.minor);
         let range = ranges.and_then(|ranges| ranges.range(..=identity.major).next_back());
         range.is_some_and(|(_, last)| *last >= identity.major)
     }
 
-    fn add(&mut self, Identity { major, minor }: Identity) {
+    /// Adds identities in ascending order, those below `from` not counted.
+    fn add_all(&mut self, identities: &[Identity]) {
+        let mut runs = runs(identities);
+        if runs.len() > 2 * RANGES_MAX {
+            // Far more than is kept: the lower ones need not be taken in to be forgotten.
+            let mut lasts: Vec<u64> = runs.iter().map(|run| run.last).collect();
+            lasts.sort_unstable();
+            self.from = self.from.max(lasts[lasts.len() - RANGES_MAX]);
+            self.drop_below_from();
+        }
+        runs.retain(|run| run.last >= self.from);
+        for run in runs {
+            self.add(run);
+        }
+    }
+
+    fn add(&mut self, Run { minor, first, last }: Run) {
+        self.high = self.high.max(Some(last));
         let ranges = self.ranges.entry(minor).or_default();
-        // What arrives mostly continues the last range.
-        if let Some(mut highest) = ranges.last_entry()
-            && highest.get().checked_add(1) == Some(major)
+        let mut range = (first, last);
+        // What it overlaps or touches becomes one range with it.
+        let reach = last.saturating_add(1);
+        while let Some((known_first, known_last)) =
+            ranges.range(..=reach).next_back().map(|(first, last)| (*first, *last))
         {
-            *highest.get_mut() = major;
-            return;
-        }
-        let before = ranges.range(..=major).next_back().map(|(first, last)| (*first, *last));
-        if before.is_some_and(|(_, last)| last >= major) {
-            return;
-        }
-        let mut range = (major, major);
-        if let Some((first, last)) = before
-            && last.checked_add(1) == Some(major)
-        {
-            range.0 = first;
-            ranges.remove(&first);
-            self.count -= 1;
-        }
-        if let Some(next) = major.checked_add(1)
-            && let Some(last) = ranges.remove(&next)
-        {
-            range.1 = last;
+            if known_last.saturating_add(1) < first {
+                break;
+            }
+            range = (range.0.min(known_first), range.1.max(known_last));
+            ranges.remove(&known_first);
             self.count -= 1;
         }
         ranges.insert(range.0, range.1);
@@ -80,12 +99,38 @@ impl Known {
             self.ranges.values().flat_map(|ranges| ranges.values().copied()).collect();
         lasts.sort_unstable();
         self.from = self.from.max(lasts[lasts.len() - RANGES_MAX]);
+        self.drop_below_from();
+    }
+
+    fn drop_below_from(&mut self) {
         for ranges in self.ranges.values_mut() {
             ranges.retain(|_, last| *last >= self.from);
         }
         self.ranges.retain(|_, ranges| !ranges.is_empty());
         self.count = self.ranges.values().map(BTreeMap::len).sum();
     }
+}
+
+/// The runs of identities in ascending order, by where they begin.
+fn runs(identities: &[Identity]) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    // Where the last run of a minor is; of most kinds there is one minor, of books there are three.
+    let mut open: BTreeMap<u64, usize> = BTreeMap::new();
+    for Identity { major, minor } in identities.iter().copied() {
+        let at = match runs.last() {
+            Some(run) if run.minor == minor => Some(runs.len() - 1),
+            Some(_) | None => open.get(&minor).copied(),
+        };
+        if let Some(run) = at.map(|at| &mut runs[at])
+            && run.last.saturating_add(1) >= major
+        {
+            run.last = run.last.max(major);
+            continue;
+        }
+        open.insert(minor, runs.len());
+        runs.push(Run { minor, first: major, last: major });
+    }
+    runs
 }
 
 /// The filter of one table.
@@ -101,11 +146,11 @@ impl Filter {
         &mut self,
         connection: &Connection,
         kind: Kind,
-        streams: &BTreeMap<StreamKey, Vec<Identity>>,
+        streams: &[Stream],
     ) -> Result<Vec<Vec<bool>>, Error> {
         self.learn(connection, kind, streams).await?;
         let mut fresh = Vec::with_capacity(streams.len());
-        for (stream, identities) in streams {
+        for Stream { key: stream, identities, .. } in streams {
             let known = self.streams.get(stream);
             // Ascending, so those below the point from which everything is known come first.
             let far = match known {
@@ -124,11 +169,8 @@ impl Filter {
     /// Notes what is stored now.
     pub(crate) fn add(&mut self, stream: &StreamKey, identities: &[Identity]) {
         let Some(known) = self.streams.get_mut(stream) else { return };
-        for identity in identities {
-            if identity.major >= known.from {
-                known.add(*identity);
-            }
-        }
+        let far = identities.partition_point(|identity| identity.major < known.from);
+        known.add_all(&identities[far..]);
     }
 
     /// Reads of every stream that is new here what is stored from its lowest identity on.
@@ -136,12 +178,12 @@ impl Filter {
         &mut self,
         connection: &Connection,
         kind: Kind,
-        streams: &BTreeMap<StreamKey, Vec<Identity>>,
+        streams: &[Stream],
     ) -> Result<(), Error> {
         let unknown: Vec<(&StreamKey, u64)> = streams
             .iter()
-            .filter(|(stream, _)| !self.streams.contains_key(*stream))
-            .filter_map(|(stream, ids)| Some((stream, ids.first()?.major)))
+            .filter(|stream| !self.streams.contains_key(&stream.key))
+            .filter_map(|stream| Some((&stream.key, stream.identities.first()?.major)))
             .collect();
         for streams in unknown.chunks(STREAMS_MAX) {
             let tails = tails(connection, kind, streams).await?;
@@ -151,7 +193,7 @@ impl Filter {
                 // cut are asked about one by one.
                 if tail.len() <= TAIL_MAX {
                     let mut known = Known { from: *from, ..Known::default() };
-                    tail.iter().for_each(|identity| known.add(*identity));
+                    known.add_all(tail);
                     self.streams.insert((*stream).clone(), known);
                 }
             }
@@ -246,15 +288,20 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_added_is_known_from_a_point_on_and_nothing_else(
-            ids in prop::collection::vec((0_u64..3_000, 0_u64..3), 1..2_000)
+            ids in prop::collection::vec((0_u64..3_000, 0_u64..3), 1..2_000),
+            cuts in prop::collection::vec(1_usize..800, 1..20),
         ) {
             let (mut known, mut all) = (Known::default(), BTreeSet::new());
-            for (major, minor) in ids {
-                let identity = Identity { major, minor };
-                if major >= known.from {
-                    known.add(identity);
-                }
-                all.insert(identity);
+            let mut ids = &ids[..];
+            for len in cuts {
+                let (cut, rest) = ids.split_at(len.min(ids.len()));
+                ids = rest;
+                let cut = cut.iter().map(|(major, minor)| Identity { major: *major, minor: *minor });
+                // As a cut has them: ascending, each once.
+                let cut: Vec<Identity> = BTreeSet::from_iter(cut).into_iter().collect();
+                let far = cut.partition_point(|identity| identity.major < known.from);
+                known.add_all(&cut[far..]);
+                all.extend(cut);
             }
             prop_assert!(known.count <= 2 * RANGES_MAX);
             prop_assert_eq!(known.count, known.ranges.values().map(BTreeMap::len).sum::<usize>());

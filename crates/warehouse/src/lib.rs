@@ -39,7 +39,7 @@ pub use day::Fingerprint;
 pub use error::{Difference, Error};
 pub use reader::{Reader, Stats};
 pub use retention::ExpiredDay;
-pub use table::Table;
+pub use table::{Isolated, Refusal, Table};
 
 use client::Connection;
 use model::Kind;

@@ -6,96 +6,90 @@
 //! Sources: `NativeWriter.cpp` and `SerializationLowCardinality.cpp` of ClickHouse 26.7; the layout
 //! is the one for revision 0, which HTTP uses.
 
-use crate::columns::{Column, Type};
-use std::collections::BTreeMap;
+use crate::columns::{Column, Layout};
+use bytes::Bytes;
+use dictionary::Dictionary;
+use std::mem;
 use units::{Price, Qty, UnixNanos};
 
-/// Version of the dictionary layout: shared dictionaries with additional keys.
-const DICTIONARY_VERSION: u64 = 1;
-/// A dictionary of this block's own (bit 9), which replaces what was before (bit 10), with indices
-/// of 32 bits (2).
-const DICTIONARY_FLAGS: u64 = 1 << 9 | 1 << 10 | 2;
+mod dictionary;
+
+/// Bytes of a decimal.
+const DECIMAL: usize = 16;
 
 /// The values of one column.
 #[derive(Debug)]
 enum Values {
     Key(Dictionary),
-    /// Everything that is one value after the other.
-    Plain(Vec<u8>),
-    /// One byte a row that says whether it is null, then the values.
-    Optional {
-        nulls: Vec<u8>,
-        values: Vec<u8>,
-    },
+    /// As many bytes a row as the column says.
+    Fixed(Vec<u8>),
+    Text(Texts),
     Levels {
-        ends: Vec<u8>,
-        count: u64,
+        /// Behind the last level of each row.
+        ends: Vec<usize>,
         prices: Vec<u8>,
         quantities: Vec<u8>,
     },
 }
 
-/// The distinct values of a column, and which of them each row has.
+/// Texts with their lengths, one behind the other.
 #[derive(Debug, Default)]
-struct Dictionary {
-    numbers: BTreeMap<Box<str>, u32>,
-    values: Vec<u8>,
-    rows: Vec<u8>,
-    /// Most rows have the value of the row before.
-    last: Option<(Box<str>, u32)>,
+struct Texts {
+    /// Behind the last byte of each.
+    ends: Vec<usize>,
+    bytes: Vec<u8>,
 }
 
-impl Dictionary {
-    fn push(&mut self, value: &str) {
-        let number = match &self.last {
-            Some((last, number)) if **last == *value => *number,
-            Some(_) | None => self.number(value),
-        };
-        self.rows.extend_from_slice(&number.to_le_bytes());
-    }
-
-    fn number(&mut self, value: &str) -> u32 {
-        let known = self.numbers.get(value).copied();
-        let number = known.unwrap_or_else(|| {
-            let next = u32::try_from(self.numbers.len()).expect("fewer values than rows");
-            self.numbers.insert(value.into(), next);
-            text(&mut self.values, value);
-            next
-        });
-        self.last = Some((value.into(), number));
-        number
-    }
+/// A column that grows.
+#[derive(Debug)]
+struct Growing {
+    column: Column,
+    /// One byte a row that says whether it is null, of a column that may be.
+    nulls: Option<Vec<u8>>,
+    values: Values,
 }
 
-/// A block that grows row by row.
+/// Rows by column, in the order in which they came.
 #[derive(Debug)]
 pub(crate) struct Block {
-    columns: Vec<(Column, Values)>,
+    columns: Vec<Growing>,
     rows: usize,
 }
 
 impl Block {
-    pub(crate) fn new(columns: &[Column]) -> Self {
-        let values = |column: &Column| match column.ty {
-            Type::Key => Values::Key(Dictionary::default()),
-            Type::Text | Type::U32 | Type::U64 | Type::Bool | Type::Time | Type::Decimal => {
-                Values::Plain(Vec::new())
-            }
-            Type::OptionalText | Type::OptionalU64 | Type::OptionalTime | Type::OptionalDecimal => {
-                Values::Optional { nulls: Vec::new(), values: Vec::new() }
-            }
-            Type::Levels => Values::Levels {
-                ends: Vec::new(),
-                count: 0,
-                prices: Vec::new(),
-                quantities: Vec::new(),
-            },
+    pub(crate) fn new(columns: Vec<Column>) -> Self {
+        let grow = |column: Column| {
+            let (layout, is_optional) = column.ty.layout();
+            let values = match layout {
+                Layout::Key => Values::Key(Dictionary::default()),
+                Layout::Fixed(_) => Values::Fixed(Vec::new()),
+                Layout::Text => Values::Text(Texts::default()),
+                Layout::Levels => {
+                    Values::Levels { ends: Vec::new(), prices: Vec::new(), quantities: Vec::new() }
+                }
+            };
+            Growing { column, nulls: is_optional.then(Vec::new), values }
         };
-        Self { columns: columns.iter().map(|c| (*c, values(c))).collect(), rows: 0 }
+        Self { columns: columns.into_iter().map(grow).collect(), rows: 0 }
     }
 
     pub(crate) const fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// The numbers of these texts in the first columns, which are keys: for rows that have the same
+    /// ones again and again.
+    pub(crate) fn numbers<const N: usize>(&mut self, texts: [&str; N]) -> [u32; N] {
+        let mut numbers = [0; N];
+        for ((growing, text), number) in self.columns.iter_mut().zip(texts).zip(&mut numbers) {
+            match &mut growing.values {
+                Values::Key(dictionary) => *number = dictionary.number(text),
+                Values::Fixed(_) | Values::Text(_) | Values::Levels { .. } => {
+                    mismatch(Some(&growing.column))
+                }
+            }
+        }
+        numbers
     }
 
     /// Begins a row; the values follow in the order of the columns.
@@ -104,98 +98,210 @@ impl Block {
         Row { columns: self.columns.iter_mut() }
     }
 
-    /// The block as it is sent.
-    pub(crate) fn finish(self) -> Vec<u8> {
-        let mut out = Vec::new();
-        varint(&mut out, self.columns.len());
-        varint(&mut out, self.rows);
-        for (column, values) in self.columns {
-            text(&mut out, column.name);
-            text(&mut out, column.ty.sql());
+    /// These rows, in this order, as they are sent.
+    pub(crate) fn select(&self, rows: &[usize]) -> Vec<Bytes> {
+        let mut out = Sent::begin(self.columns.len(), rows.len());
+        for Growing { column, nulls, values } in &self.columns {
+            out.head(column);
+            if let Some(nulls) = nulls {
+                out.add(gather::<1>(nulls, rows));
+            }
             match values {
                 Values::Key(dictionary) => {
-                    let distinct = dictionary.numbers.len();
-                    for number in [DICTIONARY_VERSION, DICTIONARY_FLAGS, u64_of(distinct)] {
-                        out.extend_from_slice(&number.to_le_bytes());
+                    dictionary.write(rows.len(), rows.iter().copied(), &mut out.head);
+                }
+                Values::Fixed(values) => out.add(match column.ty.layout().0 {
+                    Layout::Fixed(1) => gather::<1>(values, rows),
+                    Layout::Fixed(4) => gather::<4>(values, rows),
+                    Layout::Fixed(8) => gather::<8>(values, rows),
+                    Layout::Fixed(DECIMAL) => gather::<DECIMAL>(values, rows),
+                    Layout::Fixed(_) | Layout::Key | Layout::Text | Layout::Levels => {
+                        mismatch(Some(column))
                     }
-                    out.extend_from_slice(&dictionary.values);
-                    out.extend_from_slice(&u64_of(self.rows).to_le_bytes());
-                    out.extend_from_slice(&dictionary.rows);
-                }
-                Values::Plain(values) => out.extend_from_slice(&values),
-                Values::Optional { nulls, values } => {
-                    out.extend_from_slice(&nulls);
-                    out.extend_from_slice(&values);
-                }
-                Values::Levels { ends, prices, quantities, .. } => {
-                    out.extend_from_slice(&ends);
-                    out.extend_from_slice(&prices);
-                    out.extend_from_slice(&quantities);
+                }),
+                Values::Text(texts) => out.add(spans(&texts.bytes, &texts.ends, 1, rows)),
+                Values::Levels { ends, prices, quantities } => {
+                    out.add(ends_of(rows.iter().map(|row| span(ends, *row).len())));
+                    out.add(spans(prices, ends, DECIMAL, rows));
+                    out.add(spans(quantities, ends, DECIMAL, rows));
                 }
             }
         }
-        out
+        out.end()
     }
+
+    /// All rows as they came, as they are sent; nothing is copied.
+    pub(crate) fn finish(self) -> Vec<Bytes> {
+        let mut out = Sent::begin(self.columns.len(), self.rows);
+        for Growing { column, nulls, values } in self.columns {
+            out.head(&column);
+            if let Some(nulls) = nulls {
+                out.add(nulls);
+            }
+            match values {
+                Values::Key(dictionary) => {
+                    dictionary.write(self.rows, 0..self.rows, &mut out.head);
+                }
+                Values::Fixed(values) => out.add(values),
+                Values::Text(texts) => out.add(texts.bytes),
+                Values::Levels { ends, prices, quantities } => {
+                    out.add(ends_of((0..self.rows).map(|row| span(&ends, row).len())));
+                    out.add(prices);
+                    out.add(quantities);
+                }
+            }
+        }
+        out.end()
+    }
+}
+
+/// A block on its way out: large parts as they are, what is small between them put together.
+struct Sent {
+    parts: Vec<Bytes>,
+    head: Vec<u8>,
+}
+
+impl Sent {
+    fn begin(columns: usize, rows: usize) -> Self {
+        let mut head = Vec::new();
+        varint(&mut head, columns);
+        varint(&mut head, rows);
+        Self { parts: Vec::new(), head }
+    }
+
+    fn head(&mut self, column: &Column) {
+        text(&mut self.head, column.name);
+        text(&mut self.head, column.ty.sql());
+    }
+
+    fn add(&mut self, values: Vec<u8>) {
+        self.parts.push(Bytes::from(mem::take(&mut self.head)));
+        self.parts.push(Bytes::from(values));
+    }
+
+    fn end(mut self) -> Vec<Bytes> {
+        self.parts.push(Bytes::from(self.head));
+        self.parts.retain(|part| !part.is_empty());
+        self.parts
+    }
+}
+
+/// Where a row's values are, counted in values.
+fn span(ends: &[usize], row: usize) -> std::ops::Range<usize> {
+    let start = row.checked_sub(1).map_or(0, |before| ends[before]);
+    start..ends[row]
+}
+
+fn gather<const N: usize>(values: &[u8], rows: &[usize]) -> Vec<u8> {
+    let (values, _) = values.as_chunks::<N>();
+    let mut out = Vec::with_capacity(rows.len() * N);
+    for row in rows {
+        out.extend_from_slice(&values[*row]);
+    }
+    out
+}
+
+fn spans(values: &[u8], ends: &[usize], width: usize, rows: &[usize]) -> Vec<u8> {
+    let count: usize = rows.iter().map(|row| span(ends, *row).len()).sum();
+    let mut out = Vec::with_capacity(count * width);
+    for row in rows {
+        let span = span(ends, *row);
+        out.extend_from_slice(&values[span.start * width..span.end * width]);
+    }
+    out
+}
+
+fn ends_of(lens: impl ExactSizeIterator<Item = usize>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(lens.len() * 8);
+    let mut end = 0;
+    for len in lens {
+        end += len;
+        out.extend_from_slice(&u64_of(end).to_le_bytes());
+    }
+    out
 }
 
 /// One row; its methods take the columns from left to right.
 #[derive(Debug)]
 pub(crate) struct Row<'a> {
-    columns: std::slice::IterMut<'a, (Column, Values)>,
+    columns: std::slice::IterMut<'a, Growing>,
 }
 
 impl Row<'_> {
-    fn plain(&mut self) -> &mut Vec<u8> {
+    fn fixed<const N: usize>(&mut self, value: [u8; N]) {
         match self.columns.next() {
-            Some((_, Values::Plain(values))) => values,
-            other => mismatch(other.map(|(column, _)| column)),
+            Some(Growing { values: Values::Fixed(values), nulls: None, .. }) => {
+                values.extend_from_slice(&value);
+            }
+            other => mismatch(other.map(|growing| &growing.column)),
+        }
+    }
+
+    /// A value of a fixed size that may be absent.
+    fn optional<const N: usize>(&mut self, value: Option<[u8; N]>) {
+        match self.columns.next() {
+            Some(Growing { values: Values::Fixed(values), nulls: Some(nulls), .. }) => {
+                nulls.push(u8::from(value.is_none()));
+                values.extend_from_slice(&value.unwrap_or([0; N]));
+            }
+            other => mismatch(other.map(|growing| &growing.column)),
         }
     }
 
     pub(crate) fn key(&mut self, value: &str) {
         match self.columns.next() {
-            Some((_, Values::Key(dictionary))) => dictionary.push(value),
-            other => mismatch(other.map(|(column, _)| column)),
+            Some(Growing { values: Values::Key(dictionary), .. }) => dictionary.push(value),
+            other => mismatch(other.map(|growing| &growing.column)),
+        }
+    }
+
+    /// Values of the first columns, by the numbers that [`Block::numbers`] gave.
+    pub(crate) fn numbers(&mut self, numbers: &[u32]) {
+        for number in numbers {
+            match self.columns.next() {
+                Some(Growing { values: Values::Key(dictionary), .. }) => {
+                    dictionary.push_number(*number);
+                }
+                other => mismatch(other.map(|growing| &growing.column)),
+            }
         }
     }
 
     pub(crate) fn text(&mut self, value: &str) {
-        text(self.plain(), value);
+        match self.columns.next() {
+            Some(Growing { values: Values::Text(texts), nulls: None, .. }) => texts.push(value),
+            other => mismatch(other.map(|growing| &growing.column)),
+        }
+    }
+
+    pub(crate) fn optional_text(&mut self, value: Option<&str>) {
+        match self.columns.next() {
+            Some(Growing { values: Values::Text(texts), nulls: Some(nulls), .. }) => {
+                nulls.push(u8::from(value.is_none()));
+                texts.push(value.unwrap_or_default());
+            }
+            other => mismatch(other.map(|growing| &growing.column)),
+        }
     }
 
     pub(crate) fn u32(&mut self, value: u32) {
-        self.plain().extend_from_slice(&value.to_le_bytes());
+        self.fixed(value.to_le_bytes());
     }
 
     pub(crate) fn u64(&mut self, value: u64) {
-        self.plain().extend_from_slice(&value.to_le_bytes());
+        self.fixed(value.to_le_bytes());
     }
 
     pub(crate) fn bool(&mut self, value: bool) {
-        self.plain().push(u8::from(value));
+        self.fixed([u8::from(value)]);
     }
 
     pub(crate) fn time(&mut self, value: UnixNanos) {
-        self.plain().extend_from_slice(&value.as_i64().to_le_bytes());
+        self.fixed(value.as_i64().to_le_bytes());
     }
 
     pub(crate) fn decimal(&mut self, raw: i128) {
-        self.plain().extend_from_slice(&raw.to_le_bytes());
-    }
-
-    /// A value of a fixed size that may be absent.
-    fn optional<const N: usize>(&mut self, value: Option<[u8; N]>) {
-        self.maybe(value.is_none()).extend_from_slice(&value.unwrap_or([0; N]));
-    }
-
-    fn maybe(&mut self, null: bool) -> &mut Vec<u8> {
-        match self.columns.next() {
-            Some((_, Values::Optional { nulls, values })) => {
-                nulls.push(u8::from(null));
-                values
-            }
-            other => mismatch(other.map(|(column, _)| column)),
-        }
+        self.fixed(raw.to_le_bytes());
     }
 
     pub(crate) fn optional_u64(&mut self, value: Option<u64>) {
@@ -210,27 +316,31 @@ impl Row<'_> {
         self.optional(raw.map(i128::to_le_bytes));
     }
 
-    pub(crate) fn optional_text(&mut self, value: Option<&str>) {
-        text(self.maybe(value.is_none()), value.unwrap_or_default());
-    }
-
     pub(crate) fn levels(&mut self, levels: &[(Price, Qty)]) {
         match self.columns.next() {
-            Some((_, Values::Levels { ends, count, prices, quantities })) => {
-                *count += u64_of(levels.len());
-                ends.extend_from_slice(&count.to_le_bytes());
+            Some(Growing { values: Values::Levels { ends, prices, quantities }, .. }) => {
+                ends.push(ends.last().copied().unwrap_or_default() + levels.len());
+                prices.reserve(levels.len() * DECIMAL);
+                quantities.reserve(levels.len() * DECIMAL);
                 for (price, qty) in levels {
                     prices.extend_from_slice(&price.raw().to_le_bytes());
                     quantities.extend_from_slice(&qty.raw().to_le_bytes());
                 }
             }
-            other => mismatch(other.map(|(column, _)| column)),
+            other => mismatch(other.map(|growing| &growing.column)),
         }
     }
 }
 
+impl Texts {
+    fn push(&mut self, value: &str) {
+        text(&mut self.bytes, value);
+        self.ends.push(self.bytes.len());
+    }
+}
+
 /// The tables and what writes them are both in this crate, and every kind is tested.
-fn mismatch(column: Option<&mut Column>) -> ! {
+fn mismatch(column: Option<&Column>) -> ! {
     panic!("a value does not fit its column: {column:?}")
 }
 

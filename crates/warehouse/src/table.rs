@@ -1,27 +1,29 @@
 //! Tables: the one writer of a kind's rows.
 
 use crate::client::Connection;
-use crate::columns::{columns, names};
-use crate::cut::{Appended, Cut, CutId, Row};
-use crate::encode;
+use crate::columns::names;
+use crate::cut::{Appended, Cut, CutId, Stream};
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::journal::{Entry, Journal};
-use crate::native::Block;
 use crate::{Reader, Warehouse, schema};
 use bytes::Bytes;
 use catalog::StreamKey;
 use model::{Identity, Kind};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::mem;
 use std::ops::RangeInclusive;
 use std::path::Path;
-use std::sync::Arc;
+
+mod isolate;
+
+pub use isolate::{Isolated, Refusal};
 
 /// The rows of one day of a cut, as they are sent, however often.
 #[derive(Debug, Clone)]
 struct Insert {
     token: String,
-    rows: Bytes,
+    rows: Vec<Bytes>,
 }
 
 /// A cut whose insert was begun and is not known to have ended well.
@@ -32,14 +34,8 @@ struct Pending {
     appended: Appended,
     /// What is still to be sent.
     inserts: Vec<Insert>,
-    identities: BTreeMap<StreamKey, Vec<Identity>>,
+    identities: Vec<(StreamKey, Vec<Identity>)>,
 }
-
-/// Rows of one stream.
-type Identified<'a> = Vec<(Identity, &'a Row)>;
-
-/// Rows by stream, in the order of identity, each identity once.
-type Rows<'a> = BTreeMap<StreamKey, Identified<'a>>;
 
 /// The one writer of a kind's rows.
 ///
@@ -53,9 +49,13 @@ pub struct Table {
     /// The cut that the process before had begun, until it is known to be stored.
     begun: Option<Entry>,
     pending: Option<Pending>,
+    /// What was pending last, until its blocks come again.
+    done: Option<(CutId, Appended)>,
     filter: Filter,
     /// How often the warehouse was prepared when the filter was filled.
     generation: u64,
+    /// Whether the last attempt failed, so that the server may still be away.
+    failed: bool,
 }
 
 impl Table {
@@ -70,8 +70,17 @@ impl Table {
             let path = journal.path().display();
             tracing::debug!(%kind, %path, first_seq, last_seq, %cut, "the last cut begun");
         }
-        let filter = Filter::default();
-        Ok(Self { kind, warehouse, journal, begun, pending: None, filter, generation: 0 })
+        Ok(Self {
+            kind,
+            warehouse,
+            journal,
+            begun,
+            pending: None,
+            done: None,
+            filter: Filter::default(),
+            generation: 0,
+            failed: false,
+        })
     }
 
     /// The stream sequences of the cut that was begun before the process ended. When its blocks
@@ -79,6 +88,22 @@ impl Table {
     #[must_use]
     pub fn begun(&self) -> Option<RangeInclusive<u64>> {
         self.begun.map(|entry| entry.first_seq..=entry.last_seq)
+    }
+
+    /// Finishes what was begun and may not have arrived, and asks a server that failed whether it is
+    /// back: to be called before a cut is made, which would be for nothing while it is away.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] as from [`Table::append`].
+    pub async fn resume(&mut self) -> Result<(), Error> {
+        if self.failed {
+            self.warehouse.probe().await?;
+            self.failed = false;
+        }
+        let resumed = self.prepare_and_finish().await;
+        self.failed = resumed.is_err();
+        resumed
     }
 
     /// Stores the rows of a cut that are not stored yet; once this returns they survive a power
@@ -89,25 +114,36 @@ impl Table {
     /// # Errors
     ///
     /// [`Error`] if it is not known that everything is stored; the blocks must not be acknowledged
-    /// then, and the same cut is to be given again.
-    pub async fn append(&mut self, cut: &Cut) -> Result<Appended, Error> {
+    /// then, and a cut of the same blocks is to be given again.
+    pub async fn append(&mut self, cut: Cut) -> Result<Appended, Error> {
+        let appended = self.try_append(cut).await;
+        self.failed = appended.is_err();
+        appended
+    }
+
+    async fn try_append(&mut self, mut cut: Cut) -> Result<Appended, Error> {
         if cut.kind != self.kind {
             return Err(Error::Kind { expected: self.kind, found: cut.kind });
         }
+        self.prepare_and_finish().await?;
+        if let Some((id, appended)) = self.done.take()
+            && id == cut.id()
+        {
+            return Ok(appended);
+        }
+        self.keep_fresh(&mut cut).await?;
+        self.pending = Some(self.begin(cut)?);
+        self.finish().await?;
+        Ok(self.done.take().map(|(_, appended)| appended).unwrap_or_default())
+    }
+
+    async fn prepare_and_finish(&mut self) -> Result<(), Error> {
         let generation = self.warehouse.prepare().await?;
         if generation != self.generation {
             // The tables were looked at anew: perhaps they are others than before.
             (self.filter, self.generation) = (Filter::default(), generation);
         }
-        if let Some((id, appended)) = self.finish().await?
-            && id == cut.id()
-        {
-            return Ok(appended);
-        }
-        let fresh = self.fresh(cut).await?;
-        self.pending = Some(self.begin(cut, &fresh)?);
-        let appended = self.finish().await?.map(|(_, appended)| appended);
-        Ok(appended.unwrap_or_default())
+        self.finish().await
     }
 
     /// A reader of this table.
@@ -118,8 +154,8 @@ impl Table {
 
     /// Gives up the cut that was begun last, after the server has refused it for its rows: others
     /// may be given next. What of it is stored all the same is asked of the server.
-    pub fn give_up(&mut self) {
-        self.pending = None;
+    pub(crate) fn give_up(&mut self) {
+        (self.pending, self.done) = (None, None);
         self.filter = Filter::default();
     }
 
@@ -136,59 +172,65 @@ impl Table {
         self.pending.is_some()
     }
 
-    /// The rows that are not stored yet, by stream, in the order of identity.
-    async fn fresh<'a>(&mut self, cut: &'a Cut) -> Result<Rows<'a>, Error> {
-        let mut rows = by_stream(cut);
-        let identities = |rows: &Identified<'_>| rows.iter().map(|(id, _)| *id).collect();
-        let streams: BTreeMap<StreamKey, Vec<Identity>> =
-            rows.iter().map(|(key, rows)| (key.clone(), identities(rows))).collect();
+    /// Leaves of a cut the rows that are not stored yet, by stream, in the order of identity.
+    async fn keep_fresh(&mut self, cut: &mut Cut) -> Result<(), Error> {
+        cut.sort();
         let connection = self.warehouse.connection();
-        let fresh = self.filter.fresh(connection, self.kind, &streams).await?;
-        for (rows, fresh) in rows.values_mut().zip(fresh) {
-            let mut fresh = fresh.into_iter();
-            rows.retain(|_| fresh.next().unwrap_or(true));
+        let fresh = self.filter.fresh(connection, self.kind, &cut.streams).await?;
+        for (stream, fresh) in cut.streams.iter_mut().zip(fresh) {
+            stream.keep(fresh);
         }
-        Ok(rows)
+        Ok(())
     }
 
     /// Writes the journal and makes the inserts, one per day.
-    fn begin(&mut self, cut: &Cut, fresh: &Rows<'_>) -> Result<Pending, Error> {
-        let columns = columns(self.kind);
-        let mut days: BTreeMap<i64, Block> = BTreeMap::new();
-        let mut identities = BTreeMap::new();
-        for (key, rows) in fresh {
-            for (_, row) in rows {
-                let day = row.event.time().day();
-                let block = days.entry(day).or_insert_with(|| Block::new(&columns));
-                encode::push(block, &row.event, row.stream_seq);
-            }
-            identities.insert(key.clone(), rows.iter().map(|(identity, _)| *identity).collect());
-        }
-        let stored: usize = days.values().map(Block::rows).sum();
-        let ((first_seq, last_seq), id) = (cut.seqs(), cut.id());
-        if !days.is_empty() {
-            self.journal.begin(&Entry { first_seq, last_seq, cut: id })?;
-        }
-        let inserts = days.into_iter().map(|(day, block)| Insert {
-            token: format!("{id}-{day}"),
-            rows: Bytes::from(block.finish()),
-        });
+    fn begin(&mut self, cut: Cut) -> Result<Pending, Error> {
+        let (rows, id) = (cut.rows(), cut.id());
+        let days = days(&cut);
+        let stored: usize = days.values().map(Vec::len).sum();
+        self.note(&cut, stored)?;
+        let token = |day: u16| format!("{id}-{day}");
+        let (_, last_seq) = cut.seqs();
+        let Cut { rows: block, streams, .. } = cut;
+        let inserts =
+            if days.len() == 1 && stored == rows && days.values().all(|rows| is_in_order(rows)) {
+                let insert = |day: &u16| Insert { token: token(*day), rows: Vec::new() };
+                let mut inserts: Vec<Insert> = days.keys().map(insert).collect();
+                inserts[0].rows = block.finish();
+                inserts
+            } else {
+                let insert = |(day, rows): (&u16, &Vec<usize>)| {
+                    let rows = block.select(rows);
+                    Insert { token: token(*day), rows }
+                };
+                days.iter().map(insert).collect()
+            };
+        let identities = streams.into_iter().filter(|stream| !stream.identities.is_empty());
         Ok(Pending {
             cut: id,
             last_seq,
-            appended: Appended { stored, duplicates: cut.rows() - stored },
-            inserts: inserts.collect(),
-            identities,
+            appended: Appended { stored, duplicates: rows - stored },
+            inserts,
+            identities: identities.map(|stream| (stream.key, stream.identities)).collect(),
         })
     }
 
+    /// Notes a cut in the journal, unless nothing of it is to be sent.
+    fn note(&mut self, cut: &Cut, rows: usize) -> Result<(), Error> {
+        if rows == 0 {
+            return Ok(());
+        }
+        let (first_seq, last_seq) = cut.seqs();
+        self.journal.begin(&Entry { first_seq, last_seq, cut: cut.id() })
+    }
+
     /// Sends what is pending, unchanged, until nothing is.
-    async fn finish(&mut self) -> Result<Option<(CutId, Appended)>, Error> {
-        let Some(pending) = &mut self.pending else { return Ok(None) };
+    async fn finish(&mut self) -> Result<(), Error> {
+        let Some(pending) = &mut self.pending else { return Ok(()) };
         let connection = self.warehouse.connection();
         let sql = insert_sql(connection, self.kind);
         while let Some(insert) = pending.inserts.last() {
-            let sent = connection.insert(&sql, &insert.token, insert.rows.clone()).await;
+            let sent = connection.insert(&sql, &insert.token, &insert.rows).await;
             if matches!(sent, Err(Error::Refused { .. })) {
                 // Perhaps the table is gone, or another: it is looked at before the next attempt.
                 self.warehouse.look_again();
@@ -196,74 +238,41 @@ impl Table {
             sent?;
             pending.inserts.pop();
         }
-        let Some(pending) = self.pending.take() else { return Ok(None) };
-        for (stream, identities) in &pending.identities {
-            self.filter.add(stream, identities);
+        if let Some(pending) = self.pending.take() {
+            for (stream, identities) in &pending.identities {
+                self.filter.add(stream, identities);
+            }
+            self.begun = self.begun.filter(|begun| begun.last_seq > pending.last_seq);
+            self.done = Some((pending.cut, pending.appended));
         }
-        self.begun = self.begun.filter(|begun| begun.last_seq > pending.last_seq);
-        Ok(Some((pending.cut, pending.appended)))
+        Ok(())
     }
 }
 
-impl Cut {
-    /// The same cut without the rows that `stored` says are kept elsewhere; `None` if there are
-    /// none. It is asked for each stream, with identities in ascending order.
-    ///
-    /// # Errors
-    ///
-    /// Whatever `stored` says.
-    pub fn without<E>(
-        &self,
-        mut stored: impl FnMut(&StreamKey, &[Identity]) -> Result<Vec<bool>, E>,
-    ) -> Result<Option<Self>, E> {
-        let mut gone: BTreeSet<(StreamKey, Identity)> = BTreeSet::new();
-        for (key, rows) in by_stream(self) {
-            let identities: Vec<Identity> = rows.iter().map(|(identity, _)| *identity).collect();
-            let stored = stored(&key, &identities)?;
-            let found = identities.into_iter().zip(stored).filter(|(_, stored)| *stored);
-            gone.extend(found.map(|(identity, _)| (key.clone(), identity)));
+/// The rows of a cut that are to be sent, by day, in the order in which the table keeps them.
+fn days(cut: &Cut) -> BTreeMap<u16, Vec<usize>> {
+    let mut streams: Vec<&Stream> = cut.streams.iter().collect();
+    streams.sort_by_cached_key(|Stream { key, .. }| {
+        (key.venue.as_str(), key.market.as_str(), key.symbol.clone())
+    });
+    let mut days: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
+    // The rows of the day of the row before, which mostly goes on.
+    let (mut day, mut rows) = (0, Vec::new());
+    for row in streams.into_iter().flat_map(|stream| stream.rows.iter().copied()) {
+        if cut.days[row] != day {
+            days.entry(day).or_default().append(&mut rows);
+            day = cut.days[row];
+            rows = mem::take(days.entry(day).or_default());
         }
-        if gone.is_empty() {
-            return Ok(None);
-        }
-        let mut cut = self.clone();
-        cut.rows.retain(|row| {
-            let key = StreamKey::from(&*row.event.instrument);
-            !gone.contains(&(key, row.event.identity()))
-        });
-        Ok(Some(cut))
+        rows.push(row);
     }
-
-    /// The earliest day of a row, counted from the epoch, UTC; `None` if there are no rows.
-    #[must_use]
-    pub fn first_day(&self) -> Option<i64> {
-        self.rows.iter().map(|row| row.event.time().day()).min()
-    }
+    days.entry(day).or_default().append(&mut rows);
+    days.retain(|_, rows| !rows.is_empty());
+    days
 }
 
-fn by_stream(cut: &Cut) -> Rows<'_> {
-    let mut numbers: BTreeMap<usize, usize> = BTreeMap::new();
-    let mut streams: Vec<(StreamKey, Identified<'_>)> = Vec::new();
-    for row in &cut.rows {
-        let instrument = &row.event.instrument;
-        // Decoders intern instruments, so the address finds the stream without comparing texts; the
-        // cut holds them, so no address is used twice.
-        let number = *numbers.entry(Arc::as_ptr(instrument).addr()).or_insert_with(|| {
-            streams.push((StreamKey::from(&**instrument), Vec::new()));
-            streams.len() - 1
-        });
-        streams[number].1.push((row.event.identity(), row));
-    }
-    let mut rows = Rows::new();
-    for (key, mut more) in streams {
-        rows.entry(key).or_default().append(&mut more);
-    }
-    for rows in rows.values_mut() {
-        // Stable: of rows alike, the first to arrive stays.
-        rows.sort_by_key(|(identity, _)| *identity);
-        rows.dedup_by_key(|(identity, _)| *identity);
-    }
-    rows
+fn is_in_order(rows: &[usize]) -> bool {
+    rows.iter().enumerate().all(|(place, row)| place == *row)
 }
 
 fn insert_sql(connection: &Connection, kind: Kind) -> String {
@@ -274,13 +283,14 @@ fn insert_sql(connection: &Connection, kind: Kind) -> String {
 #[cfg(test)]
 impl Table {
     /// The first half of [`Table::append`]: everything but the sending.
-    pub(crate) async fn begin_only(&mut self, cut: &Cut) {
-        let fresh = self.fresh(cut).await.unwrap();
-        self.pending = Some(self.begin(cut, &fresh).unwrap());
+    pub(crate) async fn begin_only(&mut self, mut cut: Cut) {
+        self.keep_fresh(&mut cut).await.unwrap();
+        self.pending = Some(self.begin(cut).unwrap());
     }
 
     /// The second half.
     pub(crate) async fn finish_only(&mut self) -> Appended {
-        self.finish().await.unwrap().unwrap().1
+        self.finish().await.unwrap();
+        self.done.take().unwrap().1
     }
 }

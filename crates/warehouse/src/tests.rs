@@ -16,6 +16,7 @@ use units::{Price, Qty, UnixNanos};
 
 mod crash;
 mod day;
+mod isolate;
 mod query;
 mod schema;
 mod tls;
@@ -83,9 +84,9 @@ fn connect(server: &ClickHouse) -> Warehouse {
 }
 
 /// Tries until the server is back.
-async fn append_until_stored(table: &mut Table, cut: &Cut) -> Appended {
+async fn append_until_stored(table: &mut Table, cut: impl Fn() -> Cut) -> Appended {
     loop {
-        match table.append(cut).await {
+        match table.append(cut()).await {
             Ok(appended) => return appended,
             Err(Error::Away { .. } | Error::Timeout { .. } | Error::Refused { .. }) => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -154,7 +155,7 @@ fn cut(kind: Kind, stream_seq: u64, events: impl IntoIterator<Item = Event>) -> 
     let mut cut = Cut::new(kind);
     cut.block(stream_seq, &format!("collector/1/{kind}/{stream_seq}"), b"");
     for event in events {
-        cut.push(event).unwrap();
+        cut.push(&event).unwrap();
     }
     cut
 }

@@ -1,16 +1,18 @@
 //! JSON → event, for consumers of either lane.
 
+use intern::Interned;
 use model::{
-    Bbo, Body, Book, BookType, Cause, Connection, Event, Gap, GapState, InstrumentId, Kind, Kline,
-    Level, Market, Origin, Side, Status, Symbol, Ticker, Trade, Venue,
+    Bbo, Body, Book, BookType, Cause, Connection, Event, Gap, GapState, Kind, Kline, Level, Origin,
+    Side, Status, Ticker, Trade,
 };
 use serde::Deserialize;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 use units::{ParseDecimalError, Price, Qty, UnixNanos};
 
+mod fast;
+mod intern;
 #[cfg(test)]
 mod tests;
 
@@ -39,16 +41,10 @@ pub enum DecodeError {
     Missing(&'static str),
 }
 
-/// Distinct instruments remembered; when there are more, the memory starts afresh.
-///
-/// All listed instruments of the three venues are fewer than ten thousand.
-const INSTRUMENTS_MAX: usize = 65_536;
-
-/// Reads events, handing out one shared [`InstrumentId`] per instrument.
+/// Reads events, handing out one shared [`model::InstrumentId`] per instrument.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    instruments: BTreeMap<Box<str>, Arc<InstrumentId>>,
-    key: String,
+    interned: Interned,
 }
 
 impl Decoder {
@@ -64,6 +60,14 @@ impl Decoder {
     ///
     /// [`DecodeError`] if the bytes are no event of a version this program knows.
     pub fn decode(&mut self, json: &[u8]) -> Result<Event, DecodeError> {
+        match fast::decode(&mut self.interned, json) {
+            Some(event) => Ok(event),
+            None => self.decode_any(json),
+        }
+    }
+
+    /// Reads an event whoever wrote it.
+    fn decode_any(&mut self, json: &[u8]) -> Result<Event, DecodeError> {
         let raw: Raw<'_> = serde_json::from_slice(json)?;
         if raw.v != crate::VERSION {
             return Err(DecodeError::Version(raw.v));
@@ -78,35 +82,14 @@ impl Decoder {
             Kind::Gap => Body::Gap(raw.gap()?),
             Kind::Status => Body::Status(raw.status()?),
         };
+        let names = [&raw.venue, &raw.market, &raw.symbol, &raw.instrument];
         Ok(Event {
-            instrument: self.intern(&raw)?,
+            instrument: self.interned.get(names.map(|name| &**name))?,
             venue_time: raw.venue_time.map(UnixNanos::new),
             recv_time: UnixNanos::new(raw.recv_time),
             origin: raw.origin.as_deref().map(Origin::from_str).transpose()?,
             body,
         })
-    }
-
-    fn intern(&mut self, raw: &Raw<'_>) -> Result<Arc<InstrumentId>, DecodeError> {
-        self.key.clear();
-        for part in [&raw.venue, &raw.market, &raw.symbol, &raw.instrument] {
-            self.key.push_str(part);
-            self.key.push('\n');
-        }
-        if let Some(known) = self.instruments.get(self.key.as_str()) {
-            return Ok(Arc::clone(known));
-        }
-        let id = Arc::new(InstrumentId {
-            venue: raw.venue.parse::<Venue>()?,
-            market: raw.market.parse::<Market>()?,
-            symbol: raw.symbol.parse::<Symbol>()?,
-            name: Arc::from(&*raw.instrument),
-        });
-        if self.instruments.len() >= INSTRUMENTS_MAX {
-            self.instruments.clear();
-        }
-        self.instruments.insert(self.key.as_str().into(), Arc::clone(&id));
-        Ok(id)
     }
 }
 

@@ -52,8 +52,12 @@ impl Table {
         manifest.retired.extend(paths().cloned());
         manifest.store(&self.layout.manifests, self.kind)?;
         self.manifest = manifest;
+        let files: Vec<Arc<ShelfFile>> =
+            self.shelf.files.iter().filter(|file| gone(file)).cloned().collect();
         Arc::make_mut(&mut self.shelf).remove(gone);
         self.publish();
+        // A reader with the view before may still ask for them, and takes the new one then.
+        files.iter().for_each(|file| self.store.forget(file));
         for path in paths() {
             let path = self.layout.parquet.join(path);
             std::fs::remove_file(&path).map_err(Error::io("cannot remove", &path))?;

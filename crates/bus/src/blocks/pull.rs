@@ -11,10 +11,11 @@ use wire::Stream;
 const EXPIRES: Duration = Duration::from_secs(30);
 
 /// How often the server says that an open request is alive; at most half of [`EXPIRES`].
-const HEARTBEAT: Duration = Duration::from_secs(5);
+const HEARTBEAT: Duration = Duration::from_secs(2);
 
-/// Silence after which a request counts as lost.
-const SILENCE_MAX: Duration = Duration::from_millis(12_500);
+/// Silence after which a request counts as lost: about as long as a cluster needs to elect another
+/// leader in place of one that was killed, which takes the requests it had with it.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// Queueing a request on the connection may take this long.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,6 +1,7 @@
 //! Streams and consumers as declared, and the way from what is there to that. Pure.
 
 use super::{ACK_PENDING_MAX, StreamState};
+use crate::ApiError;
 use serde_json::{Map, Value, json};
 use std::fmt;
 use std::time::Duration;
@@ -14,6 +15,9 @@ const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 /// The same for dead letters: their blocks may wait for an acknowledgement as long as an outage
 /// lasts, and are set aside again after it.
 const DEAD_LETTER_WINDOW: Duration = Duration::from_hours(24);
+
+/// The field with the number of servers that keep a stream.
+pub(super) const REPLICAS: &str = "num_replicas";
 
 /// How long a consumer waits for an acknowledgement before it delivers again.
 const ACK_WAIT: Duration = Duration::from_secs(30);
@@ -29,10 +33,12 @@ pub struct StreamSpec {
     pub bytes_max: u64,
     /// How long a resent message id is recognised.
     pub duplicate_window: Duration,
+    /// How many servers keep it.
+    pub replicas: u8,
 }
 
 impl StreamSpec {
-    /// A stream of the durable lane with this much room.
+    /// A stream of the durable lane with this much room, on one server.
     #[must_use]
     pub fn of(stream: &wire::Stream, bytes_max: u64) -> Self {
         Self {
@@ -40,10 +46,11 @@ impl StreamSpec {
             subjects: vec![stream.subjects.to_owned()],
             bytes_max,
             duplicate_window: DUPLICATE_WINDOW,
+            replicas: 1,
         }
     }
 
-    /// The stream of the dead letters with this much room.
+    /// The stream of the dead letters with this much room, on one server.
     #[must_use]
     pub fn dead_letters(bytes_max: u64) -> Self {
         Self {
@@ -51,7 +58,14 @@ impl StreamSpec {
             subjects: vec![wire::DEAD_LETTER_SUBJECTS.to_owned()],
             bytes_max,
             duplicate_window: DEAD_LETTER_WINDOW,
+            replicas: 1,
         }
+    }
+
+    /// The same, kept by so many servers of a cluster.
+    #[must_use]
+    pub fn on(self, replicas: u8) -> Self {
+        Self { replicas, ..self }
     }
 
     pub(super) fn config(&self) -> Config {
@@ -67,7 +81,7 @@ impl StreamSpec {
             "max_msg_size": -1,
             "max_bytes": self.bytes_max,
             "max_age": 0,
-            "num_replicas": 1,
+            REPLICAS: self.replicas,
             "duplicate_window": nanos(self.duplicate_window),
         }))
     }
@@ -83,7 +97,8 @@ impl StreamSpec {
             | "max_msgs_per_subject"
             | "max_msg_size"
             | "max_age"
-            | "duplicate_window" => true,
+            | "duplicate_window"
+            | REPLICAS => true,
             _ => false,
         }
     }
@@ -159,6 +174,19 @@ pub struct Ensured {
     pub changed: Vec<Difference>,
     /// What differs and cannot be changed without losing messages.
     pub differs: Vec<Difference>,
+    /// Why the number of replicas was not changed.
+    pub refused: Option<Refused>,
+}
+
+/// Why a stream cannot have the declared number of replicas.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The server stands alone.
+    #[error("the server is in no cluster")]
+    NoCluster,
+    /// There are too few servers, or too little room on them.
+    #[error(transparent)]
+    Server(ApiError),
 }
 
 impl Ensured {

@@ -54,6 +54,31 @@ fn a_stream_is_not_made_smaller_than_what_is_in_it() {
 }
 
 #[test]
+fn replicas_are_added_and_taken_away() {
+    let (one, none) = (json!({ "num_replicas": 1 }), StreamState::default());
+    let spec = spec().on(3);
+    let mut found = spec.config();
+    found.extend(one.as_object().unwrap().clone());
+    let plan = plan(&spec.config(), &found, |key, declared| spec.may_change(key, declared, &none));
+    assert_eq!(texts(&plan.change), ["num_replicas is 1 instead of 3"]);
+    assert_eq!(planned(&json!({ "num_replicas": 3 }), &none).change.len(), 1);
+}
+
+#[test]
+fn the_servers_of_a_stream_are_read_from_a_cluster_and_from_a_server_without_one() {
+    let text = r#"{"config":{"num_replicas":3},"state":{},"cluster":{"name":"C","leader":"n1",
+        "replicas":[{"name":"n2","current":true,"active":215010,"peer":"x"},
+                    {"name":"n3","current":false,"offline":true,"active":9,"lag":7}]}}"#;
+    let info: StreamInfo = serde_json::from_str(text).unwrap();
+    assert_eq!((info.replicas(), info.cluster.leader.as_deref()), (3, Some("n1")));
+    let current: Vec<bool> = info.cluster.replicas.iter().map(Replica::is_current).collect();
+    assert_eq!((current, info.cluster.replicas[1].lag), (vec![true, false], 7));
+    assert_eq!((info.cluster.current(), info.cluster.is_whole(3)), (2, false));
+    let info: StreamInfo = serde_json::from_str(r#"{"config":{},"state":{}}"#).unwrap();
+    assert_eq!((info.replicas(), info.cluster), (1, ClusterInfo::default()));
+}
+
+#[test]
 fn an_answer_of_an_older_server_reads() {
     let text = r#"{"type":"io.nats.jetstream.api.v1.account_info_response","memory":0,"storage":7,
         "streams":1,"consumers":2,"limits":{"max_memory":-1},"api":{"total":1,"errors":0}}"#;

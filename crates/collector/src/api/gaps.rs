@@ -17,6 +17,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
+use units::UnixNanos;
 use web::{Json, Problem};
 
 /// Gap records that are answered if nobody says how many, and at most.
@@ -73,7 +74,7 @@ pub(super) async fn list(
     }
     body.extend_from_slice(b"],\"open\":");
     let open = Arc::clone(&api.board.open().borrow());
-    let mut answers: Vec<OpenAnswer<'_>> = open.values().map(open_answer).collect();
+    let mut answers: Vec<_> = open.values().map(|open| open_answer(open)).collect();
     answers.sort_by_key(|answer| std::cmp::Reverse(answer.declared));
     answers.truncate(limit);
     serde_json::to_writer(&mut body, &answers).expect("numbers and text are always JSON");
@@ -100,6 +101,12 @@ fn open_answer(open: &OpenGap) -> OpenAnswer<'_> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Order {
+    /// Between which times the trades happened, in nanoseconds since the Unix epoch, if that is
+    /// known: the gap then belongs to these days, and not to that of the order.
+    #[serde(default)]
+    since: Option<i64>,
+    #[serde(default)]
+    until: Option<i64>,
     venue: String,
     market: String,
     symbol: String,
@@ -123,6 +130,9 @@ pub(super) async fn order(
 ) -> web::Result<(StatusCode, Json<OrderAnswer>)> {
     let kind: Kind = known(&order.kind)?;
     let ids = ids(&order)?;
+    if order.since.zip(order.until).is_some_and(|(since, until)| until < since) {
+        return Err(Problem::bad_request("until must not be before since"));
+    }
     let (instrument, backfill) = find(&api.board, &order, kind)?;
     let mut watched = api.board.open();
     let open = Arc::clone(&watched.borrow());
@@ -197,17 +207,16 @@ fn find(
     Ok((Arc::clone(instrument), backfill.clone()))
 }
 
-/// The open gap that has all these ids.
+/// The open gap of which all these ids are still missing. What a gap has got already is not fetched
+/// for it again.
 fn covering(
     open: &OpenGaps,
     instrument: &Arc<InstrumentId>,
     kind: Kind,
-    (first, last): (u64, u64),
+    ids: (u64, u64),
 ) -> Option<Arc<str>> {
-    let covers = |open: &&OpenGap| {
-        let within = open.gap.after_id.is_some_and(|after| after < first)
-            && open.gap.before_id.is_some_and(|before| before > last);
-        within && open.gap.of == kind && open.instrument == *instrument
+    let covers = |open: &&Arc<OpenGap>| {
+        open.missing.covers(ids) && open.gap.of == kind && open.instrument == *instrument
     };
     open.values().find(covers).map(|open| Arc::clone(&open.gap.gap_id))
 }
@@ -224,11 +233,43 @@ fn record(instrument: &Arc<InstrumentId>, kind: Kind, order: &Order) -> (Arc<str
         of: kind,
         after_id: Some(after),
         before_id: Some(order.before_id),
-        since: None,
-        until: None,
+        since: order.since.map(UnixNanos::new),
+        until: order.until.map(UnixNanos::new),
         cause: Cause::Audit,
         state: GapState::Open,
     };
     let (instrument, body) = (Arc::clone(instrument), Body::Gap(gap));
     (gap_id, Event { instrument, venue_time: None, recv_time, origin: None, body })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::tests::{gap, instrument};
+
+    #[test]
+    fn a_gap_covers_what_it_still_misses_and_not_what_it_has_got() {
+        let btc = instrument("BTC-USDT");
+        let record = Arc::new(gap(9, 100));
+        let mut open = OpenGap::of(&btc, &record, UnixNanos::new(1)).unwrap();
+        open.missing.remove((10, 49));
+        let gap_id = Arc::clone(&record.gap_id);
+        let open: OpenGaps = [(Arc::clone(&gap_id), Arc::new(open))].into();
+        let covering = |kind, ids| covering(&open, &btc, kind, ids);
+        assert_eq!(covering(Kind::Trade, (50, 60)), Some(gap_id));
+        assert_eq!(covering(Kind::Trade, (40, 60)), None);
+        assert_eq!(covering(Kind::Trade, (20, 30)), None);
+        assert_eq!(covering(Kind::AggTrade, (50, 60)), None);
+    }
+
+    #[test]
+    fn an_order_may_say_when_its_trades_happened() {
+        let text = r#"{"venue":"binance","market":"spot","symbol":"BTC-USDT","kind":"trade",
+            "after_id":9,"before_id":15,"since":5,"until":7}"#;
+        let order: Order = serde_json::from_str(text).unwrap();
+        let (_, event) = record(&instrument("BTC-USDT"), Kind::Trade, &order);
+        let Body::Gap(gap) = event.body else { panic!("{event:?}") };
+        let times = [gap.since, gap.until].map(|time| time.map(UnixNanos::as_i64));
+        assert_eq!(times, [Some(5), Some(7)]);
+    }
 }

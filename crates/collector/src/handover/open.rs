@@ -5,12 +5,14 @@
 //! checkpoint, and of the time after that the spool and the streams. Taking a gap up once too often
 //! costs a few requests; the trades it brings twice are told apart by their ids.
 
+use super::Key;
 use crate::block::{GapNote, Run};
 use feed::IdRanges;
 use feed::backfill::{OpenGap, OpenGaps};
 use model::{Gap, GapState, InstrumentId, Kind, Market, NameError, Symbol, Venue};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use units::UnixNanos;
 
@@ -25,7 +27,38 @@ const RANGES_MAX: usize = 256;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Open {
     gaps: OpenGaps,
+    /// Where they lie: almost every acknowledgement concerns none of them.
+    streams: BTreeMap<Key, Spans>,
     changes: u64,
+}
+
+/// The first and last ids of the open gaps of one stream, and their names, by the first.
+#[derive(Debug, Clone, Default)]
+struct Spans {
+    spans: Vec<(u64, u64, Arc<str>)>,
+    /// The highest id of all.
+    top: u64,
+}
+
+impl Spans {
+    fn insert(&mut self, (first, last): (u64, u64), gap_id: &Arc<str>) {
+        let at = self.spans.partition_point(|(start, _, _)| *start <= first);
+        self.spans.insert(at, (first, last, Arc::clone(gap_id)));
+        self.top = self.top.max(last);
+    }
+
+    fn remove(&mut self, gap_id: &str) {
+        self.spans.retain(|(_, _, known)| **known != *gap_id);
+        self.top = self.spans.iter().map(|(_, last, _)| *last).max().unwrap_or(0);
+    }
+
+    /// The gaps that overlap a range.
+    fn overlapping(&self, (first, last): (u64, u64)) -> impl Iterator<Item = &Arc<str>> {
+        let begun = || self.spans.partition_point(|(start, _, _)| *start <= last);
+        let end = if self.top < first { 0 } else { begun() };
+        let spans = self.spans[..end].iter().filter(move |(_, end, _)| *end >= first);
+        spans.map(|(_, _, gap_id)| gap_id)
+    }
 }
 
 impl PartialEq for Open {
@@ -51,26 +84,45 @@ impl Open {
     pub(super) fn noted(&mut self, run: &Run) -> Option<Arc<Gap>> {
         let gap = run.gap.as_ref().filter(|gap| !self.gaps.contains_key(&gap.gap_id))?;
         let open = OpenGap::of(&run.instrument, gap, run.times.0)?;
-        self.gaps.insert(Arc::clone(&gap.gap_id), open);
+        self.insert(open);
         self.changes += 1;
         if self.gaps.len() <= OPEN_MAX {
             return None;
         }
         let oldest = self.gaps.values().min_by_key(|open| open.declared)?;
         let gap_id = Arc::clone(&oldest.gap.gap_id);
-        self.gaps.remove(&gap_id).map(|open| open.gap)
+        self.remove(&gap_id).map(|open| Arc::clone(&open.gap))
+    }
+
+    fn insert(&mut self, open: OpenGap) {
+        if let Some(span) = open.missing.hull() {
+            self.streams.entry(key(&open)).or_default().insert(span, &open.gap.gap_id);
+        }
+        self.gaps.insert(Arc::clone(&open.gap.gap_id), Arc::new(open));
+    }
+
+    fn remove(&mut self, gap_id: &str) -> Option<Arc<OpenGap>> {
+        let open = self.gaps.remove(gap_id)?;
+        let key = key(&open);
+        if let Some(spans) = self.streams.get_mut(&key) {
+            spans.remove(gap_id);
+            if spans.spans.is_empty() {
+                self.streams.remove(&key);
+            }
+        }
+        Some(open)
     }
 
     /// Notes a record that was handed over. One of an earlier run opens its gap again.
     pub(super) fn handed(&mut self, run: &Run) {
         let Some(gap) = &run.gap else { return };
         if gap.state != GapState::Open {
-            self.changes += u64::from(self.gaps.remove(&gap.gap_id).is_some());
+            self.changes += u64::from(self.remove(&gap.gap_id).is_some());
             return;
         }
         self.noted(run);
         if let Some(open) = self.gaps.get_mut(&gap.gap_id) {
-            open.recorded = true;
+            Arc::make_mut(open).recorded = true;
             self.changes += 1;
         }
     }
@@ -78,9 +130,12 @@ impl Open {
     /// Notes trades that the bus has acknowledged.
     pub(super) fn acked(&mut self, run: &Run) {
         let Some(ids) = run.ids else { return };
-        for open in self.gaps.values_mut() {
-            let same = open.gap.of == run.kind && open.instrument == run.instrument;
-            if same && open.missing.overlaps(ids) {
+        let Some(spans) = self.streams.get(&super::key(run)) else { return };
+        for gap_id in spans.overlapping(ids) {
+            if let Some(open) = self.gaps.get_mut(gap_id)
+                && open.missing.overlaps(ids)
+            {
+                let open = Arc::make_mut(open);
                 open.missing.remove(ids);
                 open.missing.limit(RANGES_MAX);
                 self.changes += 1;
@@ -90,18 +145,21 @@ impl Open {
 
     /// The part of the checkpoint that says this.
     pub(super) fn texts(&self) -> Vec<OpenText<'_>> {
-        self.gaps.values().map(OpenText::of).collect()
+        self.gaps.values().map(|open| OpenText::of(open)).collect()
     }
 
     /// Reads what [`Open::texts`] wrote.
     pub(super) fn read(texts: &[OpenText<'_>]) -> Result<Self, NameError> {
-        let mut gaps = OpenGaps::new();
+        let mut open = Self { changes: 1, ..Self::default() };
         for text in texts {
-            let open = text.read()?;
-            gaps.insert(Arc::clone(&open.gap.gap_id), open);
+            open.insert(text.read()?);
         }
-        Ok(Self { gaps, changes: 1 })
+        Ok(open)
     }
+}
+
+fn key(open: &OpenGap) -> Key {
+    Key { kind: open.gap.of, instrument: Arc::clone(&open.instrument) }
 }
 
 #[derive(Serialize, Deserialize)]

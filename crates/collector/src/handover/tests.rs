@@ -82,10 +82,75 @@ fn reading_begins_at_the_subject_that_lags_behind() {
 
 #[test]
 fn a_record_names_the_gap_as_the_feed_does() {
-    let event = gap_event(&run(Kind::Trade, 10, 14), Cause::Overflow, UnixNanos::new(9));
+    let event = gap_event(&run(Kind::Trade, 10, 14), Cause::Restart, UnixNanos::new(9));
     let Body::Gap(gap) = event.body else { panic!() };
     assert_eq!(&*gap.gap_id, "binance.spot.BTC-USDT.trade.9");
     assert_eq!((gap.after_id, gap.before_id), (Some(9), Some(15)));
+}
+
+#[test]
+fn what_overflows_again_is_another_gap() {
+    let name = |now| {
+        let event = gap_event(&run(Kind::Trade, 10, 14), Cause::Overflow, UnixNanos::new(now));
+        let Body::Gap(gap) = event.body else { panic!() };
+        assert_eq!((gap.version, gap.state), (1, GapState::Open));
+        gap.gap_id
+    };
+    assert_ne!(name(9), name(10));
+}
+
+/// The handover of a run that was killed, with ids 5 to 9 acknowledged and 10 to 20 in the spool.
+fn spooled() -> Handover {
+    let mut handover = Handover::default();
+    trades(&mut handover, 5, 9);
+    for (first, last) in [(10, 12), (13, 16), (17, 20)] {
+        handover.stored(subject(Kind::Trade), &[run(Kind::Trade, first, last)]);
+    }
+    Handover::decode(&handover.encode()).unwrap()
+}
+
+#[test]
+fn what_the_spool_still_has_is_not_missing() {
+    let mut handover = spooled();
+    handover.found(subject(Kind::Trade), &[run(Kind::Trade, 10, 16)]);
+    // Acknowledged after the last checkpoint, and released.
+    handover.acked(subject(Kind::Trade), &[run(Kind::Trade, 17, 20)]);
+    handover.settle();
+    assert_eq!(handover.last_ids().into_values().collect::<Vec<_>>(), [20]);
+    assert!(gaps(&handover).is_empty());
+}
+
+#[test]
+fn what_was_damaged_in_the_spool_is_missing() {
+    let mut handover = spooled();
+    handover.found(subject(Kind::Trade), &[run(Kind::Trade, 10, 12), run(Kind::Trade, 17, 20)]);
+    handover.settle();
+    assert_eq!(gaps(&handover), ["12..17"]);
+    assert_eq!(handover.last_ids().into_values().collect::<Vec<_>>(), [20]);
+}
+
+#[test]
+fn what_was_cut_off_the_spools_tail_is_where_the_next_run_begins() {
+    let mut handover = spooled();
+    handover.found(subject(Kind::Trade), &[run(Kind::Trade, 10, 16)]);
+    handover.settle();
+    assert_eq!(handover.last_ids().into_values().collect::<Vec<_>>(), [16]);
+    assert!(gaps(&handover).is_empty());
+}
+
+#[test]
+fn what_a_damaged_gap_record_named_is_missing_again() {
+    let mut handover = Handover::default();
+    trades(&mut handover, 5, 9);
+    trades(&mut handover, 15, 20);
+    handover.stored(subject(Kind::Gap), &[run(Kind::Trade, 10, 14)]);
+    let mut next = Handover::decode(&handover.encode()).unwrap();
+    next.settle();
+    assert_eq!(gaps(&next), ["9..15"]);
+    let mut whole = Handover::decode(&handover.encode()).unwrap();
+    whole.found(subject(Kind::Gap), &[run(Kind::Trade, 10, 14)]);
+    whole.settle();
+    assert!(gaps(&whole).is_empty());
 }
 
 #[test]
@@ -159,6 +224,43 @@ fn too_many_open_gaps_forget_the_oldest() {
     }
     assert_eq!(open(&handover).len(), OPEN_MAX);
     assert!(!handover.open().gaps().values().any(|open| open.gap.after_id == Some(0)));
+}
+
+#[test]
+fn an_acknowledgement_narrows_the_gaps_that_it_overlaps_and_no_other() {
+    let mut handover = Handover::default();
+    let named = |name: &str, after, before| {
+        let mut record = record(after, before, 1, GapState::Open);
+        Arc::make_mut(record.gap.as_mut().unwrap()).gap_id = name.into();
+        record
+    };
+    // One within another, as when somebody asks for a range by hand.
+    for (name, after, before) in [("c", 39, 50), ("a", 9, 100), ("b", 9, 15), ("d", 199, 210)] {
+        handover.noted(&named(name, after, before));
+    }
+    let fetched = |first, last| [Run { rest: true, ..run(Kind::Trade, first, last) }];
+    handover.acked(subject(Kind::Trade), &fetched(12, 44));
+    let changes = handover.open().changes();
+    handover.acked(subject(Kind::Trade), &fetched(300, 400));
+    assert_eq!(handover.open().changes(), changes);
+    let missing = |name: &str| handover.open().gaps()[name].missing.iter().collect::<Vec<_>>();
+    assert_eq!(missing("a"), [(10, 11), (45, 99)]);
+    assert_eq!(missing("b"), [(10, 11)]);
+    assert_eq!(missing("c"), [(45, 49)]);
+    assert_eq!(missing("d"), [(200, 209)]);
+    // What is closed is out of the way.
+    handover.handed(
+        subject(Kind::Gap),
+        &[Run {
+            gap: named("d", 199, 210)
+                .gap
+                .map(|gap| Arc::new(Gap { version: 2, state: GapState::Healed, ..(*gap).clone() })),
+            ..run(Kind::Trade, 200, 209)
+        }],
+    );
+    handover.acked(subject(Kind::Trade), &fetched(99, 205));
+    let missing = handover.open().gaps()["a"].missing.hull();
+    assert_eq!((missing, handover.open().gaps().len()), (Some((10, 98)), 3));
 }
 
 proptest! {

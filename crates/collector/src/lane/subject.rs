@@ -77,6 +77,11 @@ impl Subject {
         self.spills
     }
 
+    /// The last sequence of this run that was acknowledged.
+    pub(super) const fn last_acked(&self) -> u64 {
+        self.acked
+    }
+
     pub(super) fn memory(&self) -> usize {
         let flight = self.flight.as_ref().map_or(0, |flight| flight.block.payload.len());
         self.open.len() + self.ready_bytes + flight

@@ -1,6 +1,7 @@
 //! Ring 3: the service between a venue on loopback and a real NATS server.
 
 mod backfill;
+mod damage;
 
 use super::*;
 use crate::testing::{FakeVenue, diff, trade};
@@ -29,7 +30,7 @@ struct World {
 struct Running {
     router: axum::Router,
     tasks: Tasks,
-    _context: Context,
+    context: Context,
 }
 
 impl World {
@@ -60,7 +61,7 @@ impl World {
         let collector = Collector::build(&mut context).await.unwrap();
         let (router, mut tasks) = (collector.router(), Tasks::new());
         collector.start(&mut tasks).unwrap();
-        Running { router, tasks, _context: context }
+        Running { router, tasks, context }
     }
 
     /// Sends trades, one frame each.
@@ -99,6 +100,10 @@ impl Running {
             }
         };
         tokio::time::timeout(patience, asking).await.expect(path)
+    }
+
+    fn metrics(&self) -> String {
+        self.context.registry.encode().unwrap()
     }
 
     async fn stop(mut self) {

@@ -63,7 +63,7 @@ struct World {
 impl World {
     fn new(has: impl IntoIterator<Item = u64>) -> Self {
         let mut world = Self {
-            machine: Backfill::new(PAGE_MAX),
+            machine: Backfill::new(PAGE_MAX, Patience { passes: 4, wait: Duration::from_secs(2) }),
             open: OpenGaps::new(),
             has: has.into_iter().collect(),
             stored: BTreeSet::new(),
@@ -76,7 +76,7 @@ impl World {
     }
 
     fn opens(&mut self, gap: OpenGap) -> &mut Self {
-        self.open.insert(Arc::clone(&gap.gap.gap_id), gap);
+        self.open.insert(Arc::clone(&gap.gap.gap_id), Arc::new(gap));
         self.tell()
     }
 
@@ -133,7 +133,8 @@ impl World {
             } else {
                 let id = event.identity().major;
                 self.stored.insert(id);
-                self.open.values_mut().for_each(|open| open.missing.remove((id, id)));
+                let open = self.open.values_mut();
+                open.for_each(|open| Arc::make_mut(open).missing.remove((id, id)));
             }
         }
         self.tell();
@@ -207,7 +208,7 @@ fn the_newest_gap_comes_first() {
     let mut world = World::new(1..=60);
     world.open.extend(
         [gap(5, 7, 1), gap(50, 52, 3), gap(30, 32, 2)]
-            .map(|gap| (Arc::clone(&gap.gap.gap_id), gap)),
+            .map(|gap| (Arc::clone(&gap.gap.gap_id), Arc::new(gap))),
     );
     world.tell().settle();
     assert_eq!(world.stored.into_iter().collect::<Vec<_>>(), [6, 31, 51]);
@@ -219,7 +220,7 @@ fn the_newest_gap_comes_first() {
 fn one_request_serves_all_gaps_nearby() {
     let mut world = World::new(1..=40);
     let gaps = [gap(5, 7, 1), gap(8, 10, 2), gap(11, 13, 3), gap(14, 17, 0), gap(30, 32, 0)];
-    world.open.extend(gaps.map(|gap| (Arc::clone(&gap.gap.gap_id), gap)));
+    world.open.extend(gaps.map(|gap| (Arc::clone(&gap.gap.gap_id), Arc::new(gap))));
     world.tell().settle();
     assert_eq!(world.stored.iter().copied().collect::<Vec<_>>(), [6, 9, 12, 15, 16, 31]);
     let asked: Vec<&str> = world.log.split("fetch ").skip(1).collect();
@@ -236,8 +237,28 @@ fn what_the_venue_does_not_have_is_lost_after_several_passes() {
         world.answer(&page);
     }
     world.closes().check(expect![
-        "fetch 6 +6, 6 9 fetch 7 +5, fetch 7 +5, fetch 7 +5, fetch 7 +5, 6..12 v2 lost unavailable,"
+        "fetch 6 +6, 6 9 fetch 7 +5, fetch 7 +5, fetch 7 +5, fetch 7 +5, 9..12 v2 lost unavailable, 6..9 v2 lost unavailable,"
     ]);
+}
+
+#[test]
+fn a_venue_has_minutes_to_bring_its_database_up_to_date() {
+    let Patience { passes, wait } = Patience::default();
+    let whole: Duration = (0..passes - 1).map(|pass| wait * 2_u32.pow(pass)).sum();
+    assert!((480..=600).contains(&whole.as_secs()), "{whole:?}");
+}
+
+#[test]
+fn without_a_backfill_a_gap_that_late_trades_filled_is_closed_and_nothing_is_fetched() {
+    let mut world = World::new(1..=40);
+    world.machine = Backfill::closing_only();
+    world.machine.handle_bus(true, world.now);
+    world.opens(gap(5, 8, 1)).wait(1_000).check(expect![""]);
+    let late: Vec<Event> = [6, 7]
+        .map(|id| fetched(instrument(), Kind::Trade, UnixNanos::new(5), trade(id).1, world.now))
+        .into();
+    world.ack(&late);
+    world.closes().check(expect!["5..8 v2 healed sequence,"]);
 }
 
 #[test]
@@ -281,9 +302,9 @@ fn a_venue_that_does_not_answer_is_asked_ever_less_often() {
 #[test]
 fn a_request_that_is_refused_holds_up_no_other_gap() {
     let mut world = World::new(1..=40);
-    world
-        .open
-        .extend([gap(20, 22, 3), gap(10, 12, 2)].map(|gap| (Arc::clone(&gap.gap.gap_id), gap)));
+    world.open.extend(
+        [gap(20, 22, 3), gap(10, 12, 2)].map(|gap| (Arc::clone(&gap.gap.gap_id), Arc::new(gap))),
+    );
     world
         .tell()
         .fails(Failure::Request)
@@ -410,13 +431,22 @@ proptest! {
             let lost: Vec<u64> = (first..=last).filter(|id| !world.has.contains(id)).collect();
             prop_assert!((first..=last).all(|id| world.stored.contains(&id) != lost.contains(&id)));
             let record = records.iter().rfind(|record| record.gap_id == gap.gap.gap_id).unwrap();
+            let parts = records.iter().filter(|record| {
+                record.gap_id.starts_with(&format!("{}.", gap.gap.gap_id))
+            });
             prop_assert_eq!(record.version, 2);
-            let expected = match (lost.first(), lost.last()) {
-                (Some(first), Some(last)) => (GapState::Lost, first - 1, last + 1),
-                _ => (GapState::Healed, first - 1, last + 1),
-            };
             let ends = record.after_id.zip(record.before_id).unwrap();
-            prop_assert_eq!((record.state, ends.0, ends.1), expected);
+            if lost.is_empty() {
+                prop_assert_eq!((record.state, ends), (GapState::Healed, (first - 1, last + 1)));
+                continue;
+            }
+            // Its records name exactly what is lost.
+            let named: BTreeSet<u64> = parts
+                .chain([record])
+                .filter(|record| record.state == GapState::Lost)
+                .flat_map(|record| record.after_id.unwrap() + 1..record.before_id.unwrap())
+                .collect();
+            prop_assert_eq!(named, lost.into_iter().collect());
         }
     }
 }

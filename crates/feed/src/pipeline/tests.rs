@@ -139,6 +139,17 @@ fn a_missing_trade_becomes_a_gap_after_a_second_and_a_late_one_heals_it() {
 }
 
 #[test]
+fn a_late_trade_heals_nothing_where_the_acknowledgement_does() {
+    let mut run = Run::new(Options { heal_when_seen: false, ..Options::default() });
+    run.trade(5).trade(7).wait(1).trade(6).trade(6).check(expect![[r#"
+        trade 5 Both
+        trade 7 Both
+        gap of trade 5..7 sequence v1 open Both
+        trade 6 Both"#]]);
+    assert_eq!(run.pipeline.counts().healed().map(|(_, count)| count).sum::<u64>(), 0);
+}
+
+#[test]
 fn a_book_is_published_from_its_snapshot_on() {
     let mut run = Run::new(Options::default());
     run.diff(1, 3, "10", "1").diff(4, 6, "10", "2");

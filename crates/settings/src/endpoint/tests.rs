@@ -1,6 +1,6 @@
 //! Ring 1.
 
-use super::Endpoint;
+use super::{Endpoint, Endpoints};
 
 #[test]
 fn an_address_has_no_slash_at_the_end() {
@@ -23,4 +23,15 @@ fn what_is_no_address_of_a_service_is_refused() {
     ] {
         assert!(text.parse::<Endpoint>().is_err(), "{text}");
     }
+}
+
+#[test]
+fn several_addresses_are_shown_one_after_the_other() {
+    let address = |text: &str| text.parse::<Endpoint>().unwrap();
+    let both = Endpoints::new(vec![address("nats://a:4222"), address("nats://b:4222")]).unwrap();
+    assert_eq!(both.to_string(), "nats://a:4222, nats://b:4222");
+    assert_eq!(both.single(), None);
+    let one = "nats://a:4222".parse::<Endpoints>().unwrap();
+    assert_eq!(one.single(), Some(&address("nats://a:4222")));
+    assert_eq!(Endpoints::new(vec![]), None);
 }

@@ -252,6 +252,73 @@ fn impossible_values_are_all_reported() {
 }
 
 #[test]
+fn the_servers_of_a_cluster_are_a_list_and_a_drop_in_replaces_it_as_a_whole() {
+    let files = |drop_in: &str| {
+        let main = "bus: {url: [nats://a:4222, nats://b:4222, nats://c:4222]}\n".to_owned();
+        vec![(PathBuf::from("services.yaml"), main), (PathBuf::from("d.yaml"), drop_in.to_owned())]
+    };
+    let suite = parse(files("broker: {replicas: 3}\n")).unwrap().suite;
+    assert_eq!(suite.bus.url.to_string(), "nats://a:4222, nats://b:4222, nats://c:4222");
+    assert_eq!(one(&suite.to_yaml().unwrap()).unwrap().suite, suite, "it is shown as it is read");
+    let suite = parse(files("bus: {url: 'tls://d:4222'}\n")).unwrap().suite;
+    assert_eq!(suite.bus.url.to_string(), "tls://d:4222");
+    let suite = parse(files("bus:\n  url:\n    - nats://e:4222\n")).unwrap().suite;
+    assert_eq!(suite.bus.url.to_string(), "nats://e:4222");
+}
+
+#[test]
+fn what_is_wrong_with_one_of_several_servers_is_reported_at_its_place() {
+    refused(
+        "bus:\n  url: [nats://a:4222, 'a:4222']\n",
+        &expect![[r#"
+            /etc/marketprism/services.yaml:2:24: `bus.url[1]`: `a:4222` is not a URL with scheme and host, such as `http://127.0.0.1:8081`: it has no host
+               |
+             2 |   url: [nats://a:4222, 'a:4222']
+               |                        ^^^^^^^^
+        "#]],
+    );
+    refused(
+        "bus:\n  url: [nats://a:4222, http://b, nats://a:4222, tls://c]\nbroker: {replicas: 2}\n",
+        &expect![[r#"
+            /etc/marketprism/services.yaml:2:24: `bus.url[1]` must start with `nats://` or `tls://`
+               |
+             2 |   url: [nats://a:4222, http://b, nats://a:4222, tls://c]
+               |                        ^^^^^^^^
+            /etc/marketprism/services.yaml:2:34: `bus.url[2]` names `nats://a:4222` a second time
+               |
+             2 |   url: [nats://a:4222, http://b, nats://a:4222, tls://c]
+               |                                  ^^^^^^^^^^^^^
+            /etc/marketprism/services.yaml:2:8: `bus.url` has `nats://` beside `tls://`: passwords would travel in the clear to some servers
+               |
+             2 |   url: [nats://a:4222, http://b, nats://a:4222, tls://c]
+               |        ^
+            /etc/marketprism/services.yaml:3:20: `broker.replicas` must be 1, 3 or 5
+               |
+             3 | broker: {replicas: 2}
+               |                    ^
+        "#]],
+    );
+    refused(
+        "bus:\n  url: []\n",
+        &expect![[r#"
+            /etc/marketprism/services.yaml:2:8: `bus.url`: expected at least one address, found an empty list
+               |
+             2 |   url: []
+               |        ^
+        "#]],
+    );
+    refused(
+        "bus:\n  url: 4222\n",
+        &expect![[r#"
+            /etc/marketprism/services.yaml:2:8: `bus.url`: expected an address or a list of addresses, found the number `4222`
+               |
+             2 |   url: 4222
+               |        ^^^^
+        "#]],
+    );
+}
+
+#[test]
 fn two_jobs_of_one_name_are_refused() {
     let task = |id: &str| {
         format!("    - {{id: {id}, schedule: '* * * * *', service: storage, path: /x}}\n")

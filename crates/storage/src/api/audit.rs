@@ -10,6 +10,7 @@ use catalog::Days;
 use model::{Gap, Kind};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::time::Duration;
 use units::UnixNanos;
 use web::{Json, Problem};
 
@@ -17,6 +18,9 @@ use web::{Json, Problem};
 const DAYS_DEFAULT: i64 = 2;
 /// Backfills asked for at most; the next audit goes on.
 const BACKFILLS_MAX: usize = 100;
+
+/// When a second audit is to ask again: one of two days takes seconds.
+const BUSY: Duration = Duration::from_secs(10);
 
 /// What is to be looked at; everything may be left out.
 #[derive(Debug, Default, Deserialize)]
@@ -115,11 +119,23 @@ pub(crate) async fn audit(
     let scope = scope(&wish, now)?;
     let days = scope.days.clone();
     let handles = Arc::clone(&access.handles);
-    let report = access.read(move || audit::run(&handles, &scope, now)).await?;
+    let busy = || Problem::unavailable("an audit is under way", Some(BUSY));
+    let turn = Arc::clone(&access.audits).try_acquire_owned().map_err(|_| busy())?;
+    // Not one of the reads: it may take minutes, and the queries go on meanwhile. The turn is over
+    // when the work is, even if nobody waits for the answer any more.
+    let turn = Arc::new(turn);
+    let held = Arc::clone(&turn);
+    let work = move || {
+        let report = audit::run(&handles, &scope, now);
+        drop(held);
+        report
+    };
+    let report = super::blocking(work).await?;
     let mut answer = answer(&days, &report);
     if wish.backfill {
         backfill(&access, &report, &mut answer).await;
     }
+    drop(turn);
     Ok(Json(answer))
 }
 
@@ -148,7 +164,7 @@ fn scope(wish: &Wish, now: i64) -> web::Result<Scope> {
     if first > last {
         return Err(Problem::bad_request("`start` must not be after today"));
     }
-    Ok(Scope { filter: selection.filter()?, kinds, days: first..=last })
+    Ok(Scope { filter: selection.filter()?, kinds, days: first..=last, times: wish.backfill })
 }
 
 fn contiguous_kind(name: &str) -> web::Result<Kind> {

@@ -3,6 +3,7 @@
 use super::*;
 use axum::extract::State;
 use axum::routing::post;
+use futures_util::FutureExt as _;
 use serde_json::json as document;
 use testkit::clickhouse::ClickHouse;
 use tokio::net::TcpListener;
@@ -160,11 +161,12 @@ async fn check_midnight(storage: &Running) {
 async fn check_wishes(storage: &Running, collector: &mut Collector) {
     let answer = audit(storage, both_days(true)).await;
     let asked = [collector.asked.recv().await.unwrap(), collector.asked.recv().await.unwrap()];
-    let wish = |after_id: u64, before_id: u64| {
+    let wish = |after_id: u64, before_id: u64, since: i64| {
         document!({"venue": "binance", "market": "spot", "symbol": "BTC-USDT", "kind": "trade",
-                   "after_id": after_id, "before_id": before_id})
+                   "after_id": after_id, "before_id": before_id,
+                   "since": since, "until": START + DAY})
     };
-    assert_eq!(asked, [wish(20, 30), wish(35, 40)]);
+    assert_eq!(asked, [wish(20, 30, START), wish(35, 40, START + DAY)]);
     assert_eq!(
         holes(&answer)[1..].iter().map(|hole| hole.3).collect::<Vec<_>>(),
         ["backfill_started"; 2]
@@ -280,5 +282,33 @@ async fn a_hole_that_is_new_is_left_alone_and_what_makes_no_sense_is_refused() {
         assert_eq!(status, StatusCode::BAD_REQUEST, "{wish}: {answer}");
         assert!(answer["detail"].as_str().unwrap().contains(named), "{wish}: {answer}");
     }
+    storage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_is_one_audit_at_a_time_and_queries_go_on_beside_it() {
+    let (mut venue, dir) = (Rig::start().await, tempfile::tempdir().unwrap());
+    // It takes the connection and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", silent.local_addr().unwrap());
+    let storage = Running::start_with(&venue, dir.path(), |suite| {
+        suite.monitoring.services.insert("collector".to_owned(), address.parse().unwrap());
+    })
+    .await;
+    fill(&mut venue, &storage).await;
+    let wish = both_days(true);
+    let first = storage.post("audit", &wish).map(|answer| answer.1);
+    let beside = async {
+        let (asked, _) = timeout(PATIENCE, silent.accept()).await.unwrap().unwrap();
+        let (status, answer) = storage.post("audit", &document!({})).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
+        assert!(answer["detail"].as_str().unwrap().contains("an audit is under way"), "{answer}");
+        assert_eq!(storage.seqs(100).await.len(), 23);
+        // The first has its answer: there is none.
+        drop((asked, silent));
+    };
+    let (answer, ()) = tokio::join!(first, beside);
+    assert_eq!(answer["backfills_failed"], 2);
+    audit(&storage, document!({})).await;
     storage.stop().await;
 }

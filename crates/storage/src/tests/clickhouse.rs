@@ -191,6 +191,39 @@ async fn a_cut_that_was_begun_is_put_together_again_from_the_same_blocks() {
     storage.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn while_clickhouse_is_away_what_waits_stays_in_the_stream() {
+    const BLOCKS: u64 = 200;
+    let (mut venue, dir) = (Rig::start().await, tempfile::tempdir().unwrap());
+    let mut server = ClickHouse::start().unwrap();
+    let url = server.url();
+    let storage = Running::start_with(&venue, dir.path(), |suite| {
+        point(suite, &url);
+        suite.storage.cut.bytes_max = settings::Size::mib(4);
+    })
+    .await;
+    storage.acknowledged(Kind::Trade, venue.trades(1..=10).await).await;
+    server.kill();
+    for first in (11..).step_by(250).take(usize::try_from(BLOCKS).unwrap()) {
+        venue.trades(first..first + 250).await;
+    }
+    let mut figures = storage.handles[&Kind::Trade].figures.clone();
+    let problem = figures.wait_for(|figures| figures.problem.is_some());
+    timeout(PATIENCE, problem).await.unwrap().unwrap();
+    // Of 12 MB there are two batches in hand, and what was asked for beyond.
+    let stream = wire::stream(Kind::Trade);
+    for _ in 0..20 {
+        let consumer = venue.bus.consumer_info(stream.name, stream.consumer).await.unwrap();
+        assert!(consumer.num_ack_pending < BLOCKS / 3, "{consumer:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
+    server.restart().unwrap();
+    storage.acknowledged(Kind::Trade, BLOCKS + 1).await;
+    let rows = run(&server, "SELECT count() FROM marketprism.trade").await;
+    assert_eq!(rows.trim(), (10 + 250 * BLOCKS).to_string());
+    storage.stop().await;
+}
+
 /// First and last stream sequence of the cut begun last, and its name.
 fn last_entry(journal: &Path) -> Vec<String> {
     let text = fs::read_to_string(journal).unwrap().replace('\0', "");

@@ -27,6 +27,11 @@ fn good() -> Facts {
         books: [(of("hot"), (Ok(book()), book()))].into(),
         services: [(of("storage"), None)].into(),
         memory: [(of("storage"), Memory { peak_bytes: 1 << 20, cap_bytes: 2 << 20 })].into(),
+        malformed: vec![Malformed {
+            sent: 9,
+            refused: [(of("malformed"), 9)].into(),
+            disconnects: 0,
+        }],
         recoveries: vec![Recovery { strike, not_done: None, took, overtaken: false }],
         ..Facts::default()
     }
@@ -80,6 +85,20 @@ fn a_copy_in_redis_that_is_old_or_not_there_is_found() {
     let same = ["I4 Redis has what the hot store has"];
     assert_eq!(copies(Some(8)), same);
     assert_eq!(copies(None), same);
+}
+
+#[test]
+fn a_book_that_waits_for_its_snapshot_has_no_copy_yet() {
+    let waits = |flagged| {
+        broken(|facts| {
+            let copy = Copied { hot: None, redis: None };
+            facts.copies = Some([("book".to_owned(), copy)].into());
+            let newest = Newest { cold: Some(9), hot: Some(9), flagged };
+            facts.newest.insert("book".to_owned(), newest);
+        })
+    };
+    assert_eq!(waits(true), Vec::<&str>::new());
+    assert_eq!(waits(false), ["I4 Redis has what the hot store has"]);
 }
 
 #[test]
@@ -149,6 +168,26 @@ fn a_fault_that_was_not_done_or_not_recovered_from_is_found() {
     let recovered = ["I8 every fault was done and recovered from"];
     assert_eq!(broken(|facts| facts.recoveries[0].took = None), recovered);
     assert_eq!(broken(|facts| facts.recoveries[0].not_done = Some("no".to_owned())), recovered);
+}
+
+#[test]
+fn a_refused_row_that_is_not_set_aside_or_comes_without_its_reason_is_found() {
+    let poison = |set_aside, explained, redriven| {
+        broken(|facts| facts.poison = Some(Poison { set_aside, explained, redriven }))
+    };
+    assert_eq!(poison(7, 7, 7), Vec::<&str>::new());
+    let aside = ["what a table refuses is set aside with its reason"];
+    assert_eq!(poison(0, 0, 0), aside);
+    assert_eq!(poison(7, 6, 7), aside);
+    assert_eq!(poison(7, 7, 6), aside);
+}
+
+#[test]
+fn a_malformed_message_that_was_not_refused_or_cost_a_connection_is_found() {
+    let nothing = ["malformed messages are refused and counted, and cost nothing"];
+    assert_eq!(broken(|facts| facts.malformed[0].sent = 10), nothing);
+    assert_eq!(broken(|facts| facts.malformed[0].disconnects = 1), nothing);
+    assert_eq!(broken(|facts| facts.malformed[0] = Malformed::default()), nothing);
 }
 
 #[test]

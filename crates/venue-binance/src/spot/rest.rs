@@ -17,7 +17,8 @@ use venue::{Instruments, ParseError, Reject, RestAnswer, RestRequest};
 /// Source: <https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints#order-book>.
 const DEPTHS: [(usize, u32); 4] = [(100, 5), (500, 25), (1_000, 50), (5_000, 250)];
 
-/// The request weight of the instrument list.
+/// The instrument list, and its request weight.
+const EXCHANGE_INFO: &str = "/api/v3/exchangeInfo";
 const EXCHANGE_INFO_WEIGHT: u32 = 20;
 
 /// Trades in one answer, at most.
@@ -93,6 +94,39 @@ struct Filter<'a> {
     step_size: Option<Cow<'a, str>>,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RateLimits<'a> {
+    #[serde(borrow, default)]
+    rate_limits: Vec<RateLimit<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RateLimit<'a> {
+    #[serde(borrow)]
+    rate_limit_type: Cow<'a, str>,
+    #[serde(borrow)]
+    interval: Cow<'a, str>,
+    interval_num: u32,
+    limit: u32,
+}
+
+/// Reads the request weight of a minute from the instrument list, where the venue says it.
+///
+/// Source: <https://developers.binance.com/docs/binance-spot-api-docs/rest-api/limits>.
+pub(super) fn weight_per_minute(path: &str, body: &[u8]) -> Option<u32> {
+    if !path.starts_with(EXCHANGE_INFO) {
+        return None;
+    }
+    let RateLimits { rate_limits } = serde_json::from_slice(body).ok()?;
+    let ours = |limit: &&RateLimit<'_>| {
+        let minute = limit.interval == "MINUTE" && limit.interval_num == 1;
+        minute && limit.rate_limit_type == "REQUEST_WEIGHT"
+    };
+    rate_limits.iter().find(ours).map(|limit| limit.limit).filter(|limit| *limit > 0)
+}
+
 pub(super) fn snapshot_request(name: &str, depth: usize) -> RestRequest {
     let deepest = DEPTHS[DEPTHS.len() - 1];
     let fits = |(limit, _): &(usize, u32)| *limit >= depth;
@@ -120,7 +154,7 @@ pub(super) fn trades_request(
 }
 
 pub(super) fn instruments_request() -> RestRequest {
-    RestRequest { path: "/api/v3/exchangeInfo".to_owned(), weight: EXCHANGE_INFO_WEIGHT }
+    RestRequest { path: EXCHANGE_INFO.to_owned(), weight: EXCHANGE_INFO_WEIGHT }
 }
 
 pub(super) fn parse(

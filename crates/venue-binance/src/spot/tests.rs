@@ -428,3 +428,18 @@ fn recorded_frames_take_the_fast_path_and_equal_the_slow_one() {
         }
     }
 }
+
+#[test]
+fn the_venue_says_its_own_weight() {
+    let of = |path, limits: &str| {
+        let body = format!(r#"{{"timezone":"UTC","rateLimits":[{limits}],"symbols":[]}}"#);
+        Spot::weight_per_minute(path, body.as_bytes())
+    };
+    let orders = r#"{"rateLimitType":"ORDERS","interval":"MINUTE","intervalNum":1,"limit":50}"#;
+    let weight =
+        r#"{"rateLimitType":"REQUEST_WEIGHT","interval":"MINUTE","intervalNum":1,"limit":7000}"#;
+    assert_eq!(of("/api/v3/exchangeInfo", &format!("{orders},{weight}")), Some(7_000));
+    assert_eq!(of("/api/v3/exchangeInfo", orders), None);
+    assert_eq!(of("/api/v3/depth?symbol=X", weight), None);
+    assert_eq!(Spot::weight_per_minute("/api/v3/exchangeInfo", b"[]"), None);
+}

@@ -13,7 +13,7 @@ async fn filled(rig: &Rig) -> Vec<u64> {
         let events = seqs.iter().flat_map(|seq| {
             ["BTC-USDT", "ETH-USDT"].map(|symbol| trade_at(symbol, *seq, day(*seq)))
         });
-        table.append(&cut(Kind::Trade, index as u64, events)).await.unwrap();
+        table.append(cut(Kind::Trade, index as u64, events)).await.unwrap();
     }
     kept
 }
@@ -78,7 +78,7 @@ async fn coverage_and_holes_tell_what_is_there_and_what_is_not() {
 async fn a_row_that_is_there_twice_is_seen_once() {
     let rig = Rig::start();
     let mut table = rig.table(Kind::Trade);
-    table.append(&trades(1, 1..=200)).await.unwrap();
+    table.append(trades(1, 1..=200)).await.unwrap();
     // What cannot happen: somebody writes into the table behind our back.
     rig.keep_duplicates(Kind::Trade).await;
     rig.run("INSERT INTO marketprism.stored_trade SELECT * FROM marketprism.stored_trade").await;
@@ -112,12 +112,12 @@ async fn hostile_names_and_cursors_are_values_and_never_statements() {
     let hostile = names.map(|name| Symbol::new(name).map(|symbol| symbol.to_string()).unwrap());
     for (index, name) in hostile.iter().enumerate() {
         table
-            .append(&cut(Kind::Trade, index as u64, [trade(name, 1), trade(name, 3)]))
+            .append(cut(Kind::Trade, index as u64, [trade(name, 1), trade(name, 3)]))
             .await
             .unwrap();
         // Again, by a writer that knows nothing yet and must ask.
         let again = cut(Kind::Trade, 100, [trade(name, 1), trade(name, 3)]);
-        let appended = rig.table(Kind::Trade).append(&again).await.unwrap();
+        let appended = rig.table(Kind::Trade).append(again).await.unwrap();
         assert_eq!(appended, Appended { stored: 0, duplicates: 2 }, "{name}");
     }
     let reader = rig.reader(Kind::Trade);
@@ -161,7 +161,7 @@ async fn candles_are_those_of_the_trades() {
         candle[5] += (price / 10_i128.pow(17)) * (qty / 10_i128.pow(17));
         candle[6] += 1;
     }
-    rig.table(Kind::Trade).append(&cut(Kind::Trade, 1, trades)).await.unwrap();
+    rig.table(Kind::Trade).append(cut(Kind::Trade, 1, trades)).await.unwrap();
     let sql = "SELECT toInt128(toUnixTimestamp64Nano(open_time)), \
                reinterpretAsInt128(open), reinterpretAsInt128(high), reinterpretAsInt128(low), \
                reinterpretAsInt128(close), reinterpretAsInt128(volume), \
@@ -186,7 +186,7 @@ async fn whole_days_go_when_they_are_old() {
     let mut table = rig.table(Kind::Trade);
     let events = (1..=30)
         .map(|seq| trade_at("BTC-USDT", seq, START + DAY * i64::try_from(seq % 3).unwrap()));
-    table.append(&cut(Kind::Trade, 1, events)).await.unwrap();
+    table.append(cut(Kind::Trade, 1, events)).await.unwrap();
     let day = UnixNanos::new(START).day() + 2;
     let reader = rig.reader(Kind::Trade);
     let expired = reader.days_before(day).await.unwrap();

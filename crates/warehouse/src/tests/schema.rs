@@ -80,13 +80,12 @@ async fn a_migration_that_was_interrupted_is_run_again() {
 async fn a_server_that_lost_its_tables_gets_them_again() {
     let rig = Rig::start();
     let mut table = rig.table(Kind::Trade);
-    table.append(&trades(1, 1..=10)).await.unwrap();
+    table.append(trades(1, 1..=10)).await.unwrap();
     rig.run("DROP DATABASE marketprism").await;
-    let mut lost = trades(2, 11..=20);
-    let error = table.append(&lost).await.unwrap_err();
+    let lost = || trades(2, 11..=20);
+    let error = table.append(lost()).await.unwrap_err();
     assert!(matches!(error, Error::Refused { .. }), "{error}");
-    lost = trades(2, 11..=20);
-    assert_eq!(table.append(&lost).await.unwrap().stored, 10);
+    assert_eq!(table.append(lost()).await.unwrap().stored, 10);
     assert_eq!(
         all_seqs(&rig.reader(Kind::Trade), all_of("BTC-USDT")).await,
         (11..=20).collect::<Vec<u64>>()

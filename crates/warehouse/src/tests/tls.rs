@@ -91,9 +91,9 @@ async fn rows_are_stored_and_read_over_tls() {
         let mut table = warehouse.table(Kind::Trade, rig.dir.path()).unwrap();
         let mut cut = Cut::new(Kind::Trade);
         cut.block(1, host, b"");
-        cut.push(trade("BTC-USDT", 1)).unwrap();
-        cut.push(trade("BTC-USDT", u64::from(front.port))).unwrap();
-        table.append(&cut).await.unwrap();
+        cut.push(&trade("BTC-USDT", 1)).unwrap();
+        cut.push(&trade("BTC-USDT", u64::from(front.port))).unwrap();
+        table.append(cut).await.unwrap();
     }
     let sql = "SELECT count() FROM marketprism.stored_trade";
     assert_eq!(rig.numbers(sql).await, [2], "the second host found them stored");

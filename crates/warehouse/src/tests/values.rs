@@ -122,7 +122,7 @@ async fn every_kind_comes_back_as_it_was_written() {
             every_kind().into_iter().filter(|event| event.kind() == *kind).collect();
         assert!(!events.is_empty(), "{kind} is not tested");
         let mut table = rig.table(*kind);
-        let appended = table.append(&cut(*kind, 77, events.clone())).await.unwrap();
+        let appended = table.append(cut(*kind, 77, events.clone())).await.unwrap();
         assert_eq!(appended, Appended { stored: events.len(), duplicates: 0 }, "{kind}");
         let mut expected: Vec<Value> = events
             .iter()
@@ -146,11 +146,21 @@ async fn every_kind_comes_back_as_it_was_written() {
 }
 
 #[test]
+fn rows_are_sent_alike_whether_they_are_picked_or_taken_as_they_came() {
+    for kind in Kind::ALL {
+        let events = every_kind().into_iter().filter(|event| event.kind() == *kind);
+        let block = cut(*kind, 1, events).rows;
+        let all: Vec<usize> = (0..block.rows()).collect();
+        assert_eq!(block.select(&all).concat(), block.finish().concat(), "{kind}");
+    }
+}
+
+#[test]
 fn values_that_no_column_can_hold_are_refused_by_name() {
     let refused = |event: Event| {
         let mut cut = Cut::new(event.kind());
         cut.block(1, "a", b"");
-        let error = cut.push(event).unwrap_err();
+        let error = cut.push(&event).unwrap_err();
         assert_eq!(cut.rows(), 0);
         error.to_string()
     };
@@ -162,6 +172,6 @@ fn values_that_no_column_can_hold_are_refused_by_name() {
         let refused = refused(trade_at("BTC-USDT", 1, time));
         assert_eq!(refused, "the time is outside the days from 1970 to 2149");
     }
-    let error = Cut::new(Kind::Bbo).push(trade("BTC-USDT", 1)).unwrap_err();
+    let error = Cut::new(Kind::Bbo).push(&trade("BTC-USDT", 1)).unwrap_err();
     assert_eq!(error.to_string(), "a trade event does not belong into a cut of kind bbo");
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::encode;
 use expect_test::expect;
+use model::{InstrumentId, Market, Symbol, Venue};
 use proptest::prelude::*;
 
 fn instrument() -> Arc<InstrumentId> {
@@ -177,7 +178,65 @@ fn members_of_a_newer_writer_are_ignored() {
     assert_eq!(Decoder::new().decode(text.as_bytes()).unwrap(), trade());
 }
 
+#[test]
+fn what_the_suite_writes_is_read_the_fast_way() {
+    let mut interned = Interned::default();
+    for sample in samples() {
+        let fast = fast::decode(&mut interned, json(&sample).as_bytes());
+        let is_fast = !matches!(sample.kind(), Kind::Kline | Kind::Gap | Kind::Status);
+        assert_eq!(fast, is_fast.then_some(sample));
+    }
+}
+
+#[test]
+fn instruments_that_take_turns_stay_apart() {
+    let mut decoder = Decoder::new();
+    let symbols: Vec<String> = (0..3_000).map(|number| format!("S{number}-USDT")).collect();
+    for symbol in symbols.iter().chain(&symbols) {
+        let text = json(&trade()).replace("BTC-USDT", symbol).replace("BTCUSDT", symbol);
+        let event = decoder.decode(text.as_bytes()).unwrap();
+        assert_eq!(
+            (event.instrument.symbol.as_str(), &*event.instrument.name),
+            (&**symbol, &**symbol)
+        );
+    }
+}
+
 proptest! {
+    /// One byte is another, or gone: whatever the fast way takes, the general one takes as the same.
+    #[test]
+    fn the_fast_way_and_the_general_one_agree(
+        sample in 0..9_usize,
+        at in 0..400_usize,
+        byte in prop::sample::select(b"\"\\,:{}[] 0-x.e\xff\n".to_vec()),
+        gone: bool,
+    ) {
+        let mut samples = samples();
+        samples.push(event(Body::Book(Book {
+            book_type: BookType::Diff,
+            first_id: Some(7),
+            last_id: 9,
+            prev_id: Some(6),
+            bids: vec![(p("1"), q("0"))],
+            asks: vec![(p("1.25"), q("2")), (p("1.5"), q("0.1"))],
+        })));
+        let mut text = json(&samples[sample]).into_bytes();
+        let at = at % text.len();
+        if gone {
+            text.remove(at);
+        } else {
+            text[at] = byte;
+        }
+        let fast = fast::decode(&mut Interned::default(), &text);
+        let general = Decoder::new().decode_any(&text);
+        if let Some(fast) = fast {
+            prop_assert_eq!(fast, general.unwrap());
+        } else {
+            let whole = Decoder::new().decode(&text);
+            prop_assert_eq!(whole.ok(), general.ok());
+        }
+    }
+
     #[test]
     fn any_trade_survives_the_trip(seq: u64, raw_price: i64, raw_qty: i64, id in "\\PC{0,20}") {
         let trade = event(Body::Trade(Trade {

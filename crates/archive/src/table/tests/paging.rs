@@ -5,6 +5,7 @@ use catalog::{ALL_DAYS, Filter, Order, Page};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn rows(page: &Page) -> Vec<u64> {
     let text = format!("[{}]", std::str::from_utf8(&page.rows).unwrap());
@@ -140,4 +141,41 @@ proptest! {
         found.retain(|id| id % 2 == 0);
         prop_assert_eq!(found, (1..=200).map(|i| 2 * i).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn readers_beside_retention_find_every_file_or_its_absence() {
+    const DAYS: u64 = 60;
+    let dir = tempfile::tempdir().unwrap();
+    let mut table = open(dir.path());
+    let mut cut = Cut::new(Kind::Trade);
+    cut.block(1, "");
+    for seq in 0..DAYS {
+        let mut event = event("BTC-USDT", seq);
+        let time = START + i64::try_from(seq).unwrap() * 86_400_000_000_000;
+        event.venue_time = Some(UnixNanos::new(time));
+        cut.push(&event, &json(&event)).unwrap();
+    }
+    table.append(&cut).unwrap();
+    table.roll_all().unwrap();
+    let (reader, done) = (table.reader(), AtomicBool::new(false));
+    let read = || {
+        let mut reads = 0;
+        while !done.load(Ordering::Acquire) {
+            let query = Query { limit: 100, ..Query::default() };
+            let found = rows(&reader.query(&query).unwrap());
+            let left = DAYS - u64::try_from(found.len()).unwrap();
+            assert_eq!(found, (left..DAYS).collect::<Vec<_>>(), "the newest, without a hole");
+            reads += 1;
+        }
+        reads
+    };
+    std::thread::scope(|scope| {
+        let readers = [(); 3].map(|()| scope.spawn(read));
+        for gone in 1..i64::try_from(DAYS).unwrap() {
+            assert_eq!(table.expire(day() + gone).unwrap().len(), 1);
+        }
+        done.store(true, Ordering::Release);
+        assert!(readers.into_iter().all(|reader| reader.join().unwrap() > 0));
+    });
 }

@@ -3,12 +3,13 @@
 use super::*;
 use model::GapState;
 use settings::Size;
-use sim::conductor::{Command, Conductor, Source};
+use sim::conductor::{Command, Conductor, Progress, Source};
 use sim::generator::Generator;
 use sim::ledger::{self, Entry, Ledger, TradeEntry};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +20,7 @@ const RATE: f64 = 2_000.0;
 const LONG_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A market that moves until it is ended.
-struct Venue {
+pub(super) struct Venue {
     address: SocketAddr,
     commands: mpsc::Sender<Command>,
     folder: TempDir,
@@ -27,7 +28,7 @@ struct Venue {
 }
 
 impl Venue {
-    async fn open() -> Self {
+    pub(super) async fn open() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let names = vec!["BTCUSDT".to_owned()];
         let market = Generator::new(&names, 5);
@@ -45,15 +46,22 @@ impl Venue {
         Self { address, commands, folder, _tasks: tasks }
     }
 
-    async fn strike(&self, fault: &str) {
+    pub(super) async fn strike(&self, fault: &str) {
         self.commands.send(Command::Strike(fault.parse().unwrap())).await.unwrap();
     }
 
-    async fn end(&self) {
+    /// How far the market is.
+    pub(super) async fn progress(&self) -> Progress {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(Command::Progress { answer }).await.unwrap();
+        answered.await.unwrap()
+    }
+
+    pub(super) async fn end(&self) {
         self.commands.send(Command::End).await.unwrap();
     }
 
-    fn trades(&self) -> BTreeMap<u64, TradeEntry> {
+    pub(super) fn trades(&self) -> BTreeMap<u64, TradeEntry> {
         let entries = ledger::read(&self.folder.path().join("ledger.jsonl")).unwrap();
         entries
             .into_iter()
@@ -66,7 +74,7 @@ impl Venue {
 }
 
 impl World {
-    async fn record(&self, venue: &Venue, change: impl FnOnce(&mut Suite)) -> Running {
+    pub(super) async fn record(&self, venue: &Venue, change: impl FnOnce(&mut Suite)) -> Running {
         let address = venue.address;
         self.collect_with(|suite| {
             let spot = &mut suite.collector.venues.binance.spot;
@@ -81,20 +89,20 @@ impl World {
 
 impl Running {
     /// Waits until so many events were received since the start.
-    async fn received(&self, count: u64) {
+    pub(super) async fn received(&self, count: u64) {
         let path = "/api/v1/collector/status";
         self.until(path, |_, status| status["events"].as_u64() >= Some(count)).await;
     }
 
     /// Waits until so many gaps are open.
-    async fn gaps_open(&self, count: u64) {
+    pub(super) async fn gaps_open(&self, count: u64) {
         let path = "/api/v1/collector/status";
         let wanted = |_: &StatusCode, status: &Value| status["gaps_open"] == count;
         self.until_within(path, LONG_PATIENCE, wanted).await;
     }
 
     /// Waits until a gap has been healed and none is open.
-    async fn heals(&self) {
+    pub(super) async fn heals(&self) {
         let healed = |_: &StatusCode, gaps: &Value| {
             let mut records = gaps["data"].as_array().unwrap().iter();
             records.any(|gap| gap["state"] == "healed") && gaps["open"] == Value::Array(Vec::new())
@@ -116,7 +124,11 @@ impl Running {
 
 /// Reads the stream of trades until every id of the ledger but `lost` is in it; each is as the
 /// market made it, whichever way it came. Returns how many were fetched.
-async fn complete(bus: &Bus, ledger: &BTreeMap<u64, TradeEntry>, lost: &BTreeSet<u64>) -> usize {
+pub(super) async fn complete(
+    bus: &Bus,
+    ledger: &BTreeMap<u64, TradeEntry>,
+    lost: &BTreeSet<u64>,
+) -> usize {
     let (mut seen, mut fetched) = (BTreeMap::new(), 0);
     let mut blocks = bus.blocks(Kind::Trade);
     let last = *ledger.keys().next_back().unwrap();
@@ -144,7 +156,7 @@ async fn complete(bus: &Bus, ledger: &BTreeMap<u64, TradeEntry>, lost: &BTreeSet
 }
 
 /// The last version of each gap record in the stream, and that the versions before it are there.
-async fn records(bus: &Bus) -> Vec<Gap> {
+pub(super) async fn records(bus: &Bus) -> Vec<Gap> {
     let stream = bus.stream_info(wire::stream(Kind::Gap).name).await.unwrap().state;
     let mut decoder = wire::Decoder::new();
     let mut gaps: BTreeMap<Arc<str>, Gap> = BTreeMap::new();
@@ -162,7 +174,7 @@ async fn records(bus: &Bus) -> Vec<Gap> {
 }
 
 /// Checks that every gap is healed, and returns why they were.
-fn all_healed(records: &[Gap]) -> BTreeSet<Cause> {
+pub(super) fn all_healed(records: &[Gap]) -> BTreeSet<Cause> {
     assert!(!records.is_empty());
     for gap in records {
         assert_eq!((gap.state, gap.version), (GapState::Healed, 2), "{gap:?}");

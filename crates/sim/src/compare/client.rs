@@ -1,0 +1,194 @@
+//! Asks a gateway, or a storage service itself, for rows.
+
+use super::GapRow;
+use crate::tally::{Answer, Tally, content};
+use anyhow::{Context as _, ensure};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+
+/// Rows asked for at a time: the most that storage gives.
+const PAGE: usize = 10_000;
+
+/// A gateway, or a storage service itself.
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    key: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Page<T> {
+    data: Vec<T>,
+    next_cursor: Option<String>,
+}
+
+/// A row of the trades query, as far as it is compared.
+#[derive(Deserialize)]
+struct TradeRow<'a> {
+    seq: u64,
+    price: &'a str,
+    qty: &'a str,
+    side: &'a str,
+    venue_time: i64,
+}
+
+/// A row of the books query, as far as it is compared.
+#[derive(Deserialize)]
+struct BookRow<'a> {
+    /// `snapshot` or `diff`.
+    #[serde(rename = "type")]
+    book_type: &'a str,
+    last_id: u64,
+    /// `prune` for a diff of the collector's own.
+    #[serde(borrow, default)]
+    origin: Option<&'a str>,
+}
+
+/// The id of a row of either query.
+#[derive(Deserialize)]
+struct IdRow {
+    #[serde(alias = "seq", alias = "last_id")]
+    id: u64,
+}
+
+impl Client {
+    /// A client of the service at `base`, such as `http://127.0.0.1:8080`.
+    ///
+    /// # Errors
+    ///
+    /// A client that cannot be set up.
+    pub fn new(base: &str, key: Option<String>) -> anyhow::Result<Self> {
+        let http =
+            reqwest::Client::builder().timeout(std::time::Duration::from_secs(30)).build()?;
+        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), key })
+    }
+
+    /// Every gap record.
+    ///
+    /// # Errors
+    ///
+    /// Any answer but 200, or one that is no page.
+    pub async fn gaps(&self) -> anyhow::Result<Vec<GapRow>> {
+        let mut rows = Vec::new();
+        self.pages("gaps", None, |body| {
+            let page: Page<GapRow> = serde_json::from_slice(body)?;
+            rows.extend(page.data);
+            Ok(page.next_cursor)
+        })
+        .await?;
+        Ok(rows)
+    }
+
+    pub(super) async fn trades(
+        &self,
+        instrument: &str,
+        tally: &mut Tally,
+    ) -> anyhow::Result<Answer> {
+        tally.clear();
+        let mut answer = Answer::default();
+        self.pages("trades", Some(instrument), |body| {
+            let page: Page<TradeRow<'_>> = serde_json::from_slice(body)?;
+            for TradeRow { seq, price, qty, side, venue_time } in page.data {
+                answer.take(seq);
+                tally.take(seq, content(price, qty, side, venue_time));
+            }
+            Ok(page.next_cursor)
+        })
+        .await?;
+        Ok(answer)
+    }
+
+    pub(super) async fn books(
+        &self,
+        instrument: &str,
+        tally: &mut Tally,
+        snapshots: &mut BTreeSet<u64>,
+    ) -> anyhow::Result<Answer> {
+        tally.clear();
+        snapshots.clear();
+        let mut answer = Answer::default();
+        self.pages("books", Some(instrument), |body| {
+            let page: Page<BookRow<'_>> = serde_json::from_slice(body)?;
+            for row in page.data {
+                answer.take(row.last_id);
+                match (row.book_type, row.origin) {
+                    ("snapshot", _) => drop(snapshots.insert(row.last_id)),
+                    ("diff", None) => tally.take(row.last_id, 0),
+                    _ => {}
+                }
+            }
+            Ok(page.next_cursor)
+        })
+        .await?;
+        Ok(answer)
+    }
+
+    pub(super) async fn ids(&self, query: &str, instrument: &str) -> anyhow::Result<Answer> {
+        let mut answer = Answer::default();
+        self.pages(query, Some(instrument), |body| {
+            let page: Page<IdRow> = serde_json::from_slice(body)?;
+            page.data.iter().for_each(|row| answer.take(row.id));
+            Ok(page.next_cursor)
+        })
+        .await?;
+        Ok(answer)
+    }
+
+    /// Hands over every page of a query; what is done with it returns the next one's cursor.
+    async fn pages(
+        &self,
+        query: &str,
+        instrument: Option<&str>,
+        mut take: impl FnMut(&[u8]) -> serde_json::Result<Option<String>>,
+    ) -> anyhow::Result<()> {
+        let symbol = instrument.map(crate::server::symbol_of);
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut url = url::Url::parse(&format!("{}/api/v1/storage/{query}", self.base))?;
+            url.query_pairs_mut()
+                .append_pair("venue", "binance")
+                .append_pair("market", "spot")
+                .append_pair("limit", &PAGE.to_string());
+            for (name, value) in [("symbol", symbol.as_deref()), ("cursor", cursor.as_deref())] {
+                if let Some(value) = value {
+                    url.query_pairs_mut().append_pair(name, value);
+                }
+            }
+            let place = url.to_string();
+            let body = self.get(url).await.with_context(|| format!("ask {place}"))?;
+            cursor = take(&body).with_context(|| format!("{place} answered {}", start(&body)))?;
+            if cursor.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn get(&self, url: url::Url) -> anyhow::Result<Vec<u8>> {
+        let mut request = self.http.get(url);
+        if let Some(key) = &self.key {
+            request = request.bearer_auth(key);
+        }
+        let answer = request.send().await?;
+        let status = answer.status();
+        let body = answer.bytes().await?;
+        ensure!(status.is_success(), "{status}: {}", start(&body));
+        Ok(body.into())
+    }
+}
+
+/// The beginning of a body, for a person.
+fn start(body: &[u8]) -> String {
+    String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_read_whatever_it_is_called() {
+        let read = |text| serde_json::from_str::<IdRow>(text).unwrap().id;
+        assert_eq!(read(r#"{"seq":4,"price":"1"}"#), 4);
+        assert_eq!(read(r#"{"type":"diff","first_id":3,"last_id":5}"#), 5);
+    }
+}
