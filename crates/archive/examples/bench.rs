@@ -140,6 +140,9 @@ fn trade(instrument: &Arc<InstrumentId>, seq: u64) -> Event {
             qty: Qty::from_raw((1 + walk) * 10_i128.pow(13)),
             side: if walk % 2 == 0 { Side::Buy } else { Side::Sell },
             id_range: None,
+            count: None,
+            liquidation: None,
+            block: false,
         }),
     }
 }

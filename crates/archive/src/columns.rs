@@ -12,10 +12,14 @@ use arrow_array::{
 };
 use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
-use model::{Bbo, Body, Book, Event, Gap, Kind, Kline, Level, Status, Ticker, Trade};
+use model::{
+    Bbo, Body, Book, Event, Funding, Gap, Greeks, Kind, Kline, Level, Liquidation, LongShortRatio,
+    Mark, OpenInterest, Status, Ticker, Trade, VolatilityIndex,
+};
 use std::sync::Arc;
 use units::UnixNanos;
 
+mod contracts;
 pub(crate) mod read;
 #[cfg(test)]
 mod tests;
@@ -46,6 +50,26 @@ pub(crate) fn write(kind: Kind, rows: &[StoredRow]) -> Result<RecordBatch, Error
         .expect("the columns of rows of one kind are equally long and of their fields' types"))
 }
 
+/// The columns of a kind that the first version of its files did not have: there they are absent,
+/// and read as null.
+pub(crate) const fn added_later(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Trade | Kind::AggTrade => &["count", "liquidation", "block"],
+        Kind::Ticker => contracts::GREEKS,
+        Kind::Book
+        | Kind::Bbo
+        | Kind::Kline
+        | Kind::Mark
+        | Kind::Funding
+        | Kind::OpenInterest
+        | Kind::Liquidation
+        | Kind::LongShortRatio
+        | Kind::VolatilityIndex
+        | Kind::Gap
+        | Kind::Status => &[],
+    }
+}
+
 fn sheet(kind: Kind, rows: &[StoredRow]) -> Sheet {
     let mut sheet = Sheet::default();
     sheet.common(rows);
@@ -55,6 +79,12 @@ fn sheet(kind: Kind, rows: &[StoredRow]) -> Sheet {
         Kind::Bbo => sheet.bbos(&bodies(rows, bbo)),
         Kind::Ticker => sheet.tickers(&bodies(rows, ticker)),
         Kind::Kline => sheet.klines(&bodies(rows, kline)),
+        Kind::Mark => sheet.marks(&bodies(rows, mark)),
+        Kind::Funding => sheet.fundings(&bodies(rows, funding)),
+        Kind::OpenInterest => sheet.open_interests(&bodies(rows, open_interest)),
+        Kind::Liquidation => sheet.liquidations(&bodies(rows, liquidation)),
+        Kind::LongShortRatio => sheet.long_short_ratios(&bodies(rows, long_short_ratio)),
+        Kind::VolatilityIndex => sheet.volatility_indexes(&bodies(rows, volatility_index)),
         Kind::Gap => sheet.gaps(&bodies(rows, gap)),
         Kind::Status => sheet.statuses(&bodies(rows, status)),
     }
@@ -78,6 +108,12 @@ bodies! {
     bbo: Bbo => Bbo;
     ticker: Ticker => Ticker;
     kline: Kline => Kline;
+    mark: Mark => Mark;
+    funding: Funding => Funding;
+    open_interest: OpenInterest => OpenInterest;
+    liquidation: Liquidation => Liquidation;
+    long_short_ratio: LongShortRatio => LongShortRatio;
+    volatility_index: VolatilityIndex => VolatilityIndex;
     gap: Gap => Gap;
     status: Status => Status;
 }
@@ -171,6 +207,11 @@ impl Sheet {
         self.texts("side", rows.iter().map(|row| Some(row.side.as_str())));
         self.ids("first_id", rows.iter().map(|row| row.id_range.map(|(first, _)| first)));
         self.ids("last_id", rows.iter().map(|row| row.id_range.map(|(_, last)| last)));
+        self.ids("count", rows.iter().map(|row| row.count));
+        let liquidated = rows.iter().map(|row| row.liquidation.map(|side| side.as_str()));
+        self.texts("liquidation", liquidated);
+        let blocks: BooleanArray = rows.iter().map(|row| Some(row.block)).collect();
+        self.add("block", Arc::new(blocks));
     }
 
     fn books(&mut self, rows: &[&Book]) {
@@ -191,7 +232,7 @@ impl Sheet {
     }
 
     fn tickers(&mut self, rows: &[&Ticker]) {
-        self.decimals("last_price", rows.iter().map(|row| Some(row.last_price.raw())));
+        self.decimals("last_price", rows.iter().map(|row| row.last_price.map(|v| v.raw())));
         self.decimals("open_price", rows.iter().map(|row| row.open_price.map(|v| v.raw())));
         self.decimals("high_price", rows.iter().map(|row| row.high_price.map(|v| v.raw())));
         self.decimals("low_price", rows.iter().map(|row| row.low_price.map(|v| v.raw())));
@@ -201,6 +242,7 @@ impl Sheet {
         self.decimals("bid_qty", rows.iter().map(|row| row.bid_qty.map(|v| v.raw())));
         self.decimals("ask_price", rows.iter().map(|row| row.ask_price.map(|v| v.raw())));
         self.decimals("ask_qty", rows.iter().map(|row| row.ask_qty.map(|v| v.raw())));
+        self.greeks(rows);
     }
 
     fn klines(&mut self, rows: &[&Kline]) {

@@ -89,7 +89,18 @@ fn events(kind: Kind, market: Market, block: u64) -> impl Iterator<Item = Event>
         let (price, qty) = level(0);
         let body = if kind == Kind::Trade {
             let (trade_id, side) = (Arc::from(id.to_string()), Side::Buy);
-            Body::Trade(Trade { seq: id, trade_id, price, qty, side, id_range: None })
+            let (id_range, count, liquidation, block) = (None, None, None, false);
+            Body::Trade(Trade {
+                seq: id,
+                trade_id,
+                price,
+                qty,
+                side,
+                id_range,
+                count,
+                liquidation,
+                block,
+            })
         } else {
             let (bids, asks) = ((1..=row.into()).map(level).collect(), vec![level(-1)]);
             let (book_type, first_id, prev_id) = (BookType::Diff, Some(id), None);

@@ -15,5 +15,6 @@ mod sync;
 
 pub use order::{OrderBook, Pruned};
 pub use sync::{
-    ANSWER_MAX, BUFFER_MAX, BookSync, Break, Command, RETRY_MAX, RETRY_MIN, Rule, SETTLED, Update,
+    ANSWER_MAX, BUFFER_MAX, BookSync, Break, Command, RETRY_MAX, RETRY_MIN, Rule, SETTLED,
+    STALE_AFTER, Update,
 };

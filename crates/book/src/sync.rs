@@ -16,6 +16,8 @@
 //! Comments below cite these rules by number.
 //! Where a venue links its updates instead of numbering them without holes, [`Rule::Linked`] takes
 //! the place of rules 5 and 6.
+//! Where the stream itself begins with a snapshot, [`Rule::Chained`] takes the place of rules 1 to
+//! 6: a snapshot replaces the book at once, and every diff names the update before it.
 
 #[cfg(test)]
 mod tests;
@@ -45,6 +47,10 @@ pub const RETRY_MAX: Duration = Duration::from_secs(60);
 /// spend the request weight.
 pub const SETTLED: Duration = Duration::from_secs(30);
 
+/// How long a chained book may take nothing of updates that keep coming. A second connection lags
+/// by less; more means that the venue has numbered its updates anew, and they only look old.
+pub const STALE_AFTER: Duration = Duration::from_secs(5);
+
 /// How a venue numbers its book updates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
@@ -53,6 +59,13 @@ pub enum Rule {
     Contiguous,
     /// Each diff names the last id of the one before; ids have holes (Binance USD-M `pu`).
     Linked,
+    /// The stream begins with a snapshot, and each update names the one before it; ids have holes
+    /// and may begin anew (OKX `prevSeqId`, Deribit `prev_change_id`).
+    ///
+    /// An update that names itself as the one before says only that nothing happened.
+    /// Sources: <https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-order-book-channel>,
+    /// <https://docs.deribit.com/#book-instrument_name-interval>.
+    Chained,
 }
 
 /// The ids of one diff.
@@ -106,6 +119,8 @@ pub struct BookSync<D> {
     breaks: u32,
     /// When the book last came into step.
     synced_at: Option<UnixNanos>,
+    /// When it last took something.
+    moved_at: UnixNanos,
     commands: VecDeque<Command<D>>,
 }
 
@@ -146,13 +161,15 @@ impl Rule {
             // https://developers.binance.com/docs/derivatives/usds-margined-futures: the first
             // diff has U <= L <= u, or continues L directly; the others have pu == last.
             Self::Linked if fresh => update.first <= last || update.prev == Some(last),
-            Self::Linked => update.prev == Some(last),
+            // The id may be smaller than the one before: after a maintenance OKX begins anew.
+            Self::Linked | Self::Chained => update.prev == Some(last),
         };
         let old = match self {
             Self::Contiguous => update.last <= last,
             // A fresh book takes a diff that ends exactly at the snapshot, since the next one
             // links to it.
             Self::Linked => update.last < last || (update.last == last && !fresh),
+            Self::Chained => update.last == last || (update.last < last && !next),
         };
         match (old, next) {
             (true, _) => Fit::Old,
@@ -172,6 +189,7 @@ impl<D> BookSync<D> {
             failures: 0,
             breaks: 0,
             synced_at: None,
+            moved_at: UnixNanos::default(),
             commands: VecDeque::new(),
         }
     }
@@ -189,10 +207,20 @@ impl<D> BookSync<D> {
     pub fn handle_diff(&mut self, update: Update, diff: D, now: UnixNanos) -> bool {
         match &mut self.state {
             State::Synced { last, fresh } => match self.rule.judge(update, *last, *fresh) {
-                Fit::Old => return true,
+                Fit::Old => {
+                    let (after, repeated) = (*last, update.last == *last);
+                    if self.rule == Rule::Chained && !repeated && self.is_stale(now) {
+                        let gap = Break { after, before: None, cause: Cause::Sequence };
+                        self.interrupt(gap, now);
+                        self.buffer(update, diff, now);
+                        return false;
+                    }
+                    return true;
+                }
                 Fit::Next => {
                     *last = update.last;
                     *fresh = false;
+                    self.moved_at = now;
                     self.commands.push_back(Command::Apply(diff));
                 }
                 Fit::Beyond => {
@@ -221,8 +249,12 @@ impl<D> BookSync<D> {
         false
     }
 
-    /// Takes a snapshot, asked for or not. While the book is in step it is ignored.
+    /// Takes a snapshot, asked for or not. While the book is in step it is ignored, unless the
+    /// venue sends it in the stream and it is newer than the book.
     pub fn handle_snapshot(&mut self, last: u64, snapshot: D, now: UnixNanos) {
+        if self.rule == Rule::Chained {
+            return self.begin_anew(last, snapshot, now);
+        }
         match std::mem::replace(&mut self.state, State::Idle) {
             synced @ State::Synced { .. } => self.state = synced,
             State::Idle | State::Holding { .. } => self.state = State::Holding { last, snapshot },
@@ -302,6 +334,31 @@ impl<D> BookSync<D> {
         }
         self.commands.push_back(Command::FetchSnapshot);
         Timer::Answer(now.plus(ANSWER_MAX))
+    }
+
+    /// Takes a snapshot that the stream brought: what was buffered came before it.
+    fn begin_anew(&mut self, last: u64, snapshot: D, now: UnixNanos) {
+        match self.synced() {
+            // A second connection begins with a snapshot too, and lags behind this one.
+            Some(known) if known >= last => return,
+            Some(_) | None => {}
+        }
+        if let Some(after) = self.synced() {
+            // The updates in between, should they still come, are covered by the snapshot.
+            let gap = Break { after, before: Some(last), cause: Cause::Sequence };
+            self.commands.push_back(Command::Discontinuity(gap));
+        } else {
+            self.synced_at = Some(now);
+            self.failures = 0;
+        }
+        self.moved_at = now;
+        self.state = State::Synced { last, fresh: true };
+        self.commands.extend([Command::Snapshot(snapshot), Command::Synced(last)]);
+    }
+
+    /// Whether the book has taken nothing for [`STALE_AFTER`].
+    fn is_stale(&self, now: UnixNanos) -> bool {
+        now.since(self.moved_at) >= i64::try_from(STALE_AFTER.as_nanos()).unwrap_or(i64::MAX)
     }
 
     /// Leaves the synced state.

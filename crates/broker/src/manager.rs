@@ -426,7 +426,10 @@ fn heed(view: &mut View, complaints: &[String]) {
     for complaint in complaints {
         let advice = full_disk(complaint).unwrap_or_else(|| complaint.clone());
         match view.streams.iter_mut().find(|stream| is_about(complaint, &stream.name)) {
-            Some(stream) => stream.problem = Some(advice),
+            Some(stream) => {
+                let problem = stream.problem.take().map(|problem| format!("{problem}; {advice}"));
+                stream.problem = Some(problem.unwrap_or(advice));
+            }
             None if is_about(complaint, wire::DEAD_LETTERS) => {
                 view.dead_letters.problem = Some(advice);
             }

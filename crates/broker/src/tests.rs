@@ -123,9 +123,9 @@ async fn every_declared_stream_is_there_once_the_service_is_built() {
     let router = build(suite(&server)).await.router();
     let (code, status) = get(&router, "/api/v1/broker/status").await;
     assert_eq!((code, &status["status"]), (StatusCode::OK, &json!("ok")), "{status}");
-    assert_eq!(status["summary"], "8 streams ok, 0 B of 6.8 GiB, storage lag 0 blocks");
+    assert_eq!(status["summary"], "14 streams ok, 0 B of 7.4 GiB, storage lag 0 blocks");
     assert_eq!(status["server"]["version"].as_str().unwrap().split('.').count(), 3);
-    assert_eq!((&status["jetstream"]["streams"], &status["lag"]), (&json!(9), &json!(0)));
+    assert_eq!((&status["jetstream"]["streams"], &status["lag"]), (&json!(15), &json!(0)));
     let (_, streams) = get(&router, "/api/v1/broker/streams").await;
     let names: Vec<&str> =
         streams["data"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();

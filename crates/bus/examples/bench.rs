@@ -184,6 +184,9 @@ fn trade(instrument: &Arc<InstrumentId>, id: u64) -> Event {
         qty: Qty::from_raw((1 + walk) * 10_i128.pow(13)),
         side: if id.is_multiple_of(3) { Side::Buy } else { Side::Sell },
         id_range: None,
+        count: None,
+        liquidation: None,
+        block: false,
     });
     Event {
         instrument: Arc::clone(instrument),

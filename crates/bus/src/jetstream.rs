@@ -374,7 +374,10 @@ impl Bus {
         };
         let Plan { change, mut config, leave } =
             plan(&spec.config(), &info.config, |key, declared| {
-                spec.may_change(key, declared, &info.state)
+                // Fewer replicas than somebody has given the stream are a decision, not a repair.
+                let is_lower = || declared.as_u64() < Some(info.replicas());
+                (key != declare::REPLICAS || !is_lower())
+                    && spec.may_change(key, declared, &info.state)
             });
         let mut ensured = Ensured { changed: change, differs: leave, ..Ensured::default() };
         // The only change that depends on others than this server: its refusal must not stand in

@@ -29,6 +29,10 @@ Nothing but the files is read: no clock, no network. Several files are one strea
 
 Exit codes: 0 done, 1 a file or line could not be read, 2 wrong usage";
 
+/// The markets that there are adapters for.
+const KNOWN: &str = "binance spot, perp, future; okx spot, perp, future, option; \
+                     deribit perp, future, option, spot, index";
+
 /// Output bytes collected before they are written.
 const WRITE_BYTES: usize = 1 << 20;
 
@@ -36,10 +40,10 @@ const WRITE_BYTES: usize = 1 << 20;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The venue that sent the frames: binance.
+    /// The venue that sent the frames: binance, okx or deribit.
     #[arg(long)]
     venue: Venue,
-    /// The market they belong to: spot.
+    /// The market they belong to: spot, perp, future, option or index.
     #[arg(long, default_value = "spot")]
     market: Market,
     /// The venue's instrument list as its REST call answers it; without it a symbol is the venue's
@@ -77,8 +81,19 @@ const EXAMPLES_MAX: usize = 3;
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match (args.venue, args.market) {
         (Venue::Binance, Market::Spot) => run_with(venue_binance::Spot::new(), args),
+        (Venue::Binance, Market::Perp) => run_with(venue_binance::Perp::new(), args),
+        (Venue::Binance, Market::Future) => run_with(venue_binance::Future::new(), args),
+        (Venue::Okx, Market::Spot) => run_with(venue_okx::Spot::new(), args),
+        (Venue::Okx, Market::Perp) => run_with(venue_okx::Perp::new(), args),
+        (Venue::Okx, Market::Future) => run_with(venue_okx::Future::new(), args),
+        (Venue::Okx, Market::Option) => run_with(venue_okx::Options::new(), args),
+        (Venue::Deribit, Market::Perp) => run_with(venue_deribit::Perp::new(), args),
+        (Venue::Deribit, Market::Future) => run_with(venue_deribit::Futures::new(), args),
+        (Venue::Deribit, Market::Option) => run_with(venue_deribit::Options::new(), args),
+        (Venue::Deribit, Market::Spot) => run_with(venue_deribit::Spot::new(), args),
+        (Venue::Deribit, Market::Index) => run_with(venue_deribit::Index::new(), args),
         (venue, market) => {
-            bail!("there is no adapter for {market} on {venue}; known: binance spot")
+            bail!("there is no adapter for {market} on {venue}; known: {KNOWN}")
         }
     }
 }

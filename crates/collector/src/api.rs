@@ -13,6 +13,7 @@ use bus::Bus;
 use feed::BookView;
 use model::{InstrumentId, Level, Market, Venue};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -178,7 +179,7 @@ async fn exchanges(State(api): State<Api>) -> Json<ExchangesAnswer> {
         stream_url: Arc::clone(&market.stream_url),
         listed: market.listed,
         reason: market.reason.clone(),
-        instruments: market.feeds.iter().map(|feed| feed.instruments.len()).sum(),
+        instruments: instruments(market),
         connections: market.feeds.len(),
         connections_up: market
             .feeds
@@ -188,6 +189,12 @@ async fn exchanges(State(api): State<Api>) -> Json<ExchangesAnswer> {
     };
     let exchanges = api.board.markets().iter().map(exchange).collect();
     Json(ExchangesAnswer { exchanges })
+}
+
+/// How many instruments are recorded; the streams of one may be on several connections.
+fn instruments(market: &MarketView) -> usize {
+    let all = market.feeds.iter().flat_map(|feed| &*feed.instruments);
+    all.collect::<BTreeSet<_>>().len()
 }
 
 #[derive(Serialize)]
@@ -289,7 +296,7 @@ fn find(
         .iter()
         .flat_map(|market| &market.feeds)
         .find_map(|feed| {
-            let id = feed.instruments.iter().find(wanted)?;
+            let id = feed.books.iter().find(wanted)?;
             Some((Arc::clone(id), feed.clone()))
         })
         .ok_or_else(|| Problem::not_found(format!("no book of {venue}/{market}/{symbol} is kept")))

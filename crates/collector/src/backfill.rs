@@ -178,7 +178,11 @@ impl<A: Adapter> Backfiller<A> {
                     self.machine.handle_answer(trades, reply.recv_time, now());
                     return;
                 }
-                Ok(RestAnswer::Snapshot { .. } | RestAnswer::Instruments(_)) => {
+                Ok(
+                    RestAnswer::Snapshot { .. }
+                    | RestAnswer::Instruments(_)
+                    | RestAnswer::Points { .. },
+                ) => {
                     tracing::warn!(path, "the answer is another call's");
                     Failure::Request
                 }

@@ -32,14 +32,27 @@ impl Run {
     pub(crate) fn of(event: &Event) -> Self {
         let (kind, ids) = match &event.body {
             Body::Trade(trade) | Body::AggTrade(trade) => {
-                (event.kind(), Some((trade.seq, trade.seq)))
+                (event.kind(), Some(feed::trade_ids(trade)))
             }
             Body::Book(book) if book.book_type == BookType::Diff => {
-                (Kind::Book, Some((book.first_id.unwrap_or(book.last_id), book.last_id)))
+                // Where each diff names the one before, no id between the two is missing.
+                let first = match book.prev_id {
+                    Some(prev) => prev.saturating_add(1),
+                    None => book.first_id.unwrap_or(book.last_id),
+                };
+                (Kind::Book, Some((first.min(book.last_id), book.last_id)))
             }
             Body::Book(book) => (Kind::Book, Some((book.last_id, book.last_id))),
             Body::Bbo(bbo) => (Kind::Bbo, Some((bbo.id, bbo.id))),
-            Body::Ticker(_) | Body::Kline(_) | Body::Status(_) => (event.kind(), None),
+            Body::Ticker(_)
+            | Body::Kline(_)
+            | Body::Mark(_)
+            | Body::Funding(_)
+            | Body::OpenInterest(_)
+            | Body::Liquidation(_)
+            | Body::LongShortRatio(_)
+            | Body::VolatilityIndex(_)
+            | Body::Status(_) => (event.kind(), None),
             Body::Gap(gap) => {
                 let missing = gap.after_id.zip(gap.before_id);
                 let missing = missing.map(|(after, before)| (after + 1, before.saturating_sub(1)));
@@ -235,15 +248,21 @@ pub(crate) const fn is_trade(kind: Kind) -> bool {
 pub(crate) const fn rank(kind: Kind) -> u8 {
     match kind {
         Kind::Gap => 3,
-        Kind::Trade | Kind::AggTrade => 2,
-        Kind::Kline | Kind::Status => 1,
-        Kind::Book | Kind::Bbo | Kind::Ticker => 0,
+        Kind::Trade | Kind::AggTrade | Kind::Liquidation => 2,
+        Kind::Kline
+        | Kind::Funding
+        | Kind::OpenInterest
+        | Kind::LongShortRatio
+        | Kind::VolatilityIndex
+        | Kind::Status => 1,
+        Kind::Book | Kind::Bbo | Kind::Ticker | Kind::Mark => 0,
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use model::Book;
 
     pub(crate) fn instrument(symbol: &str) -> Arc<InstrumentId> {
         Arc::new(InstrumentId {
@@ -277,6 +296,28 @@ pub(crate) mod tests {
             cause: model::Cause::Sequence,
             state: model::GapState::Open,
         }
+    }
+
+    #[test]
+    fn linked_diffs_are_one_run_though_their_ids_have_holes() {
+        let diff = |first, last, prev| {
+            let (bids, asks) = (Vec::new(), Vec::new());
+            let (first_id, last_id) = (Some(first), last);
+            let book =
+                Book { book_type: BookType::Diff, first_id, last_id, prev_id: prev, bids, asks };
+            let (instrument, recv_time) = (instrument("BTC-USDT"), UnixNanos::new(1));
+            let body = Body::Book(book);
+            Run::of(&Event { instrument, venue_time: None, recv_time, origin: None, body })
+        };
+        let mut runs = Vec::new();
+        for (first, last, prev) in [(10, 20, 5), (30, 40, 20), (60, 60, 41)] {
+            join(&mut runs, diff(first, last, Some(prev)));
+        }
+        let ids: Vec<_> = runs.iter().map(|run| run.ids).collect();
+        assert_eq!(ids, [Some((6, 40)), Some((42, 60))]);
+        // The ids begin anew.
+        assert_eq!(diff(3, 3, Some(60)).ids, Some((3, 3)));
+        assert_eq!(diff(3, 4, None).ids, Some((3, 4)));
     }
 
     #[test]

@@ -81,6 +81,8 @@ pub(crate) struct FeedHandle {
     pub(crate) name: Arc<str>,
     pub(crate) streams: Arc<[String]>,
     pub(crate) instruments: Arc<[Arc<InstrumentId>]>,
+    /// Those whose books it keeps: an instrument's streams may be on several connections.
+    pub(crate) books: Arc<[Arc<InstrumentId>]>,
     pub(crate) status: watch::Receiver<FeedStatus>,
     pub(crate) queries: mpsc::Sender<Query>,
 }

@@ -21,7 +21,7 @@ use daemon::Task;
 use feed::{Command, Output, Pipeline};
 use model::{Body, Connection, Event, InstrumentId, Status};
 use net::SocketError;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use venue::recording::{Record, Source};
-use venue::{Adapter, Backoff, ConnectionPlan};
+use venue::{Adapter, Backoff, ConnectionPlan, Request, RestRequest};
 
 /// A feed that waits longer than this for the publisher drops its connection: the venue would do
 /// so anyway, and a gap that is on record is better than a stale feed.
@@ -48,6 +48,9 @@ const RECONNECT_UP_MAX: Duration = Duration::from_secs(8);
 /// A connection that lasted this long is a success: the next wait begins from the shortest.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
 
+/// How long after a book's streams were joined again they are not joined yet again.
+const REJOIN_PAUSE: Duration = Duration::from_secs(20);
+
 /// How often the status is renewed.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -58,6 +61,8 @@ pub(crate) struct Parts<A> {
     pub(crate) dial: Dial,
     /// The instruments of the plan whose books are subscribed to.
     pub(crate) books: Vec<Arc<InstrumentId>>,
+    /// How long it may bring nothing; for ever if all that it carries is rare.
+    pub(crate) silence_max: Option<Duration>,
     pub(crate) fetches: mpsc::Sender<Fetch>,
     pub(crate) outbox: Outbox,
     pub(crate) metrics: Metrics,
@@ -75,6 +80,8 @@ pub(crate) struct Feed<A> {
     answers: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
     /// Snapshots asked for and not answered.
     fetching: BTreeSet<Arc<InstrumentId>>,
+    /// When the streams of a book were last joined again.
+    rejoined: BTreeMap<Arc<InstrumentId>, Instant>,
     next_id: u64,
     tick_at: Instant,
     /// Rejects that are in the sample on disk.
@@ -131,6 +138,7 @@ impl<A: Adapter> Feed<A> {
             queries,
             answers,
             fetching: BTreeSet::new(),
+            rejoined: BTreeMap::new(),
             next_id: 1,
             tick_at: Instant::now(),
             sampled: 0,
@@ -231,20 +239,45 @@ impl<A: Adapter> Feed<A> {
         }
     }
 
-    /// Sends out the snapshot requests that the pipeline wants.
-    fn fetch(&mut self) {
+    /// Sends out the snapshot requests that the pipeline wants. Returns what has to be said on the
+    /// connection instead.
+    fn fetch(&mut self) -> Vec<Request> {
+        let mut requests = Vec::new();
         while let Some(command) = self.parts.pipeline.next_command() {
-            let Command::FetchSnapshot { instrument, request } = command;
-            if !self.fetching.insert(Arc::clone(&instrument)) {
-                continue;
+            match command {
+                Command::FetchSnapshot { instrument, request } => {
+                    self.fetch_snapshot(instrument, request);
+                }
+                // It comes again if it is still wanted then.
+                Command::Rejoin { instrument, .. } if self.is_joining(&instrument) => {}
+                Command::Rejoin { instrument, streams } => {
+                    tracing::debug!(connection = &*self.name, %instrument, "joining its book again");
+                    let adapter = self.parts.pipeline.adapter();
+                    requests.extend(adapter.unsubscribe(&streams, &mut self.next_id));
+                    requests.extend(adapter.subscribe(&streams, &mut self.next_id));
+                    self.rejoined.insert(instrument, Instant::now());
+                }
             }
-            let answers = self.answers.0.clone();
-            let fetch = Fetch { instrument: Some(Arc::clone(&instrument)), request, answers };
-            if self.parts.fetches.try_send(fetch).is_err() {
-                self.fetching.remove(&instrument);
-                let outputs = &mut self.parts.outputs;
-                self.parts.pipeline.handle_snapshot_failure(&instrument, now(), outputs);
-            }
+        }
+        requests
+    }
+
+    /// Whether a book's streams were joined again a moment ago: the request may still wait behind
+    /// those of other books, and a venue limits how often it may be made.
+    fn is_joining(&self, instrument: &Arc<InstrumentId>) -> bool {
+        self.rejoined.get(instrument).is_some_and(|at| at.elapsed() < REJOIN_PAUSE)
+    }
+
+    fn fetch_snapshot(&mut self, instrument: Arc<InstrumentId>, request: RestRequest) {
+        if !self.fetching.insert(Arc::clone(&instrument)) {
+            return;
+        }
+        let answers = self.answers.0.clone();
+        let fetch = Fetch { instrument: Some(Arc::clone(&instrument)), request, answers };
+        if self.parts.fetches.try_send(fetch).is_err() {
+            self.fetching.remove(&instrument);
+            let outputs = &mut self.parts.outputs;
+            self.parts.pipeline.handle_snapshot_failure(&instrument, now(), outputs);
         }
     }
 

@@ -1,7 +1,7 @@
-//! Task: the REST calls of one venue, within its request weight.
+//! Task: the REST calls of one host, within its request weight.
 //!
-//! There are two queues. What a feed needs to go on comes first; a backfill can wait, and has a share
-//! of the weight that it cannot exceed.
+//! There are two queues. What a feed needs to go on comes first; backfills and polls can wait, and
+//! have a share of the weight that they cannot exceed.
 
 use crate::metrics::Metrics;
 use daemon::{Task, clock};
@@ -24,8 +24,9 @@ pub(crate) const FETCHES_CAPACITY: usize = 1_024;
 /// request to slow down before it becomes a ban.
 const CONCURRENT_MAX: usize = 4;
 
-/// Requests that can wait, at most: the backfill has one on its way at a time.
-pub(crate) const SPARE_CAPACITY: usize = 1;
+/// Requests that can wait, at most: the backfill and the polls of each market have one on their way
+/// at a time, and a host has fewer than ten markets.
+pub(crate) const SPARE_CAPACITY: usize = 20;
 
 /// How long to leave a venue alone that asks for it and does not say how long.
 const SLOW_DOWN: Duration = Duration::from_secs(60);

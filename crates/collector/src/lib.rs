@@ -13,12 +13,17 @@
 //! `handover` knows what the bus or the spool has taken, so that the run after a crash records
 //! exactly what is lost.
 //!
+//! The `lineup` has these tasks for each enabled market; only `adapters` knows the venues by name.
+//! Markets that ask at the same host (`hosts`) share a fetcher. What no stream carries is asked for
+//! by a `poller`, and leaves it as a feed's events do.
+//!
 //! What is missing of trades nevertheless is fetched by the `backfill`, within a share of the venue's
 //! request weight, and is on the durable lane only.
 //!
 //! The collector stores nothing but what the bus has not taken yet, and does not know that
 //! ClickHouse exists.
 
+mod adapters;
 mod api;
 mod backfill;
 mod batch;
@@ -29,11 +34,14 @@ mod disk;
 mod feed;
 mod fetcher;
 mod handover;
+mod hosts;
 mod lane;
 mod line;
+mod lineup;
 mod market;
 mod metrics;
 mod outbox;
+mod poller;
 mod publisher;
 mod recovery;
 mod reporter;

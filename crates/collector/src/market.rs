@@ -4,9 +4,11 @@ use crate::batch::Batch;
 use crate::board::{Board, FeedHandle};
 use crate::feed::{Feed, Parts};
 use crate::fetcher::Fetch;
+use crate::hosts::Door;
 use crate::line::Dial;
 use crate::metrics::Metrics;
 use crate::outbox::{Outbox, Producer};
+use crate::poller::{self, Poller};
 use crate::publisher::LastIds;
 use anyhow::Context as _;
 use bus::Bus;
@@ -31,7 +33,7 @@ const LIST_RETRY_MAX: Duration = Duration::from_secs(60);
 /// What is wanted of a market.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
-    /// Symbols as `BASE-QUOTE`.
+    /// Symbols, as the instrument list has them.
     pub(crate) symbols: Vec<String>,
     pub(crate) kinds: Vec<Kind>,
     pub(crate) intervals: Vec<Arc<str>>,
@@ -46,7 +48,7 @@ pub(crate) struct Market {
     pub(crate) wanted: Wanted,
     pub(crate) stream_url: Url,
     pub(crate) tls: Tls,
-    pub(crate) fetches: mpsc::Sender<Fetch>,
+    pub(crate) door: Door,
     pub(crate) ways: Ways,
 }
 
@@ -78,10 +80,16 @@ impl Market {
         });
         let Some(Some((last_ids, list))) = known.await else { return Ok(()) };
         let (mut feeds, mut handles) = (JoinSet::new(), Vec::new());
-        for plan in self.plans(&adapter, &list) {
-            let (feed, handle) = self.feed(adapter.clone(), plan, &list, &last_ids)?;
+        let mut listed = adapter;
+        listed.set_instruments(&list);
+        let instruments = self.instruments(&list);
+        for plan in self.plans(&listed, &instruments) {
+            let (feed, handle) = self.feed(listed.clone(), plan, &instruments, &last_ids)?;
             feeds.spawn(feed.run(task.clone()));
             handles.push(handle);
+        }
+        if let Some(poller) = self.poller(listed, &instruments) {
+            feeds.spawn(poller.run(task.clone()));
         }
         tracing::info!(instruments = list.len(), connections = handles.len(), "market planned");
         self.ways.board.update(self.index, |market| market.feeds = handles);
@@ -120,7 +128,7 @@ impl Market {
         let (answers, mut answer) = mpsc::channel(1);
         let request = adapter.instruments_request();
         let fetch = Fetch { instrument: None, request, answers };
-        self.fetches.send(fetch).await.context("reach the fetcher")?;
+        self.door.urgent.send(fetch).await.context("reach the fetcher")?;
         let answer = answer.recv().await.context("hear from the fetcher")?;
         let reply = answer.result.context("load the instrument list")?;
         let list = adapter.parse_instruments(&reply.body).context("read the instrument list")?;
@@ -128,12 +136,12 @@ impl Market {
         Ok(list)
     }
 
-    /// What to subscribe to, spread over connections.
-    fn plans<A: Adapter>(&self, adapter: &A, list: &[Instrument]) -> Vec<ConnectionPlan> {
+    /// The wanted instruments of the list.
+    fn instruments(&self, list: &[Instrument]) -> Vec<Arc<InstrumentId>> {
         let (mut wanted, mut unknown) = (Vec::new(), Vec::new());
         for symbol in &self.wanted.symbols {
             match list.iter().find(|listed| listed.id.symbol.as_str() == symbol) {
-                Some(listed) => wanted.extend(self.feeds_of(&listed.id)),
+                Some(listed) => wanted.push(Arc::clone(&listed.id)),
                 None => unknown.push(symbol.clone()),
             }
         }
@@ -142,6 +150,16 @@ impl Market {
             tracing::warn!(symbols, "the venue does not list these symbols");
         }
         self.ways.board.update(self.index, |market| market.unknown = unknown);
+        wanted
+    }
+
+    /// What to subscribe to, spread over connections.
+    fn plans<A: Adapter>(
+        &self,
+        adapter: &A,
+        instruments: &[Arc<InstrumentId>],
+    ) -> Vec<ConnectionPlan> {
+        let wanted: Vec<_> = instruments.iter().flat_map(|id| self.feeds_of(id)).collect();
         adapter.connections(&wanted, self.wanted.streams_per_connection)
     }
 
@@ -159,27 +177,60 @@ impl Market {
         feeds
     }
 
+    /// What asks for the kinds that no stream carries, if any are wanted.
+    fn poller<A: Adapter>(
+        &self,
+        adapter: A,
+        instruments: &[Arc<InstrumentId>],
+    ) -> Option<Poller<A>> {
+        Poller::new(poller::Parts {
+            adapter,
+            instruments: instruments.to_vec(),
+            kinds: self.wanted.kinds.clone(),
+            fetches: self.door.spare.clone(),
+            outbox: self.outbox(),
+        })
+    }
+
+    fn outbox(&self) -> Outbox {
+        Outbox::new(
+            self.ways.bus.clone(),
+            self.ways.producer.clone(),
+            self.ways.batches.clone(),
+            self.ways.board.clone(),
+            self.ways.metrics.clone(),
+        )
+    }
+
     fn feed<A: Adapter>(
         &self,
-        mut adapter: A,
+        adapter: A,
         plan: ConnectionPlan,
-        list: &[Instrument],
+        instruments: &[Arc<InstrumentId>],
         last_ids: &LastIds,
     ) -> anyhow::Result<(Feed<A>, FeedHandle)> {
-        adapter.set_instruments(list);
         let streams: BTreeSet<&String> = plan.streams.iter().collect();
-        let carries = |id: &Arc<InstrumentId>, kind| {
-            let feed = venue::Feed { instrument: Arc::clone(id), kind, interval: None };
-            let names = adapter.streams(&feed);
+        let carries = |feed: &venue::Feed| {
+            let names = adapter.streams(feed);
             !names.is_empty() && names.iter().all(|name| streams.contains(name))
         };
-        let books = plan.instruments.iter().filter(|id| carries(id, Kind::Book));
+        let carries_of = |id: &Arc<InstrumentId>, kind| {
+            carries(&venue::Feed { instrument: Arc::clone(id), kind, interval: None })
+        };
+        let books = plan.instruments.iter().filter(|id| carries_of(id, Kind::Book));
         let books: Vec<_> = books.map(Arc::clone).collect();
-        let resumed = last_ids.iter().filter(|(key, _)| carries(&key.instrument, key.kind));
+        let feeds = plan.instruments.iter().flat_map(|id| self.feeds_of(id));
+        let silence_max = feeds.filter(&carries).filter_map(|feed| silence_max(feed.kind)).min();
+        let resumed = last_ids.iter().filter(|(key, _)| carries_of(&key.instrument, key.kind));
         let resumed: Vec<_> = resumed.collect();
-        // The backfill heals what late trades fill, once they are acknowledged.
-        let (depth, heal_when_seen) = (self.wanted.depth, false);
-        let options = Options { depth, heal_when_seen, ..Options::default() };
+        let options = Options {
+            depth: self.wanted.depth,
+            // The backfill heals what late trades fill, once they are acknowledged.
+            heal_when_seen: false,
+            kinds: self.wanted.kinds.clone(),
+            instruments: Some(Arc::new(instruments.iter().map(Arc::clone).collect())),
+            ..Options::default()
+        };
         let mut pipeline = Pipeline::new(adapter, options);
         let mut outputs = Vec::new();
         for (key, last) in resumed {
@@ -192,23 +243,36 @@ impl Market {
         let url = Url::parse(&url).context("put together the address of the streams")?;
         let name = Arc::from(plan.name.as_str());
         let (streams, instruments) = (plan.streams.clone().into(), plan.instruments.clone().into());
+        let kept = books.clone().into();
         let (feed, status, queries) = Feed::new(Parts {
             plan,
             pipeline,
             dial: Dial { url, tls: self.tls.clone(), limits: A::LIMITS },
             books,
-            fetches: self.fetches.clone(),
-            outbox: Outbox::new(
-                self.ways.bus.clone(),
-                self.ways.producer.clone(),
-                self.ways.batches.clone(),
-                self.ways.board.clone(),
-                self.ways.metrics.clone(),
-            ),
+            silence_max,
+            fetches: self.door.urgent.clone(),
+            outbox: self.outbox(),
             metrics: self.ways.metrics.clone(),
             state_directory: self.ways.state_directory.clone(),
             outputs,
         });
-        Ok((feed, FeedHandle { name, streams, instruments, status, queries }))
+        Ok((feed, FeedHandle { name, streams, instruments, books: kept, status, queries }))
+    }
+}
+
+/// How long a subscribed stream may bring nothing before its connection is left: a venue may confirm
+/// a subscription and never serve it. Several times the interval of what comes by the clock; what
+/// comes with a trade may take a while in a quiet market, and a liquidation may never come.
+const fn silence_max(kind: Kind) -> Option<Duration> {
+    match kind {
+        Kind::Book
+        | Kind::Ticker
+        | Kind::Mark
+        | Kind::Funding
+        | Kind::OpenInterest
+        | Kind::LongShortRatio
+        | Kind::VolatilityIndex => Some(Duration::from_secs(120)),
+        Kind::Trade | Kind::AggTrade | Kind::Bbo | Kind::Kline => Some(Duration::from_secs(900)),
+        Kind::Liquidation | Kind::Gap | Kind::Status => None,
     }
 }

@@ -133,6 +133,7 @@ mod tests {
                 name: Arc::from("binance-spot-0"),
                 streams: Arc::from([]),
                 instruments: Arc::from([]),
+                books: Arc::from([]),
                 status: watch::Sender::new(status).subscribe(),
                 queries: mpsc::channel(1).0,
             }

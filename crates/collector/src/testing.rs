@@ -1,5 +1,10 @@
 //! Ring 3: a venue on loopback that speaks Binance's dialect and says what the test tells it to.
 
+mod contracts;
+pub(crate) mod okx;
+
+pub(crate) use contracts::FakeContracts;
+
 use axum::Router;
 use axum::extract::ws::{Message, WebSocket};
 use axum::extract::{State, WebSocketUpgrade};
@@ -32,6 +37,27 @@ struct Shared {
     connected: Arc<watch::Sender<(usize, usize)>>,
 }
 
+impl Shared {
+    fn new() -> Self {
+        Self {
+            frames: broadcast::Sender::new(FRAMES),
+            depth: Arc::new(watch::Sender::new(depth(0))),
+            listed: Arc::new(watch::Sender::new(true)),
+            connected: Arc::new(watch::Sender::new((0, 0))),
+        }
+    }
+
+    fn say(&self, frame: String) {
+        self.frames.send(Say::Text(frame)).unwrap();
+    }
+
+    async fn subscribed(&self, count: usize) {
+        let mut connected = self.connected.subscribe();
+        let reached = connected.wait_for(|(_, ever)| *ever >= count);
+        tokio::time::timeout(Duration::from_secs(20), reached).await.unwrap().unwrap();
+    }
+}
+
 pub(crate) struct FakeVenue {
     port: u16,
     shared: Shared,
@@ -42,12 +68,7 @@ impl FakeVenue {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let shared = Shared {
-            frames: broadcast::Sender::new(FRAMES),
-            depth: Arc::new(watch::Sender::new(depth(0))),
-            listed: Arc::new(watch::Sender::new(true)),
-            connected: Arc::new(watch::Sender::new((0, 0))),
-        };
+        let shared = Shared::new();
         let router = Router::new()
             .route("/api/v3/exchangeInfo", get(instruments))
             .route(
@@ -71,7 +92,7 @@ impl FakeVenue {
 
     /// Sends a frame to every connection.
     pub(crate) fn say(&self, frame: String) {
-        self.shared.frames.send(Say::Text(frame)).unwrap();
+        self.shared.say(frame);
     }
 
     /// Cuts every connection.
@@ -91,9 +112,7 @@ impl FakeVenue {
 
     /// Waits until `count` connections have been subscribed since the start.
     pub(crate) async fn subscribed(&self, count: usize) {
-        let mut connected = self.shared.connected.subscribe();
-        let reached = connected.wait_for(|(_, ever)| *ever >= count);
-        tokio::time::timeout(Duration::from_secs(20), reached).await.unwrap().unwrap();
+        self.shared.subscribed(count).await;
     }
 
     /// Waits until `count` connections are left.

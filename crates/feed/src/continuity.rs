@@ -4,7 +4,7 @@
 mod tests;
 
 use crate::IdRanges;
-use model::{Cause, Gap, GapState, InstrumentId, Kind};
+use model::{Cause, Gap, GapState, InstrumentId, Kind, Trade};
 use std::sync::Arc;
 use std::time::Duration;
 use units::UnixNanos;
@@ -68,16 +68,29 @@ impl Continuity {
         }
     }
 
-    /// Judges an id. Gaps that have to be declared early are appended to `gaps`.
-    pub(crate) fn observe(&mut self, id: u64, seen: &Seen<'_>, gaps: &mut Vec<Gap>) -> Verdict {
+    /// Judges the ids that one event covers, from the first to the last: one that a venue made of
+    /// several trades has the ids of all. It is new if any of them is. Gaps that have to be declared
+    /// early, or that it closes beside the first, are appended to `gaps`.
+    pub(crate) fn observe(
+        &mut self,
+        (first, id): (u64, u64),
+        seen: &Seen<'_>,
+        gaps: &mut Vec<Gap>,
+    ) -> Verdict {
+        let mut verdict = Verdict::New;
         match self.last {
-            Some((last, _)) if id <= last => return self.fill(id),
-            Some((last, since)) if id - last > 1 => self.open(last, id, since, seen, gaps),
+            Some((last, _)) if id <= last => return self.fill((first, id), gaps),
+            Some((last, _)) if first <= last => {
+                if let Verdict::Heals(gap) = self.fill((first, last), gaps) {
+                    verdict = Verdict::Heals(gap);
+                }
+            }
+            Some((last, since)) if first - last > 1 => self.open(last, first, since, seen, gaps),
             Some(_) | None => {}
         }
         self.last = Some((id, Some(seen.now)));
         self.cause = Cause::Sequence;
-        Verdict::New
+        verdict
     }
 
     /// Declares the holes whose time has come.
@@ -126,23 +139,35 @@ impl Continuity {
         });
     }
 
-    /// Takes an id below the highest: it fills a hole, or is a repetition.
-    fn fill(&mut self, id: u64) -> Verdict {
-        let Some(at) = self.holes.iter().position(|hole| hole.missing.contains(id)) else {
-            return Verdict::Repeated;
-        };
-        let hole = &mut self.holes[at];
-        hole.missing.remove((id, id));
-        if !hole.missing.is_empty() {
-            return Verdict::New;
+    /// Takes ids below the highest: they fill holes, or are a repetition.
+    fn fill(&mut self, ids: (u64, u64), gaps: &mut Vec<Gap>) -> Verdict {
+        let (mut verdict, mut at) = (Verdict::Repeated, 0);
+        while let Some(hole) = self.holes.get_mut(at) {
+            if !hole.missing.overlaps(ids) {
+                at += 1;
+                continue;
+            }
+            if verdict == Verdict::Repeated {
+                verdict = Verdict::New;
+            }
+            hole.missing.remove(ids);
+            if !hole.missing.is_empty() {
+                at += 1;
+                continue;
+            }
+            let mut gap = self.holes.remove(at).gap;
+            if gap.version == 0 {
+                continue;
+            }
+            gap.version += 1;
+            gap.state = GapState::Healed;
+            if verdict == Verdict::New {
+                verdict = Verdict::Heals(gap);
+            } else {
+                gaps.push(gap);
+            }
         }
-        let mut gap = self.holes.remove(at).gap;
-        if gap.version == 0 {
-            return Verdict::New;
-        }
-        gap.version += 1;
-        gap.state = GapState::Healed;
-        Verdict::Heals(gap)
+        verdict
     }
 }
 
@@ -151,6 +176,14 @@ impl Hole {
         self.gap.version = 1;
         self.gap.clone()
     }
+}
+
+/// The ids that a trade stands for, from the first to the last: where the venue puts the trades of
+/// one order together, the id is the last one's.
+#[must_use]
+pub fn trade_ids(trade: &Trade) -> (u64, u64) {
+    let before = trade.count.unwrap_or(1).saturating_sub(1);
+    (trade.seq.saturating_sub(before), trade.seq)
 }
 
 /// Names a gap by where it begins, so that a replay, and a second run after the same crash, name it

@@ -4,8 +4,8 @@ use crate::keeper::Report;
 use model::{Body, Event, GapState, Kind};
 use venue::{FrameType, Reject};
 
-/// The frame types that are no market data.
-const CONTROL: [&str; 3] = ["accepted", "refused", "closing"];
+/// The frame types that are no event.
+const CONTROL: [&str; 6] = ["accepted", "refused", "closing", "alive", "probe", "skipped"];
 
 /// Counters since the pipeline was made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,6 +64,9 @@ impl Counts {
             FrameType::Accepted { .. } => self.control_frames[0] += 1,
             FrameType::Refused { .. } => self.control_frames[1] += 1,
             FrameType::Closing => self.control_frames[2] += 1,
+            FrameType::Alive => self.control_frames[3] += 1,
+            FrameType::Probe => self.control_frames[4] += 1,
+            FrameType::Skipped { .. } => self.control_frames[5] += 1,
         }
     }
 
@@ -110,8 +113,10 @@ mod tests {
         }
         let mut counts = Counts::default();
         counts.frame(&FrameType::Data(Kind::Bbo));
-        counts.frame(&FrameType::Closing);
+        for control in [FrameType::Closing, FrameType::Alive, FrameType::Probe] {
+            counts.frame(&control);
+        }
         let counted: Vec<_> = counts.frames().filter(|(_, count)| *count > 0).collect();
-        assert_eq!(counted, [("bbo", 1), ("closing", 1)]);
+        assert_eq!(counted, [("bbo", 1), ("closing", 1), ("alive", 1), ("probe", 1)]);
     }
 }

@@ -4,120 +4,29 @@
 mod tests;
 
 use crate::backfill::fetched;
-use crate::continuity::{Continuity, Seen, Verdict};
+use crate::continuity::{Continuity, Seen, Verdict, trade_ids};
 use crate::counts::Counts;
 use crate::keeper::{BookView, Context, Keeper, Report};
+use crate::options::Options;
+use crate::output::{Command, Lanes, Output, REJECTS_KEPT, Rejected};
 use crate::recent::RecentIds;
 use book::Update;
-use model::{Body, Book, BookType, Event, InstrumentId, Kind, Origin};
+use model::{Body, Book, BookType, Event, Gap, InstrumentId, Kind, Origin};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 use units::UnixNanos;
-use venue::{Adapter, FrameType, Message, ParseError, RestAnswer, RestRequest, Slot};
-
-/// Refused frames that are kept for a person to look at. When full the oldest goes.
-pub const REJECTS_KEPT: usize = 16;
+use venue::{Adapter, Feed, FrameType, Message, ParseError, RestAnswer, Slot, Snapshots};
 
 /// Bytes kept of a refused frame.
 const REJECTED_BYTES_MAX: usize = 4_096;
-
-/// On which lanes an event is published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lanes {
-    /// Live and durable.
-    Both,
-    /// Live only: it is not stored.
-    Live,
-    /// Durable only: live consumers have it, or get it in a smaller form.
-    Durable,
-}
-
-impl Lanes {
-    /// Whether it goes to the live lane.
-    #[must_use]
-    pub const fn live(self) -> bool {
-        matches!(self, Self::Both | Self::Live)
-    }
-
-    /// Whether it goes to the durable lane.
-    #[must_use]
-    pub const fn durable(self) -> bool {
-        matches!(self, Self::Both | Self::Durable)
-    }
-}
-
-/// One event on its way out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Output {
-    /// The event.
-    pub event: Event,
-    /// Where it goes.
-    pub lanes: Lanes,
-}
-
-/// What the caller must do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
-    /// Send the request and hand the answer to [`Pipeline::handle_rest`], or tell
-    /// [`Pipeline::handle_snapshot_failure`]. It is repeated if nothing comes; a caller that still
-    /// has an earlier request for the instrument waiting need not queue another.
-    FetchSnapshot {
-        /// Of which instrument.
-        instrument: Arc<InstrumentId>,
-        /// What to send.
-        request: RestRequest,
-    },
-}
-
-/// How the pipeline behaves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
-    /// Levels a side that a maintained book is cut down to, and that a snapshot is asked for.
-    pub depth: usize,
-    /// How long a missing trade may be late before its gap is declared.
-    pub reorder_window: Duration,
-    /// How often maintained books go to the live lane.
-    pub live_snapshot_interval: Duration,
-    /// How many levels a side they have there.
-    pub live_levels: usize,
-    /// How often maintained books go, whole, to the durable lane.
-    pub durable_snapshot_interval: Duration,
-    /// Whether a gap of trades is healed when the last of its late trades is seen. Right for a
-    /// recording; whoever publishes heals it once they are acknowledged (see
-    /// [`crate::backfill`]), for a kill in between would make the record untrue.
-    pub heal_when_seen: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            depth: 5_000,
-            reorder_window: Duration::from_secs(1),
-            live_snapshot_interval: Duration::from_secs(60),
-            live_levels: 1_000,
-            durable_snapshot_interval: Duration::from_secs(15 * 60),
-            heal_when_seen: true,
-        }
-    }
-}
-
-/// A frame or answer that was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejected {
-    /// When it was received.
-    pub recv_time: UnixNanos,
-    /// Why it was refused.
-    pub error: ParseError,
-    /// Its beginning.
-    pub frame: Box<[u8]>,
-}
 
 /// Turns frames into events.
 #[derive(Debug)]
 pub struct Pipeline<A> {
     adapter: A,
     options: Options,
+    /// Whether a kind is wanted, in the order of [`Kind::ALL`].
+    wanted: [bool; Kind::ALL.len()],
     /// State by slot.
     instruments: Vec<State>,
     commands: VecDeque<Command>,
@@ -131,6 +40,7 @@ pub struct Pipeline<A> {
 
 #[derive(Debug)]
 struct State {
+    wanted: bool,
     trades: Continuity,
     agg_trades: Continuity,
     bbos: RecentIds,
@@ -141,9 +51,12 @@ impl<A: Adapter> Pipeline<A> {
     /// A pipeline that has seen nothing yet.
     #[must_use]
     pub fn new(adapter: A, options: Options) -> Self {
+        let mut wanted = [false; Kind::ALL.len()];
+        options.kinds.iter().for_each(|kind| wanted[*kind as usize] = true);
         Self {
             adapter,
             options,
+            wanted,
             instruments: Vec::new(),
             commands: VecDeque::new(),
             deadline: None,
@@ -195,7 +108,17 @@ impl<A: Adapter> Pipeline<A> {
                 Kind::Trade => state.trades.resume(last_id),
                 Kind::AggTrade => state.agg_trades.resume(last_id),
                 Kind::Book => state.keeper.resume(last_id, context),
-                Kind::Bbo | Kind::Ticker | Kind::Kline | Kind::Gap | Kind::Status => {}
+                Kind::Bbo
+                | Kind::Ticker
+                | Kind::Kline
+                | Kind::Mark
+                | Kind::Funding
+                | Kind::OpenInterest
+                | Kind::Liquidation
+                | Kind::LongShortRatio
+                | Kind::VolatilityIndex
+                | Kind::Gap
+                | Kind::Status => {}
             }
             Report::default()
         });
@@ -222,6 +145,9 @@ impl<A: Adapter> Pipeline<A> {
         match parsed {
             Ok(frame_type) => {
                 self.counts.frame(&frame_type);
+                if let FrameType::Skipped { slot, kind, id } = frame_type {
+                    self.skip(slot, kind, id, recv_time, out);
+                }
                 Ok(frame_type)
             }
             Err(error) => Err(self.reject(recv_time, frame, error)),
@@ -265,6 +191,15 @@ impl<A: Adapter> Pipeline<A> {
                 for (venue_time, trade) in trades {
                     let instrument = Arc::clone(self.adapter.instrument(slot));
                     let event = fetched(instrument, kind, venue_time, trade, recv_time);
+                    self.route(Message { slot, event }, recv_time, out);
+                }
+                Ok(())
+            }
+            Ok(RestAnswer::Points { slot, points }) => {
+                for (venue_time, body) in points {
+                    let instrument = Arc::clone(self.adapter.instrument(slot));
+                    let (venue_time, origin) = (Some(venue_time), Some(Origin::Rest));
+                    let event = Event { instrument, venue_time, recv_time, origin, body };
                     self.route(Message { slot, event }, recv_time, out);
                 }
                 Ok(())
@@ -343,30 +278,57 @@ impl<A: Adapter> Pipeline<A> {
     /// Sends a message through the part of the state that watches its kind.
     fn route(&mut self, message: Message, now: UnixNanos, out: &mut Vec<Output>) {
         let Message { slot, event } = message;
-        self.with(slot, now, out, |state, context| match &event.body {
-            Body::Trade(trade) => {
-                let seq = trade.seq;
-                pass_contiguous(&mut state.trades, seq, event, context)
+        if !self.wanted[event.kind() as usize] {
+            return;
+        }
+        self.with(slot, now, out, |state, context| {
+            if !state.wanted {
+                return Report::default();
             }
-            Body::AggTrade(trade) => {
-                let seq = trade.seq;
-                pass_contiguous(&mut state.agg_trades, seq, event, context)
+            match &event.body {
+                Body::Trade(trade) => {
+                    let ids = trade_ids(trade);
+                    pass_contiguous(&mut state.trades, ids, event, context)
+                }
+                Body::AggTrade(trade) => {
+                    let ids = trade_ids(trade);
+                    pass_contiguous(&mut state.agg_trades, ids, event, context)
+                }
+                Body::Book(book) if book.book_type == BookType::Snapshot => {
+                    let last_id = book.last_id;
+                    state.keeper.handle_snapshot(event, last_id, context)
+                }
+                Body::Book(book) => {
+                    let update = update_of(book);
+                    state.keeper.handle_diff(event, update, context)
+                }
+                Body::Bbo(bbo) if !state.bbos.insert(bbo.id) => {
+                    Report { repeated: Some(Kind::Bbo), ..Report::default() }
+                }
+                Body::Kline(kline) if !kline.closed => pass(event, Lanes::Live, context),
+                Body::Bbo(_)
+                | Body::Ticker(_)
+                | Body::Kline(_)
+                | Body::Mark(_)
+                | Body::Funding(_)
+                | Body::OpenInterest(_)
+                | Body::Liquidation(_)
+                | Body::LongShortRatio(_)
+                | Body::VolatilityIndex(_)
+                | Body::Gap(_)
+                | Body::Status(_) => pass(event, Lanes::Both, context),
             }
-            Body::Book(book) if book.book_type == BookType::Snapshot => {
-                let last_id = book.last_id;
-                state.keeper.handle_snapshot(event, last_id, context)
-            }
-            Body::Book(book) => {
-                let update = update_of(book);
-                state.keeper.handle_diff(event, update, context)
-            }
-            Body::Bbo(bbo) if !state.bbos.insert(bbo.id) => {
-                Report { repeated: Some(Kind::Bbo), ..Report::default() }
-            }
-            Body::Kline(kline) if !kline.closed => pass(event, Lanes::Live, context),
-            Body::Bbo(_) | Body::Ticker(_) | Body::Kline(_) | Body::Gap(_) | Body::Status(_) => {
-                pass(event, Lanes::Both, context)
-            }
+        });
+    }
+
+    /// Takes an id that is no event's as seen.
+    fn skip(&mut self, slot: Slot, kind: Kind, id: u64, now: UnixNanos, out: &mut Vec<Output>) {
+        self.with(slot, now, out, |state, context| {
+            let aggregate = kind == Kind::AggTrade;
+            let continuity = if aggregate { &mut state.agg_trades } else { &mut state.trades };
+            let (_, gaps) = observe(continuity, (id, id), context);
+            gaps.into_iter().for_each(|gap| context.push(Body::Gap(gap), None, Lanes::Both));
+            Report::default()
         });
     }
 
@@ -378,8 +340,9 @@ impl<A: Adapter> Pipeline<A> {
         out: &mut Vec<Output>,
         act: impl FnOnce(&mut State, &mut Context<'_>) -> Report,
     ) {
-        while self.instruments.len() <= slot.index() {
-            self.instruments.push(State::new(A::RULE));
+        for slot in Slot::first(slot.index() + 1).skip(self.instruments.len()) {
+            let wanted = self.options.wants(self.adapter.instrument(slot));
+            self.instruments.push(State::new(A::RULE, wanted));
         }
         let from = out.len();
         let (state, instrument) =
@@ -390,9 +353,8 @@ impl<A: Adapter> Pipeline<A> {
             self.deadline = Some(self.deadline.map_or(at, |known| known.min(at)));
         }
         if report.fetch {
-            let request = self.adapter.snapshot_request(instrument, self.options.depth);
-            let instrument = Arc::clone(instrument);
-            self.commands.push_back(Command::FetchSnapshot { instrument, request });
+            let command = ask_for_book(&self.adapter, instrument, self.options.depth);
+            self.commands.push_back(command);
         }
         self.counts.report(&report);
         for output in &out[from..] {
@@ -431,8 +393,9 @@ impl<A: Adapter> Pipeline<A> {
 }
 
 impl State {
-    fn new(rule: book::Rule) -> Self {
+    fn new(rule: book::Rule, wanted: bool) -> Self {
         Self {
+            wanted,
             trades: Continuity::new(Kind::Trade),
             agg_trades: Continuity::new(Kind::AggTrade),
             bbos: RecentIds::default(),
@@ -458,6 +421,22 @@ impl State {
     }
 }
 
+/// How the venue gives a book anew.
+fn ask_for_book<A: Adapter>(adapter: &A, instrument: &Arc<InstrumentId>, depth: usize) -> Command {
+    let instrument = Arc::clone(instrument);
+    match A::SNAPSHOTS {
+        Snapshots::Rest => {
+            let request = adapter.snapshot_request(&instrument, depth);
+            Command::FetchSnapshot { instrument, request }
+        }
+        Snapshots::Stream => {
+            let feed = Feed { instrument, kind: Kind::Book, interval: None };
+            let streams = adapter.streams(&feed);
+            Command::Rejoin { instrument: feed.instrument, streams }
+        }
+    }
+}
+
 fn pass(event: Event, lanes: Lanes, context: &mut Context<'_>) -> Report {
     context.out.push(Output { event, lanes });
     Report::default()
@@ -466,29 +445,36 @@ fn pass(event: Event, lanes: Lanes, context: &mut Context<'_>) -> Report {
 /// Passes an event whose ids have no holes, unless it is a repetition.
 fn pass_contiguous(
     continuity: &mut Continuity,
-    seq: u64,
+    ids: (u64, u64),
     event: Event,
     context: &mut Context<'_>,
 ) -> Report {
-    let window = context.options.reorder_window;
-    let seen = Seen { instrument: context.instrument, now: context.now, window };
-    let mut gaps = Vec::new();
-    let verdict = continuity.observe(seq, &seen, &mut gaps);
-    if verdict == Verdict::Repeated {
+    let (repeated, gaps) = observe(continuity, ids, context);
+    if repeated {
         return Report { repeated: Some(event.kind()), ..Report::default() };
     }
     // What was fetched is old: it is stored, and no news to those who listen.
     let lanes = if event.origin.is_some() { Lanes::Durable } else { Lanes::Both };
     pass(event, lanes, context);
-    if let Verdict::Heals(gap) = verdict
-        && context.options.heal_when_seen
-    {
-        gaps.push(gap);
-    }
-    for gap in gaps {
-        context.push(Body::Gap(gap), None, Lanes::Both);
-    }
+    gaps.into_iter().for_each(|gap| context.push(Body::Gap(gap), None, Lanes::Both));
     Report::default()
+}
+
+/// Whether ids were seen before, and the gap records that follow from seeing them.
+fn observe(
+    continuity: &mut Continuity,
+    ids: (u64, u64),
+    context: &Context<'_>,
+) -> (bool, Vec<Gap>) {
+    let window = context.options.reorder_window;
+    let seen = Seen { instrument: context.instrument, now: context.now, window };
+    let mut gaps = Vec::new();
+    match continuity.observe(ids, &seen, &mut gaps) {
+        Verdict::Repeated => return (true, gaps),
+        Verdict::Heals(gap) if context.options.heal_when_seen => gaps.push(gap),
+        Verdict::Heals(_) | Verdict::New => {}
+    }
+    (false, gaps)
 }
 
 fn update_of(book: &Book) -> Update {

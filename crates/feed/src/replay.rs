@@ -31,6 +31,8 @@ pub fn replay<A: Adapter>(
         Source::Get(path) => pipeline.handle_rest(now, path, record.frame, out),
         Source::Sent | Source::Connect(_) => Ok(()),
     };
-    while let Some(Command::FetchSnapshot { .. }) = pipeline.next_command() {}
+    while let Some(Command::FetchSnapshot { .. } | Command::Rejoin { .. }) = pipeline.next_command()
+    {
+    }
     result
 }

@@ -1,13 +1,20 @@
 //! The events: one struct per kind, and what they have in common.
 
 use crate::InstrumentId;
+use crate::derivative::{
+    Funding, Greeks, Liquidated, Liquidation, LongShortRatio, Mark, OpenInterest, VolatilityIndex,
+};
 use crate::name::names;
 use std::sync::Arc;
 use units::{Price, Qty, UnixNanos};
 
+#[cfg(test)]
+mod tests;
+
 names! {
     /// A kind of event.
-    Kind, "kind", "trade, agg_trade, book, bbo, ticker, kline, gap, status", {
+    Kind, "kind", "trade, agg_trade, book, bbo, ticker, kline, mark, funding, open_interest, \
+     liquidation, long_short_ratio, volatility_index, gap, status", {
         /// One trade.
         Trade = "trade",
         /// Trades of one taker order at one price, as the venue aggregates them.
@@ -20,6 +27,18 @@ names! {
         Ticker = "ticker",
         /// A candle.
         Kline = "kline",
+        /// Mark and index price.
+        Mark = "mark",
+        /// The funding of a perpetual.
+        Funding = "funding",
+        /// All contracts that are open.
+        OpenInterest = "open_interest",
+        /// A position that the venue closed by force.
+        Liquidation = "liquidation",
+        /// How many traders are long and how many are short.
+        LongShortRatio = "long_short_ratio",
+        /// A volatility index.
+        VolatilityIndex = "volatility_index",
         /// A range of ids that is missing.
         Gap = "gap",
         /// A change of a connection's state.
@@ -133,6 +152,18 @@ pub enum Body {
     Ticker(Ticker),
     /// See [`Kind::Kline`].
     Kline(Kline),
+    /// See [`Kind::Mark`].
+    Mark(Mark),
+    /// See [`Kind::Funding`].
+    Funding(Funding),
+    /// See [`Kind::OpenInterest`].
+    OpenInterest(OpenInterest),
+    /// See [`Kind::Liquidation`].
+    Liquidation(Liquidation),
+    /// See [`Kind::LongShortRatio`].
+    LongShortRatio(LongShortRatio),
+    /// See [`Kind::VolatilityIndex`].
+    VolatilityIndex(VolatilityIndex),
     /// See [`Kind::Gap`].
     Gap(Gap),
     /// See [`Kind::Status`].
@@ -154,6 +185,12 @@ pub struct Trade {
     pub side: Side,
     /// First and last trade id, where the venue aggregates.
     pub id_range: Option<(u64, u64)>,
+    /// How many trades it stands for, where the venue aggregates and says so.
+    pub count: Option<u64>,
+    /// Which side was a liquidation, where the venue flags it.
+    pub liquidation: Option<Liquidated>,
+    /// Whether it was agreed off the book, as a block trade.
+    pub block: bool,
 }
 
 /// A price and the quantity at it. Zero removes the level.
@@ -194,8 +231,8 @@ pub struct Bbo {
 /// Figures of the last 24 hours. What a venue does not give is `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticker {
-    /// Price of the last trade.
-    pub last_price: Price,
+    /// Price of the last trade; an option may never have had one.
+    pub last_price: Option<Price>,
     /// Price 24 hours ago.
     pub open_price: Option<Price>,
     /// Highest price.
@@ -214,6 +251,8 @@ pub struct Ticker {
     pub ask_price: Option<Price>,
     /// Quantity at the best ask.
     pub ask_qty: Option<Qty>,
+    /// What options have beside; boxed, because other events should not carry its size.
+    pub greeks: Option<Box<Greeks>>,
 }
 
 /// A candle.
@@ -285,7 +324,8 @@ pub struct Status {
 pub struct Identity {
     /// Trade `seq`, update id, open time or time in nanoseconds.
     pub major: u64,
-    /// Book type and origin, candle length in seconds, gap version; 0 elsewhere.
+    /// Book type and origin, candle length in seconds, gap version, which of two prices is absent,
+    /// or a hash of what else tells apart; 0 elsewhere.
     pub minor: u64,
 }
 
@@ -300,6 +340,12 @@ impl Event {
             Body::Bbo(_) => Kind::Bbo,
             Body::Ticker(_) => Kind::Ticker,
             Body::Kline(_) => Kind::Kline,
+            Body::Mark(_) => Kind::Mark,
+            Body::Funding(_) => Kind::Funding,
+            Body::OpenInterest(_) => Kind::OpenInterest,
+            Body::Liquidation(_) => Kind::Liquidation,
+            Body::LongShortRatio(_) => Kind::LongShortRatio,
+            Body::VolatilityIndex(_) => Kind::VolatilityIndex,
             Body::Gap(_) => Kind::Gap,
             Body::Status(_) => Kind::Status,
         }
@@ -313,7 +359,7 @@ impl Event {
 
     /// What makes it the same event as another of its kind and instrument.
     ///
-    /// Tickers, gaps and status changes are identified by time: the venue's where it stamps one.
+    /// What venues give no id is identified by time: the venue's where it stamps one.
     #[must_use]
     pub fn identity(&self) -> Identity {
         let at = |time: UnixNanos| u64::try_from(time.as_i64()).unwrap_or(0);
@@ -321,7 +367,13 @@ impl Event {
             Body::Trade(trade) | Body::AggTrade(trade) => (trade.seq, 0),
             Body::Book(book) => (book.last_id, self.book_minor(book.book_type)),
             Body::Bbo(bbo) => (bbo.id, 0),
-            Body::Ticker(_) => (at(self.time()), 0),
+            Body::Ticker(_)
+            | Body::Funding(_)
+            | Body::OpenInterest(_)
+            | Body::VolatilityIndex(_) => (at(self.time()), 0),
+            Body::Mark(mark) => (at(self.time()), mark_minor(mark)),
+            Body::Liquidation(liquidation) => (at(self.time()), liquidation_minor(liquidation)),
+            Body::LongShortRatio(ratio) => (at(self.time()), ratio_minor(ratio)),
             Body::Kline(kline) => (at(kline.open_time), interval_seconds(&kline.interval)),
             Body::Gap(gap) => (fnv1a(gap.gap_id.as_bytes()), u64::from(gap.version)),
             Body::Status(status) => (at(self.recv_time), fnv1a(status.connection.as_bytes())),
@@ -346,6 +398,26 @@ fn fnv1a(bytes: &[u8]) -> u64 {
     })
 }
 
+/// Where a venue publishes the two prices apart, both may carry the same time.
+const fn mark_minor(mark: &Mark) -> u64 {
+    match (mark.mark_price, mark.index_price) {
+        (Some(_), Some(_)) | (None, None) => 0,
+        (Some(_), None) => 1,
+        (None, Some(_)) => 2,
+    }
+}
+
+fn liquidation_minor(liquidation: &Liquidation) -> u64 {
+    let Liquidation { side, price, qty, average_price: _, ordinal } = liquidation;
+    let (price, qty) = (price.raw().to_le_bytes(), qty.raw().to_le_bytes());
+    let ordinal = ordinal.to_le_bytes();
+    fnv1a(&[side.as_str().as_bytes(), &price, &qty, &ordinal].concat())
+}
+
+fn ratio_minor(ratio: &LongShortRatio) -> u64 {
+    fnv1a(&[ratio.ratio_type.as_str().as_bytes(), b"/", ratio.period.as_bytes()].concat())
+}
+
 /// The length of a candle in seconds; a month (`1M`) counts thirty days, being only a name here.
 fn interval_seconds(interval: &str) -> u64 {
     let (count, unit) = interval.split_at(interval.len().saturating_sub(1));
@@ -359,23 +431,4 @@ fn interval_seconds(interval: &str) -> u64 {
         _ => return fnv1a(interval.as_bytes()),
     };
     count.parse().map_or_else(|_| fnv1a(interval.as_bytes()), |count: u64| count * unit)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_kind_has_a_name_that_reads_back() {
-        for kind in Kind::ALL {
-            assert_eq!(kind.as_str().parse(), Ok(*kind));
-        }
-    }
-
-    #[test]
-    fn candles_of_different_length_are_different_events() {
-        assert_eq!(interval_seconds("1m"), 60);
-        assert_eq!(interval_seconds("4h"), 14_400);
-        assert_ne!(interval_seconds("odd"), interval_seconds("even"));
-    }
 }

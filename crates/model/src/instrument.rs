@@ -1,9 +1,10 @@
 //! What is traded.
 
+use crate::name::names;
 use crate::{Market, Symbol, Venue};
 use std::fmt;
 use std::sync::Arc;
-use units::{Price, Qty};
+use units::{Price, Qty, UnixNanos};
 
 /// Which instrument an event belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +45,30 @@ impl QtyUnit {
     }
 }
 
+names! {
+    /// What an option gives the right to.
+    OptionSide, "option side", "call, put", {
+        /// To buy.
+        Call = "call",
+        /// To sell.
+        Put = "put",
+    }
+}
+
+names! {
+    /// Where an instrument is between its listing and its end.
+    Listing, "listing state", "pending, trading, halted, closed", {
+        /// Announced, and not open yet.
+        Pending = "pending",
+        /// Open.
+        Trading = "trading",
+        /// Closed for the moment.
+        Halted = "halted",
+        /// Delivered, settled or delisted.
+        Closed = "closed",
+    }
+}
+
 /// What a venue says about one instrument. A fact the venue does not give is `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instrument {
@@ -61,6 +86,20 @@ pub struct Instrument {
     pub contract_size: Option<Qty>,
     /// The unit of the quantities we publish.
     pub qty_unit: QtyUnit,
+    /// When it is delivered or exercised; `None` for spot and perpetuals.
+    pub expiry: Option<UnixNanos>,
+    /// The price that an option is exercised at.
+    pub strike: Option<Price>,
+    /// Which way an option goes.
+    pub option_side: Option<OptionSide>,
+    /// Whether it can be traded at the moment, and if not, why.
+    pub listing: Listing,
+}
+
+impl Instrument {
     /// Whether it can be traded at the moment.
-    pub trading: bool,
+    #[must_use]
+    pub fn is_trading(&self) -> bool {
+        self.listing == Listing::Trading
+    }
 }

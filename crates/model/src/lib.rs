@@ -3,13 +3,18 @@
 //! Plain data: nothing here is serialised by derive, reads a clock or does I/O.
 //! The event encoding is `wire`'s, rows are the stores'.
 
+mod derivative;
 mod event;
 mod instrument;
 mod name;
 
+pub use derivative::{
+    Funding, Greeks, Liquidated, Liquidation, LongShortRatio, Mark, OpenInterest, RatioType,
+    VolatilityIndex,
+};
 pub use event::{
     Bbo, Body, Book, BookType, Cause, Connection, Event, Gap, GapState, Identity, Kind, Kline,
     Level, Origin, Side, Status, Ticker, Trade,
 };
-pub use instrument::{Instrument, InstrumentId, QtyUnit};
+pub use instrument::{Instrument, InstrumentId, Listing, OptionSide, QtyUnit};
 pub use name::{Market, NameError, Symbol, Venue};

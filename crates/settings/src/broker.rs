@@ -92,6 +92,18 @@ pub struct Streams {
     pub ticker: Size,
     /// Closed candles.
     pub kline: Size,
+    /// Mark and index prices.
+    pub mark: Size,
+    /// Funding of perpetuals.
+    pub funding: Size,
+    /// Open interest.
+    pub open_interest: Size,
+    /// Liquidations.
+    pub liquidation: Size,
+    /// Long/short ratios.
+    pub long_short_ratio: Size,
+    /// Volatility indexes.
+    pub volatility_index: Size,
     /// Gap records.
     pub gap: Size,
     /// States of the feeds.
@@ -109,6 +121,12 @@ impl Default for Streams {
             bbo: Size::gib(1),
             ticker: Size::mib(512),
             kline: Size::mib(256),
+            mark: Size::mib(256),
+            funding: Size::mib(64),
+            open_interest: Size::mib(64),
+            liquidation: Size::mib(64),
+            long_short_ratio: Size::mib(64),
+            volatility_index: Size::mib(64),
             gap: Size::mib(64),
             status: Size::mib(64),
             dead_letter: Size::mib(64),
@@ -119,7 +137,7 @@ impl Default for Streams {
 impl Streams {
     /// Every stream by the name of its kind, that of the dead letters last.
     #[must_use]
-    pub fn all(&self) -> [(&'static str, Size); 9] {
+    pub fn all(&self) -> [(&'static str, Size); 15] {
         [
             ("trade", self.trade),
             ("agg_trade", self.agg_trade),
@@ -127,6 +145,12 @@ impl Streams {
             ("bbo", self.bbo),
             ("ticker", self.ticker),
             ("kline", self.kline),
+            ("mark", self.mark),
+            ("funding", self.funding),
+            ("open_interest", self.open_interest),
+            ("liquidation", self.liquidation),
+            ("long_short_ratio", self.long_short_ratio),
+            ("volatility_index", self.volatility_index),
             ("gap", self.gap),
             ("status", self.status),
             ("dead_letter", self.dead_letter),

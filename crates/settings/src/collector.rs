@@ -1,12 +1,10 @@
 //! Section `collector`: what is recorded, and from where.
 
-use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Endpoint, Faults, Size};
+use crate::{Faults, Size, Venues};
 
 /// What is recorded, and from where.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,63 +57,6 @@ impl Default for Backfill {
     }
 }
 
-/// The venues.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Venues {
-    /// Binance.
-    pub binance: Binance,
-}
-
-/// The markets of Binance.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Binance {
-    /// The spot market.
-    pub spot: BinanceSpot,
-}
-
-/// What is recorded of Binance's spot market.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct BinanceSpot {
-    /// Whether this market is recorded.
-    pub enabled: bool,
-    /// The symbols, as `BASE-QUOTE`.
-    pub symbols: Vec<String>,
-    /// The kinds of data: `trade`, `agg_trade`, `book`, `bbo`, `ticker`, `kline`.
-    pub kinds: Vec<String>,
-    /// The intervals of the candles, in the venue's notation.
-    pub kline_intervals: Vec<String>,
-    /// Base address of the REST interface.
-    pub rest_url: Endpoint,
-    /// Base address of the WebSocket streams.
-    pub stream_url: Endpoint,
-    /// Certificate authority to trust instead of the system's, a PEM file.
-    pub ca_file: Option<PathBuf>,
-    /// Levels per side of the snapshots a book is synchronised from, 1 to 5000.
-    pub depth: u32,
-    /// Streams on one connection, 1 to 1024.
-    pub streams_per_connection: usize,
-}
-
-impl Default for BinanceSpot {
-    fn default() -> Self {
-        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        Self {
-            enabled: true,
-            symbols: owned(&["BTC-USDT"]),
-            kinds: owned(&["trade", "book", "bbo", "ticker", "kline"]),
-            kline_intervals: owned(&["1m"]),
-            rest_url: Endpoint::fixed("https://api.binance.com"),
-            stream_url: Endpoint::fixed("wss://stream.binance.com:9443"),
-            ca_file: None,
-            depth: 1000,
-            streams_per_connection: 512,
-        }
-    }
-}
-
 impl Collector {
     pub(crate) fn check(&self, faults: &mut Faults) {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -127,37 +68,6 @@ impl Collector {
         if !(1..=50).contains(&self.backfill.weight_percent) {
             faults.add("collector.backfill.weight_percent", "must be from 1 to 50");
         }
-        self.venues.binance.spot.check("collector.venues.binance.spot", faults);
-    }
-}
-
-impl BinanceSpot {
-    fn check(&self, section: &str, faults: &mut Faults) {
-        let key = |name: &str| format!("{section}.{name}");
-        faults.scheme(&key("rest_url"), &self.rest_url, &["http", "https"]);
-        faults.scheme(&key("stream_url"), &self.stream_url, &["ws", "wss"]);
-        if !(1..=5000).contains(&self.depth) {
-            faults.add(&key("depth"), "must be from 1 to 5000");
-        }
-        if !(1..=1024).contains(&self.streams_per_connection) {
-            faults.add(&key("streams_per_connection"), "must be from 1 to 1024");
-        }
-        let mut seen = BTreeSet::new();
-        for (index, symbol) in self.symbols.iter().enumerate() {
-            let at = format!("{section}.symbols[{index}]");
-            if let Err(error) = model::Symbol::new(symbol) {
-                faults.add(&at, error.to_string());
-            } else if !seen.insert(symbol) {
-                faults.add(&at, format!("names `{symbol}` a second time"));
-            }
-        }
-        for (index, kind) in self.kinds.iter().enumerate() {
-            if let Err(error) = kind.parse::<model::Kind>() {
-                faults.add(&format!("{section}.kinds[{index}]"), error.to_string());
-            }
-        }
-        if self.enabled && self.symbols.is_empty() {
-            faults.add(&key("symbols"), "is empty although the market is enabled");
-        }
+        self.venues.check(faults);
     }
 }

@@ -32,11 +32,12 @@ mod storage;
 mod suggest;
 mod telemetry;
 mod tree;
+mod venues;
 
 pub use broker::{Broker, Nats, Streams};
 pub use bus::Bus;
 pub use check::{Faults, Invalid};
-pub use collector::{Backfill, Binance, BinanceSpot, Collector, Venues};
+pub use collector::{Backfill, Collector};
 pub use credentials::Credentials;
 pub use endpoint::{Endpoint, Endpoints};
 pub use error::{Error, Place, Report};
@@ -48,6 +49,7 @@ pub use scheduler::{Method, Scheduler, Task};
 pub use size::Size;
 pub use storage::{Archive, ClickHouse, Cut, Hot, Redis, Retention, Storage, Warehouse};
 pub use telemetry::Telemetry;
+pub use venues::{Binance, Deribit, Okx, VenueMarket, Venues};
 
 use serde::{Deserialize, Serialize};
 

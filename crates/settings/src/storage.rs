@@ -202,6 +202,24 @@ pub struct Retention {
     /// Candles.
     #[serde(with = "crate::duration")]
     pub kline: Duration,
+    /// Mark and index prices.
+    #[serde(with = "crate::duration")]
+    pub mark: Duration,
+    /// Funding of perpetuals.
+    #[serde(with = "crate::duration")]
+    pub funding: Duration,
+    /// Open interest.
+    #[serde(with = "crate::duration")]
+    pub open_interest: Duration,
+    /// Liquidations.
+    #[serde(with = "crate::duration")]
+    pub liquidation: Duration,
+    /// Long/short ratios.
+    #[serde(with = "crate::duration")]
+    pub long_short_ratio: Duration,
+    /// Volatility indexes.
+    #[serde(with = "crate::duration")]
+    pub volatility_index: Duration,
     /// Gap records.
     #[serde(with = "crate::duration")]
     pub gap: Duration,

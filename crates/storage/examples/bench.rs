@@ -223,7 +223,15 @@ fn event(kind: Kind, id: u64) -> Event {
             Body::Bbo(Bbo { id: 9_000_000_000 + 7 * id, bid_price, bid_qty, ask_price, ask_qty })
         }
         Kind::Ticker => Body::Ticker(ticker(id)),
-        Kind::Kline | Kind::Gap | Kind::Status => Body::Kline(kline(id)),
+        Kind::Kline
+        | Kind::Mark
+        | Kind::Funding
+        | Kind::OpenInterest
+        | Kind::Liquidation
+        | Kind::LongShortRatio
+        | Kind::VolatilityIndex
+        | Kind::Gap
+        | Kind::Status => Body::Kline(kline(id)),
     };
     Event {
         instrument: instrument(symbol),
@@ -255,7 +263,17 @@ fn trade(id: u64) -> Trade {
     let (price, qty) = level(id);
     let seq = 4_000_000_000 + id;
     let side = if id.is_multiple_of(3) { Side::Buy } else { Side::Sell };
-    Trade { seq, trade_id: Arc::from(seq.to_string()), price, qty, side, id_range: None }
+    Trade {
+        seq,
+        trade_id: Arc::from(seq.to_string()),
+        price,
+        qty,
+        side,
+        id_range: None,
+        count: None,
+        liquidation: None,
+        block: false,
+    }
 }
 
 fn book(id: u64) -> Book {
@@ -274,7 +292,7 @@ fn ticker(id: u64) -> Ticker {
     let (price, qty) = level(id);
     let (price, qty) = (Some(price), Some(qty));
     Ticker {
-        last_price: level(id).0,
+        last_price: price,
         open_price: price,
         high_price: price,
         low_price: price,
@@ -284,6 +302,7 @@ fn ticker(id: u64) -> Ticker {
         bid_qty: qty,
         ask_price: price,
         ask_qty: qty,
+        greeks: None,
     }
 }
 

@@ -53,7 +53,18 @@ pub(crate) struct Day {
 pub(crate) const fn is_contiguous(kind: Kind) -> bool {
     match kind {
         Kind::Trade | Kind::AggTrade => true,
-        Kind::Book | Kind::Bbo | Kind::Ticker | Kind::Kline | Kind::Gap | Kind::Status => false,
+        Kind::Book
+        | Kind::Bbo
+        | Kind::Ticker
+        | Kind::Kline
+        | Kind::Mark
+        | Kind::Funding
+        | Kind::OpenInterest
+        | Kind::Liquidation
+        | Kind::LongShortRatio
+        | Kind::VolatilityIndex
+        | Kind::Gap
+        | Kind::Status => false,
     }
 }
 

@@ -114,7 +114,16 @@ impl Hot {
                 });
                 [symbol.take_latest(Kind::Gap, Latest::new(event, json, producer)), book]
             }
-            Body::Bbo(_) | Body::Ticker(_) | Body::Kline(_) | Body::Status(_) => {
+            Body::Bbo(_)
+            | Body::Ticker(_)
+            | Body::Kline(_)
+            | Body::Mark(_)
+            | Body::Funding(_)
+            | Body::OpenInterest(_)
+            | Body::Liquidation(_)
+            | Body::LongShortRatio(_)
+            | Body::VolatilityIndex(_)
+            | Body::Status(_) => {
                 [symbol.take_latest(event.kind(), Latest::new(event, json, producer)), None]
             }
         }
@@ -126,7 +135,17 @@ impl Hot {
         match kind {
             Kind::Trade | Kind::AggTrade => trades(symbol.trades.get(&kind)?, limit),
             Kind::Book => symbol.book.as_ref().map(|book| book.answer(key, limit)),
-            Kind::Bbo | Kind::Ticker | Kind::Kline | Kind::Gap | Kind::Status => {
+            Kind::Bbo
+            | Kind::Ticker
+            | Kind::Kline
+            | Kind::Mark
+            | Kind::Funding
+            | Kind::OpenInterest
+            | Kind::Liquidation
+            | Kind::LongShortRatio
+            | Kind::VolatilityIndex
+            | Kind::Gap
+            | Kind::Status => {
                 let latest = symbol.latest.get(&kind)?;
                 Some(Answer { recv_time: latest.recv_time, data: latest.json.to_vec() })
             }

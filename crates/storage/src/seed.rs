@@ -31,7 +31,15 @@ pub(crate) async fn run(
     for (kind, handle) in &*handles {
         let limit = match kind {
             Kind::Trade | Kind::AggTrade => trades_max,
-            Kind::Bbo | Kind::Ticker | Kind::Kline => 1,
+            Kind::Bbo
+            | Kind::Ticker
+            | Kind::Kline
+            | Kind::Mark
+            | Kind::Funding
+            | Kind::OpenInterest
+            | Kind::Liquidation
+            | Kind::LongShortRatio
+            | Kind::VolatilityIndex => 1,
             // Gaps and states go by no order of time, and a book needs its snapshot.
             Kind::Book | Kind::Gap | Kind::Status => continue,
         };

@@ -26,6 +26,7 @@ use wire::{BlockId, DurableSubject};
 mod audit;
 mod clickhouse;
 mod compaction;
+mod contracts;
 mod dead_letters;
 mod delivery;
 mod interface;
@@ -223,6 +224,9 @@ fn trade(seq: u64) -> Event {
             qty: qty(1),
             side: Side::Sell,
             id_range: None,
+            count: None,
+            liquidation: None,
+            block: false,
         }),
     )
 }

@@ -105,7 +105,8 @@ impl Writer {
                     let Some(blocks) = self.complete(&task, blocks).await else { break };
                     self.store(&task, blocks).await?;
                 }
-                Event::Tick => {}
+                // Nothing came: what a backlog took goes back to the others.
+                Event::Tick => self.share.note(0),
             }
             self.tidy_if_due();
             if let Some(owed) = self.owed.filter(|owed| Instant::now() >= owed.at) {
@@ -258,7 +259,7 @@ impl Writer {
         // What is owed beyond these blocks stays owed.
         let owed = self.owed.filter(|owed| owed.stream_seq > last.0);
         self.acknowledge(task, last.0).await;
-        self.owed = self.owed.or(owed);
+        self.owed = owed.or(self.owed);
         Ok(())
     }
 

@@ -11,6 +11,10 @@ use std::time::Duration;
 /// second.
 pub const COUNTED_AFTER: Duration = Duration::from_secs(3);
 
+/// A sample is taken over a moment: one that began just before the strike may have counted the
+/// first frames already at the venue, and not yet at the collector.
+const SAMPLED_WITHIN: Duration = Duration::from_secs(1);
+
 /// What became of the malformed frames of one strike.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Malformed {
@@ -45,7 +49,8 @@ pub fn malformed(strikes: &[Strike], samples: &[Sample]) -> Vec<Malformed> {
         let counted = |sample: &&Sample| {
             sample.malformed.is_some() && sample.rejects.is_some() && sample.disconnects.is_some()
         };
-        let before = samples.iter().filter(counted).rfind(|sample| sample.at < strike.at);
+        let is_before = |sample: &&Sample| sample.at + SAMPLED_WITHIN <= strike.at;
+        let before = samples.iter().filter(counted).rfind(is_before);
         let end = strike.end() + COUNTED_AFTER;
         let after = samples.iter().filter(counted).find(|sample| sample.at >= end);
         let (Some(before), Some(after)) = (before, after) else { return Malformed::default() };
@@ -95,6 +100,7 @@ mod tests {
         let at = Duration::from_secs(10);
         let strike = Strike { at, fault: Fault::Malformed, length: Duration::from_secs(5) };
         let mut samples = vec![sample(3, 0, 0, 0), sample(9, 2, 2, 1)];
+        samples.push(Sample { at: Duration::from_millis(9_900), ..sample(9, 4, 2, 1) });
         samples.extend_from_slice(after);
         let [found] = &malformed(&[strike], &samples)[..] else { panic!() };
         found.complaint()

@@ -300,7 +300,7 @@ impl Drop for Site {
 }
 
 /// The sizes of the streams, by kind.
-fn streams(size: Size) -> [(&'static str, u64); 9] {
+fn streams(size: Size) -> [(&'static str, u64); 15] {
     // Shares of the generated market: 60 % trades, 25 % best prices, 15 % book updates, which are
     // twice as large. The broker looks every 10 s, and keeps the last 5 s.
     let bytes = size.rate * size.wait_max.as_secs() * STREAM_BYTES_PER_EVENT;
@@ -313,6 +313,12 @@ fn streams(size: Size) -> [(&'static str, u64); 9] {
         ("bbo", of(30)),
         ("ticker", small),
         ("kline", small),
+        ("mark", small),
+        ("funding", small),
+        ("open_interest", small),
+        ("liquidation", small),
+        ("long_short_ratio", small),
+        ("volatility_index", small),
         ("gap", small),
         ("status", small),
         ("dead_letter", small),

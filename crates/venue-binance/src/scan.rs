@@ -9,7 +9,7 @@ mod tests;
 use model::Level;
 use units::{Price, Qty};
 
-/// Decimal places that Binance writes on its spot market.
+/// Decimal places that Binance writes on its spot market; contracts have fewer.
 const PLACES: u32 = 8;
 
 /// Integer digits that fit into 64 bits together with [`PLACES`].
@@ -117,17 +117,42 @@ impl<'a> Cursor<'a> {
             mantissa = mantissa * 10 + u64::from(byte - b'0');
             at += 1;
         }
-        if at == 0 || at > INTEGER_DIGITS_MAX || self.rest.get(at) != Some(&b'.') {
-            return self.other_decimal();
+        let whole = (1..=INTEGER_DIGITS_MAX).contains(&at);
+        match self.rest.get(at) {
+            Some(b'.') if whole => {}
+            Some(b'"') if whole => {
+                self.rest = &self.rest[at + 1..];
+                return Some(i128::from(mantissa) * i128::from(ONE) * TO_SCALE);
+            }
+            Some(_) | None => return self.other_decimal(),
         }
-        let Some((places, rest)) = self.rest[at + 1..].split_first_chunk() else {
-            return self.other_decimal();
-        };
-        let (Some(b'"'), Some(fraction)) = (rest.first(), eight_digits(*places)) else {
-            return self.other_decimal();
-        };
-        self.rest = &rest[1..];
-        Some(i128::from(mantissa * ONE + fraction) * TO_SCALE)
+        let behind = &self.rest[at + 1..];
+        if let Some((places, rest)) = behind.split_first_chunk()
+            && let (Some(b'"'), Some(fraction)) = (rest.first(), eight_digits(*places))
+        {
+            self.rest = &rest[1..];
+            return Some(i128::from(mantissa * ONE + fraction) * TO_SCALE);
+        }
+        self.shorter_decimal(mantissa, behind)
+    }
+
+    /// A decimal with fewer than [`PLACES`] places, as contracts have them, from behind its point.
+    #[inline]
+    fn shorter_decimal(&mut self, mantissa: u64, behind: &'a [u8]) -> Option<i128> {
+        let mut fraction = 0_u64;
+        let mut one = ONE;
+        for (at, byte) in behind.iter().take(PLACES as usize).enumerate() {
+            if *byte == b'"' && at > 0 {
+                self.rest = &behind[at + 1..];
+                return Some(i128::from(mantissa * ONE + fraction * one) * TO_SCALE);
+            }
+            if !byte.is_ascii_digit() {
+                break;
+            }
+            fraction = fraction * 10 + u64::from(byte - b'0');
+            one /= 10;
+        }
+        self.other_decimal()
     }
 
     /// A decimal of another form, from behind its opening quote.

@@ -6,13 +6,15 @@ mod rest;
 #[cfg(test)]
 mod tests;
 
-use model::{Instrument, InstrumentId, Kind, Level, Market, Side, Venue};
+use crate::plan::{self, Door};
+use crate::rest::weight_per_minute;
+use model::{Instrument, InstrumentId, Kind, Level, Market, Venue};
 use std::sync::Arc;
 use std::time::Duration;
 use units::UnixNanos;
 use venue::{
-    Adapter, ConnectionPlan, Feed, FrameType, Instruments, Limits, Message, ParseError, RestAnswer,
-    RestRequest, Slot,
+    Adapter, ConnectionPlan, Feed, FrameType, Instruments, Limits, Message, ParseError, Request,
+    RestAnswer, RestRequest, Slot, Snapshots,
 };
 
 /// Binance spot.
@@ -61,15 +63,6 @@ impl Spot {
     }
 }
 
-impl Spot {
-    /// The request weight of a minute, if this answer says it: the instrument list does. It counts
-    /// more than [`Adapter::LIMITS`], which is what the venue said when this was written.
-    #[must_use]
-    pub fn weight_per_minute(path: &str, body: &[u8]) -> Option<u32> {
-        rest::weight_per_minute(path, body)
-    }
-}
-
 impl Adapter for Spot {
     const VENUE: Venue = Venue::Binance;
     const MARKET: Market = Market::Spot;
@@ -84,11 +77,13 @@ impl Adapter for Spot {
         lifetime: Duration::from_secs(24 * 3_600),
         ping_interval: Duration::from_secs(20),
         silence_max: Duration::from_secs(60),
+        keepalive: None,
         weight_per_minute: 6_000,
         trades_per_request: rest::TRADES_MAX,
-        weight_header: "x-mbx-used-weight-1m",
+        weight_header: Some("x-mbx-used-weight-1m"),
     };
     const RULE: book::Rule = book::Rule::Contiguous;
+    const SNAPSHOTS: Snapshots = Snapshots::Rest;
 
     fn set_instruments(&mut self, list: &[Instrument]) {
         self.instruments.set(list);
@@ -108,50 +103,20 @@ impl Adapter for Spot {
 
     fn connections(&self, wanted: &[Feed], streams_max: usize) -> Vec<ConnectionPlan> {
         let streams_max = streams_max.clamp(1, Self::LIMITS.streams_per_connection);
-        let mut wanted: Vec<&Feed> = wanted.iter().collect();
-        wanted.sort();
-        wanted.dedup();
-        let mut plans: Vec<ConnectionPlan> = Vec::new();
-        for feeds in wanted.chunk_by(|a, b| a.instrument == b.instrument) {
-            let streams: Vec<_> = feeds.iter().flat_map(|feed| self.streams(feed)).collect();
-            let fits = |plan: &ConnectionPlan| plan.streams.len() + streams.len() <= streams_max;
-            if !plans.last().is_some_and(fits) && !streams.is_empty() {
-                plans.push(empty_plan(plans.len()));
-            }
-            for stream in streams {
-                if plans.last().is_some_and(|plan| plan.streams.len() == streams_max) {
-                    plans.push(empty_plan(plans.len()));
-                }
-                let plan = plans.last_mut().expect("one was pushed for the first stream");
-                plan.streams.push(stream);
-                if plan.instruments.last() != Some(&feeds[0].instrument) {
-                    plan.instruments.push(Arc::clone(&feeds[0].instrument));
-                }
-            }
-        }
-        plans
+        let door = Door { name: "binance-spot", path: "/stream" };
+        plan::spread(wanted, streams_max, &door, stream)
     }
 
     fn streams(&self, feed: &Feed) -> Vec<String> {
-        let name = feed.instrument.name.to_lowercase();
-        let stream = match (feed.kind, &feed.interval) {
-            (Kind::Trade, _) => format!("{name}@trade"),
-            (Kind::AggTrade, _) => format!("{name}@aggTrade"),
-            (Kind::Book, _) => format!("{name}@depth@100ms"),
-            (Kind::Bbo, _) => format!("{name}@bookTicker"),
-            (Kind::Ticker, _) => format!("{name}@ticker"),
-            (Kind::Kline, Some(interval)) => format!("{name}@kline_{interval}"),
-            (Kind::Kline, None) | (Kind::Gap | Kind::Status, _) => return Vec::new(),
-        };
-        vec![stream]
+        stream(feed).into_iter().collect()
     }
 
-    fn subscribe(&self, streams: &[String], next_id: &mut u64) -> Vec<String> {
-        requests("SUBSCRIBE", streams, next_id)
+    fn subscribe(&self, streams: &[String], next_id: &mut u64) -> Vec<Request> {
+        plan::requests("SUBSCRIBE", streams, next_id, Self::LIMITS.frame_bytes_max)
     }
 
-    fn unsubscribe(&self, streams: &[String], next_id: &mut u64) -> Vec<String> {
-        requests("UNSUBSCRIBE", streams, next_id)
+    fn unsubscribe(&self, streams: &[String], next_id: &mut u64) -> Vec<Request> {
+        plan::requests("UNSUBSCRIBE", streams, next_id, Self::LIMITS.frame_bytes_max)
     }
 
     fn snapshot_request(&self, instrument: &InstrumentId, depth: usize) -> RestRequest {
@@ -170,6 +135,10 @@ impl Adapter for Spot {
 
     fn instruments_request(&self) -> RestRequest {
         rest::instruments_request()
+    }
+
+    fn weight_per_minute(path: &str, body: &[u8]) -> Option<u32> {
+        weight_per_minute(rest::EXCHANGE_INFO, path, body)
     }
 
     fn parse_instruments(&self, body: &[u8]) -> Result<Vec<Instrument>, ParseError> {
@@ -193,44 +162,28 @@ impl Adapter for Spot {
     }
 }
 
-/// `m` says whether the buyer was the maker; the taker then sold.
-const fn side(buyer_is_maker: bool) -> Side {
-    if buyer_is_maker { Side::Sell } else { Side::Buy }
-}
-
-fn empty_plan(number: usize) -> ConnectionPlan {
-    ConnectionPlan {
-        name: format!("binance-spot-{number}"),
-        path: "/stream".to_owned(),
-        streams: Vec::new(),
-        instruments: Vec::new(),
-    }
-}
-
-/// Packs streams into as few requests as the frame limit allows.
-fn requests(method: &str, streams: &[String], next_id: &mut u64) -> Vec<String> {
-    // The brackets, the keys and the longest id.
-    let overhead = method.len() + 60;
-    let mut frames = Vec::new();
-    let mut batch: Vec<String> = Vec::new();
-    let mut bytes = overhead;
-    let mut flush = |batch: &mut Vec<String>| {
-        if !batch.is_empty() {
-            let params = batch.join(",");
-            frames.push(format!(r#"{{"method":"{method}","params":[{params}],"id":{next_id}}}"#));
-            *next_id += 1;
-            batch.clear();
-        }
+/// The stream that carries a feed.
+fn stream(feed: &Feed) -> Option<String> {
+    let name = feed.instrument.name.to_lowercase();
+    let stream = match (feed.kind, &feed.interval) {
+        (Kind::Trade, _) => format!("{name}@trade"),
+        (Kind::AggTrade, _) => format!("{name}@aggTrade"),
+        (Kind::Book, _) => format!("{name}@depth@100ms"),
+        (Kind::Bbo, _) => format!("{name}@bookTicker"),
+        (Kind::Ticker, _) => format!("{name}@ticker"),
+        (Kind::Kline, Some(interval)) => format!("{name}@kline_{interval}"),
+        (Kind::Kline, None)
+        | (
+            Kind::Mark
+            | Kind::Funding
+            | Kind::OpenInterest
+            | Kind::Liquidation
+            | Kind::LongShortRatio
+            | Kind::VolatilityIndex
+            | Kind::Gap
+            | Kind::Status,
+            _,
+        ) => return None,
     };
-    for stream in streams {
-        let quoted = serde_json::Value::from(stream.as_str()).to_string();
-        if bytes + quoted.len() + 1 > Spot::LIMITS.frame_bytes_max {
-            flush(&mut batch);
-            bytes = overhead;
-        }
-        bytes += quoted.len() + 1;
-        batch.push(quoted);
-    }
-    flush(&mut batch);
-    frames
+    Some(stream)
 }

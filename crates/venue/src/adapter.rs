@@ -1,7 +1,7 @@
 //! The adapter: one venue's dialect.
 
-use crate::{ParseError, Slot};
-use model::{Book, Event, Instrument, InstrumentId, Kind, Market, Trade, Venue};
+use crate::{ParseError, Poll, Slot};
+use model::{Body, Book, Event, Instrument, InstrumentId, Kind, Market, Trade, Venue};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,10 @@ pub trait Adapter {
     const LIMITS: Limits;
     /// How the venue numbers its book updates.
     const RULE: book::Rule;
+    /// Where a book's snapshot comes from.
+    const SNAPSHOTS: Snapshots;
+    /// What has to be asked for again and again, because no stream carries it.
+    const POLLS: &'static [Poll] = &[];
 
     /// Takes over the venue's instrument list. Names already seen keep their slots.
     fn set_instruments(&mut self, list: &[Instrument]);
@@ -47,14 +51,27 @@ pub trait Adapter {
     /// The streams that carry a feed, in the venue's words; empty if the venue has none.
     fn streams(&self, feed: &Feed) -> Vec<String>;
 
-    /// Frames that subscribe to streams, each within [`Limits::frame_bytes_max`]. `next_id` numbers
-    /// the requests.
-    fn subscribe(&self, streams: &[String], next_id: &mut u64) -> Vec<String>;
+    /// Requests that open a session, sent before anything is subscribed to. Most venues want none.
+    fn greeting(&self, next_id: &mut u64) -> Vec<Request> {
+        let _ = next_id;
+        Vec::new()
+    }
 
-    /// Frames that end subscriptions, each within [`Limits::frame_bytes_max`].
-    fn unsubscribe(&self, streams: &[String], next_id: &mut u64) -> Vec<String>;
+    /// Requests that subscribe to streams, each within [`Limits::frame_bytes_max`]. `next_id`
+    /// numbers the requests.
+    fn subscribe(&self, streams: &[String], next_id: &mut u64) -> Vec<Request>;
+
+    /// Requests that end subscriptions, each within [`Limits::frame_bytes_max`].
+    fn unsubscribe(&self, streams: &[String], next_id: &mut u64) -> Vec<Request>;
+
+    /// The answer to a [`FrameType::Probe`]; `None` if the venue never asks.
+    fn probe_answer(&self, next_id: &mut u64) -> Option<Request> {
+        let _ = next_id;
+        None
+    }
 
     /// Asks for a book snapshot of at least `depth` levels a side, or the most the venue gives.
+    /// Where [`Adapter::SNAPSHOTS`] is [`Snapshots::Stream`] nobody calls it.
     fn snapshot_request(&self, instrument: &InstrumentId, depth: usize) -> RestRequest;
 
     /// Asks for the events of a kind from the id `from` on, at most `limit` of them and never more
@@ -68,6 +85,14 @@ pub trait Adapter {
         from: u64,
         limit: usize,
     ) -> Option<RestRequest>;
+
+    /// The request weight of a minute, if this answer says it. It counts more than
+    /// [`Limits::weight_per_minute`], which is what the venue said when this was written.
+    #[must_use]
+    fn weight_per_minute(path: &str, body: &[u8]) -> Option<u32> {
+        let (_, _) = (path, body);
+        None
+    }
 
     /// Asks for the instrument list.
     fn instruments_request(&self) -> RestRequest;
@@ -109,6 +134,25 @@ pub struct Message {
     pub slot: Slot,
     /// The event.
     pub event: Event,
+}
+
+/// Where a book's snapshot comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Snapshots {
+    /// A REST call beside the stream ([`Adapter::snapshot_request`]).
+    Rest,
+    /// The stream itself begins with it: to get another one, the stream is left and joined again.
+    Stream,
+}
+
+/// Something to say to the venue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The frame, as text.
+    pub frame: String,
+    /// How many confirmations it leads to: the sum of [`FrameType::Accepted::count`] over the
+    /// answers. A venue that confirms each stream leads to as many as there are streams.
+    pub confirmations: usize,
 }
 
 /// Something to subscribe to.
@@ -165,6 +209,13 @@ pub enum RestAnswer {
         /// Each with the time that the venue stamped on it.
         trades: Vec<(UnixNanos, Trade)>,
     },
+    /// The answer to a [`Poll`].
+    Points {
+        /// Of which instrument.
+        slot: Slot,
+        /// Each with the time that the venue stamped on it, in any order.
+        points: Vec<(UnixNanos, Body)>,
+    },
 }
 
 /// What a venue allows, and when a silent connection is dead.
@@ -186,12 +237,23 @@ pub struct Limits {
     pub ping_interval: Duration,
     /// A connection on which nothing arrives for this long, pings included, is dead.
     pub silence_max: Duration,
+    /// What keeps an idle connection open, where the venue closes it otherwise.
+    pub keepalive: Option<Keepalive>,
     /// Request weight per minute and address.
     pub weight_per_minute: u32,
     /// Trades in one answer.
     pub trades_per_request: usize,
-    /// The response header that says how much of it is used.
-    pub weight_header: &'static str,
+    /// The response header that says how much of it is used, if the venue says so.
+    pub weight_header: Option<&'static str>,
+}
+
+/// A text frame to send on an idle connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Send it when nothing arrived for this long.
+    pub after: Duration,
+    /// The frame. Its answer is a [`FrameType::Alive`].
+    pub frame: &'static str,
 }
 
 /// What kind of frame was read.
@@ -199,10 +261,22 @@ pub struct Limits {
 pub enum FrameType {
     /// Market data.
     Data(Kind),
-    /// The venue accepted a request.
+    /// An id that the venue gave to something that is no event of its kind, such as a trade of the
+    /// insurance fund: it counts as seen.
+    Skipped {
+        /// Of which instrument.
+        slot: Slot,
+        /// The kind whose ids it is one of.
+        kind: Kind,
+        /// The id.
+        id: u64,
+    },
+    /// The venue accepted a request, or a part of one.
     Accepted {
         /// Which.
         id: Option<u64>,
+        /// How many of [`Request::confirmations`] this is.
+        count: usize,
     },
     /// The venue refused a request.
     Refused {
@@ -215,6 +289,10 @@ pub enum FrameType {
     },
     /// The venue is about to close the connection: open another one now.
     Closing,
+    /// A sign of life that asks for nothing.
+    Alive,
+    /// The venue asks whether we are there ([`Adapter::probe_answer`]).
+    Probe,
 }
 
 impl FrameType {
@@ -223,9 +301,12 @@ impl FrameType {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Data(kind) => kind.as_str(),
+            Self::Skipped { .. } => "skipped",
             Self::Accepted { .. } => "accepted",
             Self::Refused { .. } => "refused",
             Self::Closing => "closing",
+            Self::Alive => "alive",
+            Self::Probe => "probe",
         }
     }
 }

@@ -51,7 +51,7 @@ impl Budget {
     /// The same budget, of which requests that can wait get at most `percent`.
     #[must_use]
     pub const fn with_spare(self, percent: u32) -> Self {
-        Self { spare: self.per_window / 100 * percent, ..self }
+        Self { spare: self.per_window.saturating_mul(percent) / 100, ..self }
     }
 
     /// Takes weight for a request about to be sent.

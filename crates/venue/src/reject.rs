@@ -24,6 +24,8 @@ pub enum Reject {
     OutOfRange,
     /// An instrument name that cannot be a symbol.
     BadSymbol,
+    /// A book update that carries nothing by which it could be checked.
+    Unverifiable,
 }
 
 impl Reject {
@@ -37,6 +39,7 @@ impl Reject {
         Self::BadDecimal,
         Self::OutOfRange,
         Self::BadSymbol,
+        Self::Unverifiable,
     ];
 
     /// The name used in metrics and summaries.
@@ -51,6 +54,7 @@ impl Reject {
             Self::BadDecimal => "bad_decimal",
             Self::OutOfRange => "out_of_range",
             Self::BadSymbol => "bad_symbol",
+            Self::Unverifiable => "unverifiable",
         }
     }
 }

@@ -252,6 +252,9 @@ fn trade(instrument: &Arc<InstrumentId>, id: u64) -> Event {
         qty,
         side: if id.is_multiple_of(3) { Side::Buy } else { Side::Sell },
         id_range: None,
+        count: None,
+        liquidation: None,
+        block: false,
     });
     event(instrument, id, body)
 }

@@ -12,6 +12,7 @@ pub(crate) enum Type {
     Text,
     OptionalText,
     U32,
+    OptionalU32,
     U64,
     OptionalU64,
     Bool,
@@ -31,6 +32,7 @@ impl Type {
             Self::Text => "String",
             Self::OptionalText => "Nullable(String)",
             Self::U32 => "UInt32",
+            Self::OptionalU32 => "Nullable(UInt32)",
             Self::U64 => "UInt64",
             Self::OptionalU64 => "Nullable(UInt64)",
             Self::Bool => "Bool",
@@ -50,6 +52,7 @@ impl Type {
             Self::OptionalText => (Layout::Text, true),
             Self::Bool => (Layout::Fixed(1), false),
             Self::U32 => (Layout::Fixed(4), false),
+            Self::OptionalU32 => (Layout::Fixed(4), true),
             Self::U64 | Self::Time => (Layout::Fixed(8), false),
             Self::OptionalU64 | Self::OptionalTime => (Layout::Fixed(8), true),
             Self::Decimal => (Layout::Fixed(16), false),
@@ -92,6 +95,7 @@ const fn column(name: &'static str, ty: Type) -> Column {
         | Type::Text
         | Type::OptionalText
         | Type::U32
+        | Type::OptionalU32
         | Type::OptionalU64
         | Type::Bool
         | Type::OptionalTime
@@ -124,6 +128,9 @@ const TRADE: &[Column] = &[
     column("side", Type::Key),
     column("first_id", Type::OptionalU64),
     column("last_id", Type::OptionalU64),
+    column("count", Type::OptionalU64),
+    column("liquidation", Type::OptionalText),
+    column("block", Type::Bool),
 ];
 
 const BOOK: &[Column] = &[
@@ -144,7 +151,7 @@ const BBO: &[Column] = &[
 ];
 
 const TICKER: &[Column] = &[
-    column("last_price", Type::Decimal),
+    column("last_price", Type::OptionalDecimal),
     column("open_price", Type::OptionalDecimal),
     column("high_price", Type::OptionalDecimal),
     column("low_price", Type::OptionalDecimal),
@@ -154,6 +161,15 @@ const TICKER: &[Column] = &[
     column("bid_qty", Type::OptionalDecimal),
     column("ask_price", Type::OptionalDecimal),
     column("ask_qty", Type::OptionalDecimal),
+    column("mark_iv", Type::OptionalDecimal),
+    column("bid_iv", Type::OptionalDecimal),
+    column("ask_iv", Type::OptionalDecimal),
+    column("delta", Type::OptionalDecimal),
+    column("gamma", Type::OptionalDecimal),
+    column("vega", Type::OptionalDecimal),
+    column("theta", Type::OptionalDecimal),
+    column("rho", Type::OptionalDecimal),
+    column("underlying_price", Type::OptionalDecimal),
 ];
 
 const KLINE: &[Column] = &[
@@ -169,6 +185,36 @@ const KLINE: &[Column] = &[
     column("trades", Type::OptionalU64),
     column("closed", Type::Bool),
 ];
+
+const MARK: &[Column] =
+    &[column("mark_price", Type::OptionalDecimal), column("index_price", Type::OptionalDecimal)];
+
+const FUNDING: &[Column] = &[
+    column("funding_rate", Type::Decimal),
+    column("next_funding_time", Type::OptionalTime),
+    column("interval_hours", Type::OptionalU32),
+];
+
+const OPEN_INTEREST: &[Column] =
+    &[column("open_interest", Type::Decimal), column("open_interest_value", Type::OptionalDecimal)];
+
+const LIQUIDATION: &[Column] = &[
+    column("side", Type::Key),
+    column("price", Type::Decimal),
+    column("qty", Type::Decimal),
+    column("average_price", Type::OptionalDecimal),
+    column("ordinal", Type::U32),
+];
+
+const LONG_SHORT_RATIO: &[Column] = &[
+    column("ratio_type", Type::Key),
+    column("period", Type::Key),
+    column("long_ratio", Type::OptionalDecimal),
+    column("short_ratio", Type::OptionalDecimal),
+    column("long_short_ratio", Type::Decimal),
+];
+
+const VOLATILITY_INDEX: &[Column] = &[column("value", Type::Decimal)];
 
 const GAP: &[Column] = &[
     column("gap_id", Type::Text),
@@ -196,10 +242,48 @@ pub(crate) fn columns(kind: Kind) -> Vec<Column> {
         Kind::Bbo => BBO,
         Kind::Ticker => TICKER,
         Kind::Kline => KLINE,
+        Kind::Mark => MARK,
+        Kind::Funding => FUNDING,
+        Kind::OpenInterest => OPEN_INTEREST,
+        Kind::Liquidation => LIQUIDATION,
+        Kind::LongShortRatio => LONG_SHORT_RATIO,
+        Kind::VolatilityIndex => VOLATILITY_INDEX,
         Kind::Gap => GAP,
         Kind::Status => STATUS,
     };
     [&COMMON, own].concat()
+}
+
+/// The columns that a kind's table has had since version 5 of the schema only, or that were of
+/// another type before.
+pub(crate) fn since_contracts(kind: Kind) -> Vec<Column> {
+    let names: &[&str] = match kind {
+        Kind::Trade | Kind::AggTrade => &["count", "liquidation", "block"],
+        Kind::Ticker => &[
+            "last_price",
+            "mark_iv",
+            "bid_iv",
+            "ask_iv",
+            "delta",
+            "gamma",
+            "vega",
+            "theta",
+            "rho",
+            "underlying_price",
+        ],
+        Kind::Book
+        | Kind::Bbo
+        | Kind::Kline
+        | Kind::Mark
+        | Kind::Funding
+        | Kind::OpenInterest
+        | Kind::Liquidation
+        | Kind::LongShortRatio
+        | Kind::VolatilityIndex
+        | Kind::Gap
+        | Kind::Status => &[],
+    };
+    columns(kind).into_iter().filter(|column| names.contains(&column.name)).collect()
 }
 
 /// The names of a kind's columns, quoted, with commas.

@@ -115,7 +115,7 @@ impl Reader {
 fn hashed(kind: Kind) -> String {
     let argument = |Column { name, ty, .. }: &Column| match ty {
         Type::OptionalText => format!("isNull(`{name}`), ifNull(`{name}`, '')"),
-        Type::OptionalU64 | Type::OptionalDecimal => {
+        Type::OptionalU32 | Type::OptionalU64 | Type::OptionalDecimal => {
             format!("isNull(`{name}`), ifNull(`{name}`, 0)")
         }
         Type::OptionalTime => {

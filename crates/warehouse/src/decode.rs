@@ -3,12 +3,12 @@
 use crate::Error;
 use crate::encode::STREAM;
 use model::{
-    Bbo, Body, Book, Event, Gap, InstrumentId, Kind, Kline, Level, NameError, Status, Symbol,
-    Ticker, Trade,
+    Bbo, Body, Book, Event, Funding, Gap, Greeks, InstrumentId, Kind, Kline, Level, Liquidation,
+    LongShortRatio, Mark, NameError, OpenInterest, Status, Symbol, Ticker, Trade, VolatilityIndex,
 };
 use std::str::FromStr;
 use std::sync::Arc;
-use units::{Price, Qty, UnixNanos};
+use units::{Notional, Price, Qty, Rate, UnixNanos};
 
 /// Reads values of the format `RowBinary`, from left to right.
 #[derive(Debug)]
@@ -91,6 +91,14 @@ impl<'a> Answer<'a> {
         self.array().map(|bytes| Qty::from_raw(i128::from_le_bytes(bytes)))
     }
 
+    fn rate(&mut self) -> Result<Rate, Error> {
+        self.array().map(|bytes| Rate::from_raw(i128::from_le_bytes(bytes)))
+    }
+
+    fn notional(&mut self) -> Result<Notional, Error> {
+        self.array().map(|bytes| Notional::from_raw(i128::from_le_bytes(bytes)))
+    }
+
     fn optional<T>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, Error>,
@@ -141,6 +149,12 @@ pub(crate) fn row(answer: &mut Answer<'_>, kind: Kind) -> Result<StoredRow, Erro
         Kind::Bbo => Body::Bbo(bbo(answer)?),
         Kind::Ticker => Body::Ticker(ticker(answer)?),
         Kind::Kline => Body::Kline(kline(answer)?),
+        Kind::Mark => Body::Mark(mark(answer)?),
+        Kind::Funding => Body::Funding(funding(answer)?),
+        Kind::OpenInterest => Body::OpenInterest(open_interest(answer)?),
+        Kind::Liquidation => Body::Liquidation(liquidation(answer)?),
+        Kind::LongShortRatio => Body::LongShortRatio(long_short_ratio(answer)?),
+        Kind::VolatilityIndex => Body::VolatilityIndex(VolatilityIndex { value: answer.rate()? }),
         Kind::Gap => Body::Gap(gap(answer)?),
         Kind::Status => Body::Status(status(answer)?),
     };
@@ -154,7 +168,9 @@ fn trade(answer: &mut Answer<'_>) -> Result<Trade, Error> {
     let (seq, trade_id) = (answer.u64()?, answer.shared()?);
     let (price, qty, side) = (answer.price()?, answer.qty()?, answer.name()?);
     let (first, last) = (answer.optional(Answer::u64)?, answer.optional(Answer::u64)?);
-    Ok(Trade { seq, trade_id, price, qty, side, id_range: first.zip(last) })
+    let (id_range, count) = (first.zip(last), answer.optional(Answer::u64)?);
+    let (liquidation, block) = (answer.optional(Answer::name)?, answer.bool()?);
+    Ok(Trade { seq, trade_id, price, qty, side, id_range, count, liquidation, block })
 }
 
 fn book(answer: &mut Answer<'_>) -> Result<Book, Error> {
@@ -180,7 +196,7 @@ fn bbo(answer: &mut Answer<'_>) -> Result<Bbo, Error> {
 
 fn ticker(answer: &mut Answer<'_>) -> Result<Ticker, Error> {
     Ok(Ticker {
-        last_price: answer.price()?,
+        last_price: answer.optional(Answer::price)?,
         open_price: answer.optional(Answer::price)?,
         high_price: answer.optional(Answer::price)?,
         low_price: answer.optional(Answer::price)?,
@@ -190,6 +206,21 @@ fn ticker(answer: &mut Answer<'_>) -> Result<Ticker, Error> {
         bid_qty: answer.optional(Answer::qty)?,
         ask_price: answer.optional(Answer::price)?,
         ask_qty: answer.optional(Answer::qty)?,
+        greeks: greeks(answer)?.given(),
+    })
+}
+
+fn greeks(answer: &mut Answer<'_>) -> Result<Greeks, Error> {
+    Ok(Greeks {
+        mark_iv: answer.optional(Answer::rate)?,
+        bid_iv: answer.optional(Answer::rate)?,
+        ask_iv: answer.optional(Answer::rate)?,
+        delta: answer.optional(Answer::rate)?,
+        gamma: answer.optional(Answer::rate)?,
+        vega: answer.optional(Answer::rate)?,
+        theta: answer.optional(Answer::rate)?,
+        rho: answer.optional(Answer::rate)?,
+        underlying_price: answer.optional(Answer::price)?,
     })
 }
 
@@ -206,6 +237,48 @@ fn kline(answer: &mut Answer<'_>) -> Result<Kline, Error> {
         quote_volume: answer.optional(Answer::qty)?,
         trades: answer.optional(Answer::u64)?,
         closed: answer.bool()?,
+    })
+}
+
+fn mark(answer: &mut Answer<'_>) -> Result<Mark, Error> {
+    Ok(Mark {
+        mark_price: answer.optional(Answer::price)?,
+        index_price: answer.optional(Answer::price)?,
+    })
+}
+
+fn funding(answer: &mut Answer<'_>) -> Result<Funding, Error> {
+    Ok(Funding {
+        funding_rate: answer.rate()?,
+        next_funding_time: answer.optional(Answer::time)?,
+        interval_hours: answer.optional(Answer::u32)?,
+    })
+}
+
+fn open_interest(answer: &mut Answer<'_>) -> Result<OpenInterest, Error> {
+    Ok(OpenInterest {
+        open_interest: answer.qty()?,
+        open_interest_value: answer.optional(Answer::notional)?,
+    })
+}
+
+fn liquidation(answer: &mut Answer<'_>) -> Result<Liquidation, Error> {
+    Ok(Liquidation {
+        side: answer.name()?,
+        price: answer.price()?,
+        qty: answer.qty()?,
+        average_price: answer.optional(Answer::price)?,
+        ordinal: answer.u32()?,
+    })
+}
+
+fn long_short_ratio(answer: &mut Answer<'_>) -> Result<LongShortRatio, Error> {
+    Ok(LongShortRatio {
+        ratio_type: answer.name()?,
+        period: answer.shared()?,
+        long_ratio: answer.optional(Answer::rate)?,
+        short_ratio: answer.optional(Answer::rate)?,
+        long_short_ratio: answer.rate()?,
     })
 }
 

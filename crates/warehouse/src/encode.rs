@@ -2,8 +2,11 @@
 
 use crate::Error;
 use crate::native::{Block, Row};
-use model::{Bbo, Body, Book, Event, Gap, Identity, InstrumentId, Kline, Status, Ticker, Trade};
-use units::{Price, Qty};
+use model::{
+    Bbo, Body, Book, Event, Funding, Gap, Identity, InstrumentId, Kline, Liquidation,
+    LongShortRatio, Mark, OpenInterest, Status, Ticker, Trade,
+};
+use units::{Notional, Price, Qty, Rate};
 
 /// What stands in `origin` for an event that came over the venue's stream.
 pub(crate) const STREAM: &str = "stream";
@@ -42,6 +45,12 @@ pub(crate) fn push(
         Body::Bbo(bbo) => push_bbo(row, bbo),
         Body::Ticker(ticker) => push_ticker(row, ticker),
         Body::Kline(kline) => push_kline(row, kline),
+        Body::Mark(mark) => push_mark(row, mark),
+        Body::Funding(funding) => push_funding(row, funding),
+        Body::OpenInterest(interest) => push_open_interest(row, interest),
+        Body::Liquidation(liquidation) => push_liquidation(row, liquidation),
+        Body::LongShortRatio(ratio) => push_long_short_ratio(row, ratio),
+        Body::VolatilityIndex(index) => row.decimal(index.value.raw()),
         Body::Gap(gap) => push_gap(row, gap),
         Body::Status(status) => push_status(row, status),
     }
@@ -55,6 +64,9 @@ fn push_trade(mut row: Row<'_>, trade: &Trade) {
     row.key(trade.side.as_str());
     row.optional_u64(trade.id_range.map(|(first, _)| first));
     row.optional_u64(trade.id_range.map(|(_, last)| last));
+    row.optional_u64(trade.count);
+    row.optional_text(trade.liquidation.map(|side| side.as_str()));
+    row.bool(trade.block);
 }
 
 fn push_book(mut row: Row<'_>, book: &Book) {
@@ -75,7 +87,7 @@ fn push_bbo(mut row: Row<'_>, bbo: &Bbo) {
 }
 
 fn push_ticker(mut row: Row<'_>, ticker: &Ticker) {
-    row.decimal(ticker.last_price.raw());
+    row.optional_decimal(ticker.last_price.map(Price::raw));
     row.optional_decimal(ticker.open_price.map(Price::raw));
     row.optional_decimal(ticker.high_price.map(Price::raw));
     row.optional_decimal(ticker.low_price.map(Price::raw));
@@ -85,6 +97,26 @@ fn push_ticker(mut row: Row<'_>, ticker: &Ticker) {
     row.optional_decimal(ticker.bid_qty.map(Qty::raw));
     row.optional_decimal(ticker.ask_price.map(Price::raw));
     row.optional_decimal(ticker.ask_qty.map(Qty::raw));
+    for value in greeks(ticker) {
+        row.optional_decimal(value);
+    }
+}
+
+/// What an option's ticker has beside, in the order of the columns.
+fn greeks(ticker: &Ticker) -> [Option<i128>; 9] {
+    let Some(greeks) = ticker.greeks.as_deref() else { return [None; 9] };
+    let rates = [
+        greeks.mark_iv,
+        greeks.bid_iv,
+        greeks.ask_iv,
+        greeks.delta,
+        greeks.gamma,
+        greeks.vega,
+        greeks.theta,
+        greeks.rho,
+    ];
+    let [a, b, c, d, e, f, g, h] = rates.map(|rate| rate.map(Rate::raw));
+    [a, b, c, d, e, f, g, h, greeks.underlying_price.map(Price::raw)]
 }
 
 fn push_kline(mut row: Row<'_>, kline: &Kline) {
@@ -99,6 +131,38 @@ fn push_kline(mut row: Row<'_>, kline: &Kline) {
     row.optional_decimal(kline.quote_volume.map(Qty::raw));
     row.optional_u64(kline.trades);
     row.bool(kline.closed);
+}
+
+fn push_mark(mut row: Row<'_>, mark: &Mark) {
+    row.optional_decimal(mark.mark_price.map(Price::raw));
+    row.optional_decimal(mark.index_price.map(Price::raw));
+}
+
+fn push_funding(mut row: Row<'_>, funding: &Funding) {
+    row.decimal(funding.funding_rate.raw());
+    row.optional_time(funding.next_funding_time);
+    row.optional_u32(funding.interval_hours);
+}
+
+fn push_open_interest(mut row: Row<'_>, interest: &OpenInterest) {
+    row.decimal(interest.open_interest.raw());
+    row.optional_decimal(interest.open_interest_value.map(Notional::raw));
+}
+
+fn push_liquidation(mut row: Row<'_>, liquidation: &Liquidation) {
+    row.key(liquidation.side.as_str());
+    row.decimal(liquidation.price.raw());
+    row.decimal(liquidation.qty.raw());
+    row.optional_decimal(liquidation.average_price.map(Price::raw));
+    row.u32(liquidation.ordinal);
+}
+
+fn push_long_short_ratio(mut row: Row<'_>, ratio: &LongShortRatio) {
+    row.key(ratio.ratio_type.as_str());
+    row.key(&ratio.period);
+    row.optional_decimal(ratio.long_ratio.map(Rate::raw));
+    row.optional_decimal(ratio.short_ratio.map(Rate::raw));
+    row.decimal(ratio.long_short_ratio.raw());
 }
 
 fn push_gap(mut row: Row<'_>, gap: &Gap) {
@@ -132,8 +196,9 @@ pub(crate) fn check(event: &Event) -> Result<u16, Error> {
 }
 
 fn fits(event: &Event) -> bool {
-    let price = |price: Price| price.raw().unsigned_abs() < DECIMAL_END;
-    let qty = |qty: Qty| qty.raw().unsigned_abs() < DECIMAL_END;
+    let decimal = |raw: i128| raw.unsigned_abs() < DECIMAL_END;
+    let price = |price: Price| decimal(price.raw());
+    let qty = |qty: Qty| decimal(qty.raw());
     match &event.body {
         Body::Trade(trade) | Body::AggTrade(trade) => price(trade.price) && qty(trade.qty),
         Body::Book(book) => {
@@ -144,17 +209,30 @@ fn fits(event: &Event) -> bool {
             prices.into_iter().all(price) && [bbo.bid_qty, bbo.ask_qty].into_iter().all(qty)
         }
         Body::Ticker(t) => {
-            let prices = [t.open_price, t.high_price, t.low_price, t.bid_price, t.ask_price];
+            let prices =
+                [t.last_price, t.open_price, t.high_price, t.low_price, t.bid_price, t.ask_price];
             let quantities = [t.volume, t.quote_volume, t.bid_qty, t.ask_qty];
-            price(t.last_price)
-                && prices.into_iter().flatten().all(price)
+            prices.into_iter().flatten().all(price)
                 && quantities.into_iter().flatten().all(qty)
+                && greeks(t).into_iter().flatten().all(decimal)
         }
         Body::Kline(k) => {
             [k.open, k.high, k.low, k.close].into_iter().all(price)
                 && qty(k.volume)
                 && k.quote_volume.is_none_or(qty)
         }
+        Body::Mark(m) => [m.mark_price, m.index_price].into_iter().flatten().all(price),
+        Body::Funding(funding) => decimal(funding.funding_rate.raw()),
+        Body::OpenInterest(interest) => {
+            qty(interest.open_interest)
+                && interest.open_interest_value.map(Notional::raw).is_none_or(decimal)
+        }
+        Body::Liquidation(l) => price(l.price) && qty(l.qty) && l.average_price.is_none_or(price),
+        Body::LongShortRatio(ratio) => {
+            let rates = [ratio.long_ratio, ratio.short_ratio, Some(ratio.long_short_ratio)];
+            rates.into_iter().flatten().map(Rate::raw).all(decimal)
+        }
+        Body::VolatilityIndex(index) => decimal(index.value.raw()),
         Body::Gap(_) | Body::Status(_) => true,
     }
 }

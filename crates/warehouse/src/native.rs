@@ -304,6 +304,10 @@ impl Row<'_> {
         self.fixed(raw.to_le_bytes());
     }
 
+    pub(crate) fn optional_u32(&mut self, value: Option<u32>) {
+        self.optional(value.map(u32::to_le_bytes));
+    }
+
     pub(crate) fn optional_u64(&mut self, value: Option<u64>) {
         self.optional(value.map(u64::to_le_bytes));
     }

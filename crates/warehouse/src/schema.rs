@@ -4,7 +4,7 @@
 //! happens below it.
 
 use crate::client::Connection;
-use crate::columns::{Column, columns};
+use crate::columns::{Column, columns, since_contracts};
 use crate::decode::Answer;
 use crate::error::{Difference, Error};
 use model::Kind;
@@ -35,11 +35,12 @@ struct Migration {
 
 /// All steps, oldest first. A new column is a new step that adds it if it is missing; its place in
 /// [`columns`] makes it part of tables that are created from then on.
-const MIGRATIONS: [Migration; 4] = [
+const MIGRATIONS: [Migration; 5] = [
     Migration { version: 1, name: "tables", statements: tables },
     Migration { version: 2, name: "views", statements: views },
-    Migration { version: 3, name: "candles", statements: candles },
+    Migration { version: 3, name: "candles", statements: trades_and_candles },
     Migration { version: 4, name: "coverage", statements: coverage },
+    Migration { version: 5, name: "contracts", statements: contracts },
 ];
 
 /// The table that holds a kind's rows.
@@ -90,21 +91,46 @@ fn candles(database: &str) -> Vec<String> {
              argMin(price, seq) AS open, max(price) AS high, min(price) AS low, \
              argMax(price, seq) AS close, sum(qty) AS volume, \
              sum(toDecimal256(price, 18) * toDecimal256(qty, 18)) AS quote_volume, \
-             sum(ifNull(last_id - first_id + 1, 1)) AS trades \
+             sum(coalesce(count, toUInt64(last_id - first_id + 1), toUInt64(1))) AS trades \
              FROM (\
              SELECT venue, market, symbol, 'trade' AS source, time AS at, seq, price, qty, \
-             first_id, last_id FROM {database}.trade \
+             first_id, last_id, count FROM {database}.trade \
              UNION ALL \
              SELECT venue, market, symbol, 'agg_trade' AS source, time AS at, seq, price, qty, \
-             first_id, last_id FROM {database}.agg_trade) \
+             first_id, last_id, count FROM {database}.agg_trade) \
              GROUP BY venue, market, symbol, source, open_time"
         )
     };
     CANDLES.iter().map(view).collect()
 }
 
+/// Adds the columns that came with contracts, and takes the duty off a ticker to have a last price.
+fn columns_of_contracts(database: &str) -> Vec<String> {
+    let mut statements = Vec::new();
+    for kind in Kind::ALL {
+        for Column { name, ty, codec } in since_contracts(*kind) {
+            let alter = format!("ALTER TABLE {database}.{}", table(*kind));
+            let column = format!("`{name}` {} CODEC({codec})", ty.sql());
+            statements.push(format!("{alter} ADD COLUMN IF NOT EXISTS {column}"));
+            statements.push(format!("{alter} MODIFY COLUMN {column}"));
+        }
+    }
+    statements
+}
+
+/// The candles need a column that trades did not have from the beginning.
+fn trades_and_candles(database: &str) -> Vec<String> {
+    [columns_of_contracts(database), views(database), candles(database)].concat()
+}
+
+/// The kinds that only contracts have, and what they add to the others. A view has the columns that
+/// its table had when it was made, so all are made anew.
+fn contracts(database: &str) -> Vec<String> {
+    [tables(database), trades_and_candles(database), coverage(database)].concat()
+}
+
 /// What is stored, by kind, stream and day. An id is what rows of a kind are told apart by: for
-/// tickers, candles, gaps and states a time in nanoseconds.
+/// what has no id a time in nanoseconds.
 fn coverage(database: &str) -> Vec<String> {
     let days = |kind: &Kind| {
         format!(

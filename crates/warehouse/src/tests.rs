@@ -3,8 +3,9 @@
 use crate::{Appended, Cut, Error, Reader, Table, Warehouse};
 use catalog::{ALL_DAYS, Filter, Page, Query, StreamKey};
 use model::{
-    Bbo, Body, Book, BookType, Cause, Connection, Event, Gap, GapState, InstrumentId, Kind, Kline,
-    Market, Origin, Side, Status, Symbol, Ticker, Trade, Venue,
+    Bbo, Body, Book, BookType, Cause, Connection, Event, Funding, Gap, GapState, Greeks,
+    InstrumentId, Kind, Kline, Liquidated, Liquidation, LongShortRatio, Mark, Market, OpenInterest,
+    Origin, RatioType, Side, Status, Symbol, Ticker, Trade, Venue, VolatilityIndex,
 };
 use serde_json::Value;
 use std::path::Path;
@@ -12,8 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use testkit::clickhouse::ClickHouse;
-use units::{Price, Qty, UnixNanos};
+use units::{Notional, Price, Qty, Rate, UnixNanos};
 
+mod contracts;
 mod crash;
 mod day;
 mod isolate;
@@ -123,6 +125,10 @@ fn qty(text: &str) -> Qty {
     Qty::parse(text.as_bytes()).unwrap()
 }
 
+fn rate(text: &str) -> Rate {
+    Rate::parse(text.as_bytes()).unwrap()
+}
+
 fn event(symbol: &str, time: i64, body: Body) -> Event {
     let time = UnixNanos::new(time);
     Event {
@@ -146,6 +152,9 @@ fn trade_at(symbol: &str, seq: u64, time: i64) -> Event {
         qty: qty(&format!("0.{}", 1 + seq % 9)),
         side: if seq.is_multiple_of(2) { Side::Buy } else { Side::Sell },
         id_range: None,
+        count: None,
+        liquidation: None,
+        block: false,
     };
     event(symbol, time, Body::Trade(trade))
 }

@@ -2,14 +2,15 @@
 
 use intern::Interned;
 use model::{
-    Bbo, Body, Book, BookType, Cause, Connection, Event, Gap, GapState, Kind, Kline, Level, Origin,
-    Side, Status, Ticker, Trade,
+    Bbo, Body, Book, BookType, Cause, Connection, Event, Funding, Gap, GapState, Greeks, Kind,
+    Kline, Level, Liquidated, Liquidation, LongShortRatio, Mark, OpenInterest, Origin, RatioType,
+    Side, Status, Ticker, Trade, VolatilityIndex,
 };
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::str::FromStr;
 use std::sync::Arc;
-use units::{ParseDecimalError, Price, Qty, UnixNanos};
+use units::{Notional, ParseDecimalError, Price, Qty, Rate, UnixNanos};
 
 mod fast;
 mod intern;
@@ -79,6 +80,12 @@ impl Decoder {
             Kind::Bbo => Body::Bbo(raw.bbo()?),
             Kind::Ticker => Body::Ticker(raw.ticker()?),
             Kind::Kline => Body::Kline(raw.kline()?),
+            Kind::Mark => Body::Mark(raw.mark()?),
+            Kind::Funding => Body::Funding(raw.funding()?),
+            Kind::OpenInterest => Body::OpenInterest(raw.open_interest()?),
+            Kind::Liquidation => Body::Liquidation(raw.liquidation()?),
+            Kind::LongShortRatio => Body::LongShortRatio(raw.long_short_ratio()?),
+            Kind::VolatilityIndex => Body::VolatilityIndex(raw.volatility_index()?),
             Kind::Gap => Body::Gap(raw.gap()?),
             Kind::Status => Body::Status(raw.status()?),
         };
@@ -126,6 +133,10 @@ struct Raw<'a> {
     side: Option<Text<'a>>,
     first_id: Option<u64>,
     last_id: Option<u64>,
+    count: Option<u64>,
+    #[serde(borrow)]
+    liquidation: Option<Text<'a>>,
+    block: Option<bool>,
 
     #[serde(borrow, rename = "type")]
     book_type: Option<Text<'a>>,
@@ -157,6 +168,24 @@ struct Raw<'a> {
     volume: Option<Text<'a>>,
     #[serde(borrow)]
     quote_volume: Option<Text<'a>>,
+    #[serde(borrow)]
+    mark_iv: Option<Text<'a>>,
+    #[serde(borrow)]
+    bid_iv: Option<Text<'a>>,
+    #[serde(borrow)]
+    ask_iv: Option<Text<'a>>,
+    #[serde(borrow)]
+    delta: Option<Text<'a>>,
+    #[serde(borrow)]
+    gamma: Option<Text<'a>>,
+    #[serde(borrow)]
+    vega: Option<Text<'a>>,
+    #[serde(borrow)]
+    theta: Option<Text<'a>>,
+    #[serde(borrow)]
+    rho: Option<Text<'a>>,
+    #[serde(borrow)]
+    underlying_price: Option<Text<'a>>,
 
     #[serde(borrow)]
     interval: Option<Text<'a>>,
@@ -172,6 +201,39 @@ struct Raw<'a> {
     close: Option<Text<'a>>,
     trades: Option<u64>,
     closed: Option<bool>,
+
+    #[serde(borrow)]
+    mark_price: Option<Text<'a>>,
+    #[serde(borrow)]
+    index_price: Option<Text<'a>>,
+
+    #[serde(borrow)]
+    funding_rate: Option<Text<'a>>,
+    next_funding_time: Option<i64>,
+    interval_hours: Option<u32>,
+
+    #[serde(borrow)]
+    open_interest: Option<Text<'a>>,
+    #[serde(borrow)]
+    open_interest_value: Option<Text<'a>>,
+
+    #[serde(borrow)]
+    average_price: Option<Text<'a>>,
+    ordinal: Option<u32>,
+
+    #[serde(borrow)]
+    ratio_type: Option<Text<'a>>,
+    #[serde(borrow)]
+    period: Option<Text<'a>>,
+    #[serde(borrow)]
+    long_ratio: Option<Text<'a>>,
+    #[serde(borrow)]
+    short_ratio: Option<Text<'a>>,
+    #[serde(borrow)]
+    long_short_ratio: Option<Text<'a>>,
+
+    #[serde(borrow)]
+    value: Option<Text<'a>>,
 
     #[serde(borrow)]
     gap_id: Option<Text<'a>>,
@@ -204,7 +266,7 @@ where
     Ok(need(field, text)?.parse()?)
 }
 
-/// Reads an optional decimal of either type.
+/// Reads an optional decimal of any type.
 fn decimal<T>(
     field: &'static str,
     text: Option<&Text<'_>>,
@@ -222,6 +284,10 @@ fn qty(field: &'static str, text: Option<&Text<'_>>) -> Result<Qty, DecodeError>
     need(field, decimal(field, text, Qty::parse)?)
 }
 
+fn rate(field: &'static str, text: Option<&Text<'_>>) -> Result<Rate, DecodeError> {
+    need(field, decimal(field, text, Rate::parse)?)
+}
+
 fn levels(field: &'static str, raw: &[(Text<'_>, Text<'_>)]) -> Result<Vec<Level>, DecodeError> {
     raw.iter().map(|(p, q)| Ok((price(field, Some(p))?, qty(field, Some(q))?))).collect()
 }
@@ -235,6 +301,9 @@ impl Raw<'_> {
             qty: qty("qty", self.qty.as_ref())?,
             side: name::<Side>("side", self.side.as_ref())?,
             id_range: self.first_id.zip(self.last_id),
+            count: self.count,
+            liquidation: self.liquidation.as_deref().map(Liquidated::from_str).transpose()?,
+            block: self.block.unwrap_or(false),
         })
     }
 
@@ -261,7 +330,7 @@ impl Raw<'_> {
 
     fn ticker(&self) -> Result<Ticker, DecodeError> {
         Ok(Ticker {
-            last_price: price("last_price", self.last_price.as_ref())?,
+            last_price: decimal("last_price", self.last_price.as_ref(), Price::parse)?,
             open_price: decimal("open_price", self.open_price.as_ref(), Price::parse)?,
             high_price: decimal("high_price", self.high_price.as_ref(), Price::parse)?,
             low_price: decimal("low_price", self.low_price.as_ref(), Price::parse)?,
@@ -271,6 +340,22 @@ impl Raw<'_> {
             bid_qty: decimal("bid_qty", self.bid_qty.as_ref(), Qty::parse)?,
             ask_price: decimal("ask_price", self.ask_price.as_ref(), Price::parse)?,
             ask_qty: decimal("ask_qty", self.ask_qty.as_ref(), Qty::parse)?,
+            greeks: self.greeks()?.given(),
+        })
+    }
+
+    fn greeks(&self) -> Result<Greeks, DecodeError> {
+        let underlying = self.underlying_price.as_ref();
+        Ok(Greeks {
+            mark_iv: decimal("mark_iv", self.mark_iv.as_ref(), Rate::parse)?,
+            bid_iv: decimal("bid_iv", self.bid_iv.as_ref(), Rate::parse)?,
+            ask_iv: decimal("ask_iv", self.ask_iv.as_ref(), Rate::parse)?,
+            delta: decimal("delta", self.delta.as_ref(), Rate::parse)?,
+            gamma: decimal("gamma", self.gamma.as_ref(), Rate::parse)?,
+            vega: decimal("vega", self.vega.as_ref(), Rate::parse)?,
+            theta: decimal("theta", self.theta.as_ref(), Rate::parse)?,
+            rho: decimal("rho", self.rho.as_ref(), Rate::parse)?,
+            underlying_price: decimal("underlying_price", underlying, Price::parse)?,
         })
     }
 
@@ -288,6 +373,54 @@ impl Raw<'_> {
             trades: self.trades,
             closed: need("closed", self.closed)?,
         })
+    }
+
+    fn mark(&self) -> Result<Mark, DecodeError> {
+        let mark_price = decimal("mark_price", self.mark_price.as_ref(), Price::parse)?;
+        let index_price = decimal("index_price", self.index_price.as_ref(), Price::parse)?;
+        // One of the two there must be.
+        need("mark_price", mark_price.or(index_price))?;
+        Ok(Mark { mark_price, index_price })
+    }
+
+    fn funding(&self) -> Result<Funding, DecodeError> {
+        Ok(Funding {
+            funding_rate: rate("funding_rate", self.funding_rate.as_ref())?,
+            next_funding_time: self.next_funding_time.map(UnixNanos::new),
+            interval_hours: self.interval_hours,
+        })
+    }
+
+    fn open_interest(&self) -> Result<OpenInterest, DecodeError> {
+        let value = self.open_interest_value.as_ref();
+        Ok(OpenInterest {
+            open_interest: qty("open_interest", self.open_interest.as_ref())?,
+            open_interest_value: decimal("open_interest_value", value, Notional::parse)?,
+        })
+    }
+
+    fn liquidation(&self) -> Result<Liquidation, DecodeError> {
+        Ok(Liquidation {
+            side: name::<Side>("side", self.side.as_ref())?,
+            price: price("price", self.price.as_ref())?,
+            qty: qty("qty", self.qty.as_ref())?,
+            average_price: decimal("average_price", self.average_price.as_ref(), Price::parse)?,
+            ordinal: self.ordinal.unwrap_or(0),
+        })
+    }
+
+    fn long_short_ratio(&self) -> Result<LongShortRatio, DecodeError> {
+        Ok(LongShortRatio {
+            ratio_type: name::<RatioType>("ratio_type", self.ratio_type.as_ref())?,
+            period: Arc::from(&**need("period", self.period.as_ref())?),
+            long_ratio: decimal("long_ratio", self.long_ratio.as_ref(), Rate::parse)?,
+            short_ratio: decimal("short_ratio", self.short_ratio.as_ref(), Rate::parse)?,
+            long_short_ratio: rate("long_short_ratio", self.long_short_ratio.as_ref())?,
+        })
+    }
+
+    fn volatility_index(&self) -> Result<VolatilityIndex, DecodeError> {
+        Ok(VolatilityIndex { value: rate("value", self.value.as_ref())? })
     }
 
     fn gap(&self) -> Result<Gap, DecodeError> {

@@ -1,8 +1,11 @@
 //! Event → JSON, by hand: it is on the hot path, and the layout is a contract.
 
 use crate::VERSION;
-use model::{Bbo, Body, Book, Event, Gap, InstrumentId, Kline, Level, Status, Ticker, Trade};
-use units::{Price, Qty, UnixNanos};
+use model::{
+    Bbo, Body, Book, Event, Funding, Gap, Greeks, InstrumentId, Kline, Level, Liquidation,
+    LongShortRatio, Mark, OpenInterest, Status, Ticker, Trade,
+};
+use units::{Notional, Price, Qty, Rate, UnixNanos};
 
 /// Appends an event as one JSON object, without a newline.
 ///
@@ -16,6 +19,12 @@ pub fn encode(event: &Event, out: &mut Vec<u8>) {
         Body::Bbo(bbo) => json.bbo(bbo),
         Body::Ticker(ticker) => json.ticker(ticker),
         Body::Kline(kline) => json.kline(kline),
+        Body::Mark(mark) => json.mark(mark),
+        Body::Funding(funding) => json.funding(funding),
+        Body::OpenInterest(interest) => json.open_interest(interest),
+        Body::Liquidation(liquidation) => json.liquidation(liquidation),
+        Body::LongShortRatio(ratio) => json.long_short_ratio(ratio),
+        Body::VolatilityIndex(index) => json.rate(",\"value\":", index.value),
         Body::Gap(gap) => json.gap(gap),
         Body::Status(status) => json.status(status),
     }
@@ -63,6 +72,20 @@ impl Object<'_> {
         self.out.push(b'"');
     }
 
+    fn rate(&mut self, key: &str, value: Rate) {
+        self.raw(key);
+        self.out.push(b'"');
+        value.write_to(self.out);
+        self.out.push(b'"');
+    }
+
+    fn notional(&mut self, key: &str, value: Notional) {
+        self.raw(key);
+        self.out.push(b'"');
+        value.write_to(self.out);
+        self.out.push(b'"');
+    }
+
     fn levels(&mut self, key: &str, levels: &[Level]) {
         self.raw(key);
         self.out.push(b'[');
@@ -103,6 +126,15 @@ impl Object<'_> {
             self.unsigned(",\"first_id\":", first);
             self.unsigned(",\"last_id\":", last);
         }
+        if let Some(count) = trade.count {
+            self.unsigned(",\"count\":", count);
+        }
+        if let Some(liquidated) = trade.liquidation {
+            self.text(",\"liquidation\":", liquidated.as_str());
+        }
+        if trade.block {
+            self.raw(",\"block\":true");
+        }
     }
 
     fn book(&mut self, book: &Book) {
@@ -127,8 +159,8 @@ impl Object<'_> {
     }
 
     fn ticker(&mut self, ticker: &Ticker) {
-        self.price(",\"last_price\":", ticker.last_price);
         let prices = [
+            (",\"last_price\":", ticker.last_price),
             (",\"open_price\":", ticker.open_price),
             (",\"high_price\":", ticker.high_price),
             (",\"low_price\":", ticker.low_price),
@@ -151,6 +183,30 @@ impl Object<'_> {
                 self.qty(key, qty);
             }
         }
+        if let Some(greeks) = &ticker.greeks {
+            self.greeks(greeks);
+        }
+    }
+
+    fn greeks(&mut self, greeks: &Greeks) {
+        let rates = [
+            (",\"mark_iv\":", greeks.mark_iv),
+            (",\"bid_iv\":", greeks.bid_iv),
+            (",\"ask_iv\":", greeks.ask_iv),
+            (",\"delta\":", greeks.delta),
+            (",\"gamma\":", greeks.gamma),
+            (",\"vega\":", greeks.vega),
+            (",\"theta\":", greeks.theta),
+            (",\"rho\":", greeks.rho),
+        ];
+        for (key, rate) in rates {
+            if let Some(rate) = rate {
+                self.rate(key, rate);
+            }
+        }
+        if let Some(price) = greeks.underlying_price {
+            self.price(",\"underlying_price\":", price);
+        }
     }
 
     fn kline(&mut self, kline: &Kline) {
@@ -169,6 +225,56 @@ impl Object<'_> {
             self.unsigned(",\"trades\":", trades);
         }
         self.raw(if kline.closed { ",\"closed\":true" } else { ",\"closed\":false" });
+    }
+
+    fn mark(&mut self, mark: &Mark) {
+        if let Some(price) = mark.mark_price {
+            self.price(",\"mark_price\":", price);
+        }
+        if let Some(price) = mark.index_price {
+            self.price(",\"index_price\":", price);
+        }
+    }
+
+    fn funding(&mut self, funding: &Funding) {
+        self.rate(",\"funding_rate\":", funding.funding_rate);
+        if let Some(time) = funding.next_funding_time {
+            self.time(",\"next_funding_time\":", time);
+        }
+        if let Some(hours) = funding.interval_hours {
+            self.unsigned(",\"interval_hours\":", u64::from(hours));
+        }
+    }
+
+    fn open_interest(&mut self, interest: &OpenInterest) {
+        self.qty(",\"open_interest\":", interest.open_interest);
+        if let Some(value) = interest.open_interest_value {
+            self.notional(",\"open_interest_value\":", value);
+        }
+    }
+
+    fn liquidation(&mut self, liquidation: &Liquidation) {
+        self.text(",\"side\":", liquidation.side.as_str());
+        self.price(",\"price\":", liquidation.price);
+        self.qty(",\"qty\":", liquidation.qty);
+        if let Some(price) = liquidation.average_price {
+            self.price(",\"average_price\":", price);
+        }
+        if liquidation.ordinal > 0 {
+            self.unsigned(",\"ordinal\":", u64::from(liquidation.ordinal));
+        }
+    }
+
+    fn long_short_ratio(&mut self, ratio: &LongShortRatio) {
+        self.text(",\"ratio_type\":", ratio.ratio_type.as_str());
+        self.text(",\"period\":", &ratio.period);
+        if let Some(share) = ratio.long_ratio {
+            self.rate(",\"long_ratio\":", share);
+        }
+        if let Some(share) = ratio.short_ratio {
+            self.rate(",\"short_ratio\":", share);
+        }
+        self.rate(",\"long_short_ratio\":", ratio.long_short_ratio);
     }
 
     fn gap(&mut self, gap: &Gap) {

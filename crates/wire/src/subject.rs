@@ -128,6 +128,12 @@ streams! {
     Bbo => "MP_BBO", "mdb.bbo.>";
     Ticker => "MP_TICKER", "mdb.ticker.>";
     Kline => "MP_KLINE", "mdb.kline.>";
+    Mark => "MP_MARK", "mdb.mark.>";
+    Funding => "MP_FUNDING", "mdb.funding.>";
+    OpenInterest => "MP_OPEN_INTEREST", "mdb.open_interest.>";
+    Liquidation => "MP_LIQUIDATION", "mdb.liquidation.>";
+    LongShortRatio => "MP_LONG_SHORT_RATIO", "mdb.long_short_ratio.>";
+    VolatilityIndex => "MP_VOLATILITY_INDEX", "mdb.volatility_index.>";
     Gap => "MP_GAP", "mdb.gap.>";
     Status => "MP_STATUS", "mdb.status.>";
 }

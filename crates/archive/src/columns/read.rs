@@ -13,6 +13,8 @@ use model::{
 use std::sync::Arc;
 use units::{Price, Qty, UnixNanos};
 
+mod contracts;
+
 /// Reads the rows of a file of this kind.
 ///
 /// # Errors
@@ -68,7 +70,16 @@ pub(crate) const fn identity_columns(kind: Kind) -> Option<&'static [&'static st
         Kind::Trade | Kind::AggTrade => Some(&["seq"]),
         Kind::Book => Some(&["last_id", "type", "origin"]),
         Kind::Bbo => Some(&["id"]),
-        Kind::Ticker | Kind::Kline | Kind::Gap | Kind::Status => None,
+        Kind::Ticker
+        | Kind::Kline
+        | Kind::Mark
+        | Kind::Funding
+        | Kind::OpenInterest
+        | Kind::Liquidation
+        | Kind::LongShortRatio
+        | Kind::VolatilityIndex
+        | Kind::Gap
+        | Kind::Status => None,
     }
 }
 
@@ -87,7 +98,16 @@ pub(crate) fn identities(
         Kind::Trade | Kind::AggTrade => plain("seq")?,
         Kind::Bbo => plain("id")?,
         Kind::Book => columns.book_identities(place)?,
-        Kind::Ticker | Kind::Kline | Kind::Gap | Kind::Status => {
+        Kind::Ticker
+        | Kind::Kline
+        | Kind::Mark
+        | Kind::Funding
+        | Kind::OpenInterest
+        | Kind::Liquidation
+        | Kind::LongShortRatio
+        | Kind::VolatilityIndex
+        | Kind::Gap
+        | Kind::Status => {
             Some(rows(kind, place, batch)?.iter().map(|row| row.event.identity()).collect())
         }
     };
@@ -165,6 +185,11 @@ impl<'a> Columns<'a> {
             .ok_or_else(|| format!("column `{name}` is missing or has another type"))
     }
 
+    /// A column that older files do not have.
+    fn added<T: Array + 'static>(&self, name: &str) -> Result<Option<&'a T>, String> {
+        self.batch.column_by_name(name).map(|_| self.column(name)).transpose()
+    }
+
     fn numbers<T: ArrowPrimitiveType>(&self, name: &str) -> Result<Numbers<'a, T>, String> {
         self.column(name).map(Numbers)
     }
@@ -193,6 +218,12 @@ impl<'a> Columns<'a> {
             Kind::Bbo => self.bbos(),
             Kind::Ticker => self.tickers(),
             Kind::Kline => self.klines(),
+            Kind::Mark => self.marks(),
+            Kind::Funding => self.fundings(),
+            Kind::OpenInterest => self.open_interests(),
+            Kind::Liquidation => self.liquidations(),
+            Kind::LongShortRatio => self.long_short_ratios(),
+            Kind::VolatilityIndex => self.volatility_indexes(),
             Kind::Gap => self.gaps(),
             Kind::Status => self.statuses(),
         }
@@ -203,6 +234,8 @@ impl<'a> Columns<'a> {
         let (price, qty) = (self.decimals("price")?, self.decimals("qty")?);
         let side = self.texts("side")?;
         let (first_id, last_id) = (self.ids("first_id")?, self.ids("last_id")?);
+        let (count, liquidation) = (self.added("count")?.map(Numbers), self.added("liquidation")?);
+        let (liquidation, block) = (liquidation.map(Texts), self.added("block")?.map(Flags));
         Ok(self.each(|i| {
             Some(body(Trade {
                 seq: seq.get(i)?,
@@ -211,6 +244,12 @@ impl<'a> Columns<'a> {
                 qty: qty.qty(i)?,
                 side: side.name(i)?,
                 id_range: first_id.get(i).zip(last_id.get(i)),
+                count: count.as_ref().and_then(|column: &Numbers<'_, UInt64Type>| column.get(i)),
+                liquidation: match liquidation.as_ref().and_then(|column| column.get(i)) {
+                    Some(text) => Some(text.parse().ok()?),
+                    None => None,
+                },
+                block: block.as_ref().and_then(|column| column.get(i)).unwrap_or(false),
             }))
         }))
     }
@@ -277,9 +316,10 @@ impl<'a> Columns<'a> {
         let (volume, quote_volume) = (self.decimals("volume")?, self.decimals("quote_volume")?);
         let (bid_price, bid_qty) = (self.decimals("bid_price")?, self.decimals("bid_qty")?);
         let (ask_price, ask_qty) = (self.decimals("ask_price")?, self.decimals("ask_qty")?);
+        let greeks = self.greeks()?;
         Ok(self.each(|i| {
             Some(Body::Ticker(Ticker {
-                last_price: last_price.price(i)?,
+                last_price: last_price.price(i),
                 open_price: open_price.price(i),
                 high_price: high_price.price(i),
                 low_price: low_price.price(i),
@@ -289,6 +329,7 @@ impl<'a> Columns<'a> {
                 bid_qty: bid_qty.qty(i),
                 ask_price: ask_price.price(i),
                 ask_qty: ask_qty.qty(i),
+                greeks: greeks.get(i),
             }))
         }))
     }

@@ -2,9 +2,10 @@
 
 use super::*;
 use model::{
-    BookType, Cause, Connection, GapState, InstrumentId, Market, Origin, Side, Symbol, Venue,
+    BookType, Cause, Connection, GapState, InstrumentId, Liquidated, Market, Origin, RatioType,
+    Side, Symbol, Venue,
 };
-use units::{Price, Qty};
+use units::{Notional, Price, Qty, Rate};
 
 fn price(raw: i128) -> Price {
     Price::from_raw(raw)
@@ -47,6 +48,9 @@ fn trade(id_range: Option<(u64, u64)>) -> Trade {
         qty: qty(1),
         side: Side::Sell,
         id_range,
+        count: id_range.map(|(first, last)| last - first + 1),
+        liquidation: id_range.map(|_| Liquidated::Maker),
+        block: id_range.is_some(),
     }
 }
 
@@ -59,7 +63,7 @@ fn ticker(full: bool) -> Body {
     let p = |raw| full.then(|| price(raw));
     let q = |raw| full.then(|| qty(raw));
     Body::Ticker(Ticker {
-        last_price: price(1),
+        last_price: p(1),
         open_price: p(2),
         high_price: p(3),
         low_price: p(4),
@@ -69,6 +73,66 @@ fn ticker(full: bool) -> Body {
         bid_qty: q(8),
         ask_price: p(9),
         ask_qty: q(10),
+        greeks: full.then(greeks),
+    })
+}
+
+fn rate(raw: i128) -> Rate {
+    Rate::from_raw(raw)
+}
+
+fn greeks() -> Box<Greeks> {
+    let r = |raw| Some(rate(raw));
+    Box::new(Greeks {
+        mark_iv: r(1),
+        bid_iv: r(2),
+        ask_iv: r(3),
+        delta: r(-4),
+        gamma: r(5),
+        vega: r(6),
+        theta: r(-7),
+        rho: r(8),
+        underlying_price: Some(price(9)),
+    })
+}
+
+fn mark(full: bool) -> Body {
+    let mark_price = full.then(|| price(1));
+    Body::Mark(Mark { mark_price, index_price: Some(price(i128::MAX / 2)) })
+}
+
+fn funding(full: bool) -> Body {
+    Body::Funding(Funding {
+        funding_rate: rate(-1),
+        next_funding_time: full.then(|| time(2)),
+        interval_hours: full.then_some(8),
+    })
+}
+
+fn open_interest(full: bool) -> Body {
+    Body::OpenInterest(OpenInterest {
+        open_interest: qty(1),
+        open_interest_value: full.then(|| Notional::from_raw(2)),
+    })
+}
+
+fn liquidation(full: bool) -> Body {
+    Body::Liquidation(Liquidation {
+        side: Side::Buy,
+        price: price(1),
+        qty: qty(2),
+        average_price: full.then(|| price(3)),
+        ordinal: if full { u32::MAX } else { 0 },
+    })
+}
+
+fn long_short_ratio(full: bool) -> Body {
+    Body::LongShortRatio(LongShortRatio {
+        ratio_type: if full { RatioType::TopPosition } else { RatioType::AllAccount },
+        period: Arc::from("5m"),
+        long_ratio: full.then(|| rate(1)),
+        short_ratio: full.then(|| rate(2)),
+        long_short_ratio: rate(3),
     })
 }
 
@@ -125,6 +189,15 @@ fn sample(kind: Kind) -> [StoredRow; 2] {
         Kind::Bbo => pair(bbo(u64::MAX), bbo(0)),
         Kind::Ticker => pair(ticker(true), ticker(false)),
         Kind::Kline => pair(kline(true), kline(false)),
+        Kind::Mark => pair(mark(true), mark(false)),
+        Kind::Funding => pair(funding(true), funding(false)),
+        Kind::OpenInterest => pair(open_interest(true), open_interest(false)),
+        Kind::Liquidation => pair(liquidation(true), liquidation(false)),
+        Kind::LongShortRatio => pair(long_short_ratio(true), long_short_ratio(false)),
+        Kind::VolatilityIndex => {
+            let index = |raw| Body::VolatilityIndex(VolatilityIndex { value: rate(raw) });
+            pair(index(i128::MAX / 2), index(0))
+        }
         Kind::Gap => pair(gap(true), gap(false)),
         Kind::Status => pair(status(Some("closed by the venue")), status(None)),
     }
@@ -154,6 +227,34 @@ fn every_kind_survives_a_parquet_file() {
         assert_eq!(file.rows(zone).unwrap(), rows, "{kind}");
         let identities = file.identities(zone).unwrap();
         assert_eq!(identities, rows.each_ref().map(|row| row.event.identity()), "{kind}");
+    }
+}
+
+/// The row as it was before there was more to say.
+fn without_what_came_later(row: &StoredRow) -> StoredRow {
+    let mut row = row.clone();
+    if let Body::Trade(trade) | Body::AggTrade(trade) = &mut row.event.body {
+        (trade.count, trade.liquidation, trade.block) = (None, None, false);
+    }
+    if let Body::Ticker(ticker) = &mut row.event.body {
+        ticker.greeks = None;
+    }
+    row
+}
+
+#[test]
+fn a_file_from_before_a_column_was_added_reads_as_if_it_were_null() {
+    for kind in Kind::ALL {
+        let (rows, later) = (sample(*kind), added_later(*kind));
+        let batch = write(*kind, &rows).unwrap();
+        let schema = batch.schema();
+        let old = |(_, field): &(usize, &Arc<Field>)| !later.contains(&field.name().as_str());
+        let old: Vec<usize> = schema.fields().iter().enumerate().filter(old).map(|f| f.0).collect();
+        assert_eq!(old.len() + later.len(), schema.fields().len(), "{kind}");
+        let batch = batch.project(&old).unwrap();
+        let found = read::rows(*kind, (Venue::Deribit, Market::Option), &batch).unwrap();
+        assert_eq!(found, rows.each_ref().map(without_what_came_later), "{kind}");
+        assert_eq!(found[0] == rows[0], later.is_empty(), "{kind}");
     }
 }
 

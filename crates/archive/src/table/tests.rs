@@ -37,6 +37,9 @@ pub(crate) fn event(symbol: &str, seq: u64) -> Event {
             qty: Qty::from_raw(10_i128.pow(18)),
             side: if seq.is_multiple_of(2) { Side::Buy } else { Side::Sell },
             id_range: None,
+            count: None,
+            liquidation: None,
+            block: false,
         }),
     }
 }

@@ -287,6 +287,22 @@ fn columns_of_another_scale_or_unit_are_found() {
 }
 
 #[test]
+fn columns_that_were_added_later_may_be_absent() {
+    let dir = archive();
+    let path = path_of(dir.path(), FIRST);
+    let later = crate::columns::added_later(Kind::Trade);
+    let known = schema(Kind::Trade);
+    let old = known.fields().iter().filter(|field| !later.contains(&field.name().as_str()));
+    let old = Arc::new(Schema::new(old.cloned().collect::<Vec<_>>()));
+    let mut writer = ArrowWriter::try_new(fs::File::create(&path).unwrap(), Arc::clone(&old), None);
+    writer.as_mut().unwrap().write(&RecordBatch::new_empty(old)).unwrap();
+    writer.unwrap().close().unwrap();
+    relist(dir.path(), FIRST, 0);
+    // Its columns were passed; what it lacks is our own footer.
+    assert_eq!(found(dir.path()), one(Check::Zones, FIRST, None));
+}
+
+#[test]
 fn a_live_archive_has_no_findings_while_it_is_written_rolled_compacted_and_expired() {
     let dir = archive();
     let done = AtomicBool::new(false);

@@ -236,6 +236,54 @@ fn linked_updates_may_have_holes_between_them() {
 }
 
 #[test]
+fn a_chained_book_begins_with_the_snapshot_in_the_stream() {
+    check_rule(
+        Rule::Chained,
+        // Nothing happened in between; then one that is lost, and the stream is joined again.
+        "snapshot 10 | diff 14-14<10 | diff 14-14<14 | diff 20-20<14 | diff 31-31<25 | snapshot 40 \
+         | diff 44-44<40",
+        &expect![
+            "snapshot 10, synced 10, apply 14-14, repeated 14-14, apply 20-20, sequence after 20 \
+             before 31, fetch, snapshot 40, synced 40, apply 44-44"
+        ],
+    );
+    check_rule(
+        Rule::Chained,
+        // After a maintenance the ids begin anew, linked to the last one.
+        "snapshot 90 | diff 95-95<90 | diff 3-3<95 | diff 7-7<3",
+        &expect!["snapshot 90, synced 90, apply 95-95, apply 3-3, apply 7-7"],
+    );
+    check_rule(
+        Rule::Chained,
+        // A second connection repeats what the first brought, or is ahead of it.
+        "snapshot 10 | diff 14-14<10 | snapshot 12 | diff 14-14<12 | snapshot 20 | diff 17-17<14 \
+         | diff 20-20<17 | diff 23-23<20",
+        &expect![
+            "snapshot 10, synced 10, apply 14-14, repeated 14-14, sequence after 14 before 20, \
+             snapshot 20, synced 20, repeated 17-17, repeated 20-20, apply 23-23"
+        ],
+    );
+    check_rule(
+        Rule::Chained,
+        // The second connection's ids begin anew, and the first one ends.
+        "snapshot 90 | diff 95-95<90 | snapshot 3 | diff 7-7<3 | wait 6s | diff 9-9<7 \
+         | snapshot 12 | diff 14-14<12",
+        &expect![
+            "snapshot 90, synced 90, apply 95-95, repeated 7-7, sequence after 95, fetch, \
+             snapshot 12, synced 12, apply 14-14"
+        ],
+    );
+    check_rule(
+        Rule::Chained,
+        "snapshot 10 | disconnect | diff 30-30<20 | snapshot 40 | diff 41-41<40",
+        &expect![
+            "snapshot 10, synced 10, disconnect after 10, fetch, snapshot 40, synced 40, apply \
+             41-41"
+        ],
+    );
+}
+
+#[test]
 fn the_buffer_is_bounded_and_keeps_the_newest() {
     let mut run = Script::new(Rule::Contiguous);
     for id in 1..=BUFFER_MAX + 10 {

@@ -58,7 +58,7 @@ fn seqs(answer: &Value) -> Vec<u64> {
 
 #[tokio::test]
 async fn letters_are_kept_once_and_listed_with_all_that_is_known() {
-    let (_server, router, bus) = start().await;
+    let (_server, router, bus) = Box::pin(start()).await;
     assert_eq!(list(&router, "").await, json!({ "data": [], "next_after": null }));
     let refused = letter(Reason::Refused, 7, 4);
     assert!(!set_aside(&bus, &refused, &trade(5)).await);
@@ -79,7 +79,7 @@ async fn letters_are_kept_once_and_listed_with_all_that_is_known() {
 
 #[tokio::test]
 async fn pages_and_filters_leave_out_nothing_and_repeat_nothing() {
-    let (_server, router, bus) = start().await;
+    let (_server, router, bus) = Box::pin(start()).await;
     for seq in 1..=9 {
         let reason = if seq % 3 == 0 { Reason::Value } else { Reason::Refused };
         set_aside(&bus, &letter(reason, seq, 0), &trade(seq)).await;
@@ -99,7 +99,7 @@ async fn pages_and_filters_leave_out_nothing_and_repeat_nothing() {
 
 #[tokio::test]
 async fn a_redrive_publishes_each_row_and_removes_its_letter() {
-    let (_server, router, bus) = start().await;
+    let (_server, router, bus) = Box::pin(start()).await;
     for seq in 1..=3 {
         set_aside(&bus, &letter(Reason::Refused, seq, 0), &trade(seq)).await;
     }
@@ -132,7 +132,7 @@ async fn a_redrive_publishes_each_row_and_removes_its_letter() {
 
 #[tokio::test]
 async fn what_is_interrupted_between_publishing_and_removing_is_published_once() {
-    let (_server, router, bus) = start().await;
+    let (_server, router, bus) = Box::pin(start()).await;
     for seq in 1..=2 {
         set_aside(&bus, &letter(Reason::Refused, seq, 0), &trade(seq)).await;
     }
@@ -148,7 +148,7 @@ async fn what_is_interrupted_between_publishing_and_removing_is_published_once()
 
 #[tokio::test]
 async fn a_redrive_leaves_alone_what_comes_while_it_runs() {
-    let (_server, router, bus) = start().await;
+    let (_server, router, bus) = Box::pin(start()).await;
     for seq in 1..=3 {
         set_aside(&bus, &letter(Reason::Refused, seq, 0), &trade(seq)).await;
     }

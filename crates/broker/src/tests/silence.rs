@@ -179,14 +179,14 @@ const SKIPPED: &str = "skipped: mounting a small file system needs root";
 #[tokio::test]
 async fn a_server_that_stays_mute_after_its_disk_was_full_goes_on_after_the_advised_restart() {
     // Some versions go on by themselves, or refuse each block with the reason.
-    if fill_and_follow_the_advice(find_binary().unwrap()).await.is_none() {
+    if Box::pin(fill_and_follow_the_advice(find_binary().unwrap())).await.is_none() {
         eprintln!("{SKIPPED}");
     }
 }
 
 #[tokio::test]
 async fn the_newest_server_which_is_mute_to_publishes_alone_is_told_by_its_own_word() {
-    match fill_and_follow_the_advice(newest().unwrap()).await {
+    match Box::pin(fill_and_follow_the_advice(newest().unwrap())).await {
         None => eprintln!("{SKIPPED}"),
         Some(Outcome::Told(problems)) => {
             assert!(problems.to_string().contains("MP_TRADE: JetStream stream"), "{problems}");

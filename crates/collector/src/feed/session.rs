@@ -11,15 +11,10 @@ use net::{Frame, SocketError};
 use rand::RngExt as _;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
-use venue::{Adapter, FrameType};
+use venue::{Adapter, FrameType, Request};
 
 /// How long the whole subscription may take beyond its pacing.
 const CONFIRM_MAX: Duration = Duration::from_secs(10);
-
-/// A subscribed connection without any data for this long is left: a venue may confirm a
-/// subscription and never serve it. Several times the interval of the slowest stream of a quiet
-/// market.
-const DATA_SILENCE_MAX: Duration = Duration::from_secs(120);
 
 /// How long the successor delivers beside the old connection before that one is left.
 const OVERLAP: Duration = Duration::from_secs(2);
@@ -31,11 +26,15 @@ const RENEWAL_MARGIN: Duration = Duration::from_secs(1_800);
 /// The wait after a successor could not be opened.
 const SUCCESSOR_RETRY: Duration = Duration::from_secs(10);
 
+/// The wait after a successor was refused a subscription: the next one will be, too, until the
+/// venue or the list has changed.
+const REFUSED_RETRY: Duration = Duration::from_secs(300);
+
 /// The connection that is to take over.
 enum Successor {
     None,
     Opening(BoxFuture<'static, Result<Line, SocketError>>),
-    Open(Line),
+    Open(Box<Line>),
 }
 
 /// The sockets of a session and when to act on them.
@@ -164,17 +163,28 @@ impl<A: Adapter> Feed<A> {
         }
         for frame in frames.drain(..) {
             match pipeline.handle_frame(frame.recv_time, &frame.data, outputs) {
-                Ok(FrameType::Data(_)) => session.data_at = Instant::now(),
-                Ok(FrameType::Accepted { .. }) => session.confirmed(from_successor),
+                Ok(FrameType::Data(_) | FrameType::Skipped { .. }) => {
+                    session.data_at = Instant::now();
+                }
+                Ok(FrameType::Accepted { count, .. }) => session.confirmed(count, from_successor),
+                // The connection that works is worth more than its successor.
+                Ok(FrameType::Refused { code, message, .. }) if from_successor => {
+                    session.successor_refused(code, &message, &self.name);
+                }
                 Ok(FrameType::Refused { code, message, .. }) => {
                     return Err(Lost::Refused { code, message });
                 }
                 Ok(FrameType::Closing) if !from_successor => session.renew_at = Instant::now(),
-                // The pipeline has counted it and keeps a sample.
-                Ok(FrameType::Closing) | Err(_) => {}
+                Ok(FrameType::Probe) => {
+                    let answer = pipeline.adapter().probe_answer(&mut self.next_id);
+                    session.line_of(from_successor).answer(answer);
+                }
+                // The pipeline has counted it and, if it was refused, keeps a sample.
+                Ok(FrameType::Closing | FrameType::Alive) | Err(_) => {}
             }
         }
-        self.fetch();
+        let requests = self.fetch();
+        session.say(requests);
         Ok(())
     }
 
@@ -183,7 +193,8 @@ impl<A: Adapter> Feed<A> {
         let now_at = Instant::now();
         if self.parts.pipeline.poll_timeout().is_some_and(|at| at <= now()) {
             self.parts.pipeline.handle_timeout(now(), &mut self.parts.outputs);
-            self.fetch();
+            let requests = self.fetch();
+            session.say(requests);
         }
         session.line.send_due().await?;
         match session.line.subscribed {
@@ -191,8 +202,10 @@ impl<A: Adapter> Feed<A> {
             None if session.confirm_by() <= now_at => return Err(Lost::Unconfirmed),
             None => {}
         }
-        if session.data_at + DATA_SILENCE_MAX <= now_at {
-            return Err(Lost::NoData(DATA_SILENCE_MAX));
+        if let Some(silence_max) = self.parts.silence_max
+            && session.data_at + silence_max <= now_at
+        {
+            return Err(Lost::NoData(silence_max));
         }
         if let Successor::Open(line) = &mut session.successor {
             if let Err(error) = line.send_due().await {
@@ -225,6 +238,7 @@ impl<A: Adapter> Feed<A> {
         [
             self.parts.pipeline.poll_timeout().map(instant_of),
             session.line.send_at(),
+            session.line.keep_at(),
             confirm_by,
             successor,
         ]
@@ -233,10 +247,13 @@ impl<A: Adapter> Feed<A> {
         .fold(self.tick_at, Instant::min)
     }
 
-    /// Where to connect and what to subscribe to there.
-    fn dialling(&mut self) -> (Dial, Vec<String>) {
+    /// Where to connect and what to say there.
+    fn dialling(&mut self) -> (Dial, Vec<Request>) {
         let Parts { plan, pipeline, dial, .. } = &self.parts;
-        (dial.clone(), pipeline.adapter().subscribe(&plan.streams, &mut self.next_id))
+        let adapter = pipeline.adapter();
+        let mut requests = adapter.greeting(&mut self.next_id);
+        requests.extend(adapter.subscribe(&plan.streams, &mut self.next_id));
+        (dial.clone(), requests)
     }
 
     fn renew_at(&self, line: &Line) -> Instant {
@@ -269,20 +286,42 @@ impl<A: Adapter> Feed<A> {
 
 impl Session {
     fn confirm_by(&self) -> Instant {
-        self.line.send_at().unwrap_or(self.line.opened) + CONFIRM_MAX
+        self.line.asked_at + CONFIRM_MAX
     }
 
-    fn confirmed(&mut self, from_successor: bool) {
+    fn confirmed(&mut self, count: usize, from_successor: bool) {
+        self.line_of(from_successor).confirmed(count);
+    }
+
+    /// Puts requests behind what waits to be sent: on the successor if there is one, for the other
+    /// connection ends soon.
+    fn say(&mut self, requests: impl IntoIterator<Item = Request>) {
+        self.line_of(true).say(requests);
+    }
+
+    /// Gives a successor up that the venue refused something.
+    fn successor_refused(&mut self, code: i64, message: &str, name: &str) {
+        tracing::warn!(
+            connection = name,
+            code,
+            message,
+            "the successor was refused a subscription"
+        );
+        self.successor = Successor::None;
+        self.renew_at = Instant::now() + REFUSED_RETRY;
+    }
+
+    fn line_of(&mut self, from_successor: bool) -> &mut Line {
         match &mut self.successor {
-            Successor::Open(line) if from_successor => line.confirmed(),
-            Successor::None | Successor::Opening(_) | Successor::Open(_) => self.line.confirmed(),
+            Successor::Open(line) if from_successor => line,
+            Successor::None | Successor::Opening(_) | Successor::Open(_) => &mut self.line,
         }
     }
 
     /// Takes the successor's connection, or puts the next attempt off.
     fn opened(&mut self, opened: Result<Line, SocketError>, name: &str) {
         self.successor = match opened {
-            Ok(line) => Successor::Open(line),
+            Ok(line) => Successor::Open(Box::new(line)),
             Err(error) => {
                 tracing::warn!(connection = name, error = %error, "cannot renew the connection yet");
                 self.renew_at = Instant::now() + SUCCESSOR_RETRY;
@@ -295,7 +334,7 @@ impl Session {
     fn promote(&mut self) -> Option<()> {
         match std::mem::replace(&mut self.successor, Successor::None) {
             Successor::Open(line) if line.subscribed.is_some() => {
-                self.line = line;
+                self.line = *line;
                 Some(())
             }
             other @ (Successor::None | Successor::Opening(_) | Successor::Open(_)) => {

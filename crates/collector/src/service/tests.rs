@@ -1,7 +1,9 @@
 //! Ring 3: the service between a venue on loopback and a real NATS server.
 
 mod backfill;
+mod contracts;
 mod damage;
+mod okx;
 
 use super::*;
 use crate::testing::{FakeVenue, diff, trade};
@@ -9,7 +11,7 @@ use axum::body::{Body, to_bytes};
 use bus::{BatchLimits, Blocks, ConsumerSpec, StreamSpec};
 use daemon::Service as _;
 use http::{Request, StatusCode};
-use model::{Body as EventBody, Cause, Event, Gap};
+use model::{Body as EventBody, Cause, Event, Gap, Kind};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -367,4 +369,8 @@ fn a_kind_that_no_venue_sends_is_refused() {
     suite.collector.venues.binance.spot.kinds.push("gap".to_owned());
     let error = Collector::check(&suite).unwrap_err().to_string();
     assert!(error.contains("kinds[5]"), "{error}");
+    // Another market's kind is none of this one.
+    suite.collector.venues.binance.spot.kinds[5] = "funding".to_owned();
+    let error = Collector::check(&suite).unwrap_err().to_string();
+    assert!(error.ends_with("those are trade, agg_trade, book, bbo, ticker, kline"), "{error}");
 }

@@ -45,6 +45,9 @@ fn trade(seq: u64) -> (UnixNanos, Trade) {
         qty: Qty::from_raw(1),
         side: Side::Buy,
         id_range: None,
+        count: None,
+        liquidation: None,
+        block: false,
     };
     (UnixNanos::new(5), trade)
 }

@@ -1,6 +1,6 @@
 //! Ring 1: ids in, verdicts and gaps out, as a script.
 //!
-//! Steps: an id, `wait 1s`, `disconnect`, `resume 7`.
+//! Steps: an id, the ids `3-5` of one event, `wait 1s`, `disconnect`, `resume 7`.
 
 use super::*;
 use expect_test::{Expect, expect};
@@ -42,7 +42,9 @@ fn check(script: &str, expected: Expect) {
             ("resume", id) => ids.resume(id.parse().unwrap()),
             (id, _) => {
                 let seen = Seen { instrument: &instrument, now, window: WINDOW };
-                match ids.observe(id.parse().unwrap(), &seen, &mut gaps) {
+                let (first, last) = id.split_once('-').unwrap_or((id, id));
+                let covered = (first.parse().unwrap(), last.parse().unwrap());
+                match ids.observe(covered, &seen, &mut gaps) {
                     Verdict::New => said.push(id.to_owned()),
                     Verdict::Heals(gap) => said.push(format!("{id} heals {}", describe(&gap))),
                     Verdict::Repeated => said.push(format!("({id})")),
@@ -93,12 +95,37 @@ fn a_hole_after_a_disconnect_or_a_restart_says_so() {
 }
 
 #[test]
+fn an_event_of_several_ids_covers_them_all() {
+    check(
+        "3-5 | 6 | 7-9 | 12-13 | wait 1s",
+        expect!["3-5, 6, 7-9, 12-13, gap 9..12 sequence v1 open"],
+    );
+    // One id of it was missing, others had come already.
+    check("1 | 2 | 5 | 2-3 | 3-4 | 4 | 4-5", expect!["1, 2, 5, 2-3, 3-4, (4), (4-5)"]);
+    check("5 | 4-8 | 6 | 9", expect!["5, 4-8, (6), 9"]);
+}
+
+#[test]
+fn an_event_of_several_ids_heals_every_gap_in_its_range() {
+    check(
+        "1 | 3 | 5 | wait 1s | 1-5",
+        expect![
+            "1, 3, 5, gap 1..3 sequence v1 open, gap 3..5 sequence v1 open, 1-5 heals gap 1..3 sequence v2 healed, gap 3..5 sequence v2 healed"
+        ],
+    );
+    check(
+        "1 | 4 | wait 1s | 2-6 | 7",
+        expect!["1, 4, gap 1..4 sequence v1 open, 2-6 heals gap 1..4 sequence v2 healed, 7"],
+    );
+}
+
+#[test]
 fn too_many_holes_declare_the_oldest_at_once() {
     let (instrument, mut ids) = (instrument(), Continuity::new(Kind::Trade));
     let seen = Seen { instrument: &instrument, now: UnixNanos::new(0), window: WINDOW };
     let mut gaps = Vec::new();
     for id in 0..=u64::try_from(HOLES_MAX).unwrap() + 1 {
-        ids.observe(id * 2, &seen, &mut gaps);
+        ids.observe((id * 2, id * 2), &seen, &mut gaps);
     }
     assert_eq!(gaps.iter().map(describe).collect::<Vec<_>>(), ["gap 0..2 sequence v1 open"]);
     assert_eq!(&*gaps[0].gap_id, "binance.spot.ABC-XYZ.trade.0");
@@ -116,7 +143,7 @@ proptest! {
         let seen = Seen { instrument: &instrument, now, window: WINDOW };
         // Ids from before the first one of the run are repetitions by definition.
         for id in ids.iter().map(|id| id.max(&ids[0])) {
-            match stream.observe(*id, &seen, &mut gaps) {
+            match stream.observe((*id, *id), &seen, &mut gaps) {
                 Verdict::New => prop_assert!(passed.insert(*id)),
                 Verdict::Heals(_) => prop_assert!(false, "nothing was declared"),
                 Verdict::Repeated => prop_assert!(passed.contains(id)),

@@ -3,6 +3,7 @@
 use super::*;
 use expect_test::{Expect, expect};
 use model::{Cause, GapState};
+use std::time::Duration;
 use venue_binance::Spot;
 
 /// A pipeline, its clock, and what it said since last asked.
@@ -102,6 +103,12 @@ fn describe(Output { event, lanes }: &Output) -> String {
         | Body::Bbo(_)
         | Body::Ticker(_)
         | Body::Kline(_)
+        | Body::Mark(_)
+        | Body::Funding(_)
+        | Body::OpenInterest(_)
+        | Body::Liquidation(_)
+        | Body::LongShortRatio(_)
+        | Body::VolatilityIndex(_)
         | Body::Status(_) => event.identity().major.to_string(),
     };
     let origin = event.origin.map_or(String::new(), |origin| format!(" ({origin})"));
@@ -320,4 +327,66 @@ fn trades_fetched_by_id_fill_the_hole_and_are_no_news() {
         trade 7 (rest) Durable
         trade 8 (rest) Durable
         gap of trade 5..9 sequence v2 healed Both"#]]);
+}
+
+/// Frames of contracts, through the perpetuals' adapter.
+fn contracts(options: Options, frames: &[&str]) -> (Pipeline<venue_binance::Perp>, Vec<String>) {
+    let mut pipeline = Pipeline::new(venue_binance::Perp::new(), options);
+    let (now, mut out) = (UnixNanos::new(1_000_000_000_000), Vec::new());
+    for frame in frames {
+        pipeline.handle_frame(now, frame.as_bytes(), &mut out).unwrap();
+    }
+    pipeline.finish(now, &mut out);
+    (pipeline, out.iter().map(describe).collect())
+}
+
+#[test]
+fn an_id_that_is_no_trade_is_no_hole_either() {
+    let trade = |id: u64, origin: &str| {
+        format!(
+            r#"{{"e":"trade","E":1,"T":1,"s":"ABCXYZ","t":{id},"p":"1.5","q":"2","X":"{origin}","m":true}}"#
+        )
+    };
+    let frames = [trade(5, "MARKET"), trade(6, "INSURANCE_FUND"), trade(7, "MARKET")];
+    let frames = frames.each_ref().map(String::as_str);
+    let (pipeline, out) = contracts(Options::default(), &frames);
+    assert_eq!(out, ["trade 5 Both", "trade 7 Both"]);
+    let skipped = pipeline.counts().frames().find(|(name, _)| *name == "skipped");
+    assert_eq!(skipped, Some(("skipped", 1)));
+    // Without it there is one.
+    let (_, out) = contracts(Options::default(), &[frames[0], frames[2]]);
+    assert_eq!(out[2], "gap of trade 5..7 sequence v1 open Both");
+}
+
+#[test]
+fn what_a_stream_brings_along_and_nobody_wants_is_dropped() {
+    let mark = r#"{"e":"markPriceUpdate","E":1,"s":"ABCXYZ","p":"25.1","P":"25.1","i":"25.2","r":"0.0001","T":2}"#;
+    let (_, out) = contracts(Options::default(), &[mark]);
+    assert_eq!(out, ["mark 1000000 Both", "funding 1000000 Both"]);
+    let options = Options { kinds: vec![Kind::Funding], ..Options::default() };
+    assert_eq!(contracts(options, &[mark]).1, ["funding 1000000 Both"]);
+}
+
+#[test]
+fn a_whole_markets_stream_brings_what_is_wanted_of_it() {
+    let mut perp = venue_binance::Perp::new();
+    let slot = perp.slot("ABCXYZ").unwrap();
+    let wanted = std::collections::BTreeSet::from([Arc::clone(perp.instrument(slot))]);
+    let options = Options { instruments: Some(Arc::new(wanted)), ..Options::default() };
+    let order = |name: &str| {
+        format!(
+            r#"{{"e":"forceOrder","E":1,"o":{{"s":"{name}","S":"SELL","q":"1","p":"2","T":1}}}}"#
+        )
+    };
+    let (other, this) = (order("DEFXYZ"), order("ABCXYZ"));
+    assert_eq!(contracts(options, &[&other, &this, &other]).1, ["liquidation 1000000 Both"]);
+}
+
+#[test]
+fn the_answer_to_a_poll_is_an_event_of_its_own_time() {
+    let (mut pipeline, _) = contracts(Options::default(), &[]);
+    let (now, mut out) = (UnixNanos::new(2_000_000_000), Vec::new());
+    let body = br#"{"openInterest":"837.3","symbol":"ABCXYZ","time":1000}"#;
+    pipeline.handle_rest(now, "/fapi/v1/openInterest?symbol=ABCXYZ", body, &mut out).unwrap();
+    assert_eq!(describe(&out[0]), "open_interest 1000000000 (rest) Both");
 }

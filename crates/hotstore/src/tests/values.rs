@@ -7,12 +7,13 @@ async fn values_are_where_the_documentation_says_and_all_of_them_expire() {
     let server = RedisServer::start().unwrap();
     let mut rig = Rig::start(&server);
     let mut batch = trades("BTC-USDT", [1, 2, 3]);
-    for kind in [Kind::Trade, Kind::Bbo, Kind::Ticker, Kind::Kline, Kind::Gap, Kind::Status] {
+    let kinds = || Kind::ALL.iter().copied().filter(|kind| *kind != Kind::Book);
+    for kind in kinds() {
         batch.latest(kind, &key("BTC-USDT"), stored(START), &json(0, 7));
     }
     batch.book(&key("币安人生USDT"), stored(START), &json(0, 8));
     rig.write(batch).await;
-    for kind in ["trade", "bbo", "ticker", "kline", "gap", "status"] {
+    for kind in kinds() {
         let key = format!("marketprism:latest:{kind}:binance:spot:BTC-USDT");
         assert_eq!(
             server.get(&key).unwrap(),
@@ -24,7 +25,8 @@ async fn values_are_where_the_documentation_says_and_all_of_them_expire() {
     assert_eq!(id(&book), 8);
     assert_eq!(trades_at(&server, "BTC-USDT"), [3, 2, 1]);
     let Reply::List(keys) = server.query(&["KEYS", "*"]).unwrap() else { panic!("no keys") };
-    assert_eq!(keys.len(), 9, "six kinds, a book, trades and a mark: {keys:?}");
+    let expected = kinds().count() + 3;
+    assert_eq!(keys.len(), expected, "the kinds, a book, trades and a mark: {keys:?}");
     for key in &keys {
         let Reply::Number(left) = server.query(&["PTTL", text(key)]).unwrap() else { panic!() };
         assert!(left > 0 && left <= 86_403_000, "{key:?} has {left} ms left");

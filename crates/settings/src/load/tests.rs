@@ -422,3 +422,42 @@ fn what_a_service_finds_wrong_is_reported_at_its_place() {
         "/etc/marketprism/services.yaml:2:13: `scheduler.timezone` is not a time zone"
     );
 }
+
+#[test]
+fn a_market_keeps_its_own_defaults() {
+    let suite = one("collector:\n  venues: {binance: {perp: {enabled: true, depth: 50}}}\n");
+    let mut expected = Suite::default();
+    let perp = &mut expected.collector.venues.binance.perp;
+    (perp.enabled, perp.depth) = (true, 50);
+    assert!(perp.rest_url.as_str().contains("fapi"), "{:?}", perp.rest_url);
+    assert_eq!(suite.unwrap().suite, expected);
+    refused(
+        "collector:\n  venues: {okx: {spot: {symbols: null}}}\n",
+        &expect![[r"
+            /etc/marketprism/services.yaml:2:25: `collector.venues.okx.spot.symbols`: expected a list, found nothing
+               |
+             2 |   venues: {okx: {spot: {symbols: null}}}
+               |                         ^^^^^^^
+        "]],
+    );
+    refused(
+        "collector:\n  venues: {deribit: {perp: {symbls: []}}}\n",
+        &expect![[r"
+            /etc/marketprism/services.yaml:2:29: unknown key `symbls` in `collector.venues.deribit.perp`; did you mean `symbols`?
+               |
+             2 |   venues: {deribit: {perp: {symbls: []}}}
+               |                             ^^^^^^
+        "]],
+    );
+    refused(
+        "collector:\n  venues:\n    binance:\n      future:\n        enabled: true\n",
+        &expect![[r"
+            /etc/marketprism/services.yaml:4:7: `collector.venues.binance.future.symbols` is empty although the market is enabled
+               |
+             4 |       future:
+               |       ^^^^^^
+        "]],
+    );
+    let loaded = one("collector:\n  venues: {okx: {spot: {ca_file: null}}}\n").unwrap().suite;
+    assert_eq!(loaded, Suite::default());
+}

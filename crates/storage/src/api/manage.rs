@@ -282,6 +282,12 @@ const fn kept(retention: &Retention, kind: Kind) -> Duration {
         Kind::Bbo => retention.bbo,
         Kind::Ticker => retention.ticker,
         Kind::Kline => retention.kline,
+        Kind::Mark => retention.mark,
+        Kind::Funding => retention.funding,
+        Kind::OpenInterest => retention.open_interest,
+        Kind::Liquidation => retention.liquidation,
+        Kind::LongShortRatio => retention.long_short_ratio,
+        Kind::VolatilityIndex => retention.volatility_index,
         Kind::Gap => retention.gap,
         Kind::Status => retention.status,
     }

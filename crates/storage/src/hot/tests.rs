@@ -31,6 +31,9 @@ fn trade(seq: u64) -> Body {
         qty: Qty::ZERO,
         side: Side::Buy,
         id_range: None,
+        count: None,
+        liquidation: None,
+        block: false,
     })
 }
 

@@ -1,8 +1,9 @@
 //! Reads the frequent frames in the one form in which Binance writes them.
 
+use crate::fast::{End, millis, numbered, price_and_qty, shared};
+use crate::frame::side;
 use crate::scan::Cursor;
-use model::{Bbo, Body, Book, BookType, Event, Kind, Level, Side, Trade};
-use std::sync::Arc;
+use model::{Bbo, Body, Book, BookType, Kind, Level, Side, Trade};
 use units::{Price, Qty, UnixNanos};
 use venue::{Instruments, Message};
 
@@ -42,38 +43,6 @@ pub(super) fn parse(
         let (name, venue_time, trade) = agg_trade(&mut end.cursor)?;
         end.push(name, Some(venue_time), Body::AggTrade(trade))?;
         Some(Kind::AggTrade)
-    }
-}
-
-/// What is left to do once the event is read.
-struct End<'a> {
-    cursor: Cursor<'a>,
-    enveloped: bool,
-    instruments: &'a mut Instruments,
-    recv_time: UnixNanos,
-    out: &'a mut Vec<Message>,
-}
-
-impl End<'_> {
-    /// Makes sure that nothing follows, and appends the event.
-    #[inline]
-    fn push(&mut self, name: &[u8], venue_time: Option<UnixNanos>, body: Body) -> Option<()> {
-        if self.enveloped {
-            self.cursor.expect(b"}")?;
-        }
-        if !self.cursor.is_done() {
-            return None;
-        }
-        // Last, so that a frame that turns out to be of another form leaves no trace.
-        let slot = match self.instruments.find_name(name) {
-            Some(slot) => slot,
-            None => self.instruments.slot(std::str::from_utf8(name).ok()?).ok()?,
-        };
-        let instrument = Arc::clone(self.instruments.get(slot));
-        let recv_time = self.recv_time;
-        let event = Event { instrument, venue_time, recv_time, origin: None, body };
-        self.out.push(Message { slot, event });
-        Some(())
     }
 }
 
@@ -137,7 +106,7 @@ fn trade<'a>(cursor: &mut Cursor<'a>) -> Option<(&'a [u8], UnixNanos, Trade)> {
         cursor.integer()?;
     }
     let (venue_time, side) = time_and_side(cursor)?;
-    let trade = Trade { seq, trade_id: shared(digits)?, price, qty, side, id_range: None };
+    let trade = numbered(seq, shared(digits)?, (price, qty), side, None);
     Some((name, venue_time, trade))
 }
 
@@ -155,17 +124,8 @@ fn agg_trade<'a>(cursor: &mut Cursor<'a>) -> Option<(&'a [u8], UnixNanos, Trade)
     cursor.expect(br#","l":"#)?;
     let (last, _) = cursor.integer()?;
     let (venue_time, side) = time_and_side(cursor)?;
-    let trade =
-        Trade { seq, trade_id: shared(digits)?, price, qty, side, id_range: Some((first, last)) };
+    let trade = numbered(seq, shared(digits)?, (price, qty), side, Some((first, last)));
     Some((name, venue_time, trade))
-}
-
-#[inline]
-fn price_and_qty(cursor: &mut Cursor<'_>) -> Option<(Price, Qty)> {
-    cursor.expect(br#","p":"#)?;
-    let price = Price::from_raw(cursor.decimal()?);
-    cursor.expect(br#","q":"#)?;
-    Some((price, Qty::from_raw(cursor.decimal()?)))
 }
 
 /// `,"T":1,"m":true,"M":true}`
@@ -174,19 +134,9 @@ fn time_and_side(cursor: &mut Cursor<'_>) -> Option<(UnixNanos, Side)> {
     cursor.expect(br#","T":"#)?;
     let venue_time = millis(cursor)?;
     cursor.expect(br#","m":"#)?;
-    let side = super::side(cursor.boolean()?);
+    let side = side(cursor.boolean()?);
     cursor.expect(br#","M":"#)?;
     cursor.boolean()?;
     cursor.expect(b"}")?;
     Some((venue_time, side))
-}
-
-#[inline]
-fn millis(cursor: &mut Cursor<'_>) -> Option<UnixNanos> {
-    UnixNanos::from_millis(i64::try_from(cursor.integer()?.0).ok()?)
-}
-
-#[inline]
-fn shared(digits: &[u8]) -> Option<Arc<str>> {
-    std::str::from_utf8(digits).ok().map(Arc::from)
 }

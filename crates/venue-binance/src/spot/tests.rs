@@ -1,12 +1,12 @@
 //! Ring 1 and 2: frames to events, the two parsers against each other, requests.
 
 use super::*;
+use crate::tests::{damage, damaged, each_recorded, frames};
 use expect_test::{expect, expect_file};
-use model::{Body, Symbol};
+use model::{Body, Side, Symbol};
 use proptest::prelude::*;
 use std::fmt::Write as _;
-use std::path::PathBuf;
-use venue::Reject;
+use venue::{Reject, conformance};
 
 const WS: &str = include_str!("../../testdata/ws.jsonl");
 const EXCHANGE_INFO: &[u8] = include_bytes!("../../testdata/exchange_info.json");
@@ -29,14 +29,6 @@ fn parse_slowly(frame: &[u8]) -> Parsed {
 fn is_fast(frame: &[u8]) -> bool {
     let mut spot = Spot::new();
     fast::parse(&mut spot.instruments, &mut spot.scratch, frame, NOW, &mut Vec::new()).is_some()
-}
-
-fn frames() -> Option<PathBuf> {
-    let folder = std::env::var_os("MARKETPRISM_FRAMES").map(PathBuf::from);
-    if folder.is_none() {
-        eprintln!("skipped: MARKETPRISM_FRAMES is not set");
-    }
-    folder
 }
 
 #[test]
@@ -79,7 +71,7 @@ fn the_instrument_list_gives_symbols_and_steps() {
     let mut spot = Spot::new();
     let list = spot.parse_instruments(EXCHANGE_INFO).unwrap();
     let line = |i: &Instrument| {
-        format!("{} {} {:?} {:?} {}", i.id.name, i.id, i.tick_size, i.lot_size, i.trading)
+        format!("{} {} {:?} {:?} {}", i.id.name, i.id, i.tick_size, i.lot_size, i.is_trading())
     };
     expect![[r#"
         ABCXYZ binance/spot/ABC-XYZ Some(Price(0.01)) Some(Qty(0.001)) true
@@ -240,11 +232,12 @@ fn requests_fill_frames_up_to_the_limit() {
     let plans = Spot::new().connections(&feeds(256), 1_024);
     let mut next_id = 7;
     let frames = Spot::new().subscribe(&plans[0].streams, &mut next_id);
-    assert!(frames.iter().all(|frame| frame.len() <= Spot::LIMITS.frame_bytes_max));
+    assert!(frames.iter().all(|request| request.frame.len() <= Spot::LIMITS.frame_bytes_max));
     assert!(frames.len() < 8, "{}", frames.len());
     assert_eq!(next_id, 7 + frames.len() as u64);
     let mut streams = Vec::new();
-    for (number, frame) in frames.iter().enumerate() {
+    for (number, Request { frame, confirmations }) in frames.iter().enumerate() {
+        assert_eq!(*confirmations, 1);
         let request: serde_json::Value = serde_json::from_str(frame).unwrap();
         assert_eq!(
             (&request["method"], &request["id"]),
@@ -255,59 +248,7 @@ fn requests_fill_frames_up_to_the_limit() {
     }
     assert_eq!(streams, plans[0].streams);
     let frame = Spot::new().unsubscribe(&["a@trade".to_owned()], &mut next_id).remove(0);
-    assert!(frame.starts_with(r#"{"method":"UNSUBSCRIBE","params":["a@trade"],"id":"#));
-}
-
-/// What a damaged connection or a hostile peer might do to a frame.
-#[derive(Debug, Clone)]
-enum Damage {
-    Replace(usize, u8),
-    Insert(usize, u8),
-    Remove(usize),
-    Truncate(usize),
-    Duplicate(usize, usize),
-}
-
-fn damage() -> impl Strategy<Value = Damage> {
-    let byte = || {
-        prop_oneof![
-            any::<u8>(),
-            proptest::sample::select(b"0123456789.,:\"{}[]-+eE\\ tfnu\n".as_slice()),
-        ]
-    };
-    prop_oneof![
-        (any::<usize>(), byte()).prop_map(|(at, byte)| Damage::Replace(at, byte)),
-        (any::<usize>(), byte()).prop_map(|(at, byte)| Damage::Insert(at, byte)),
-        any::<usize>().prop_map(Damage::Remove),
-        any::<usize>().prop_map(Damage::Truncate),
-        (any::<usize>(), 1_usize..40).prop_map(|(at, length)| Damage::Duplicate(at, length)),
-    ]
-}
-
-fn damaged(frame: &str, damages: &[Damage]) -> Vec<u8> {
-    let mut bytes = frame.as_bytes().to_vec();
-    for damage in damages {
-        let within = |at: &usize| at % bytes.len().max(1);
-        match damage {
-            _ if bytes.is_empty() => {}
-            Damage::Replace(at, byte) => {
-                let at = within(at);
-                bytes[at] = *byte;
-            }
-            Damage::Insert(at, byte) => bytes.insert(within(at), *byte),
-            Damage::Remove(at) => {
-                bytes.remove(within(at));
-            }
-            Damage::Truncate(at) => bytes.truncate(within(at)),
-            Damage::Duplicate(at, length) => {
-                let at = within(at);
-                let end = (at + length).min(bytes.len());
-                let part = bytes[at..end].to_vec();
-                bytes.splice(at..at, part);
-            }
-        }
-    }
-    bytes
+    assert!(frame.frame.starts_with(r#"{"method":"UNSUBSCRIBE","params":["a@trade"],"id":"#));
 }
 
 /// A frame in the scanner's form, with unusual values.
@@ -412,20 +353,11 @@ fn check_message(name: &str, channel: &str, line: &[u8]) {
 
 #[test]
 fn recorded_frames_take_the_fast_path_and_equal_the_slow_one() {
-    use std::io::Read as _;
-    let Some(folder) = frames() else { return };
     for name in ["binance-spot-10symbols-20210405", "binance-spot-btcusdt-20230405-nosnapshot"] {
-        let path = folder.join("recordings").join(name).with_extension("tsv.gz");
-        let mut text = Vec::new();
-        let file = std::fs::File::open(path).unwrap();
-        flate2::read::MultiGzDecoder::new(file).read_to_end(&mut text).unwrap();
-        for line in venue::recording::lines(&text) {
-            let record = venue::recording::Record::parse(line).unwrap();
-            if record.source == venue::recording::Source::Ws {
-                assert!(is_fast(record.frame));
-                assert_eq!(parse(record.frame), parse_slowly(record.frame));
-            }
-        }
+        each_recorded(name, |frame| {
+            assert!(is_fast(frame));
+            assert_eq!(parse(frame), parse_slowly(frame));
+        });
     }
 }
 
@@ -442,4 +374,13 @@ fn the_venue_says_its_own_weight() {
     assert_eq!(of("/api/v3/exchangeInfo", orders), None);
     assert_eq!(of("/api/v3/depth?symbol=X", weight), None);
     assert_eq!(Spot::weight_per_minute("/api/v3/exchangeInfo", b"[]"), None);
+}
+
+#[test]
+fn it_is_an_adapter_as_the_collector_needs_it() {
+    let frames: Vec<&[u8]> =
+        WS.lines().map(str::as_bytes).filter(|frame| parse(frame).0.is_ok()).collect();
+    let kinds = [Kind::Trade, Kind::AggTrade, Kind::Book, Kind::Bbo, Kind::Ticker, Kind::Kline];
+    let sample = conformance::Sample { instruments: EXCHANGE_INFO, frames: &frames, kinds: &kinds };
+    conformance::check(&Spot::new(), &sample);
 }

@@ -1,7 +1,7 @@
 //! Ring 1: the table beside a `BTreeMap`.
 
 use super::*;
-use model::QtyUnit;
+use model::{Listing, QtyUnit};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -23,7 +23,10 @@ fn listed(name: &str, symbol: &str) -> Instrument {
         lot_size: None,
         contract_size: None,
         qty_unit: QtyUnit::Base,
-        trading: true,
+        expiry: None,
+        strike: None,
+        option_side: None,
+        listing: Listing::Trading,
     }
 }
 

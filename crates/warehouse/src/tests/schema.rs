@@ -55,7 +55,7 @@ async fn a_database_of_a_newer_version_is_refused() {
     let rig = Rig::start();
     rig.warehouse.prepare().await.unwrap();
     let applied = rig.numbers("SELECT count() FROM marketprism.schema_migrations").await;
-    assert_eq!(applied, [4]);
+    assert_eq!(applied, [5]);
     rig.run("INSERT INTO marketprism.schema_migrations (version, name) VALUES (1000, 'later')")
         .await;
     let error = connect(&rig.server).prepare().await.unwrap_err();
@@ -74,6 +74,87 @@ async fn a_migration_that_was_interrupted_is_run_again() {
     let tables = "SELECT count() FROM system.tables WHERE database = 'marketprism'";
     let expected = 2 * Kind::ALL.len() as u64 + 4 + 1 + 1;
     assert_eq!(rig.numbers(tables).await, [expected]);
+}
+
+/// The database as the version before the kinds of contracts left it.
+async fn age(rig: &Rig) {
+    let contracts = [
+        Kind::Mark,
+        Kind::Funding,
+        Kind::OpenInterest,
+        Kind::Liquidation,
+        Kind::LongShortRatio,
+        Kind::VolatilityIndex,
+    ];
+    for kind in contracts {
+        rig.run(&format!("DROP TABLE marketprism.stored_{kind}")).await;
+        rig.run(&format!("DROP VIEW marketprism.{kind}")).await;
+    }
+    for kind in [Kind::Trade, Kind::AggTrade] {
+        for column in ["count", "liquidation", "block"] {
+            rig.run(&format!("ALTER TABLE marketprism.stored_{kind} DROP COLUMN {column}")).await;
+        }
+    }
+    for column in crate::columns::since_contracts(Kind::Ticker).iter().skip(1) {
+        let name = column.name;
+        rig.run(&format!("ALTER TABLE marketprism.stored_ticker DROP COLUMN {name}")).await;
+    }
+    // A column that may be null is not made one that may not without saying what null becomes.
+    rig.run("ALTER TABLE marketprism.stored_ticker DROP COLUMN last_price").await;
+    rig.run("ALTER TABLE marketprism.stored_ticker ADD COLUMN last_price Decimal(38, 18)").await;
+    for kind in [Kind::Trade, Kind::AggTrade, Kind::Ticker] {
+        rig.run(&format!(
+            "CREATE OR REPLACE VIEW marketprism.{kind} AS SELECT * EXCEPT \
+             (identity_major, identity_minor), time FROM marketprism.stored_{kind} FINAL"
+        ))
+        .await;
+    }
+    rig.run(
+        "ALTER TABLE marketprism.schema_migrations DELETE WHERE version > 4 \
+             SETTINGS mutations_sync = 1",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_the_version_before_stay_as_they_were_and_new_ones_have_more() {
+    let rig = Rig::start();
+    rig.warehouse.prepare().await.unwrap();
+    age(&rig).await;
+    let columns = "venue, market, symbol, instrument, identity_major, identity_minor, stream_seq, \
+                   venue_time, recv_time, origin";
+    let common = format!(
+        "'binance', 'spot', 'BTC-USDT', 'BTCUSDT', 1, 0, 7, fromUnixTimestamp64Nano({START}, 'UTC'), \
+         fromUnixTimestamp64Nano({START}, 'UTC'), 'stream'"
+    );
+    for (kind, more, values) in [
+        ("trade", "seq, trade_id, price, qty, side", "1, '1', 5, 6, 'buy'"),
+        ("ticker", "last_price", "5"),
+    ] {
+        let values = format!("SELECT {common}, {values}");
+        rig.run(&format!("INSERT INTO marketprism.stored_{kind} ({columns}, {more}) {values}"))
+            .await;
+    }
+    let warehouse = connect(&rig.server);
+    warehouse.prepare().await.unwrap();
+    assert_eq!(
+        rig.numbers("SELECT toUInt64(max(version)) FROM marketprism.schema_migrations").await,
+        [5]
+    );
+    let everything = Query { limit: 10, ..Query::default() };
+    let old = rows(&warehouse.reader(Kind::Trade).query(&everything).await.unwrap());
+    assert_eq!((&old[0]["price"], &old[0]["block"]), (&Value::from("5"), &Value::Null));
+    let old = rows(&warehouse.reader(Kind::Ticker).query(&everything).await.unwrap());
+    assert_eq!((&old[0]["last_price"], &old[0]["delta"]), (&Value::from("5"), &Value::Null));
+    let mut new = trade("BTC-USDT", 2);
+    let Body::Trade(body) = &mut new.body else { panic!("a trade") };
+    (body.count, body.liquidation, body.block) = (Some(3), Some(Liquidated::Maker), true);
+    let mut table = warehouse.table(Kind::Trade, rig.dir.path()).unwrap();
+    table.append(cut(Kind::Trade, 8, [new])).await.unwrap();
+    // The views have what their tables have.
+    let counted = "SELECT toUInt64(sum(ifNull(count, 0))), toUInt64(countIf(block)), \
+                   toUInt64(countIf(liquidation = 'maker')) FROM marketprism.trade";
+    assert_eq!(rig.numbers(counted).await, [3, 1, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,9 +12,13 @@ fn every_kind() -> Vec<Event> {
         qty: qty("99999999999999999999.999999999999999999"),
         side: Side::Sell,
         id_range: None,
+        count: None,
+        liquidation: None,
+        block: false,
     };
     add(Body::Trade(plain.clone()));
-    (plain.seq, plain.id_range) = (7, Some((1, 3)));
+    (plain.seq, plain.id_range, plain.count) = (7, Some((1, 3)), Some(u64::MAX));
+    (plain.liquidation, plain.block) = (Some(Liquidated::Taker), true);
     add(Body::AggTrade(plain));
     let levels = vec![(price("64000.01"), qty("0")), (price("1e-18"), qty("3"))];
     let snapshot = Book {
@@ -53,12 +57,13 @@ fn every_kind() -> Vec<Event> {
     let mut pruned = events.iter().rfind(|event| event.kind() == Kind::Book).unwrap().clone();
     pruned.origin = Some(Origin::Prune);
     events.push(pruned);
+    events.append(&mut contracts::every_kind());
     events
 }
 
 fn tickers() -> [Ticker; 2] {
     let bare = Ticker {
-        last_price: price("5"),
+        last_price: None,
         open_price: None,
         high_price: None,
         low_price: None,
@@ -68,8 +73,10 @@ fn tickers() -> [Ticker; 2] {
         bid_qty: None,
         ask_price: None,
         ask_qty: None,
+        greeks: None,
     };
     let full = Ticker {
+        last_price: Some(price("5")),
         open_price: Some(price("1")),
         high_price: Some(price("2")),
         low_price: Some(price("3")),
@@ -79,7 +86,7 @@ fn tickers() -> [Ticker; 2] {
         bid_qty: Some(qty("7")),
         ask_price: Some(price("8")),
         ask_qty: Some(qty("9")),
-        ..bare.clone()
+        greeks: contracts::greeks().given(),
     };
     [bare, full]
 }
@@ -167,6 +174,9 @@ fn values_that_no_column_can_hold_are_refused_by_name() {
     let mut large = trade("BTC-USDT", 1);
     let Body::Trade(body) = &mut large.body else { panic!("a trade") };
     body.price = Price::from_raw(10_i128.pow(38));
+    assert_eq!(refused(large), "a number has more than 20 digits before the point");
+    let value = Rate::from_raw(-(10_i128.pow(38)));
+    let large = event("BTC-USD", START, Body::VolatilityIndex(VolatilityIndex { value }));
     assert_eq!(refused(large), "a number has more than 20 digits before the point");
     for time in [-1, i64::MAX] {
         let refused = refused(trade_at("BTC-USDT", 1, time));

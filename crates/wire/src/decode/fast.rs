@@ -154,7 +154,15 @@ impl<'a> Rest<'a> {
             Kind::Bbo => Body::Bbo(self.bbo()?),
             Kind::Ticker => Body::Ticker(self.ticker()?),
             // Too few of them to matter.
-            Kind::Kline | Kind::Gap | Kind::Status => return None,
+            Kind::Kline
+            | Kind::Mark
+            | Kind::Funding
+            | Kind::OpenInterest
+            | Kind::Liquidation
+            | Kind::LongShortRatio
+            | Kind::VolatilityIndex
+            | Kind::Gap
+            | Kind::Status => return None,
         })
     }
 
@@ -169,6 +177,12 @@ impl<'a> Rest<'a> {
                 Some(first) => Some((first, self.number(b",\"last_id\":")?)),
                 None => None,
             },
+            count: self.optional(b",\"count\":")?,
+            liquidation: match self.eat(b",\"liquidation\":\"") {
+                Some(()) => Some(name(self.until_quote()?)?),
+                None => None,
+            },
+            block: self.eat(b",\"block\":true").is_some(),
         })
     }
 
@@ -195,7 +209,7 @@ impl<'a> Rest<'a> {
 
     fn ticker(&mut self) -> Option<Ticker> {
         Some(Ticker {
-            last_price: self.price(b",\"last_price\":\"")?,
+            last_price: self.optional_price(b",\"last_price\":\"")?,
             open_price: self.optional_price(b",\"open_price\":\"")?,
             high_price: self.optional_price(b",\"high_price\":\"")?,
             low_price: self.optional_price(b",\"low_price\":\"")?,
@@ -205,6 +219,8 @@ impl<'a> Rest<'a> {
             quote_volume: self.optional_qty(b",\"quote_volume\":\"")?,
             bid_qty: self.optional_qty(b",\"bid_qty\":\"")?,
             ask_qty: self.optional_qty(b",\"ask_qty\":\"")?,
+            // What options have beside it is left to the general parser.
+            greeks: None,
         })
     }
 }

@@ -17,6 +17,9 @@ fn event(symbol: &str, seq: u64) -> Event {
         qty: Qty::from_raw(1),
         side: Side::Buy,
         id_range: None,
+        count: None,
+        liquidation: None,
+        block: false,
     };
     let recv_time = UnixNanos::new(1);
     Event { instrument, venue_time: None, recv_time, origin: None, body: Body::Trade(trade) }

@@ -1,0 +1,172 @@
+//! The enabled markets, and the tasks that each of them needs.
+
+use crate::adapters::{self, Visitor};
+use crate::backfill::{self, Backfiller};
+use crate::block::is_trade;
+use crate::board::{BackfillHandle, MarketView, ORDERS_CAPACITY};
+use crate::hosts::Hosts;
+use crate::market::{Market, Wanted, Ways};
+use crate::metrics::Metrics;
+use anyhow::Context as _;
+use daemon::Tasks;
+use model::{Event, Kind, Market as ModelMarket, Venue};
+use net::Tls;
+use settings::{Collector as Settings, Invalid, VenueMarket};
+use tokio::sync::mpsc;
+use venue::Adapter;
+
+/// One enabled market, in the order of the board.
+pub(crate) struct Seat {
+    venue: Venue,
+    market: ModelMarket,
+    settings: VenueMarket,
+    /// Gaps asked for by hand.
+    orders: mpsc::Receiver<Event>,
+    /// Whether gaps are fetched, and not only closed.
+    fetching: bool,
+}
+
+/// Starts the tasks of one market.
+type Start = Box<dyn FnOnce(&mut Tasks) + Send>;
+
+/// The tasks of all markets, not started yet.
+pub(crate) struct Lineup {
+    markets: Vec<Start>,
+    hosts: Hosts,
+    metrics: Metrics,
+}
+
+/// Refuses what no adapter can do.
+///
+/// # Errors
+///
+/// [`Invalid`] names the key.
+pub(crate) fn check(settings: &Settings) -> Result<(), Invalid> {
+    for (venue, market, settings) in settings.venues.markets() {
+        let key = |name: &str| format!("collector.venues.{venue}.{market}.{name}");
+        let offered = adapters::offer(venue, market).kinds;
+        if offered.is_empty() {
+            if settings.enabled {
+                let message = "must be `false`: this version cannot record the market";
+                return Err(Invalid::new(key("enabled"), message));
+            }
+            continue;
+        }
+        for (index, kind) in settings.kinds.iter().enumerate() {
+            if !kind.parse().is_ok_and(|kind| offered.contains(&kind)) {
+                let known: Vec<_> = offered.iter().map(|kind| kind.as_str()).collect();
+                let message = format!("is no kind that it sends; those are {}", known.join(", "));
+                return Err(Invalid::new(key(&format!("kinds[{index}]")), message));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The enabled markets, and what others see of each.
+pub(crate) fn seats(settings: &Settings) -> (Vec<Seat>, Vec<MarketView>) {
+    let enabled = settings.venues.markets().filter(|(_, _, market)| market.enabled);
+    enabled
+        .map(|(venue, market, wanted)| {
+            let (orders_tx, orders) = mpsc::channel(ORDERS_CAPACITY);
+            let fetchable = adapters::offer(venue, market).fetchable;
+            let kinds = wanted.kinds.iter().filter_map(|kind| kind.parse().ok());
+            let kinds = kinds.filter(|kind| is_trade(*kind) && fetchable.contains(kind)).collect();
+            let handle = BackfillHandle { kinds, orders: orders_tx };
+            let backfill = settings.backfill.enabled.then_some(handle);
+            let fetching = settings.backfill.enabled;
+            let view = MarketView {
+                venue,
+                market,
+                rest_url: wanted.rest_url.as_str().into(),
+                stream_url: wanted.stream_url.as_str().into(),
+                listed: None,
+                reason: None,
+                unknown: Vec::new(),
+                feeds: Vec::new(),
+                backfill,
+            };
+            (Seat { venue, market, settings: wanted.clone(), orders, fetching }, view)
+        })
+        .unzip()
+}
+
+impl Lineup {
+    /// Acquires what the markets need.
+    ///
+    /// # Errors
+    ///
+    /// If a setting cannot be used.
+    pub(crate) fn new(seats: Vec<Seat>, spare_percent: u32, ways: &Ways) -> anyhow::Result<Self> {
+        let mut hosts = Hosts::new(spare_percent);
+        let mut markets = Vec::new();
+        for (index, seat) in seats.into_iter().enumerate() {
+            let (venue, market) = (seat.venue, seat.market);
+            let staff = Staff { index, seat, hosts: &mut hosts, ways: ways.clone() };
+            let start = adapters::visit(venue, market, staff)
+                .with_context(|| format!("no adapter for {market} on {venue}"))?;
+            markets.push(start?);
+        }
+        Ok(Self { markets, hosts, metrics: ways.metrics.clone() })
+    }
+
+    /// Starts everything: the markets first, whose feeds end first at the stop.
+    pub(crate) fn start(self, tasks: &mut Tasks) {
+        let Self { markets, hosts, metrics } = self;
+        markets.into_iter().for_each(|start| start(tasks));
+        hosts.start(&metrics, tasks);
+    }
+}
+
+/// Puts together the tasks of one market.
+struct Staff<'a> {
+    index: usize,
+    seat: Seat,
+    hosts: &'a mut Hosts,
+    ways: Ways,
+}
+
+impl Visitor for Staff<'_> {
+    type Output = anyhow::Result<Start>;
+
+    fn visit<A: Adapter + Clone + Send + Sync + 'static>(self, adapter: A) -> Self::Output {
+        let Self { index, seat, hosts, ways } = self;
+        let Seat { venue, market, settings, orders, fetching } = seat;
+        let name = format!("{venue}-{market}");
+        let door = hosts.door::<A>(&name, &settings)?;
+        let tls = Tls::new(settings.ca_file.as_deref()).context("load the trusted certificates")?;
+        let backfill = Backfiller::new(backfill::Parts {
+            adapter: adapter.clone(),
+            fetching,
+            fetches: door.spare.clone(),
+            orders,
+            bus: ways.bus.clone(),
+            batches: ways.batches.clone(),
+            board: ways.board.clone(),
+            metrics: ways.metrics.clone(),
+        });
+        let market = Market {
+            index,
+            wanted: wanted(&settings)?,
+            stream_url: settings.stream_url.url().clone(),
+            tls,
+            door,
+            ways,
+        };
+        Ok(Box::new(move |tasks| {
+            tasks.spawn(name.as_str(), |task| market.run(adapter, task));
+            tasks.spawn(format!("{name}-backfill"), |task| backfill.run(task));
+        }))
+    }
+}
+
+fn wanted(settings: &VenueMarket) -> anyhow::Result<Wanted> {
+    let kinds: Result<Vec<Kind>, _> = settings.kinds.iter().map(|kind| kind.parse()).collect();
+    Ok(Wanted {
+        symbols: settings.symbols.clone(),
+        kinds: kinds?,
+        intervals: settings.kline_intervals.iter().map(|text| text.as_str().into()).collect(),
+        depth: usize::try_from(settings.depth)?,
+        streams_per_connection: settings.streams_per_connection,
+    })
+}

@@ -1,0 +1,281 @@
+//! The contracts margined in dollars (USD-M): perpetuals and dated futures.
+
+mod fast;
+mod general;
+mod rest;
+#[cfg(test)]
+mod tests;
+
+use crate::plan::{self, Door};
+use crate::rest::weight_per_minute;
+use model::{Instrument, InstrumentId, Kind, Level, Market, Venue};
+use std::fmt::Debug;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+use units::UnixNanos;
+use venue::{
+    Adapter, ConnectionPlan, Feed, FrameType, Instruments, Limits, Message, ParseError, Poll,
+    Request, RestAnswer, RestRequest, Slot, Snapshots,
+};
+
+/// Which contracts of the family an adapter is for.
+pub trait Contracts: Debug + Copy + Send + Sync + 'static {
+    /// The market that they are.
+    const MARKET: Market;
+    /// What has to be asked for of them.
+    const POLLS: &'static [Poll];
+}
+
+/// Contracts that never end.
+#[derive(Debug, Clone, Copy)]
+pub struct Perpetual;
+
+/// Contracts with a day of delivery.
+#[derive(Debug, Clone, Copy)]
+pub struct Dated;
+
+/// USD-M perpetuals.
+pub type Perp = Usdm<Perpetual>;
+
+/// USD-M dated futures.
+pub type Future = Usdm<Dated>;
+
+impl Contracts for Perpetual {
+    const MARKET: Market = Market::Perp;
+    const POLLS: &'static [Poll] =
+        &[rest::OPEN_INTEREST, rest::TOP_POSITIONS, rest::TOP_ACCOUNTS, rest::ALL_ACCOUNTS];
+}
+
+impl Contracts for Dated {
+    const MARKET: Market = Market::Future;
+    // The ratios are of the pairs, whose contract is the perpetual.
+    const POLLS: &'static [Poll] = &[rest::OPEN_INTEREST];
+}
+
+/// Binance's USD-M contracts.
+///
+/// The streams are behind two doors, and a stream asked for at the wrong one is confirmed and never
+/// sent (since April 2026, <https://developers.binance.com/docs/derivatives/change-log>): a
+/// connection has the streams of one door only.
+///
+/// | kind | stream | door | `venue_time` |
+/// |---|---|---|---|
+/// | trade | `<symbol>@trade` | public | `T`, when it was traded |
+/// | `agg_trade` | `<symbol>@aggTrade` | market | `T` |
+/// | book | `<symbol>@depth@100ms` | public | `T`, when it happened |
+/// | bbo | `<symbol>@bookTicker` | public | `T` |
+/// | ticker | `<symbol>@ticker` | market | `E`, when it was sent |
+/// | kline | `<symbol>@kline_<interval>` | market | `E` |
+/// | mark, funding | `<symbol>@markPrice@1s` | market | `E` |
+/// | liquidation | `<symbol>@forceOrder` | market | `T` of the order |
+/// | `open_interest` | REST, each minute | | `time` |
+/// | `long_short_ratio` | REST, each five minutes | | `timestamp` |
+///
+/// `@trade` is not documented, and its ids are also given to what is no trade (the insurance fund's
+/// takings, deleveraging): those are [`FrameType::Skipped`]. The documented `@aggTrade` is the
+/// better source, and what is missing of it can be fetched without a key.
+///
+/// There is a faster book stream, `@depth@0ms`, which is not documented either. The documented
+/// 100 ms are enough to rebuild the book, as on the spot market, and `@bookTicker` has every change
+/// of the best prices between.
+///
+/// Of the liquidations within a second only the largest is sent
+/// (<https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams/Liquidation-Order-Streams>).
+#[derive(Debug, Clone)]
+pub struct Usdm<C> {
+    instruments: Instruments,
+    /// Levels being read; kept for its capacity.
+    scratch: Vec<Level>,
+    contracts: PhantomData<C>,
+}
+
+impl<C: Contracts> Default for Usdm<C> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<C: Contracts> Usdm<C> {
+    /// An adapter that knows no instruments yet: until it is given a list, a symbol is the venue's
+    /// own name.
+    #[must_use]
+    pub fn new() -> Self {
+        let instruments = Instruments::new(Venue::Binance, C::MARKET);
+        Self { instruments, scratch: Vec::new(), contracts: PhantomData }
+    }
+
+    /// Reads a frame by the general parser alone, for tests and fuzzers to compare with.
+    ///
+    /// # Errors
+    ///
+    /// See [`Adapter::parse`].
+    pub fn parse_slowly(
+        &mut self,
+        frame: &[u8],
+        recv_time: UnixNanos,
+        out: &mut Vec<Message>,
+    ) -> Result<FrameType, ParseError> {
+        general::parse(&mut self.instruments, frame, recv_time, out)
+    }
+}
+
+impl<C: Contracts> Adapter for Usdm<C> {
+    const VENUE: Venue = Venue::Binance;
+    const MARKET: Market = C::MARKET;
+    // https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams
+    // https://developers.binance.com/docs/derivatives/usds-margined-futures/general-info
+    const LIMITS: Limits = Limits {
+        streams_per_connection: 1_024,
+        frame_bytes_max: 4_096,
+        frames_per_second: 10,
+        connects: 300,
+        connects_window: Duration::from_secs(300),
+        lifetime: Duration::from_secs(24 * 3_600),
+        ping_interval: Duration::from_secs(180),
+        silence_max: Duration::from_secs(600),
+        keepalive: None,
+        weight_per_minute: 2_400,
+        trades_per_request: rest::TRADES_MAX,
+        weight_header: Some("x-mbx-used-weight-1m"),
+    };
+    const RULE: book::Rule = book::Rule::Linked;
+    const SNAPSHOTS: Snapshots = Snapshots::Rest;
+    const POLLS: &'static [Poll] = C::POLLS;
+
+    fn set_instruments(&mut self, list: &[Instrument]) {
+        self.instruments.set(list);
+    }
+
+    fn slot(&mut self, name: &str) -> Result<Slot, ParseError> {
+        self.instruments.slot(name)
+    }
+
+    fn instrument(&self, slot: Slot) -> &Arc<InstrumentId> {
+        self.instruments.get(slot)
+    }
+
+    fn find(&self, id: &InstrumentId) -> Option<Slot> {
+        self.instruments.find(id)
+    }
+
+    fn connections(&self, wanted: &[Feed], streams_max: usize) -> Vec<ConnectionPlan> {
+        let streams_max = streams_max.clamp(1, Self::LIMITS.streams_per_connection);
+        let behind = |category: Category| {
+            let name = format!("binance-{}-{}", C::MARKET, category.as_str());
+            let path = format!("/{}/stream", category.as_str());
+            let door = Door { name: &name, path: &path };
+            plan::spread(wanted, streams_max, &door, |feed| {
+                stream(feed).filter(|(found, _)| *found == category).map(|(_, stream)| stream)
+            })
+        };
+        let mut plans = behind(Category::Public);
+        plans.extend(behind(Category::Market));
+        plans
+    }
+
+    fn streams(&self, feed: &Feed) -> Vec<String> {
+        stream(feed).into_iter().map(|(_, stream)| stream).collect()
+    }
+
+    fn subscribe(&self, streams: &[String], next_id: &mut u64) -> Vec<Request> {
+        plan::requests("SUBSCRIBE", streams, next_id, Self::LIMITS.frame_bytes_max)
+    }
+
+    fn unsubscribe(&self, streams: &[String], next_id: &mut u64) -> Vec<Request> {
+        plan::requests("UNSUBSCRIBE", streams, next_id, Self::LIMITS.frame_bytes_max)
+    }
+
+    fn snapshot_request(&self, instrument: &InstrumentId, depth: usize) -> RestRequest {
+        rest::snapshot_request(&instrument.name, depth)
+    }
+
+    fn trades_request(
+        &self,
+        instrument: &InstrumentId,
+        kind: Kind,
+        from: u64,
+        limit: usize,
+    ) -> Option<RestRequest> {
+        rest::trades_request(&instrument.name, kind, from, limit)
+    }
+
+    fn instruments_request(&self) -> RestRequest {
+        rest::instruments_request()
+    }
+
+    fn weight_per_minute(path: &str, body: &[u8]) -> Option<u32> {
+        weight_per_minute(rest::EXCHANGE_INFO.0, path, body)
+    }
+
+    fn parse_instruments(&self, body: &[u8]) -> Result<Vec<Instrument>, ParseError> {
+        rest::parse_instruments(C::MARKET, body)
+    }
+
+    fn parse_rest(&mut self, path: &str, body: &[u8]) -> Result<RestAnswer, ParseError> {
+        rest::parse(C::MARKET, &mut self.instruments, path, body)
+    }
+
+    fn parse(
+        &mut self,
+        frame: &[u8],
+        recv_time: UnixNanos,
+        out: &mut Vec<Message>,
+    ) -> Result<FrameType, ParseError> {
+        match fast::parse(&mut self.instruments, &mut self.scratch, frame, recv_time, out) {
+            Some(kind) => Ok(FrameType::Data(kind)),
+            None => general::parse(&mut self.instruments, frame, recv_time, out),
+        }
+    }
+}
+
+/// Behind which door a stream is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Category {
+    Public,
+    Market,
+}
+
+impl Category {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Market => "market",
+        }
+    }
+}
+
+/// The stream that carries a feed, and where it is served.
+fn stream(feed: &Feed) -> Option<(Category, String)> {
+    let name = feed.instrument.name.to_lowercase();
+    let found = match (feed.kind, &feed.interval) {
+        (Kind::Trade, _) => (Category::Public, format!("{name}@trade")),
+        (Kind::AggTrade, _) => (Category::Market, format!("{name}@aggTrade")),
+        (Kind::Book, _) => (Category::Public, format!("{name}@depth@100ms")),
+        (Kind::Bbo, _) => (Category::Public, format!("{name}@bookTicker")),
+        (Kind::Ticker, _) => (Category::Market, format!("{name}@ticker")),
+        (Kind::Kline, Some(interval)) => (Category::Market, format!("{name}@kline_{interval}")),
+        (Kind::Mark, _) => (Category::Market, format!("{name}@markPrice@1s")),
+        (Kind::Funding, _) if feed.instrument.market == Market::Perp => {
+            (Category::Market, format!("{name}@markPrice@1s"))
+        }
+        (Kind::Liquidation, _) => (Category::Market, format!("{name}@forceOrder")),
+        (Kind::Kline, None)
+        | (
+            Kind::Funding
+            | Kind::OpenInterest
+            | Kind::LongShortRatio
+            | Kind::VolatilityIndex
+            | Kind::Gap
+            | Kind::Status,
+            _,
+        ) => return None,
+    };
+    Some(found)
+}
+
+/// Whether a stream carries book diffs. The frames of a partial book (`@depth20@100ms`) look the
+/// same, and applied as diffs they would leave levels behind that are gone.
+fn carries_diffs(stream: &[u8]) -> bool {
+    stream.split(|byte| *byte == b'@').nth(1) == Some(b"depth")
+}

@@ -1,0 +1,128 @@
+//! JSON-RPC 2.0: what is said to the venue, and its answers (<https://www.jsonrpc.org/specification>).
+
+use crate::fields::{object, required};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use venue::{FrameType, ParseError, Reject, Request};
+
+/// Channels in one call, at most
+/// (<https://docs.deribit.com/api-reference/subscription-management/public-subscribe>).
+pub(crate) const CHANNELS_MAX: usize = 500;
+
+/// Bytes in one frame; beyond 32 KiB the venue answers "request entity too large".
+pub(crate) const FRAME_BYTES_MAX: usize = 32 * 1024;
+
+/// Seconds between heartbeats. The shortest that the venue allows
+/// (<https://docs.deribit.com/api-reference/session-management/public-set_heartbeat>).
+pub(crate) const HEARTBEAT_SECONDS: u64 = 10;
+
+/// Asks for heartbeats: a connection without any is closed when it has been idle for a minute.
+pub(crate) fn set_heartbeat(next_id: &mut u64) -> Request {
+    let params = format!(r#"{{"interval":{HEARTBEAT_SECONDS}}}"#);
+    // The venue says "ok", which counts as one.
+    Request { frame: call("public/set_heartbeat", &params, next_id), confirmations: 1 }
+}
+
+/// Answers a test request, within the interval of the heartbeats.
+pub(crate) fn test(next_id: &mut u64) -> Request {
+    Request { frame: call("public/test", "{}", next_id), confirmations: 0 }
+}
+
+/// Packs channels into as few calls as the limits allow. The venue answers with a list of those
+/// that it accepted: one that it does not know is absent, so that it stays unconfirmed.
+pub(crate) fn subscriptions(method: &str, channels: &[String], next_id: &mut u64) -> Vec<Request> {
+    // The braces, the keys and the longest id.
+    let overhead = method.len() + 80;
+    let mut requests = Vec::new();
+    let mut batch: Vec<String> = Vec::new();
+    let mut bytes = overhead;
+    let mut flush = |batch: &mut Vec<String>| {
+        if !batch.is_empty() {
+            let params = format!(r#"{{"channels":[{}]}}"#, batch.join(","));
+            let frame = call(method, &params, next_id);
+            requests.push(Request { frame, confirmations: batch.len() });
+            batch.clear();
+        }
+    };
+    for channel in channels {
+        let quoted = serde_json::Value::from(channel.as_str()).to_string();
+        if batch.len() == CHANNELS_MAX || bytes + quoted.len() + 1 > FRAME_BYTES_MAX {
+            flush(&mut batch);
+            bytes = overhead;
+        }
+        bytes += quoted.len() + 1;
+        batch.push(quoted);
+    }
+    flush(&mut batch);
+    requests
+}
+
+fn call(method: &str, params: &str, next_id: &mut u64) -> String {
+    let id = *next_id;
+    *next_id += 1;
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#)
+}
+
+#[derive(Deserialize)]
+struct Refusal<'a> {
+    code: Option<i64>,
+    #[serde(borrow)]
+    message: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+/// What `public/test` answers.
+#[derive(Deserialize)]
+struct Version {
+    version: Option<IgnoredAny>,
+}
+
+/// An answer, and the channels that it lists.
+pub(crate) struct Answer<'a> {
+    pub(crate) frame_type: FrameType,
+    pub(crate) channels: Option<Vec<Cow<'a, str>>>,
+}
+
+/// Reads the answer to one of the calls above.
+pub(crate) fn answer<'a>(
+    id: Option<&RawValue>,
+    result: Option<&'a RawValue>,
+    error: Option<&RawValue>,
+) -> Result<Answer<'a>, ParseError> {
+    let id = id.and_then(|id| id.get().parse().ok());
+    let plain = |frame_type| Ok(Answer { frame_type, channels: None });
+    if let Some(error) = error {
+        let (code, message) = refusal(error)?;
+        return plain(FrameType::Refused { id, code, message });
+    }
+    let Some(result) = result else {
+        return Err(ParseError::new(Reject::UnknownType, "neither a notification nor an answer"));
+    };
+    let result = result.get();
+    if result == "\"ok\"" {
+        return plain(FrameType::Accepted { id, count: 1 });
+    }
+    if let Ok(channels) = serde_json::from_str::<Vec<Cow<'_, str>>>(result) {
+        let frame_type = FrameType::Accepted { id, count: channels.len() };
+        return Ok(Answer { frame_type, channels: Some(channels) });
+    }
+    match object(result.as_bytes()) {
+        Ok(Version { version: Some(_) }) => plain(FrameType::Alive),
+        Ok(Version { version: None }) | Err(_) => {
+            Err(ParseError::new(Reject::UnknownType, format_args!("result {result}")))
+        }
+    }
+}
+
+/// An error's code, and its words with what they are about.
+pub(crate) fn refusal(error: &RawValue) -> Result<(i64, String), ParseError> {
+    let refusal: Refusal<'_> = object(error.get().as_bytes())?;
+    let mut message = required(refusal.message, "error.message")?.into_owned();
+    if let Some(data) = refusal.data {
+        message = format!("{message}: {}", data.get());
+    }
+    Ok((required(refusal.code, "error.code")?, message))
+}
