@@ -343,17 +343,16 @@ impl<D> BookSync<D> {
             Some(known) if known >= last => return,
             Some(_) | None => {}
         }
-        if let Some(after) = self.synced() {
-            // The updates in between, should they still come, are covered by the snapshot.
-            let gap = Break { after, before: Some(last), cause: Cause::Sequence };
-            self.commands.push_back(Command::Discontinuity(gap));
-        } else {
+        // The updates in between, should they still come, are covered by the snapshot.
+        let was_synced = self.synced().is_some();
+        self.commands.push_back(Command::Snapshot(snapshot));
+        self.state = State::Synced { last, fresh: true };
+        self.moved_at = now;
+        if !was_synced {
             self.synced_at = Some(now);
             self.failures = 0;
+            self.commands.push_back(Command::Synced(last));
         }
-        self.moved_at = now;
-        self.state = State::Synced { last, fresh: true };
-        self.commands.extend([Command::Snapshot(snapshot), Command::Synced(last)]);
     }
 
     /// Whether the book has taken nothing for [`STALE_AFTER`].

@@ -259,8 +259,8 @@ fn a_chained_book_begins_with_the_snapshot_in_the_stream() {
         "snapshot 10 | diff 14-14<10 | snapshot 12 | diff 14-14<12 | snapshot 20 | diff 17-17<14 \
          | diff 20-20<17 | diff 23-23<20",
         &expect![
-            "snapshot 10, synced 10, apply 14-14, repeated 14-14, sequence after 14 before 20, \
-             snapshot 20, synced 20, repeated 17-17, repeated 20-20, apply 23-23"
+            "snapshot 10, synced 10, apply 14-14, repeated 14-14, snapshot 20, repeated 17-17, \
+             repeated 20-20, apply 23-23"
         ],
     );
     check_rule(
