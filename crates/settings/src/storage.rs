@@ -119,7 +119,7 @@ impl Default for ClickHouse {
 pub struct Cut {
     /// Rows of one insert.
     pub rows_max: usize,
-    /// Bytes of one insert.
+    /// Bytes of the blocks in hand, all kinds together.
     pub bytes_max: Size,
     /// How long a started cut waits for more; with ClickHouse at least 1 s.
     #[serde(with = "crate::duration")]

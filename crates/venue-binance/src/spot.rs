@@ -6,15 +6,15 @@ mod rest;
 #[cfg(test)]
 mod tests;
 
-use crate::plan::{self, Door};
+use crate::plan;
 use crate::rest::weight_per_minute;
 use model::{Instrument, InstrumentId, Kind, Level, Market, Venue};
 use std::sync::Arc;
 use std::time::Duration;
 use units::UnixNanos;
 use venue::{
-    Adapter, ConnectionPlan, Feed, FrameType, Instruments, Limits, Message, ParseError, Request,
-    RestAnswer, RestRequest, Slot, Snapshots,
+    Adapter, ConnectionPlan, Door, Feed, FrameType, Instruments, Limits, Message, ParseError,
+    Request, RestAnswer, RestRequest, Slot, Snapshots, spread,
 };
 
 /// Binance spot.
@@ -104,7 +104,7 @@ impl Adapter for Spot {
     fn connections(&self, wanted: &[Feed], streams_max: usize) -> Vec<ConnectionPlan> {
         let streams_max = streams_max.clamp(1, Self::LIMITS.streams_per_connection);
         let door = Door { name: "binance-spot", path: "/stream" };
-        plan::spread(wanted, streams_max, &door, stream)
+        spread(wanted, streams_max, &door, |feed| self.streams(feed))
     }
 
     fn streams(&self, feed: &Feed) -> Vec<String> {

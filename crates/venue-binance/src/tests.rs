@@ -3,17 +3,8 @@
 use proptest::prelude::*;
 use std::io::Read as _;
 use std::path::PathBuf;
+use venue::conformance::Damage;
 use venue::recording::{Record, Source, lines};
-
-/// What a damaged connection or a hostile peer might do to a frame.
-#[derive(Debug, Clone)]
-pub(crate) enum Damage {
-    Replace(usize, u8),
-    Insert(usize, u8),
-    Remove(usize),
-    Truncate(usize),
-    Duplicate(usize, usize),
-}
 
 pub(crate) fn damage() -> impl Strategy<Value = Damage> {
     let byte = || {
@@ -29,32 +20,6 @@ pub(crate) fn damage() -> impl Strategy<Value = Damage> {
         any::<usize>().prop_map(Damage::Truncate),
         (any::<usize>(), 1_usize..40).prop_map(|(at, length)| Damage::Duplicate(at, length)),
     ]
-}
-
-pub(crate) fn damaged(frame: &str, damages: &[Damage]) -> Vec<u8> {
-    let mut bytes = frame.as_bytes().to_vec();
-    for damage in damages {
-        let within = |at: &usize| at % bytes.len().max(1);
-        match damage {
-            _ if bytes.is_empty() => {}
-            Damage::Replace(at, byte) => {
-                let at = within(at);
-                bytes[at] = *byte;
-            }
-            Damage::Insert(at, byte) => bytes.insert(within(at), *byte),
-            Damage::Remove(at) => {
-                bytes.remove(within(at));
-            }
-            Damage::Truncate(at) => bytes.truncate(within(at)),
-            Damage::Duplicate(at, length) => {
-                let at = within(at);
-                let end = (at + length).min(bytes.len());
-                let part = bytes[at..end].to_vec();
-                bytes.splice(at..at, part);
-            }
-        }
-    }
-    bytes
 }
 
 pub(crate) fn frames() -> Option<PathBuf> {

@@ -6,7 +6,7 @@ mod rest;
 #[cfg(test)]
 mod tests;
 
-use crate::plan::{self, Door};
+use crate::plan;
 use crate::rest::weight_per_minute;
 use model::{Instrument, InstrumentId, Kind, Level, Market, Venue};
 use std::fmt::Debug;
@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use units::UnixNanos;
 use venue::{
-    Adapter, ConnectionPlan, Feed, FrameType, Instruments, Limits, Message, ParseError, Poll,
-    Request, RestAnswer, RestRequest, Slot, Snapshots,
+    Adapter, ConnectionPlan, Door, Feed, FrameType, Instruments, Limits, Message, ParseError, Poll,
+    Request, RestAnswer, RestRequest, Slot, Snapshots, spread,
 };
 
 /// Which contracts of the family an adapter is for.
@@ -165,8 +165,9 @@ impl<C: Contracts> Adapter for Usdm<C> {
             let name = format!("binance-{}-{}", C::MARKET, category.as_str());
             let path = format!("/{}/stream", category.as_str());
             let door = Door { name: &name, path: &path };
-            plan::spread(wanted, streams_max, &door, |feed| {
-                stream(feed).filter(|(found, _)| *found == category).map(|(_, stream)| stream)
+            spread(wanted, streams_max, &door, |feed| {
+                let of_category = stream(feed).filter(|(found, _)| *found == category);
+                of_category.into_iter().map(|(_, stream)| stream).collect()
             })
         };
         let mut plans = behind(Category::Public);

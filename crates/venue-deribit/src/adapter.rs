@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use units::UnixNanos;
 use venue::{
-    Adapter, ConnectionPlan, Feed, FrameType, Instruments, Limits, Message, ParseError, Request,
-    RestAnswer, RestRequest, Slot, Snapshots,
+    Adapter, ConnectionPlan, Door, Feed, FrameType, Instruments, Limits, Message, ParseError,
+    Request, RestAnswer, RestRequest, Slot, Snapshots, spread,
 };
 
 /// One market of Deribit.
@@ -27,7 +27,7 @@ use venue::{
 ///
 /// **One ticker frame leads to up to four events**, all with its time as their identity: `ticker`,
 /// `mark` (mark and index price), `funding` (perpetuals) and `open_interest`. Those are left out of
-/// which the frame says nothing, and those that [`Deribit::only`] does not name.
+/// which the frame says nothing, and those that the market does not have.
 /// `funding_rate` is `current_funding`, the rate of this moment for eight hours; it is paid
 /// continuously, so there is no next time.
 ///
@@ -54,8 +54,6 @@ pub(crate) struct State {
     market: Market,
     /// The kinds that the market has.
     kinds: &'static [Kind],
-    /// Those of them that a ticker frame may lead to.
-    wanted: Vec<Kind>,
     pub(crate) instruments: Instruments,
     pub(crate) candles: Candles,
 }
@@ -74,18 +72,10 @@ impl<M: Segment> Deribit<M> {
         let state = State {
             market: M::MARKET,
             kinds: M::KINDS,
-            wanted: M::KINDS.to_vec(),
             instruments: Instruments::new(Venue::Deribit, M::MARKET),
             candles: Candles::default(),
         };
         Self { state, scratch: Vec::new(), segment: PhantomData }
-    }
-
-    /// The same adapter, whose ticker frames lead to events of these kinds alone.
-    #[must_use]
-    pub fn only(mut self, kinds: &[Kind]) -> Self {
-        self.state.wanted.retain(|kind| kinds.contains(kind));
-        self
     }
 
     /// Reads a frame by the general parser alone, for tests and fuzzers to compare with.
@@ -155,33 +145,10 @@ impl<M: Segment> Adapter for Deribit<M> {
 
     fn connections(&self, wanted: &[Feed], streams_max: usize) -> Vec<ConnectionPlan> {
         let streams_max = streams_max.clamp(1, Self::LIMITS.streams_per_connection);
-        let mut wanted: Vec<&Feed> = wanted.iter().collect();
-        wanted.sort();
-        let mut plans: Vec<ConnectionPlan> = Vec::new();
-        for feeds in wanted.chunk_by(|a, b| a.instrument == b.instrument) {
-            // Several kinds share the ticker's channel, which is joined once.
-            let mut streams: Vec<String> = Vec::new();
-            for stream in feeds.iter().flat_map(|feed| self.streams(feed)) {
-                if !streams.contains(&stream) {
-                    streams.push(stream);
-                }
-            }
-            let fits = |plan: &ConnectionPlan| plan.streams.len() + streams.len() <= streams_max;
-            if !plans.last().is_some_and(fits) && !streams.is_empty() {
-                plans.push(empty_plan(M::MARKET, plans.len()));
-            }
-            for stream in streams {
-                if plans.last().is_some_and(|plan| plan.streams.len() == streams_max) {
-                    plans.push(empty_plan(M::MARKET, plans.len()));
-                }
-                let plan = plans.last_mut().expect("one was pushed for the first stream");
-                plan.streams.push(stream);
-                if plan.instruments.last() != Some(&feeds[0].instrument) {
-                    plan.instruments.push(Arc::clone(&feeds[0].instrument));
-                }
-            }
-        }
-        plans
+        let name = format!("deribit-{}", M::MARKET);
+        // Several kinds share the ticker's channel, which is joined once.
+        let door = Door { name: &name, path: "/ws/api/v2" };
+        spread(wanted, streams_max, &door, |feed| self.streams(feed))
     }
 
     fn streams(&self, feed: &Feed) -> Vec<String> {
@@ -314,7 +281,7 @@ impl State {
         self.push((name, venue_time, Body::Trade(trade)), recv_time, out)
     }
 
-    /// Appends what a ticker says and somebody wants to know.
+    /// Appends what a ticker says of the kinds that the market has.
     pub(crate) fn push_ticker(
         &mut self,
         data: &TickerData<'_>,
@@ -326,19 +293,10 @@ impl State {
         let slot = self.instruments.slot(name)?;
         for body in bodies.into_iter().flatten() {
             let message = self.message(slot, Some(venue_time), recv_time, body);
-            if self.wanted.contains(&message.event.kind()) {
+            if self.kinds.contains(&message.event.kind()) {
                 out.push(message);
             }
         }
         Ok(())
-    }
-}
-
-fn empty_plan(market: Market, number: usize) -> ConnectionPlan {
-    ConnectionPlan {
-        name: format!("deribit-{market}-{number}"),
-        path: "/ws/api/v2".to_owned(),
-        streams: Vec::new(),
-        instruments: Vec::new(),
     }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use venue::{FrameType, ParseError, Reject, Request};
+use venue::{FrameType, ParseError, Reject, Request, pack};
 
 /// Channels in one call, at most
 /// (<https://docs.deribit.com/api-reference/subscription-management/public-subscribe>).
@@ -35,28 +35,14 @@ pub(crate) fn test(next_id: &mut u64) -> Request {
 pub(crate) fn subscriptions(method: &str, channels: &[String], next_id: &mut u64) -> Vec<Request> {
     // The braces, the keys and the longest id.
     let overhead = method.len() + 80;
-    let mut requests = Vec::new();
-    let mut batch: Vec<String> = Vec::new();
-    let mut bytes = overhead;
-    let mut flush = |batch: &mut Vec<String>| {
-        if !batch.is_empty() {
-            let params = format!(r#"{{"channels":[{}]}}"#, batch.join(","));
-            let frame = call(method, &params, next_id);
-            requests.push(Request { frame, confirmations: batch.len() });
-            batch.clear();
-        }
-    };
-    for channel in channels {
-        let quoted = serde_json::Value::from(channel.as_str()).to_string();
-        if batch.len() == CHANNELS_MAX || bytes + quoted.len() + 1 > FRAME_BYTES_MAX {
-            flush(&mut batch);
-            bytes = overhead;
-        }
-        bytes += quoted.len() + 1;
-        batch.push(quoted);
-    }
-    flush(&mut batch);
-    requests
+    let quoted =
+        channels.iter().map(|channel| serde_json::Value::from(channel.as_str()).to_string());
+    let batches = pack(quoted, overhead, FRAME_BYTES_MAX, CHANNELS_MAX);
+    let requests = batches.into_iter().map(|batch| {
+        let params = format!(r#"{{"channels":[{}]}}"#, batch.join(","));
+        Request { frame: call(method, &params, next_id), confirmations: batch.len() }
+    });
+    requests.collect()
 }
 
 fn call(method: &str, params: &str, next_id: &mut u64) -> String {

@@ -1,13 +1,11 @@
-//! A cursor over JSON text that was written without whitespace and without escapes.
-//!
-//! Every method gives up with `None` at the first byte that differs from what it expects, and
-//! accepts only what a JSON parser accepts too. The caller then starts over with one.
+//! The cursor, and how Deribit writes its numbers and objects.
 
 #[cfg(test)]
 mod tests;
 
 use model::Level;
 use std::borrow::Cow;
+use std::ops::{Deref, DerefMut};
 use units::{Price, Qty, SCALE};
 
 /// Digits whose value always fits into 64 bits.
@@ -26,49 +24,31 @@ const TO_SCALE: [i128; SCALE as usize + 1] = {
 
 /// Where we are in the text.
 #[derive(Debug, Clone)]
-pub(crate) struct Cursor<'a> {
-    rest: &'a [u8],
+pub(crate) struct Cursor<'a>(venue::Cursor<'a>);
+
+impl<'a> Deref for Cursor<'a> {
+    type Target = venue::Cursor<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Cursor<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
 }
 
 impl<'a> Cursor<'a> {
     pub(crate) const fn new(text: &'a [u8]) -> Self {
-        Self { rest: text }
+        Self(venue::Cursor::new(text))
     }
 
-    /// Whether nothing is left.
-    pub(crate) const fn is_done(&self) -> bool {
-        self.rest.is_empty()
-    }
-
-    /// Steps over exactly this text.
-    #[inline]
-    pub(crate) fn expect<const N: usize>(&mut self, text: &[u8; N]) -> Option<()> {
-        let (found, rest) = self.rest.split_first_chunk()?;
-        if found != text {
-            return None;
-        }
-        self.rest = rest;
-        Some(())
-    }
-
-    /// Steps over this text if it is here.
-    #[inline]
-    pub(crate) fn skip<const N: usize>(&mut self, text: &[u8; N]) -> bool {
-        self.expect(text).is_some()
-    }
-
-    /// The text up to the next quote, which is stepped over. Printable ASCII without escapes only.
+    /// See [`venue::Cursor::text`].
     #[inline]
     pub(crate) fn text(&mut self) -> Option<&'a str> {
-        let end = memchr::memchr(b'"', self.rest)?;
-        let (text, rest) = self.rest.split_at(end);
-        let is_plain = |byte: u8| byte.wrapping_sub(b' ') < 0x5f && byte != b'\\';
-        // No early exit, so that the compiler can look at many bytes at once.
-        if !text.iter().fold(true, |plain, byte| plain & is_plain(*byte)) {
-            return None;
-        }
-        self.rest = &rest[1..];
-        std::str::from_utf8(text).ok()
+        std::str::from_utf8(self.0.text()?).ok()
     }
 
     /// A string.
@@ -81,13 +61,7 @@ impl<'a> Cursor<'a> {
     /// An integer without sign, leading zeros or exponent.
     #[inline]
     pub(crate) fn integer(&mut self) -> Option<u64> {
-        let count = digits(self.rest);
-        if count == 0 || count > DIGITS_MAX || (count > 1 && self.rest[0] == b'0') {
-            return None;
-        }
-        let (digits, rest) = self.rest.split_at(count);
-        self.rest = rest;
-        Some(digits.iter().fold(0, |value, byte| value * 10 + u64::from(byte - b'0')))
+        self.0.integer().map(|(value, _)| value)
     }
 
     /// A time in milliseconds.

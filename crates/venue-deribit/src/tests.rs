@@ -102,18 +102,12 @@ fn what_comes_by_the_thousand_is_scanned() {
 }
 
 #[test]
-fn a_ticker_leads_to_the_kinds_that_are_wanted() {
-    let (_, frame) = frame_of(Kind::Ticker);
-    let kinds = |mut adapter: Perp| {
-        let mut out = Vec::new();
-        let frame_type = adapter.parse(frame.as_bytes(), NOW, &mut out);
-        assert_eq!(frame_type, Ok(FrameType::Data(Kind::Ticker)));
-        out.iter().map(|message| message.event.kind()).collect::<Vec<_>>()
-    };
-    let all = [Kind::Ticker, Kind::Mark, Kind::Funding, Kind::OpenInterest];
-    assert_eq!(kinds(Perp::new()), all);
-    assert_eq!(kinds(Perp::new().only(&[Kind::Trade, Kind::Mark])), [Kind::Mark]);
-    assert_eq!(kinds(Perp::new().only(&[Kind::Trade])), []);
+fn a_ticker_leads_to_every_kind_that_its_market_has() {
+    let (market, frame) = frame_of(Kind::Ticker);
+    let (frame_type, messages) = parse(market, Way::Usual, frame.as_bytes());
+    assert_eq!(frame_type, Ok(FrameType::Data(Kind::Ticker)));
+    let kinds: Vec<_> = messages.iter().map(|message| message.event.kind()).collect();
+    assert_eq!(kinds, [Kind::Ticker, Kind::Mark, Kind::Funding, Kind::OpenInterest]);
 }
 
 #[test]

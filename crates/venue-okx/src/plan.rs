@@ -10,7 +10,7 @@ use model::{Kind, Market};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use venue::{ConnectionPlan, Feed, Keepalive, Limits, Request};
+use venue::{ConnectionPlan, Feed, Keepalive, Limits, Request, pack};
 
 /// What OKX allows.
 ///
@@ -175,29 +175,15 @@ fn depth_streams(streams: &[String]) -> usize {
 pub(crate) fn requests(op: &str, streams: &[String], next_id: &mut u64) -> Vec<Request> {
     // The brackets, the keys and the longest id.
     let overhead = op.len() + 60;
-    let mut requests = Vec::new();
-    let mut batch: Vec<String> = Vec::new();
-    let mut bytes = overhead;
-    let mut flush = |batch: &mut Vec<String>| {
-        if !batch.is_empty() {
-            let (args, confirmations) = (batch.join(","), batch.len());
-            let frame = format!(r#"{{"id":"{next_id}","op":"{op}","args":[{args}]}}"#);
-            requests.push(Request { frame, confirmations });
-            *next_id += 1;
-            batch.clear();
-        }
-    };
-    for stream in streams {
-        let arg = arg(stream);
-        if bytes + arg.len() + 1 > LIMITS.frame_bytes_max {
-            flush(&mut batch);
-            bytes = overhead;
-        }
-        bytes += arg.len() + 1;
-        batch.push(arg);
-    }
-    flush(&mut batch);
-    requests
+    let args = streams.iter().map(|stream| arg(stream));
+    let batches = pack(args, overhead, LIMITS.frame_bytes_max, usize::MAX);
+    let requests = batches.into_iter().map(|batch| {
+        let (args, confirmations) = (batch.join(","), batch.len());
+        let frame = format!(r#"{{"id":"{next_id}","op":"{op}","args":[{args}]}}"#);
+        *next_id += 1;
+        Request { frame, confirmations }
+    });
+    requests.collect()
 }
 
 /// How a request names a stream.

@@ -1,13 +1,11 @@
-//! A cursor over JSON text whose shape is known in advance.
-//!
-//! Every method gives up with `None` at the first byte that differs from what is expected, and
-//! accepts only what a JSON parser accepts too. The caller then starts over with one.
+//! The cursor, and how OKX writes its numbers.
 
 #[cfg(test)]
 mod tests;
 
 use crate::contract::{ContractSize, POW10};
 use model::Level;
+use std::ops::{Deref, DerefMut};
 use units::{Price, Qty, SCALE, UnixNanos};
 
 /// Digits whose number always fits into 64 bits.
@@ -15,70 +13,25 @@ const DIGITS_MAX: usize = 19;
 
 /// Where we are in the text.
 #[derive(Debug, Clone)]
-pub(crate) struct Cursor<'a> {
-    rest: &'a [u8],
+pub(crate) struct Cursor<'a>(venue::Cursor<'a>);
+
+impl<'a> Deref for Cursor<'a> {
+    type Target = venue::Cursor<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Cursor<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
 }
 
 impl<'a> Cursor<'a> {
     pub(crate) const fn new(text: &'a [u8]) -> Self {
-        Self { rest: text }
-    }
-
-    /// Whether nothing is left.
-    pub(crate) const fn is_done(&self) -> bool {
-        self.rest.is_empty()
-    }
-
-    /// Steps over exactly this text.
-    #[inline]
-    pub(crate) fn expect<const N: usize>(&mut self, text: &[u8; N]) -> Option<()> {
-        let (found, rest) = self.rest.split_first_chunk()?;
-        if found != text {
-            return None;
-        }
-        self.rest = rest;
-        Some(())
-    }
-
-    /// Steps over this text if it is here.
-    #[inline]
-    pub(crate) fn skip<const N: usize>(&mut self, text: &[u8; N]) -> bool {
-        self.expect(text).is_some()
-    }
-
-    /// The text up to the next quote, which is stepped over. Printable ASCII without escapes only.
-    #[inline]
-    pub(crate) fn text(&mut self) -> Option<&'a [u8]> {
-        let end = memchr::memchr(b'"', self.rest)?;
-        let (text, rest) = self.rest.split_at(end);
-        let is_plain = |byte: u8| byte.wrapping_sub(b' ') < 0x5f && byte != b'\\';
-        // No early exit, so that the compiler can look at many bytes at once.
-        if !text.iter().fold(true, |plain, byte| plain & is_plain(*byte)) {
-            return None;
-        }
-        self.rest = &rest[1..];
-        Some(text)
-    }
-
-    /// An integer without sign, leading zeros or exponent, and its digits.
-    #[inline]
-    pub(crate) fn integer(&mut self) -> Option<(u64, &'a [u8])> {
-        let mut value = 0_u64;
-        let mut count = 0;
-        for byte in self.rest {
-            let digit = byte.wrapping_sub(b'0');
-            if digit > 9 {
-                break;
-            }
-            value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
-            count += 1;
-        }
-        let (digits, rest) = self.rest.split_at(count);
-        if count == 0 || count > DIGITS_MAX || (count > 1 && digits[0] == b'0') {
-            return None;
-        }
-        self.rest = rest;
-        Some((value, digits))
+        Self(venue::Cursor::new(text))
     }
 
     /// An integer that ends a quoted text, and its digits; the quote is stepped over.

@@ -4,6 +4,10 @@
 //! What a frame means is theirs to test; here is what the collector relies on without knowing the
 //! venue.
 
+mod damage;
+
+pub use damage::{Damage, damaged};
+
 use crate::{
     Adapter, ConnectionPlan, Feed, FrameType, Message, ParseError, Reject, Request, RestAnswer,
     Slot, Snapshots,

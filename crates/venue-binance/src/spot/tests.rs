@@ -1,11 +1,12 @@
 //! Ring 1 and 2: frames to events, the two parsers against each other, requests.
 
 use super::*;
-use crate::tests::{damage, damaged, each_recorded, frames};
+use crate::tests::{damage, each_recorded, frames};
 use expect_test::{expect, expect_file};
 use model::{Body, Side, Symbol};
 use proptest::prelude::*;
 use std::fmt::Write as _;
+use venue::conformance::damaged;
 use venue::{Reject, conformance};
 
 const WS: &str = include_str!("../../testdata/ws.jsonl");

@@ -27,14 +27,6 @@ fn integers_are_strict() {
 }
 
 #[test]
-fn text_with_escapes_or_beyond_ascii_is_left_to_the_general_parser() {
-    assert_eq!(whole("BTC-USDT\"", Cursor::text), Some(&b"BTC-USDT"[..]));
-    for text in ["BTC\\u0041\"", "币安\"", "a\tb\"", "open", "\u{7f}\""] {
-        assert_eq!(whole(text, Cursor::text), None, "{text}");
-    }
-}
-
-#[test]
 fn levels_have_four_members() {
     let mut levels = Vec::new();
     let mut read = |text| whole(text, |cursor| cursor.levels(ContractSize::ONE, &mut levels));

@@ -2,16 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
-
-/// What a damaged connection or a hostile peer might do to a frame.
-#[derive(Debug, Clone)]
-enum Damage {
-    Replace(usize, u8),
-    Insert(usize, u8),
-    Remove(usize),
-    Truncate(usize),
-    Duplicate(usize, usize),
-}
+use venue::conformance::{Damage, damaged};
 
 fn damage() -> impl Strategy<Value = Damage> {
     let usual = proptest::sample::select(b"0123456789.,:\"{}[]-+eE\\ tfnu\n".as_slice());
@@ -23,33 +14,6 @@ fn damage() -> impl Strategy<Value = Damage> {
         any::<usize>().prop_map(Damage::Truncate),
         (any::<usize>(), 1_usize..40).prop_map(|(at, length)| Damage::Duplicate(at, length)),
     ]
-}
-
-fn damaged(frame: &str, damages: &[Damage]) -> Vec<u8> {
-    let mut bytes = frame.as_bytes().to_vec();
-    for damage in damages {
-        if bytes.is_empty() {
-            break;
-        }
-        let within = |at: &usize| at % bytes.len();
-        match damage {
-            Damage::Replace(at, byte) => {
-                let at = within(at);
-                bytes[at] = *byte;
-            }
-            Damage::Insert(at, byte) => bytes.insert(within(at), *byte),
-            Damage::Remove(at) => {
-                bytes.remove(within(at));
-            }
-            Damage::Truncate(at) => bytes.truncate(within(at)),
-            Damage::Duplicate(at, length) => {
-                let at = within(at);
-                let part = bytes[at..(at + length).min(bytes.len())].to_vec();
-                bytes.splice(at..at, part);
-            }
-        }
-    }
-    bytes
 }
 
 /// What both parsers make of a frame, each with an adapter that knows the contract sizes.
