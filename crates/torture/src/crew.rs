@@ -2,6 +2,7 @@
 
 use crate::fault::Program;
 use crate::site::Site;
+use crate::usage::{Memory, Usages};
 use anyhow::{Context as _, bail, ensure};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -32,15 +33,6 @@ const fn memory_max(program: Program) -> u64 {
     }
 }
 
-/// The most memory a process occupied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct Memory {
-    /// `VmHWM`, of all its starts together.
-    pub peak_bytes: u64,
-    /// The cap.
-    pub cap_bytes: u64,
-}
-
 /// Something that ended though nobody had asked for it, or did not end as asked.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Surprise {
@@ -68,7 +60,7 @@ pub struct Crew {
     clocks: Vec<Program>,
     faketime: Option<PathBuf>,
     members: BTreeMap<Program, State>,
-    peaks: BTreeMap<Program, u64>,
+    usages: Usages,
     surprises: Vec<Surprise>,
     opened: Instant,
 }
@@ -82,7 +74,7 @@ impl Crew {
             clocks,
             faketime,
             members: BTreeMap::new(),
-            peaks: BTreeMap::new(),
+            usages: Usages::default(),
             surprises: Vec::new(),
             opened: Instant::now(),
         }
@@ -180,7 +172,7 @@ impl Crew {
 
     /// Kills a program; it stays down until it is started.
     pub async fn kill(&mut self, program: Program) {
-        self.note_memory(program);
+        self.note_usage(program);
         if let Some(State::Up(mut child) | State::Stopping(mut child, _)) =
             self.members.insert(program, State::Down)
         {
@@ -195,7 +187,7 @@ impl Crew {
     ///
     /// It is not running, or cannot be sent a signal.
     pub async fn restart(&mut self, program: Program) -> anyhow::Result<()> {
-        self.note_memory(program);
+        self.note_usage(program);
         self.signal(program, stop_signal(program)).await?;
         if let Some(State::Up(child)) = self.members.remove(&program) {
             self.members.insert(program, State::Stopping(child, Instant::now()));
@@ -232,7 +224,7 @@ impl Crew {
     /// A program cannot be started.
     pub async fn look(&mut self, site: &Site) -> anyhow::Result<()> {
         for program in Program::ALL {
-            self.note_memory(program);
+            self.note_usage(program);
             let now = Instant::now();
             match self.members.get_mut(&program) {
                 Some(State::Up(child)) => {
@@ -275,7 +267,7 @@ impl Crew {
     /// A process that cannot be waited for.
     pub async fn dismiss(&mut self) -> anyhow::Result<()> {
         for program in Program::ALL.into_iter().rev() {
-            self.note_memory(program);
+            self.note_usage(program);
             if program == Program::ClickHouse {
                 // It has no way to end but this one: it is a query that never does.
                 self.kill(program).await;
@@ -315,13 +307,13 @@ impl Crew {
     /// The most memory each occupied.
     #[must_use]
     pub fn memory(&self) -> BTreeMap<String, Memory> {
-        let peaks = self.peaks.iter();
-        peaks
-            .map(|(program, peak)| {
-                let memory = Memory { peak_bytes: *peak, cap_bytes: memory_max(*program) };
-                (program.to_string(), memory)
-            })
-            .collect()
+        self.usages.memory(memory_max)
+    }
+
+    /// The processor time of each.
+    #[must_use]
+    pub fn cpu(&self) -> BTreeMap<String, Duration> {
+        self.usages.cpu()
     }
 
     fn surprise(&mut self, program: Program, what: String) {
@@ -330,20 +322,10 @@ impl Crew {
         self.surprises.push(Surprise { program: program.to_string(), at, what });
     }
 
-    fn note_memory(&mut self, program: Program) {
+    fn note_usage(&mut self, program: Program) {
         let Some(pid) = self.pid(program) else { return };
-        // A process that has just ended has no memory.
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let peak = self.peaks.entry(program).or_default();
-        *peak = (*peak).max(high_water(&status));
+        self.usages.look(program, pid);
     }
-}
-
-/// `VmHWM` in bytes, or 0 without one.
-fn high_water(status: &str) -> u64 {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
 /// The message server has nothing to write that is not written.
@@ -401,17 +383,4 @@ pub(crate) fn tail(path: &Path, lines: usize) -> String {
     let text = String::from_utf8_lossy(&text);
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].join(" | ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_high_water_mark_is_read_in_bytes() {
-        let own = fs::read_to_string("/proc/self/status").unwrap();
-        assert!(high_water(&own) > 1 << 20, "{own}");
-        assert_eq!(high_water("VmPeak:\t  12 kB\nVmHWM:\t    7 kB\n"), 7 * 1024);
-        assert_eq!(high_water(""), 0);
-    }
 }

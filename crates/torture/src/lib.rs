@@ -30,5 +30,6 @@ pub mod site;
 pub mod stage;
 pub mod strike;
 pub mod tables;
+pub mod usage;
 pub mod verify;
 pub mod watch;

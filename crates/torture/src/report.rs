@@ -100,6 +100,8 @@ pub struct Load {
     pub rate: u64,
     /// How long everything took after the warm-up.
     pub latencies: Vec<Latency>,
+    /// Processor time of each process until the market was over.
+    pub cpu: BTreeMap<String, Duration>,
 }
 
 /// The report of a run.
@@ -117,6 +119,8 @@ pub struct Report {
     pub messages_per_second: f64,
     /// How long everything took after the warm-up.
     pub latencies: Vec<Latency>,
+    /// Processor time of each process until the market was over.
+    pub cpu: BTreeMap<String, Duration>,
     /// Faults done, per kind.
     pub faults: BTreeMap<&'static str, usize>,
     /// Ids in the ledger.
@@ -155,7 +159,7 @@ impl Report {
         remedies: u32,
         load: Load,
     ) -> Self {
-        let Load { rate, latencies } = load;
+        let Load { rate, latencies, cpu } = load;
         let mut faults = BTreeMap::new();
         for recovery in facts.recoveries.iter().filter(|recovery| recovery.not_done.is_none()) {
             *faults.entry(recovery.strike.fault.kind().name()).or_default() += 1;
@@ -168,6 +172,7 @@ impl Report {
             rate,
             messages_per_second: sent_per_second(samples),
             latencies,
+            cpu,
             faults,
             sent: sum(|report| report.sent),
             stored: sum(|report| report.returned),
@@ -210,6 +215,22 @@ impl Report {
             writeln!(f, "rows refused by a table {set_aside}, stored afterwards {redriven}")?;
         }
         Ok(())
+    }
+
+    fn write_cpu(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total: Duration = self.cpu.values().sum();
+        let share = |cpu: &Duration| 100.0 * cpu.div_duration_f64(self.length);
+        let each: Vec<String> = self
+            .cpu
+            .iter()
+            .map(|(program, cpu)| format!("{program} {:.1} %", share(cpu)))
+            .collect();
+        writeln!(
+            f,
+            "of one processor until the market was over: {:.0} % in all, {}",
+            share(&total),
+            each.join(", ")
+        )
     }
 
     /// Whether every demand is met.
@@ -278,6 +299,7 @@ impl fmt::Display for Report {
             .map(|(program, memory)| format!("{program} {} MiB", memory.peak_bytes >> 20))
             .collect();
         writeln!(f, "largest memory: {}", memory.join(", "))?;
+        self.write_cpu(f)?;
         self.write_latencies(f)?;
         if !self.facts.recoveries.is_empty() {
             writeln!(f, "recovery after each fault (* another one struck in between):")?;

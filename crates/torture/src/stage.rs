@@ -17,6 +17,7 @@ use crate::tables;
 use crate::watch::{self, Asker, Sample};
 use anyhow::{Context as _, bail, ensure};
 use sim::compare::{Client, Streams};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -136,7 +137,8 @@ async fn perform(arguments: &Arguments, schedule: Schedule, root: &Path) -> anyh
     let crew = Crew::new(arguments.programs.clone(), faketime, jumps.collect());
     let asker = Asker::new(site.addresses.clone(), site.token.clone())?;
     let (samples, warm, end) = (Vec::new(), None, Scrape::default());
-    let mut stage = Stage { site, crew, asker, links, samples, warm, end };
+    let cpu = BTreeMap::new();
+    let mut stage = Stage { site, crew, asker, links, samples, warm, end, cpu };
     let key = stage.key(&arguments.programs).await?;
     let _venue = stage.start(arguments, &schedule, size.weight(), kept).await?;
     let (opened, opened_wall) = (Instant::now(), watch::wall());
@@ -166,6 +168,8 @@ pub struct Stage {
     warm: Option<Scrape>,
     /// The same when the market was over.
     end: Scrape,
+    /// Processor time of each process until then.
+    cpu: BTreeMap<String, Duration>,
 }
 
 impl Stage {
@@ -295,6 +299,7 @@ impl Stage {
                     self.samples.push(sample);
                     if finished && striker.due().is_none() {
                         self.end = self.scrape().await;
+                        self.cpu = self.crew.cpu();
                         return Ok(());
                     }
                 }
@@ -366,7 +371,7 @@ impl Stage {
         facts.memory = self.crew.memory();
         let warm = self.warm.unwrap_or_default();
         let latencies = latency::latencies(&warm, &self.end);
-        let load = Load { rate, latencies };
+        let load = Load { rate, latencies, cpu: self.cpu };
         Ok(Report::new(&schedule, facts, &self.samples, striker.remedies(), load))
     }
 }

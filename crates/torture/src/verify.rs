@@ -1,9 +1,10 @@
 //! The verdict: what was found, held against what is demanded. Pure.
 
-use crate::crew::{Memory, Surprise};
+use crate::crew::Surprise;
 use crate::malformed::Malformed;
 use crate::poison::Poison;
 use crate::recovery::Recovery;
+use crate::usage::Memory;
 use serde::Serialize;
 use sim::compare::Report;
 use sim::tally::Answer;
