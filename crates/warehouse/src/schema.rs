@@ -35,12 +35,13 @@ struct Migration {
 
 /// All steps, oldest first. A new column is a new step that adds it if it is missing; its place in
 /// [`columns`] makes it part of tables that are created from then on.
-const MIGRATIONS: [Migration; 5] = [
+const MIGRATIONS: [Migration; 6] = [
     Migration { version: 1, name: "tables", statements: tables },
     Migration { version: 2, name: "views", statements: views },
     Migration { version: 3, name: "candles", statements: trades_and_candles },
     Migration { version: 4, name: "coverage", statements: coverage },
     Migration { version: 5, name: "contracts", statements: contracts },
+    Migration { version: 6, name: "candle check", statements: candle_check },
 ];
 
 /// The table that holds a kind's rows.
@@ -102,6 +103,31 @@ fn candles(database: &str) -> Vec<String> {
         )
     };
     CANDLES.iter().map(view).collect()
+}
+
+/// The venues' own closed candles of a minute beside those computed from the trades. A minute that
+/// the venue has and we have no trade of is equal only if nothing was traded in it.
+fn candle_check(database: &str) -> Vec<String> {
+    let fields = ["open", "high", "low", "close", "volume", "trades"];
+    let both: Vec<String> = fields
+        .map(|name| format!("venue_candle.{name} AS venue_{name}, candle.{name} AS {name}"))
+        .into();
+    let prices = ["open", "high", "low", "close", "volume"]
+        .map(|name| format!("candle.{name} = venue_candle.{name}"))
+        .join(" AND ");
+    vec![format!(
+        "CREATE OR REPLACE VIEW {database}.candle_check AS \
+         SELECT venue_candle.venue AS venue, venue_candle.market AS market, \
+         venue_candle.symbol AS symbol, candle.source AS source, \
+         venue_candle.open_time AS open_time, {}, \
+         if(candle.source = '', venue_candle.volume = 0, {prices} AND \
+         ifNull(candle.trades = venue_candle.trades, 1)) AS equal \
+         FROM (SELECT * FROM {database}.kline WHERE interval = '1m' AND closed) AS venue_candle \
+         LEFT JOIN {database}.candle_1m AS candle \
+         ON candle.venue = venue_candle.venue AND candle.market = venue_candle.market \
+         AND candle.symbol = venue_candle.symbol AND candle.open_time = venue_candle.open_time",
+        both.join(", ")
+    )]
 }
 
 /// Adds the columns that came with contracts, and takes the duty off a ticker to have a last price.
@@ -231,7 +257,8 @@ async fn differences(connection: &Connection) -> Result<Vec<Difference>, Error> 
 /// The views that are not there, or are something else by now. What a view selects is the user's
 /// business: nothing of ours reads it.
 fn missing_views(database: &str, found: &BTreeMap<String, Found>) -> Vec<Difference> {
-    let steps = [views, candles, coverage].into_iter().flat_map(|step| step(database));
+    let steps =
+        [views, candles, coverage, candle_check].into_iter().flat_map(|step| step(database));
     steps
         .filter_map(|statement| {
             let table = statement.split(' ').nth(4)?.to_owned();

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use testkit::clickhouse::ClickHouse;
 use units::{Notional, Price, Qty, Rate, UnixNanos};
 
+mod candles;
 mod contracts;
 mod crash;
 mod day;

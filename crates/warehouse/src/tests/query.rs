@@ -137,50 +137,6 @@ async fn hostile_names_and_cursors_are_values_and_never_statements() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn candles_are_those_of_the_trades() {
-    let rig = Rig::start();
-    let minute = 60_000_000_000_i64;
-    // Out of order, over three minutes and a missing one, two trades at the same instant.
-    let times = [0, 1, 1, 59 * 1_000_000_000, minute, 3 * minute + 5, 3 * minute + 4];
-    let trades: Vec<Event> = (1_u64..)
-        .zip(times)
-        .map(|(seq, time)| trade_at("BTC-USDT", seq * 37, START + time))
-        .collect();
-    let mut expected: BTreeMap<i64, [i128; 7]> = BTreeMap::new();
-    for event in &trades {
-        let Body::Trade(trade) = &event.body else { panic!("a trade") };
-        let (price, qty) = (trade.price.raw(), trade.qty.raw());
-        let open_time = event.time().as_i64() / minute * minute;
-        // Ascending ids: the first opens, the last closes.
-        let candle = expected.entry(open_time).or_insert([price, price, price, price, 0, 0, 0]);
-        candle[1] = candle[1].max(price);
-        candle[2] = candle[2].min(price);
-        candle[3] = price;
-        candle[4] += qty;
-        // At 36 places; of these prices and quantities 17 and 17 are zeros.
-        candle[5] += (price / 10_i128.pow(17)) * (qty / 10_i128.pow(17));
-        candle[6] += 1;
-    }
-    rig.table(Kind::Trade).append(cut(Kind::Trade, 1, trades)).await.unwrap();
-    let sql = "SELECT toInt128(toUnixTimestamp64Nano(open_time)), \
-               reinterpretAsInt128(open), reinterpretAsInt128(high), reinterpretAsInt128(low), \
-               reinterpretAsInt128(close), reinterpretAsInt128(volume), \
-               toInt128(quote_volume * 100), toInt128(trades) \
-               FROM marketprism.candle_1m WHERE source = 'trade' ORDER BY open_time";
-    let connection = rig.warehouse.connection();
-    let bytes = connection.fetch("read candles", connection.query(sql)).await.unwrap();
-    let values: Vec<i128> =
-        bytes.chunks(16).map(|c| i128::from_le_bytes(c.try_into().unwrap())).collect();
-    let found: BTreeMap<i64, [i128; 7]> = values
-        .chunks(8)
-        .map(|row| (i64::try_from(row[0]).unwrap(), row[1..].try_into().unwrap()))
-        .collect();
-    assert_eq!(found, expected);
-    let daily = "SELECT count(), sum(trades) FROM marketprism.candle_1d";
-    assert_eq!(rig.numbers(daily).await, [1, 7]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn whole_days_go_when_they_are_old() {
     let rig = Rig::start();
     let mut table = rig.table(Kind::Trade);

@@ -55,7 +55,7 @@ async fn a_database_of_a_newer_version_is_refused() {
     let rig = Rig::start();
     rig.warehouse.prepare().await.unwrap();
     let applied = rig.numbers("SELECT count() FROM marketprism.schema_migrations").await;
-    assert_eq!(applied, [5]);
+    assert_eq!(applied, [6]);
     rig.run("INSERT INTO marketprism.schema_migrations (version, name) VALUES (1000, 'later')")
         .await;
     let error = connect(&rig.server).prepare().await.unwrap_err();
@@ -72,7 +72,7 @@ async fn a_migration_that_was_interrupted_is_run_again() {
     rig.run("DROP VIEW marketprism.candle_1d").await;
     connect(&rig.server).prepare().await.unwrap();
     let tables = "SELECT count() FROM system.tables WHERE database = 'marketprism'";
-    let expected = 2 * Kind::ALL.len() as u64 + 4 + 1 + 1;
+    let expected = 2 * Kind::ALL.len() as u64 + 4 + 2 + 1;
     assert_eq!(rig.numbers(tables).await, [expected]);
 }
 
@@ -139,7 +139,7 @@ async fn rows_of_the_version_before_stay_as_they_were_and_new_ones_have_more() {
     warehouse.prepare().await.unwrap();
     assert_eq!(
         rig.numbers("SELECT toUInt64(max(version)) FROM marketprism.schema_migrations").await,
-        [5]
+        [6]
     );
     let everything = Query { limit: 10, ..Query::default() };
     let old = rows(&warehouse.reader(Kind::Trade).query(&everything).await.unwrap());
