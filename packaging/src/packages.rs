@@ -125,10 +125,15 @@ fn common(inputs: &Inputs) -> anyhow::Result<Package> {
     let mut file = plain("etc/marketprism/services.yaml", configuration.as_bytes().to_vec());
     file.conffile = true;
     package.files.extend([file, directory("etc/marketprism/services.d")]);
-    // Prometheus's own: what to copy to where it looks.
-    let rules = include_str!("../../config/prometheus-rules.yaml");
-    let examples = format!("usr/share/doc/{COMMON}/examples/prometheus-rules.yaml");
-    package.files.push(plain(&examples, rules.as_bytes().to_vec()));
+    // Prometheus's and Grafana's own: what to copy to where they look.
+    for (name, text) in [
+        ("grafana-dashboard.json", include_str!("../../config/grafana-dashboard.json")),
+        ("prometheus-rules.yaml", include_str!("../../config/prometheus-rules.yaml")),
+        ("prometheus.yaml", include_str!("../../config/prometheus.yaml")),
+    ] {
+        let path = format!("usr/share/doc/{COMMON}/examples/{name}");
+        package.files.push(plain(&path, text.as_bytes().to_vec()));
+    }
     package.files.push(executable("usr/bin/marketprism", program));
     for (path, text) in documents::completions() {
         if !path.contains(SIMULATOR) {

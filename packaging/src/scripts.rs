@@ -25,6 +25,9 @@ pub const ADMIN_KEY: &str = "/etc/marketprism/admin.key";
 /// Where the gateway keeps the keys: what is purged must not open the door again later.
 const KEYS: &str = "/var/lib/marketprism/gateway/keys.json";
 
+/// Where it keeps those who may log in, for the same reason.
+const USERS: &str = "/var/lib/marketprism/gateway/users.json";
+
 /// A script by the name that dpkg knows it by.
 type Script = (&'static str, String);
 
@@ -73,7 +76,11 @@ pub(crate) fn members(services: &[&Service]) -> Vec<Script> {
         ("TEMPLATE", template.unwrap_or_default()),
         (
             "LEFTOVERS",
-            if gateway { format!("{ADMIN_KEY} \"$DPKG_ROOT\"{KEYS}") } else { String::new() },
+            if gateway {
+                format!("{ADMIN_KEY} \"$DPKG_ROOT\"{KEYS} \"$DPKG_ROOT\"{USERS}")
+            } else {
+                String::new()
+            },
         ),
         ("NAMES", names.clone()),
         ("PURGE_DATA", PURGE_DATA.to_owned()),

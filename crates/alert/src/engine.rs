@@ -1,12 +1,20 @@
 //! The states of all rules and label sets, driven by samples.
 
-use std::collections::{BTreeMap, VecDeque};
+mod growth;
+mod saved;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use units::UnixNanos;
 
+use self::growth::Growth;
+pub use self::saved::SavedSeries;
 use crate::rule::{Labels, Quantity, Rule, Sample};
+
+/// The label that says whose metrics a series is among.
+const SOURCE: &str = "service";
 
 /// How many series all rules together may watch; a metric that explodes must not take the host's
 /// memory with it. Series beyond it are counted by [`Engine::refused`].
@@ -124,16 +132,28 @@ pub struct Engine {
     forget_after: Duration,
     now: UnixNanos,
     refused: u64,
+    /// Whose metrics were read as a whole at the last evaluation.
+    sources: BTreeSet<String>,
 }
 
 /// The rule's name and the labels of the series.
 type Key = (String, Labels);
 
+/// What an evaluation saw of a series: the value, or the sum and the count of a histogram.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    value: f64,
+    count: Option<f64>,
+}
+
 #[derive(Debug)]
 struct Series {
     rule: Arc<Rule>,
-    growth: Growth,
+    /// Of the value, or of the sum and the count.
+    growth: [Growth; 2],
     state: State,
+    /// Since when the condition of a firing alert has not held.
+    clear_since: Option<UnixNanos>,
     data: Data,
     quantity: f64,
 }
@@ -150,6 +170,7 @@ impl Engine {
             forget_after,
             now: UnixNanos::new(i64::MIN),
             refused: 0,
+            sources: BTreeSet::new(),
         }
     }
 
@@ -170,26 +191,36 @@ impl Engine {
 
     /// Evaluates every rule. `samples` is everything known at `now`; what is not in it is absent.
     ///
-    /// Of samples with the same name and labels the last one counts.
-    pub fn handle_samples(&mut self, samples: &[Sample], now: UnixNanos) {
+    /// Of samples with the same name and labels the last one counts. `scraped` names the sources,
+    /// by their label `service`, whose metrics are all in it. A counter that was missing among them
+    /// and is there the next time has counted from zero: its first event is not taken for its past.
+    pub fn handle_samples(
+        &mut self,
+        samples: &[Sample],
+        scraped: BTreeSet<String>,
+        now: UnixNanos,
+    ) {
         self.now = self.now.max(now);
-        let mut observed: BTreeMap<Key, (usize, f64)> = BTreeMap::new();
+        let mut observed: BTreeMap<Key, (usize, Reading)> = BTreeMap::new();
         for (place, rule) in self.rules.iter().enumerate() {
-            for sample in samples.iter().filter(|sample| rule.condition.selects(sample)) {
-                observed.insert((rule.name.clone(), sample.labels.clone()), (place, sample.value));
+            for (labels, reading) in readings(rule, samples) {
+                observed.insert((rule.name.clone(), labels), (place, reading));
             }
         }
-        self.handle_absence(&observed);
-        for (key, (place, value)) in observed {
+        self.handle_absence(&observed, &scraped);
+        for (key, (place, reading)) in observed {
             if !self.series.contains_key(&key) && self.series.len() >= SERIES_MAX {
                 self.refused = self.refused.saturating_add(1);
                 continue;
             }
             let rule = &self.rules[place];
             let labels = key.1.clone();
-            let series = self.series.entry(key).or_insert_with(|| Series::new(Arc::clone(rule)));
-            series.observe(value, self.now, &labels, &mut self.transitions);
+            let is_new = labels.get(SOURCE).is_some_and(|source| self.sources.contains(source));
+            let series =
+                self.series.entry(key).or_insert_with(|| Series::new(Arc::clone(rule), is_new));
+            series.observe(reading, self.now, &labels, &mut self.transitions);
         }
+        self.sources = scraped;
     }
 
     /// The next change in the order of happening; drain it after every `handle_*`.
@@ -231,12 +262,19 @@ impl Engine {
         self.refused
     }
 
-    fn handle_absence(&mut self, observed: &BTreeMap<Key, (usize, f64)>) {
+    fn handle_absence(
+        &mut self,
+        observed: &BTreeMap<Key, (usize, Reading)>,
+        scraped: &BTreeSet<String>,
+    ) {
         let (now, forget_after) = (self.now, self.forget_after);
         let transitions = &mut self.transitions;
         self.series.retain(|key, series| {
             if observed.contains_key(key) {
                 return true;
+            }
+            if key.1.get(SOURCE).is_some_and(|source| scraped.contains(source)) {
+                series.growth.iter_mut().for_each(Growth::was_absent);
             }
             let since = match series.data {
                 Data::Present => now,
@@ -252,12 +290,40 @@ impl Engine {
     }
 }
 
+/// What a rule wants to know of the samples, by label set.
+fn readings(rule: &Rule, samples: &[Sample]) -> BTreeMap<Labels, Reading> {
+    let of = |name: &str| {
+        samples
+            .iter()
+            .filter(|sample| sample.metric == name && rule.condition.selects(sample))
+            .map(|sample| (sample.labels.clone(), sample.value))
+            .collect::<BTreeMap<Labels, f64>>()
+    };
+    let names = rule.condition.series();
+    let values = of(&names[0]);
+    match names.get(1).map(|name| of(name)) {
+        None => {
+            let alone = |(labels, value)| (labels, Reading { value, count: None });
+            values.into_iter().map(alone).collect()
+        }
+        Some(counts) => values
+            .into_iter()
+            .filter_map(|(labels, value)| {
+                let count = Some(*counts.get(&labels)?);
+                Some((labels, Reading { value, count }))
+            })
+            .collect(),
+    }
+}
+
 impl Series {
-    fn new(rule: Arc<Rule>) -> Self {
+    fn new(rule: Arc<Rule>, from_zero: bool) -> Self {
+        let growth = || if from_zero { Growth::from_zero() } else { Growth::default() };
         Self {
             rule,
-            growth: Growth::default(),
+            growth: [growth(), growth()],
             state: State::Inactive,
+            clear_since: None,
             data: Data::Present,
             quantity: 0.0,
         }
@@ -280,20 +346,37 @@ impl Series {
             .then(|| Transition { change: Change::Lost, alert: self.alert(labels) })
     }
 
+    /// The number that is compared; none if a histogram has seen nothing within the window.
+    fn quantity(&mut self, reading: Reading, now: UnixNanos) -> Option<f64> {
+        let [values, counts] = &mut self.growth;
+        match self.rule.condition.quantity {
+            Quantity::Value => Some(reading.value),
+            Quantity::Increase { window } => Some(values.observe(reading.value, now, window)),
+            Quantity::Mean { window } => {
+                let sum = values.observe(reading.value, now, window);
+                let count = counts.observe(reading.count?, now, window);
+                (count > 0.0).then(|| sum / count)
+            }
+        }
+    }
+
     fn observe(
         &mut self,
-        value: f64,
+        reading: Reading,
         now: UnixNanos,
         labels: &Labels,
         transitions: &mut VecDeque<Transition>,
     ) {
-        self.data = Data::Present;
-        self.quantity = match self.rule.condition.quantity {
-            Quantity::Value => value,
-            Quantity::Increase { window } => self.growth.observe(value, now, window),
+        let Some(quantity) = self.quantity(reading, now) else {
+            if self.data == Data::Present {
+                self.data = Data::AbsentSince(now);
+            }
+            return;
         };
-        let condition = &self.rule.condition;
-        let holds = condition.comparison.holds(self.quantity, condition.threshold);
+        self.data = Data::Present;
+        self.quantity = quantity;
+        let firing = matches!(self.state, State::Firing { .. });
+        let holds = self.rule.condition.holds(quantity, firing);
         let mut report = |series: &Self, change| {
             transitions.push_back(Transition { change, alert: series.alert(labels) });
         };
@@ -307,11 +390,15 @@ impl Series {
                 report(self, Change::Withdrawn);
             }
             (State::Firing { fired, .. }, false) => {
-                self.state = State::Resolved { fired, resolved: now };
-                report(self, Change::Resolved);
+                let since = *self.clear_since.get_or_insert(now);
+                if elapsed(since, now) >= self.rule.keep {
+                    self.state = State::Resolved { fired, resolved: now };
+                    self.clear_since = None;
+                    report(self, Change::Resolved);
+                }
             }
-            (State::Pending { .. } | State::Firing { .. }, true)
-            | (State::Inactive | State::Resolved { .. }, false) => {}
+            (State::Firing { .. }, true) => self.clear_since = None,
+            (State::Pending { .. }, true) | (State::Inactive | State::Resolved { .. }, false) => {}
         }
         if let State::Pending { since } = self.state
             && elapsed(since, now) >= self.rule.hold
@@ -319,29 +406,6 @@ impl Series {
             self.state = State::Firing { since, fired: now };
             report(self, Change::Fired);
         }
-    }
-}
-
-/// The steps by which a counter grew lately.
-#[derive(Debug, Default)]
-struct Growth {
-    last: Option<f64>,
-    steps: VecDeque<(UnixNanos, f64)>,
-}
-
-impl Growth {
-    /// Takes a reading and returns the growth within `window`. The first reading is the base line.
-    fn observe(&mut self, value: f64, now: UnixNanos, window: Duration) -> f64 {
-        if let Some(last) = self.last.replace(value) {
-            let step = if value < last { value } else { value - last };
-            if step > 0.0 {
-                self.steps.push_back((now, step));
-            }
-        }
-        while self.steps.front().is_some_and(|&(time, _)| elapsed(time, now) >= window) {
-            self.steps.pop_front();
-        }
-        self.steps.iter().map(|&(_, step)| step).sum()
     }
 }
 

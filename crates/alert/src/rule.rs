@@ -52,6 +52,12 @@ pub enum Quantity {
         /// The length of the window, ending at the evaluation.
         window: Duration,
     },
+    /// The mean of what a histogram or summary has seen within the window: the increase of its
+    /// `_sum` divided by that of its `_count`. Without an observation there is no data.
+    Mean {
+        /// The length of the window, ending at the evaluation.
+        window: Duration,
+    },
 }
 
 /// How the quantity is compared with the threshold.
@@ -104,15 +110,36 @@ pub struct Condition {
     pub comparison: Comparison,
     /// What it is compared with, in the metric's own unit.
     pub threshold: f64,
+    /// What it is compared with once the alert fires, so that a value near the threshold does not
+    /// fire and resolve in turn; `None` is the threshold.
+    pub resolve: Option<f64>,
 }
 
 impl Condition {
-    /// Whether the rule looks at this series at all. NaN is no data.
+    /// The names of the series that the rule looks at, as they are exposed.
+    #[must_use]
+    pub fn series(&self) -> Vec<String> {
+        match self.quantity {
+            Quantity::Value | Quantity::Increase { .. } => vec![self.metric.clone()],
+            Quantity::Mean { .. } => {
+                vec![format!("{}_sum", self.metric), format!("{}_count", self.metric)]
+            }
+        }
+    }
+
+    /// Whether a series has the labels that the rule wants. NaN is no data.
     #[must_use]
     pub fn selects(&self, sample: &Sample) -> bool {
-        sample.metric == self.metric
-            && !sample.value.is_nan()
+        !sample.value.is_nan()
             && self.matching.iter().all(|(name, value)| sample.labels.get(name) == Some(value))
+    }
+
+    /// Whether the quantity is bad: past the threshold, or, of an alert that fires, not yet back
+    /// behind the one at which it resolves.
+    #[must_use]
+    pub fn holds(&self, quantity: f64, firing: bool) -> bool {
+        let threshold = self.resolve.filter(|_| firing).unwrap_or(self.threshold);
+        self.comparison.holds(quantity, threshold)
     }
 }
 
@@ -124,8 +151,13 @@ impl fmt::Display for Condition {
             Quantity::Increase { window } => {
                 write!(f, "increase({series}[{}s])", window.as_secs())?;
             }
+            Quantity::Mean { window } => write!(f, "mean({series}[{}s])", window.as_secs())?,
         }
-        write!(f, " {} {}", self.comparison.as_str(), self.threshold)
+        write!(f, " {} {}", self.comparison.as_str(), self.threshold)?;
+        match self.resolve {
+            Some(resolve) => write!(f, " until not {} {resolve}", self.comparison.as_str()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -153,6 +185,9 @@ pub struct Rule {
     pub condition: Condition,
     /// How long the condition must hold before the alert fires (`for`); zero fires at once.
     pub hold: Duration,
+    /// How long an alert that fires goes on after the condition ceased to hold
+    /// (`keep_firing_for`); zero resolves at once.
+    pub keep: Duration,
     /// How bad it is.
     pub severity: Severity,
     /// Added to the labels of the series; they win over labels of the same name.

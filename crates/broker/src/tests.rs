@@ -177,7 +177,7 @@ async fn figures_are_those_of_the_stream() {
     let limits =
         BatchLimits { blocks_max: 4, bytes_max: 1 << 20, linger: Duration::from_millis(10) };
     let batch = timeout(LIMIT, blocks.next_batch(&limits)).await.unwrap();
-    blocks.acker().ack_through(batch[1].stream_seq).await.unwrap();
+    blocks.acker().ack_through(batch[1].place()).await.unwrap();
     let view = look(&suite).await;
     let stream = view.stream("MP_TRADE").unwrap();
     assert_eq!((stream.messages, stream.first_seq, stream.last_seq), (5, 1, 5));
@@ -197,7 +197,7 @@ async fn only_blocks_that_are_stored_and_old_are_removed() {
     let limits = BatchLimits { blocks_max: 50, bytes_max: 1 << 20, linger: Duration::from_secs(5) };
     let batch = timeout(LIMIT, blocks.next_batch(&limits)).await.unwrap();
     assert_eq!(batch.len(), 50);
-    blocks.acker().ack_through(30).await.unwrap();
+    blocks.acker().ack_through(batch[29].place()).await.unwrap();
     // All are younger than an hour.
     assert_eq!(look(&suite).await.stream("MP_TRADE").unwrap().first_seq, 1);
     // All are older than nothing, and 31 to 50 are not stored.
@@ -212,8 +212,8 @@ async fn only_blocks_that_are_stored_and_old_are_removed() {
     let batch = timeout(LIMIT, heir.next_batch(&limits)).await.unwrap();
     let seqs: Vec<u64> = batch.iter().map(|block| block.stream_seq).collect();
     assert_eq!(seqs, (31..=60).collect::<Vec<_>>());
-    heir.acker().ack_through(45).await.unwrap();
-    heir.acker().ack_through(60).await.unwrap();
+    heir.acker().ack_through(batch[14].place()).await.unwrap();
+    heir.acker().ack_through(batch[29].place()).await.unwrap();
     let view = look(&suite).await;
     let stream = view.stream("MP_TRADE").unwrap();
     assert_eq!((stream.first_seq, stream.last_seq, stream.consumers[0].lag), (60, 60, 0));
@@ -221,7 +221,7 @@ async fn only_blocks_that_are_stored_and_old_are_removed() {
     let limits = BatchLimits { blocks_max: 2, ..limits };
     let batch = timeout(LIMIT, heir.next_batch(&limits)).await.unwrap();
     assert_eq!(batch[0].stream_seq, 61);
-    heir.acker().ack_through(62).await.unwrap();
+    heir.acker().ack_through(batch[1].place()).await.unwrap();
 }
 
 #[tokio::test]

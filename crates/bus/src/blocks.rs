@@ -49,6 +49,24 @@ pub struct Block {
     pub payload: Bytes,
 }
 
+/// Where a block stands, and since when: a server that has lost data gives a place to another block,
+/// at another time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Its place in the stream.
+    pub stream_seq: u64,
+    /// When the server stored it, in nanoseconds since the Unix epoch.
+    pub stored_at: i64,
+}
+
+impl Block {
+    /// Where it stands.
+    #[must_use]
+    pub const fn place(&self) -> Place {
+        Place { stream_seq: self.stream_seq, stored_at: self.stored_at }
+    }
+}
+
 /// When a batch is complete: at the first limit that is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchLimits {
@@ -88,7 +106,8 @@ impl fmt::Display for Condition {
 ///
 /// Blocks come by ascending `stream_seq`, and each once as long as the server forgets nothing. Those
 /// handed to an earlier reader and not acknowledged, and those whose acknowledgement the server has
-/// lost when it was killed, come again, from the server's position on.
+/// lost when it was killed, come again, from the server's position on. If the server has lost blocks
+/// and used their places again, everything that is not acknowledged comes again.
 pub struct Blocks {
     bus: Bus,
     stream: &'static Stream,
@@ -239,8 +258,12 @@ impl Blocks {
         }
         if self.bound != Some(session) {
             self.pull = None;
-            match self.bind().await {
-                Ok(()) => self.bound = Some(session),
+            // Large, and seldom waited for.
+            match Box::pin(self.bind()).await {
+                Ok(()) => {
+                    self.order.lock().trust(session);
+                    self.bound = Some(session);
+                }
                 Err(error) => self.refused(&error),
             }
             return;
@@ -277,6 +300,7 @@ impl Blocks {
             () = tokio::time::sleep_until(silent_at) => {
                 self.pull = None;
                 self.bound = None;
+                self.order.lock().distrust();
                 self.bus.inner.metrics.delivery_lost();
                 self.wait_for("the server stopped answering; asking again".to_owned());
             }
@@ -333,6 +357,7 @@ impl Blocks {
             Step::Lost => {
                 self.pull = None;
                 self.bound = None;
+                self.order.lock().distrust();
                 self.retry_at = Some(Instant::now() + RETRY_AFTER);
                 self.wait_for(format!("the server says {status} {words}"));
             }

@@ -28,7 +28,7 @@ mod publish;
 mod request;
 mod state;
 
-pub use blocks::{AckError, Acker, BatchLimits, Block, Blocks, Condition};
+pub use blocks::{AckError, Acker, BatchLimits, Block, Blocks, Condition, Place};
 pub use connection::{Bus, ConnectError, Server, password};
 pub use jetstream::{
     ACK_PENDING_MAX, AccountInfo, ClusterInfo, Config, ConsumerInfo, ConsumerSpec, Difference,

@@ -5,6 +5,8 @@ mod cluster;
 use crate::*;
 use bytes::Bytes;
 use model::Kind;
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::nats::NatsServer;
@@ -33,6 +35,10 @@ async fn connect(server: &NatsServer) -> Bus {
 
 async fn connected(bus: &Bus) {
     timeout(LIMIT, bus.state().wait_for(State::is_connected)).await.unwrap().unwrap();
+}
+
+async fn disconnected(bus: &Bus) {
+    timeout(LIMIT, bus.state().wait_for(|state| !state.is_connected())).await.unwrap().unwrap();
 }
 
 /// A server with the stream of trades.
@@ -99,7 +105,7 @@ async fn a_block_sent_again_is_recognised_even_after_the_server_was_killed() {
     let again = bus.publish_block(&id(1), payload(1)).await.unwrap();
     assert_eq!((again.stream_seq, again.duplicate), (1, true));
     server.kill();
-    timeout(LIMIT, bus.state().wait_for(|state| !state.is_connected())).await.unwrap().unwrap();
+    disconnected(&bus).await;
     let away = bus.publish_block(&id(2), payload(2)).await.unwrap_err();
     assert!(matches!(away, PublishError::NotConnected(_)), "{away}");
     server.restart().unwrap();
@@ -142,13 +148,15 @@ async fn blocks_are_read_in_order_and_an_acknowledgement_moves_the_floor() {
     publish(&bus, 1..=300).await;
     let mut blocks = bus.blocks(Kind::Trade);
     assert_eq!(read(&mut blocks, 300).await, all(1..=300));
-    blocks.acker().ack_through(200).await.unwrap();
+    let acker = blocks.acker();
+    let (some, all) = (acker.place(200), acker.place(300));
+    acker.ack_through(some).await.unwrap();
     let info = bus.consumer_info("MP_TRADE", "storage").await.unwrap();
     assert_eq!((info.ack_floor.stream_seq, info.num_ack_pending), (200, 100));
     // What is acknowledged already can be acknowledged again.
-    blocks.acker().ack_through(200).await.unwrap();
-    blocks.acker().ack_through(300).await.unwrap();
-    let beyond = blocks.acker().ack_through(301).await.unwrap_err();
+    acker.ack_through(some).await.unwrap();
+    acker.ack_through(all).await.unwrap();
+    let beyond = acker.ack_through(Place { stream_seq: 301, ..all }).await.unwrap_err();
     assert_eq!(beyond, AckError::NotInHand { stream_seq: 301 });
 }
 
@@ -172,14 +180,14 @@ async fn a_reader_that_died_leaves_nothing_behind() {
     publish(&bus, 1..=50).await;
     let mut first = bus.blocks(Kind::Trade);
     assert_eq!(read(&mut first, 50).await, all(1..=50));
-    first.acker().ack_through(10).await.unwrap();
+    first.acker().ack_through(first.acker().place(10)).await.unwrap();
     drop(first);
     publish(&bus, 51..=60).await;
     // Well before the acknowledgement wait of 30 s, and nothing of 51..=60 before 11..=50.
     let mut second = bus.blocks(Kind::Trade);
     let read = timeout(Duration::from_secs(10), read(&mut second, 50)).await.unwrap();
     assert_eq!(read, all(11..=60));
-    second.acker().ack_through(60).await.unwrap();
+    second.acker().ack_through(second.acker().place(60)).await.unwrap();
 }
 
 #[tokio::test]
@@ -190,16 +198,65 @@ async fn reading_goes_on_where_it_was_after_the_server_was_killed() {
     let acker = blocks.acker();
     assert_eq!(read(&mut blocks, 20).await, all(1..=20));
     server.kill();
-    let away = acker.ack_through(20).await.unwrap_err();
+    let away = acker.ack_through(acker.place(20)).await.unwrap_err();
     assert!(matches!(away, AckError::NotConfirmed(_)), "{away}");
     server.restart().unwrap();
     connected(&bus).await;
     publish(&bus, 21..=40).await;
     let again = read(&mut blocks, 20).await;
     assert_eq!(again, all(21..=40));
-    acker.ack_through(40).await.unwrap();
+    acker.ack_through(acker.place(40)).await.unwrap();
     let info = bus.consumer_info("MP_TRADE", "storage").await.unwrap();
     assert_eq!(info.ack_floor.stream_seq, 40);
+}
+
+/// Copies a folder of the server's data.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_acknowledgement_never_covers_what_took_the_place_of_a_stored_block() {
+    let (mut server, bus) = with_trades(1 << 20).await;
+    publish(&bus, 1..=5).await;
+    let store = server.place().store.clone();
+    let backup = store.with_file_name("backup");
+    let floor = async || bus.consumer_info("MP_TRADE", "storage").await.unwrap().ack_floor;
+    server.stop().unwrap();
+    disconnected(&bus).await;
+    copy(&store, &backup);
+    server.restart().unwrap();
+    connected(&bus).await;
+    publish(&bus, 6..=10).await;
+    let mut blocks = bus.blocks(Kind::Trade);
+    let acker = blocks.acker();
+    assert_eq!(read(&mut blocks, 10).await, all(1..=10));
+    // These ten are stored. Before that is acknowledged, the server's disk is put back to where the
+    // stream had five blocks, and the places of the others are used again.
+    let stored = acker.place(10);
+    server.stop().unwrap();
+    disconnected(&bus).await;
+    fs::remove_dir_all(&store).unwrap();
+    copy(&backup, &store);
+    server.restart().unwrap();
+    connected(&bus).await;
+    publish(&bus, 106..=110).await;
+    assert_eq!(acker.ack_through(stored).await, Err(AckError::NotCompared));
+    // The others are read now, and not stored.
+    assert_eq!(read(&mut blocks, 10).await, [all(1..=5), all(106..=110)].concat());
+    let error = acker.ack_through(stored).await.unwrap_err();
+    assert_eq!(error, AckError::NotInHand { stream_seq: 10 });
+    assert_eq!(floor().await.stream_seq, 0);
+    acker.ack_through(acker.place(10)).await.unwrap();
+    assert_eq!(floor().await.stream_seq, 10);
 }
 
 #[tokio::test]
@@ -227,7 +284,7 @@ async fn a_consumer_that_was_deleted_and_declared_again_is_read_from_the_start()
     publish(&bus, 1..=3).await;
     let mut blocks = bus.blocks(Kind::Trade);
     assert_eq!(read(&mut blocks, 3).await, all(1..=3));
-    blocks.acker().ack_through(3).await.unwrap();
+    blocks.acker().ack_through(blocks.acker().place(3)).await.unwrap();
     let _: serde_json::Value =
         bus.api("CONSUMER.DELETE.MP_TRADE.storage", &serde_json::Value::Null).await.unwrap();
     let mut condition = blocks.condition();
@@ -257,7 +314,7 @@ async fn the_live_lane_drops_while_disconnected_and_delivers_while_connected() {
     assert_eq!(message.id, Some((Arc::from("test"), 7, 1)));
     assert_eq!(message.payload, payload(1));
     server.kill();
-    timeout(LIMIT, bus.state().wait_for(|state| !state.is_connected())).await.unwrap().unwrap();
+    disconnected(&bus).await;
     assert_eq!(send(2).await, Err(Dropped::NotConnected));
     server.restart().unwrap();
     connected(&bus).await;
@@ -353,7 +410,7 @@ async fn read_chain(bus: &Bus, count: u64) -> Vec<u64> {
                 stored.push(seq);
             }
         }
-        let acked = blocks.acker().ack_through(batch.last().unwrap().stream_seq).await;
+        let acked = blocks.acker().ack_through(batch.last().unwrap().place()).await;
         if let Err(AckError::NotMoved { .. }) = acked {
             panic!("{acked:?}");
         }

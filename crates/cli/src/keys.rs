@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Subcommand;
 use jiff::Timestamp;
-use keyring::{Key, Label, Ring, Scope, Scopes};
+use keyring::{Key, Label, Ring, Scope, Scopes, Uses};
 use serde::Serialize;
 
 use crate::output;
@@ -76,6 +76,8 @@ struct Shown<'a> {
     created: Timestamp,
     expires: Option<Timestamp>,
     expired: bool,
+    /// When it was last used, up to a minute ago.
+    used: Option<Timestamp>,
 }
 
 pub(crate) fn run(args: Args, now: Timestamp) -> anyhow::Result<ExitCode> {
@@ -96,7 +98,7 @@ pub(crate) fn run(args: Args, now: Timestamp) -> anyhow::Result<ExitCode> {
                 Ok((minted, key.context("the new key is not in the ring")?))
             })?;
             if json {
-                output::json(&shown(&key, Some(minted.expose()), now))?;
+                output::json(&shown(&key, Some(minted.expose()), None, now))?;
             } else {
                 output::remark(format!(
                     "key {} ({}; {}) written to {}; this is the only time it is shown:",
@@ -108,11 +110,14 @@ pub(crate) fn run(args: Args, now: Timestamp) -> anyhow::Result<ExitCode> {
                 output::line(minted.expose())?;
             }
         }
-        Action::List { prefix } => list(&keyring::load(&file)?, &prefix, json, now)?,
+        Action::List { prefix } => {
+            let uses = keyring::load_uses(&keyring::uses_path(&file))?;
+            list(&keyring::load(&file)?, &uses, &prefix, json, now)?;
+        }
         Action::Revoke { prefix } => {
             let key = change(&file, |ring| Ok(ring.revoke(&prefix)?))?;
             if json {
-                output::json(&shown(&key, None, now))?;
+                output::json(&shown(&key, None, None, now))?;
             } else {
                 output::line(format!("revoked {} ({})", key.id, key.label))?;
             }
@@ -136,13 +141,15 @@ fn change<T>(
     keyring::update(file, change)
 }
 
-fn list(ring: &Ring, prefix: &str, json: bool, now: Timestamp) -> anyhow::Result<()> {
+fn list(ring: &Ring, uses: &Uses, prefix: &str, json: bool, now: Timestamp) -> anyhow::Result<()> {
     let keys = ring.matching(prefix);
     if json {
-        let keys: Vec<Shown<'_>> = keys.map(|key| shown(key, None, now)).collect();
+        let keys: Vec<Shown<'_>> =
+            keys.map(|key| shown(key, None, uses.get(&key.id).copied(), now)).collect();
         return output::json(&serde_json::json!({ "keys": keys }));
     }
-    let mut table = output::new_table(&["ID", "LABEL", "SCOPES", "CREATED", "EXPIRES"]);
+    let mut table =
+        output::new_table(&["ID", "LABEL", "SCOPES", "CREATED", "LAST USED", "EXPIRES"]);
     for key in keys {
         let expires = match key.expires {
             None => output::judged("never", true),
@@ -156,6 +163,7 @@ fn list(ring: &Ring, prefix: &str, json: bool, now: Timestamp) -> anyhow::Result
             label,
             scopes,
             day(key.created).into(),
+            uses.get(&key.id).map_or_else(|| "–".to_owned(), |used| day(*used)).into(),
             expires,
         ]);
     }
@@ -165,7 +173,12 @@ fn list(ring: &Ring, prefix: &str, json: bool, now: Timestamp) -> anyhow::Result
     output::table(table)
 }
 
-fn shown<'a>(key: &'a Key, text: Option<&'a str>, now: Timestamp) -> Shown<'a> {
+fn shown<'a>(
+    key: &'a Key,
+    text: Option<&'a str>,
+    used: Option<Timestamp>,
+    now: Timestamp,
+) -> Shown<'a> {
     Shown {
         id: key.id.to_string(),
         key: text,
@@ -174,6 +187,7 @@ fn shown<'a>(key: &'a Key, text: Option<&'a str>, now: Timestamp) -> Shown<'a> {
         created: key.created,
         expires: key.expires,
         expired: key.has_expired(now),
+        used,
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! One module per subcommand. Data goes to stdout, everything else to stderr; `--json` prints one
 //! document with stable field names. Exit codes: 0 done, 1 failed or found something bad, 2 wrong
-//! usage, 78 wrong configuration. On this host the command changes nothing but the key file.
+//! usage, 78 wrong configuration. On this host the command changes nothing but the files of keys and users.
 
+mod alerts;
 mod archive;
 mod audit;
 mod config;
@@ -17,6 +18,7 @@ mod sandbox;
 mod service;
 mod socket_unit;
 mod status;
+mod users;
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -39,6 +41,7 @@ Examples:
   sudo marketprism audit                   which ids are missing?
   sudo marketprism archive verify          is what is stored sound?
   sudo marketprism dead-letter list        what could not be stored?
+  sudo marketprism alerts                  what is wrong?
   sudo marketprism doctor                  who holds our ports?
   sudo marketprism sandbox verify          are the services locked in?
 
@@ -72,6 +75,8 @@ enum Command {
     Config(config::Args),
     /// Makes, lists and revokes API keys.
     Keys(keys::Args),
+    /// Adds, lists and removes those who may log in at the gateway.
+    Users(users::Args),
     /// Turns recorded frames into events, through the code that the collector runs.
     Decode(decode::Args),
     /// Looks for ids that are missing, and has them fetched.
@@ -80,6 +85,8 @@ enum Command {
     Archive(archive::Args),
     /// Lists rows that could not be stored, and puts them before the store again.
     DeadLetter(dead_letter::Args),
+    /// Lists alerts, silences them, and tries the channels that tell of them.
+    Alerts(alerts::Args),
     /// Looks for what keeps the services from starting.
     Doctor(doctor::Args),
     /// Shows whether the sandbox of each unit holds.
@@ -125,6 +132,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Command::Config(args) => config::run(&args, path),
         Command::Keys(args) => keys::run(args, jiff::Timestamp::now()),
+        Command::Users(args) => users::run(args, jiff::Timestamp::now()),
         Command::Decode(args) => decode::run(&args),
         Command::Audit(args) => runtime()?.block_on(audit::run(&args, &suite(path)?)),
         Command::Archive(args) => archive::run(&args, path),
@@ -133,6 +141,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 if path.exists() { settings::load(path)?.suite } else { Default::default() };
             runtime()?.block_on(dead_letter::run(&args, &suite))
         }
+        Command::Alerts(args) => runtime()?.block_on(alerts::run(&args, &suite(path)?)),
         Command::Doctor(args) => doctor::run(&args, &settings::load(path)?.suite),
         Command::Sandbox(args) => sandbox::run(args),
         Command::ReportFailure(args) => failure::run(&args),

@@ -128,7 +128,9 @@ impl Service {
             .with_context(|| format!("ask the {name} at {base}: is marketprism-{name} running?"))?;
         match status {
             StatusCode::OK => {
-                serde_json::from_slice(&body).with_context(|| format!("read the {name}'s answer"))
+                // Nothing to say is a value too.
+                let body: &[u8] = if body.is_empty() { b"null" } else { &body };
+                serde_json::from_slice(body).with_context(|| format!("read the {name}'s answer"))
             }
             StatusCode::UNAUTHORIZED => bail!(
                 "the {name} wants the token of the credential marketprism.internal-token: run \
@@ -142,7 +144,8 @@ impl Service {
 /// What the service says is wrong.
 fn reason(status: StatusCode, body: &[u8]) -> String {
     let document: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    document["detail"].as_str().map_or_else(|| format!("answered {status}"), str::to_owned)
+    let said = document["detail"].as_str().or_else(|| document.as_str());
+    said.map_or_else(|| format!("answered {status}"), str::to_owned)
 }
 
 fn read_token(path: &Path) -> anyhow::Result<SecretString> {

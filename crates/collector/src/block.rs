@@ -23,7 +23,7 @@ pub(crate) struct Run {
     pub(crate) times: (UnixNanos, UnixNanos),
     /// Whether these are trades that a backfill fetched: their gap is on record.
     pub(crate) rest: bool,
-    /// The record of a gap of trades, in blocks of gap records.
+    /// The record of a gap of trades or of a book, in blocks of gap records.
     pub(crate) gap: Option<Arc<Gap>>,
 }
 
@@ -61,7 +61,7 @@ impl Run {
         };
         let times = (event.recv_time, event.recv_time);
         let gap = if let Body::Gap(gap) = &event.body
-            && is_trade(gap.of)
+            && (is_trade(gap.of) || gap.of == Kind::Book)
         {
             Some(Arc::new(gap.clone()))
         } else {

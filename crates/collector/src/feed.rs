@@ -13,6 +13,7 @@
 mod session;
 
 use crate::board::{FeedState, FeedStatus, QUERIES_CAPACITY, Query};
+use crate::capture::Tap;
 use crate::fetcher::{Answer, Fetch};
 use crate::line::{Dial, now};
 use crate::metrics::Metrics;
@@ -67,6 +68,8 @@ pub(crate) struct Parts<A> {
     pub(crate) outbox: Outbox,
     pub(crate) metrics: Metrics,
     pub(crate) state_directory: PathBuf,
+    /// Takes down what is received, if that is wanted.
+    pub(crate) tap: Option<Tap>,
     /// What [`Pipeline::resume`] said already.
     pub(crate) outputs: Vec<Output>,
 }
@@ -285,12 +288,17 @@ impl<A: Adapter> Feed<A> {
     fn answered(&mut self, answer: Answer) {
         let Answer { instrument: Some(instrument), path, result } = answer else { return };
         self.fetching.remove(&instrument);
-        let Parts { pipeline, outputs, .. } = &mut self.parts;
+        let Parts { pipeline, outputs, tap, .. } = &mut self.parts;
         let failure = match result {
-            Ok(reply) => pipeline
-                .handle_rest(reply.recv_time, &path, &reply.body, outputs)
-                .err()
-                .map(|error| Chain(&error).to_string()),
+            Ok(reply) => {
+                if let Some(tap) = tap {
+                    tap.note(reply.recv_time, Source::Get(&path), &reply.body);
+                }
+                pipeline
+                    .handle_rest(reply.recv_time, &path, &reply.body, outputs)
+                    .err()
+                    .map(|error| Chain(&error).to_string())
+            }
             Err(error) => Some(Chain(&error).to_string()),
         };
         if let Some(error) = failure {
@@ -305,6 +313,9 @@ impl<A: Adapter> Feed<A> {
             return Ok(());
         }
         self.tick_at = Instant::now() + TICK;
+        if let Some(tap) = &mut self.parts.tap {
+            tap.pass_on_if_due();
+        }
         let Parts { pipeline, books, metrics, .. } = &self.parts;
         let counts = pipeline.counts();
         let synced =

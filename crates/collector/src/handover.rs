@@ -6,12 +6,18 @@
 //! each second (see `checkpoint`); at start, what the spool holds and what the streams took after
 //! that moment is added to it. What the spool held by then, and is neither there any more nor in a
 //! stream, was damaged on the disk: it is missing.
+//!
+//! A venue may send a book whole while it is in step, and the ids that the snapshot skips are no
+//! loss. Of a book ids are missing only where it broke, which its gap record says before the snapshot
+//! comes: the ids at which books broke are part of this state.
 
+mod breaks;
 mod open;
 #[cfg(test)]
 mod tests;
 
 use crate::block::Run;
+use breaks::{Breaks, BreaksText};
 use feed::IdRanges;
 use model::{
     Body, Cause, Event, Gap, GapState, InstrumentId, Kind, Market, NameError, Symbol, Venue,
@@ -56,6 +62,7 @@ pub(crate) struct Handover {
     /// Per subject, the position in its stream of the last block of ours.
     positions: BTreeMap<DurableSubject, u64>,
     open: Open,
+    breaks: Breaks,
 }
 
 /// A checkpoint that cannot be used.
@@ -83,13 +90,18 @@ impl Handover {
     pub(crate) fn handed(&mut self, subject: DurableSubject, runs: &[Run]) {
         for run in runs {
             self.open.handed(run);
+            self.breaks.handed(run);
             let (Some(ids), true) = (run.ids, is_contiguous(run.kind)) else { continue };
             if subject.kind == Kind::Gap || run.rest {
                 if let Some(known) = self.keys.get_mut(&key(run)) {
                     known.missing.remove(ids);
                 }
             } else {
-                self.keys.entry(key(run)).or_default().add(ids);
+                let known = self.keys.entry(key(run)).or_default();
+                let is_loss = |after, before| {
+                    run.kind != Kind::Book || self.breaks.within(&run.instrument, after, before)
+                };
+                known.add(ids, is_loss);
             }
         }
     }
@@ -159,6 +171,13 @@ impl Handover {
     /// forgotten for it.
     pub(crate) fn noted(&mut self, run: &Run) -> Option<Arc<Gap>> {
         self.open.noted(run)
+    }
+
+    /// Notes that the record of a break in a book is about to be handed over. Returns whether it is
+    /// new: then this must be on the disk before, or a crash would take what follows the break for
+    /// its continuation.
+    pub(crate) fn broken(&mut self, run: &Run) -> bool {
+        self.breaks.noted(run)
     }
 
     /// The gaps that are on record as open.
@@ -251,8 +270,8 @@ impl Handover {
             spooled: known.spooled.iter().collect(),
         });
         let positions = self.positions.iter().map(|(s, at)| (s.to_string(), *at)).collect();
-        let (keys, open) = (keys.collect(), self.open.texts());
-        let file = File { version: VERSION, keys, positions, open };
+        let (keys, open, breaks) = (keys.collect(), self.open.texts(), self.breaks.texts());
+        let file = File { version: VERSION, keys, positions, open, breaks };
         serde_json::to_vec(&file).expect("numbers and text are always JSON")
     }
 
@@ -280,13 +299,15 @@ impl Handover {
             handover.positions.insert(subject.parse()?, position);
         }
         handover.open = Open::read(&file.open)?;
+        handover.breaks = Breaks::read(&file.breaks)?;
         Ok(handover)
     }
 }
 
 impl Known {
-    fn add(&mut self, (first, last): (u64, u64)) {
-        if self.last > 0 && first > self.last + 1 {
+    /// Adds a run of ids; `is_loss` says whether what lies between two ids is missing.
+    fn add(&mut self, (first, last): (u64, u64), is_loss: impl FnOnce(u64, u64) -> bool) {
+        if self.last > 0 && first > self.last + 1 && is_loss(self.last, first) {
             self.missing.insert((self.last + 1, first - 1));
             self.missing.limit(MISSING_MAX);
         }
@@ -350,6 +371,8 @@ struct File<'a> {
     positions: BTreeMap<String, u64>,
     #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
     open: Vec<OpenText<'a>>,
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    breaks: Vec<BreaksText<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -20,6 +20,8 @@
 //! What is missing of trades nevertheless is fetched by the `backfill`, within a share of the venue's
 //! request weight, and is on the durable lane only.
 //!
+//! With `collector.capture` the `capture` writes down what the venues sent, as they sent it.
+//!
 //! The collector stores nothing but what the bus has not taken yet, and does not know that
 //! ClickHouse exists.
 
@@ -29,6 +31,7 @@ mod backfill;
 mod batch;
 mod block;
 mod board;
+mod capture;
 mod checkpoint;
 mod disk;
 mod feed;

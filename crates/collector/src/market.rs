@@ -2,6 +2,7 @@
 
 use crate::batch::Batch;
 use crate::board::{Board, FeedHandle};
+use crate::capture::Taps;
 use crate::feed::{Feed, Parts};
 use crate::fetcher::Fetch;
 use crate::hosts::Door;
@@ -62,6 +63,8 @@ pub(crate) struct Ways {
     pub(crate) board: Board,
     pub(crate) metrics: Metrics,
     pub(crate) state_directory: PathBuf,
+    /// Where recordings begin, if any are made.
+    pub(crate) taps: Option<Taps>,
 }
 
 impl Market {
@@ -254,6 +257,7 @@ impl Market {
             outbox: self.outbox(),
             metrics: self.ways.metrics.clone(),
             state_directory: self.ways.state_directory.clone(),
+            tap: self.ways.taps.as_ref().map(|taps| taps.of(&name)),
             outputs,
         });
         Ok((feed, FeedHandle { name, streams, instruments, books: kept, status, queries }))

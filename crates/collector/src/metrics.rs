@@ -90,6 +90,10 @@ pub(crate) struct Metrics {
     spool: Gauge,
     spool_damage: Counter,
     blocks_lost: Counter,
+    capture_lines: Counter,
+    capture_dropped: Counter,
+    capture_written: Counter,
+    capture_disk: Gauge,
 }
 
 impl Metrics {
@@ -119,10 +123,15 @@ impl Metrics {
             spool: Gauge::default(),
             spool_damage: Counter::default(),
             blocks_lost: Counter::default(),
+            capture_lines: Counter::default(),
+            capture_dropped: Counter::default(),
+            capture_written: Counter::default(),
+            capture_disk: Gauge::default(),
         };
         metrics.register_feeds(registry);
         metrics.register_connections(registry);
         metrics.register_lane(registry);
+        metrics.register_capture(registry);
         metrics
     }
 
@@ -230,6 +239,31 @@ impl Metrics {
         );
     }
 
+    fn register_capture(&self, registry: &mut Registry) {
+        registry.register(
+            "capture_lines",
+            "Frames and answers that were recorded as received",
+            self.capture_lines.clone(),
+        );
+        registry.register(
+            "capture_lines_dropped",
+            "Frames and answers that were not recorded, because the disk was too slow or refused",
+            self.capture_dropped.clone(),
+        );
+        registry.register_with_unit(
+            "capture_written",
+            "Size of what was recorded, compressed",
+            Unit::Bytes,
+            self.capture_written.clone(),
+        );
+        registry.register_with_unit(
+            "capture_disk",
+            "Size of all recordings on disk",
+            Unit::Bytes,
+            self.capture_disk.clone(),
+        );
+    }
+
     /// Takes over the counters of a connection.
     pub(crate) fn feed(&self, connection: &Arc<str>, counts: &Counts, last_event_age: f64) {
         let of = || Arc::clone(connection);
@@ -321,6 +355,22 @@ impl Metrics {
         self.memory.set(i64::try_from(view.memory_bytes).unwrap_or(i64::MAX));
         self.spool.set(i64::try_from(view.spool_bytes).unwrap_or(i64::MAX));
         set(&self.spool_damage, damaged_regions);
+    }
+
+    /// Counts lines that were recorded, and what they take.
+    pub(crate) fn captured(&self, lines: u64, bytes: u64) {
+        self.capture_lines.inc_by(lines);
+        self.capture_written.inc_by(bytes);
+    }
+
+    /// Counts lines that were not recorded.
+    pub(crate) fn capture_dropped(&self, lines: u64) {
+        self.capture_dropped.inc_by(lines);
+    }
+
+    /// Notes how large all recordings are.
+    pub(crate) fn capture_disk(&self, bytes: u64) {
+        self.capture_disk.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Counts a block that was lost.

@@ -236,6 +236,7 @@ impl Publisher {
             for Item { subject, run, text } in items {
                 new |= handover.expect(subject);
                 if run.gap.is_some() {
+                    new |= handover.broken(&run);
                     forgotten(handover.noted(&run));
                 }
                 lane.append(subject, run, &bytes[text], now);

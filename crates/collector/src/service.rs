@@ -3,6 +3,7 @@
 use crate::api::{self, Api};
 use crate::batch::BATCHES_CAPACITY;
 use crate::board::Board;
+use crate::capture::Recorder;
 use crate::checkpoint::{self, Checkpoints};
 use crate::disk;
 use crate::handover::Handover;
@@ -33,6 +34,7 @@ pub struct Collector {
     api: Api,
     publisher: Publisher,
     reporter: Reporter,
+    recorder: Option<Recorder>,
     lineup: Lineup,
 }
 
@@ -66,6 +68,13 @@ impl daemon::Service for Collector {
         let (view, lane) = watch::channel(LaneView::default());
         let limits =
             Limits { block_bytes: BLOCK_BYTES_MAX, memory_bytes: settings.memory_max.len() };
+        let (recorder, taps) = if settings.capture.enabled {
+            let opened = Recorder::open(&settings.capture, &directory, metrics.clone());
+            let (recorder, taps) = opened.context("open the recordings")?;
+            (Some(recorder), Some(taps))
+        } else {
+            (None, None)
+        };
         let ways = Ways {
             last_ids: last_ids_rx,
             bus: bus.clone(),
@@ -74,6 +83,7 @@ impl daemon::Service for Collector {
             board: board.clone(),
             metrics: metrics.clone(),
             state_directory: directory.clone(),
+            taps,
         };
         let lineup = Lineup::new(seats, settings.backfill.weight_percent, &ways)?;
         // The publisher's queue ends with the last of those that hand something in.
@@ -101,6 +111,7 @@ impl daemon::Service for Collector {
                 status,
                 health,
             },
+            recorder,
             lineup,
             api: Api { board, bus, lane, producer, started },
         })
@@ -113,10 +124,13 @@ impl daemon::Service for Collector {
     /// Upstream first: at the stop the feeds end, then the publisher drains and writes the last
     /// checkpoint.
     fn start(self, tasks: &mut Tasks) -> anyhow::Result<()> {
-        let Self { publisher, reporter, lineup, api: _ } = self;
+        let Self { publisher, reporter, recorder, lineup, api: _ } = self;
         tasks.spawn("reporter", |task| reporter.run(task));
         lineup.start(tasks);
         tasks.spawn("publisher", |task| publisher.run(task));
+        if let Some(recorder) = recorder {
+            tasks.spawn("capture", |task| recorder.run(task));
+        }
         Ok(())
     }
 }

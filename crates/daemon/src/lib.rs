@@ -35,6 +35,7 @@ mod tasks;
 pub mod testing;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use axum::Router;
 use settings::Suite;
@@ -89,6 +90,11 @@ pub trait Service: Sized + Send + 'static {
     /// The listener is bound already; readiness is reported once this returns and the tasks are
     /// started.
     fn build(context: &mut Context) -> impl Future<Output = anyhow::Result<Self>> + Send;
+
+    /// The certificate with which the interface is served; none serves plain HTTP.
+    fn tls(&self) -> Option<Arc<web::Tls>> {
+        None
+    }
 
     /// The service's own HTTP routes; the harness adds `/health`, `/ready` and `/metrics`.
     fn router(&self) -> Router;

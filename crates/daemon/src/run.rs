@@ -233,10 +233,10 @@ impl Process<'_> {
         };
         let router = endpoints.around(service.router(), S::GUARDED);
         let listener = listen::adopt(listener)?;
-        let limits = S::limits(&suite);
+        let (limits, tls) = (S::limits(&suite), service.tls());
         // First of all, so that it stops first: what it takes in goes to the others.
         tasks.spawn("http", move |task| async move {
-            task.alive(web::serve(listener, router, limits, task.token())).await?;
+            task.alive(web::serve_tls(listener, router, limits, tls, task.token())).await?;
             Ok(())
         });
         service.start(tasks).context("cannot start")

@@ -88,9 +88,9 @@ impl Upload {
         (upload, progress)
     }
 
-    /// Wraps nothing, for the gateway's own requests.
-    pub(crate) fn empty() -> Upload {
-        Upload::new(Body::empty()).0
+    /// Wraps nothing, for requests that have no body.
+    pub(crate) fn nothing() -> (Upload, Arc<Progress>) {
+        Upload::new(Body::empty())
     }
 
     fn note_end(&self) {

@@ -28,6 +28,7 @@ pub(crate) struct Caller {
     /// local, whoever the proxy says the client is.
     pub(crate) is_local: bool,
     is_by_trusted_proxy: bool,
+    is_encrypted: bool,
 }
 
 impl Caller {
@@ -38,16 +39,24 @@ impl Caller {
         let is_by_trusted_proxy = is_trusted(peer);
         let is_proxied = PROXY_TRACES.iter().any(|name| headers.contains_key(name));
         let address = if is_by_trusted_proxy { named(headers, peer, is_trusted) } else { peer };
-        Caller { address, is_local: peer.is_loopback() && !is_proxied, is_by_trusted_proxy }
+        let is_local = peer.is_loopback() && !is_proxied;
+        Caller { address, is_local, is_by_trusted_proxy, is_encrypted: false }
+    }
+
+    /// Notes that the socket is encrypted.
+    pub(crate) fn encrypted(self, is_encrypted: bool) -> Caller {
+        Caller { is_encrypted, ..self }
+    }
+
+    /// Whether what the client sends is encrypted, as far as we can know.
+    pub(crate) fn is_encrypted(&self, headers: &HeaderMap) -> bool {
+        let said = headers.get(X_FORWARDED_PROTO).filter(|_| self.is_by_trusted_proxy);
+        said.map_or(self.is_encrypted, |said| said.as_bytes() == b"https")
     }
 
     /// Returns the protocol that the client used, as far as we can know.
     pub(crate) fn protocol(&self, headers: &HeaderMap) -> HeaderValue {
-        let said = headers.get(X_FORWARDED_PROTO).filter(|_| self.is_by_trusted_proxy);
-        match said.map(HeaderValue::as_bytes) {
-            Some(b"https") => HeaderValue::from_static("https"),
-            _ => HeaderValue::from_static("http"),
-        }
+        HeaderValue::from_static(if self.is_encrypted(headers) { "https" } else { "http" })
     }
 }
 

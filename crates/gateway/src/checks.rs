@@ -42,17 +42,6 @@ impl Condition {
     pub(crate) fn is_up(self) -> bool {
         matches!(self, Condition::Ok | Condition::Degraded)
     }
-
-    /// Returns the word that stands in pages and documents.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Condition::Unknown => "unknown",
-            Condition::Ok => "ok",
-            Condition::Degraded => "degraded",
-            Condition::Failed => "failed",
-            Condition::Down => "down",
-        }
-    }
 }
 
 /// A backend as the latest check saw it.

@@ -1,41 +1,57 @@
 //! One request from its head to the end of its answer.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{FromRequestParts as _, Request, State};
 use axum::response::Response;
 use axum::routing::any;
-use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, StatusCode};
+use http::header::STRICT_TRANSPORT_SECURITY;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
-use keyring::Id;
 use secrecy::{ExposeSecret as _, SecretString};
-use settings::{Gateway as Section, Network};
-use tokio::sync::watch;
+use settings::{Breaker, Gateway as Section, LiveStream, Network};
+use tokio::sync::{Semaphore, watch};
 
-use crate::access::Access;
-use crate::body::{Download, Ended, Progress, Upload};
+use crate::access::{Access, Admitted};
+use crate::backends::Backends;
+use crate::body::Download;
+use crate::cache::Cache;
 use crate::caller::Caller;
 use crate::checks::Seen;
-use crate::headers::{self, X_SPOKEN_BY};
+use crate::cors;
+use crate::headers::X_SPOKEN_BY;
 use crate::home;
 use crate::metrics::Metrics;
 use crate::pages;
 use crate::proxy::{Base, Proxy};
+use crate::rate::Quota;
 use crate::refusal::Refusal;
 use crate::request_id::{RequestId, X_REQUEST_ID};
 use crate::routes::{Backend, Route, Target};
+use crate::stream::{Arrival, Full, REQUEST_BYTES_MAX, SUBPROTOCOL, Stream};
+use crate::visit::Visit;
+
+/// What is said to who finds no place for a live stream; when one is free, nobody knows.
+const STREAM_RETRY: Duration = Duration::from_secs(5);
 
 /// The part of the configuration that a reload changes while requests are served.
 pub(crate) struct Routing {
     /// Address and text of every backend, by [`Backend::index`].
     pub(crate) bases: Vec<(Base, String)>,
     trusted_proxies: Vec<Network>,
+    cors_origins: Vec<String>,
+    per_key: Quota,
+    per_address: Quota,
+    pub(crate) breaker: Breaker,
+    /// Room for answers that are kept; zero keeps none.
+    pub(crate) cache_bytes: usize,
+    stream: LiveStream,
 }
 
 impl Routing {
@@ -52,7 +68,17 @@ impl Routing {
             Ok((base, endpoint.as_str().to_owned()))
         };
         let bases = Backend::ALL.into_iter().map(base).collect::<anyhow::Result<_>>()?;
-        Ok(Routing { bases, trusted_proxies: section.trusted_proxies.clone() })
+        let quota = |requests| Quota { requests, window: section.rate.window };
+        Ok(Routing {
+            bases,
+            trusted_proxies: section.trusted_proxies.clone(),
+            cors_origins: section.cors_origins.clone(),
+            per_key: quota(section.rate.per_key),
+            per_address: quota(section.rate.per_address),
+            breaker: section.breaker.clone(),
+            cache_bytes: section.cache_max.len(),
+            stream: section.stream.clone(),
+        })
     }
 }
 
@@ -60,6 +86,11 @@ impl Routing {
 pub(crate) struct Gate {
     pub(crate) access: Access,
     pub(crate) proxy: Proxy,
+    pub(crate) backends: Backends,
+    pub(crate) stream: Arc<Stream>,
+    pub(crate) cache: Arc<Mutex<Cache>>,
+    /// Room for copies of answers on their way, some of which will be kept.
+    pub(crate) copies: Arc<Semaphore>,
     pub(crate) routing: ArcSwap<Routing>,
     /// `Bearer <internal token>`, as the backends want it.
     pub(crate) token: Option<HeaderValue>,
@@ -94,6 +125,8 @@ async fn enter(State(gate): State<Arc<Gate>>, request: Request) -> Response {
     let started = Instant::now();
     let id = RequestId::of(request.headers(), daemon::clock::now());
     let route = Route::of(request.uri().path());
+    let routing = gate.routing.load_full();
+    let origin = cors::origin(request.headers(), &routing.cors_origins);
     let mut visit = Visit {
         metrics: gate.metrics.clone(),
         route,
@@ -102,16 +135,29 @@ async fn enter(State(gate): State<Arc<Gate>>, request: Request) -> Response {
         path: request.uri().path().to_owned(),
         id: id.clone(),
         caller: None,
-        key: None,
+        admitted: None,
+        standing: None,
+        is_encrypted: false,
         status: StatusCode::OK,
         upload: None,
     };
-    let (mut response, spoken_by) = match gate.handle(route, &mut visit, request).await {
+    let handled = gate.handle(&routing, &mut visit, request, origin.as_ref()).await;
+    let (mut response, spoken_by) = match handled {
         Ok(answer) => answer,
         Err(refusal) => (refusal.into_response(&id), "gateway"),
     };
-    response.headers_mut().insert(X_REQUEST_ID, id.value());
-    response.headers_mut().insert(X_SPOKEN_BY, HeaderValue::from_static(spoken_by));
+    let headers = response.headers_mut();
+    headers.insert(X_REQUEST_ID, id.value());
+    headers.insert(X_SPOKEN_BY, HeaderValue::from_static(spoken_by));
+    cors::finish(headers, origin, !routing.cors_origins.is_empty());
+    if visit.is_encrypted {
+        // A year, as is usual (RFC 6797 §6.1.1): a browser that was here once stays encrypted.
+        let year = HeaderValue::from_static("max-age=31536000");
+        headers.insert(STRICT_TRANSPORT_SECURITY, year);
+    }
+    if let Some(standing) = &visit.standing {
+        standing.write(headers);
+    }
     visit.status = response.status();
     gate.metrics.answered(route, visit.status, started.elapsed());
     let pause = (spoken_by == "backend").then(|| gate.proxy.patience().download_pause);
@@ -122,21 +168,41 @@ impl Gate {
     /// Answers a request, and says who worded the answer.
     async fn handle(
         &self,
-        route: &Route,
+        routing: &Routing,
         visit: &mut Visit,
         request: Request,
+        origin: Option<&HeaderValue>,
     ) -> Result<(Response, &'static str), Refusal> {
-        let routing = self.routing.load_full();
         let Some(web::Peer(peer)) = request.extensions().get::<web::Peer>().copied() else {
             tracing::error!("a connection has no peer");
             return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error"));
         };
-        let caller = Caller::of(peer, request.headers(), &routing.trusted_proxies);
+        let caller = Caller::of(peer, request.headers(), &routing.trusted_proxies)
+            .encrypted(request.extensions().get::<web::Encrypted>().is_some());
         visit.caller = Some(caller.address);
-        let (method, target) = (request.method(), route.target);
-        visit.key = self.access.admit(&caller, method, request.headers(), target, now())?;
+        visit.is_encrypted = caller.is_encrypted(request.headers());
+        visit.standing = self.access.count_address(&caller, routing.per_address);
+        self.check(visit)?;
+        if let Some(response) = cors::preflight(&request, origin) {
+            return Ok((response, "gateway"));
+        }
+        match visit.route.target {
+            Target::Home => {
+                let (method, path) = (request.method(), request.uri().path());
+                return Ok((home::answer(method, path, request.headers())?, "gateway"));
+            }
+            Target::Login => return Ok((self.access.log_in(&caller, request).await?, "gateway")),
+            Target::Refresh => return Ok((self.access.renew(&caller, request).await?, "gateway")),
+            Target::Status
+            | Target::Services
+            | Target::Stats
+            | Target::Stream
+            | Target::Backend(_)
+            | Target::Nowhere => self.admit(routing, &caller, visit, request.headers())?,
+        }
+        let (method, target) = (request.method(), visit.route.target);
         if let Target::Backend(backend) = target {
-            let response = self.forward(&routing, backend, &caller, visit, request).await?;
+            let response = self.forward(routing, backend, &caller, visit, request).await?;
             return Ok((response, "backend"));
         }
         if target == Target::Nowhere {
@@ -146,88 +212,82 @@ impl Gate {
             return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this can only be read"));
         }
         let response = match target {
-            Target::Home if visit.key.is_none() => home::ask(),
-            Target::Home => home::status(self, now()),
             Target::Status => pages::status(self, now()),
-            Target::Services => pages::services(self),
-            Target::Stats => pages::stats(self),
-            Target::Backend(_) | Target::Nowhere => {
+            Target::Services => pages::services(self, routing),
+            Target::Stats => pages::stats(self, routing),
+            Target::Stream => self.open_stream(routing, visit, request).await?,
+            Target::Home
+            | Target::Backend(_)
+            | Target::Login
+            | Target::Refresh
+            | Target::Nowhere => {
                 return Err(Refusal::new(StatusCode::NOT_FOUND, "there is no such path"));
             }
         };
         Ok((response, "gateway"))
     }
 
-    async fn forward(
+    /// Lets a request in, within the limits of its key.
+    fn admit(
         &self,
         routing: &Routing,
-        backend: Backend,
         caller: &Caller,
         visit: &mut Visit,
+        headers: &HeaderMap,
+    ) -> Result<(), Refusal> {
+        let (method, target) = (&visit.method, visit.route.target);
+        visit.admitted = self.access.admit(caller, method, headers, target, now())?;
+        if let Some(Admitted { principal, .. }) = &visit.admitted {
+            visit.standing = Some(self.access.count_principal(principal, routing.per_key));
+        }
+        self.check(visit)
+    }
+
+    fn check(&self, visit: &Visit) -> Result<(), Refusal> {
+        match visit.standing.filter(|standing| !standing.passes) {
+            None => Ok(()),
+            Some(standing) => {
+                self.metrics.rate_limited(standing.policy);
+                Err(Refusal::limited(&standing))
+            }
+        }
+    }
+
+    /// Makes a WebSocket of a request.
+    async fn open_stream(
+        &self,
+        routing: &Routing,
+        visit: &Visit,
         request: Request,
     ) -> Result<Response, Refusal> {
-        let (parts, body) = request.into_parts();
-        let path = parts.uri.path_and_query().cloned();
-        let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let uri = routing.bases[backend.index()].0.join(&path);
-        let uri = uri.map_err(|_| {
-            Refusal::new(StatusCode::BAD_REQUEST, "the request's target is not a path")
+        let Some(admitted) = &visit.admitted else {
+            return Err(Refusal::unauthorized("the live stream wants to know who is asking"));
+        };
+        let mut parts = request.into_parts().0;
+        let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &());
+        let upgrade = upgrade.await.map_err(|rejection| {
+            Refusal::new(StatusCode::UPGRADE_REQUIRED, rejection.body_text())
         })?;
-        let headers = headers::to_backend(parts.headers, caller, &visit.id, self.token.as_ref());
-        let method = parts.method.clone();
-        let (upload, progress) = Upload::new(body);
-        visit.upload = Some(Arc::clone(&progress));
-        let sent = (parts.method, uri, headers);
-        let mut response = self.proxy.send(backend, sent, (upload, progress)).await?;
-        let status = response.status();
-        headers::to_client(response.headers_mut(), &method, status);
-        Ok(response)
-    }
-}
-
-/// What is logged and counted about a request when it is over.
-struct Visit {
-    metrics: Metrics,
-    route: &'static Route,
-    started: Instant,
-    method: Method,
-    path: String,
-    id: RequestId,
-    caller: Option<std::net::IpAddr>,
-    key: Option<Id>,
-    status: StatusCode,
-    upload: Option<Arc<Progress>>,
-}
-
-impl Ended for Visit {
-    fn ended(self, sent: u64, is_complete: bool) {
-        // The answer to HEAD has a body that is never sent.
-        let is_complete = is_complete || self.method == Method::HEAD;
-        let received = self.upload.as_ref().map_or(0, |progress| progress.bytes());
-        self.metrics.finished(self.route, received, sent, is_complete);
-        // Queries are left out: they are long, and people put secrets into them.
-        macro_rules! log {
-            ($level:ident) => {
-                tracing::$level!(
-                    request_id = %self.id,
-                    method = %self.method,
-                    path = %self.path,
-                    route = self.route.pattern,
-                    status = self.status.as_u16(),
-                    sent,
-                    received,
-                    elapsed_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-                    client = self.caller.map(tracing::field::display),
-                    key = self.key.map(tracing::field::display),
-                    is_complete,
-                    "request"
-                )
-            };
-        }
-        if self.status.as_u16() >= 400 || !is_complete {
-            log!(info);
-        } else {
-            log!(debug);
-        }
+        let seat = self.stream.enter(admitted, &routing.stream).map_err(|full| match full {
+            Full::Key(most) => Refusal::too_many(
+                format!("this key has {most} live streams open, and may have no more"),
+                STREAM_RETRY,
+            ),
+            Full::All => Refusal::unavailable(
+                "there are as many live streams as the gateway may have".to_owned(),
+                STREAM_RETRY,
+            ),
+        })?;
+        let arrivals = self.stream.arrivals();
+        let upgrade = upgrade
+            .protocols([SUBPROTOCOL])
+            .max_message_size(REQUEST_BYTES_MAX)
+            .max_frame_size(REQUEST_BYTES_MAX);
+        // Runs for the handshake alone; from then on the socket belongs to a task of the gateway.
+        Ok(upgrade.on_upgrade(async move |socket| {
+            if arrivals.send(Arrival { socket, seat }).await.is_err() {
+                tracing::debug!("a live stream came when the gateway had stopped");
+            }
+        }))
     }
 }

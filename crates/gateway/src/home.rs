@@ -1,158 +1,129 @@
-//! The page at `/`: the services at a glance, or the question for a key.
+//! The dashboard at `/`: the page, its style and its modules, as they are in `assets/`.
+//!
+//! They hold no figure and are given to everybody. What the page shows it asks for like any other
+//! client, with the key or the tokens of whoever looks at it.
 
-use std::fmt::{self, Write as _};
 use std::sync::LazyLock;
 
 use axum::body::Body;
 use axum::response::Response;
 use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use http::HeaderValue;
-use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
-use jiff::{SignedDuration, Timestamp};
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use sha2::{Digest as _, Sha256};
 
-use crate::checks::Seen;
-use crate::gate::Gate;
-use crate::pages::{Summary, VERSION};
+use crate::refusal::Refusal;
 
-const STYLE: &str = include_str!("home/style.css");
+/// Files of the gateway's own origin and nothing else. A form sends nothing by itself, and no text
+/// becomes markup or code (`require-trusted-types-for` where a browser knows it).
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; \
+                      frame-ancestors 'none'; require-trusted-types-for 'script'; \
+                      trusted-types 'none'";
 
-/// Nothing but our own style sheet, which is known by its hash: no script, no other host.
-static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
-    let hash = BASE64_STANDARD.encode(Sha256::digest(STYLE));
-    let policy = format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; \
-         frame-ancestors 'none'"
-    );
-    HeaderValue::try_from(policy).expect("base64 fits a header")
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const MODULE: &str = "text/javascript; charset=utf-8";
+const IMAGE: &str = "image/svg+xml";
+
+/// One file of the page.
+struct Asset {
+    path: &'static str,
+    content_type: &'static str,
+    content: &'static str,
+}
+
+macro_rules! asset {
+    ($name:literal, $content_type:expr) => {
+        asset!(concat!("/assets/", $name), $name, $content_type)
+    };
+    ($path:expr, $name:literal, $content_type:expr) => {
+        Asset {
+            path: $path,
+            content_type: $content_type,
+            content: include_str!(concat!("../assets/", $name)),
+        }
+    };
+}
+
+static ASSETS: [Asset; 23] = [
+    asset!("/", "index.html", HTML),
+    asset!("style.css", CSS),
+    asset!("icon.svg", IMAGE),
+    asset!("book.js", MODULE),
+    asset!("clock.js", MODULE),
+    asset!("dom.js", MODULE),
+    asset!("findings.js", MODULE),
+    asset!("format.js", MODULE),
+    asset!("fresh.js", MODULE),
+    asset!("judge.js", MODULE),
+    asset!("ladder.js", MODULE),
+    asset!("link.js", MODULE),
+    asset!("main.js", MODULE),
+    asset!("market.js", MODULE),
+    asset!("rates.js", MODULE),
+    asset!("services.js", MODULE),
+    asset!("session.js", MODULE),
+    asset!("sign-in.js", MODULE),
+    asset!("sources.js", MODULE),
+    asset!("stream.js", MODULE),
+    asset!("tape.js", MODULE),
+    asset!("text.js", MODULE),
+    asset!("venues.js", MODULE),
+];
+
+/// The entity tags of [`ASSETS`], from what is in them.
+static TAGS: LazyLock<Vec<HeaderValue>> = LazyLock::new(|| {
+    let tag = |asset: &Asset| {
+        // Half of the hash is more than enough to tell versions of a file apart.
+        let hash = &Sha256::digest(asset.content)[..16];
+        let tag = format!("\"{}\"", BASE64_URL_SAFE_NO_PAD.encode(hash));
+        HeaderValue::try_from(tag).expect("base64 fits a header")
+    };
+    ASSETS.iter().map(tag).collect()
 });
 
-/// Asks for a key, and says nothing else.
-pub(crate) fn ask() -> Response {
-    page(
-        "<p>This page wants an API key. Send it with the request:</p>\n\
-         <section><pre>curl -H 'Authorization: Bearer mpk_...' http://HOST:PORT/</pre></section>\n\
-         <p>A key is made on the gateway's host by <code>marketprism keys create</code>.</p>\n",
-    )
-}
-
-/// Shows the services.
-pub(crate) fn status(gate: &Gate, now: Timestamp) -> Response {
-    let mut rows = row_of_gateway(gate, now);
-    for seen in gate.seen.borrow().iter() {
-        rows.push_str(&row(seen, now));
+/// Answers with a file, or that the browser has it already.
+///
+/// A browser may keep a file and asks each time whether it is still the same: after an upgrade no
+/// page is made of files of two versions for longer than it is open.
+pub(crate) fn answer(
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<Response, Refusal> {
+    if method != Method::GET && method != Method::HEAD {
+        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this can only be read"));
     }
-    let summary = Escaped(&Summary::of(gate).to_string()).to_string();
-    page(&format!(
-        "<p>{summary}</p>\n<section><table>\n<thead><tr><th>Service<th>State<th>Version<th>Since\
-         <th>Answers in<th>Remark</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></section>\n\
-         <footer>{}</footer>\n",
-        now.strftime("%Y-%m-%d %H:%M:%S UTC")
-    ))
-}
-
-fn row_of_gateway(gate: &Gate, now: Timestamp) -> String {
-    let since = Age(now.duration_since(gate.started));
-    format!(
-        "<tr><td>gateway<td class=\"state ok\">ok<td>{VERSION}<td>{since}<td>–\
-         <td class=\"detail\"></tr>\n"
-    )
-}
-
-fn row(seen: &Seen, now: Timestamp) -> String {
-    let state = seen.state.as_str();
-    let latency = seen.latency_ms.map_or_else(|| "–".to_owned(), |ms| format!("{ms:.1} ms"));
-    format!(
-        "<tr><td>{}<td class=\"state {state}\">{state}<td>{}<td>{}<td>{latency}\
-         <td class=\"detail\">{}</tr>\n",
-        seen.name,
-        Escaped(seen.version.as_deref().unwrap_or("–")),
-        Age(now.duration_since(seen.since)),
-        Escaped(seen.detail.as_deref().unwrap_or_default()),
-    )
-}
-
-fn page(content: &str) -> Response {
-    let text = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width\">\n<title>MarketPrism</title>\n\
-         <style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>MarketPrism</h1>\n{content}</main>\n\
-         </body>\n</html>\n"
-    );
-    let mut response = Response::new(Body::from(text));
+    let found = ASSETS.iter().zip(&*TAGS).find(|(asset, _)| asset.path == path);
+    let Some((asset, tag)) = found else {
+        return Err(Refusal::new(StatusCode::NOT_FOUND, "there is no such path"));
+    };
+    let mut response = if has(headers, tag) {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        let mut response = Response::new(Body::from(asset.content));
+        let content_type = HeaderValue::from_static(asset.content_type);
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+        response
+    };
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(CONTENT_SECURITY_POLICY, POLICY.clone());
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    headers.insert(ETAG, tag.clone());
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    Ok(response)
 }
 
-/// Text from elsewhere, harmless within HTML.
-struct Escaped<'a>(&'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|character| match character {
-            '&' => f.write_str("&amp;"),
-            '<' => f.write_str("&lt;"),
-            '>' => f.write_str("&gt;"),
-            '"' => f.write_str("&quot;"),
-            '\'' => f.write_str("&#39;"),
-            other => f.write_char(other),
-        })
-    }
-}
-
-/// A length of time in its two largest units.
-struct Age(SignedDuration);
-
-impl fmt::Display for Age {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.as_secs().max(0);
-        let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
-        match (days, hours, minutes) {
-            (0, 0, 0) => write!(f, "{seconds} s"),
-            (0, 0, _) => write!(f, "{minutes} min {} s", seconds % 60),
-            (0, _, _) => write!(f, "{hours} h {} min", minutes % 60),
-            _ => write!(f, "{days} d {} h", hours % 24),
-        }
-    }
+/// Whether the browser has the file with this tag (RFC 9110 §13.1.2; tags compare weakly).
+fn has(headers: &HeaderMap, tag: &HeaderValue) -> bool {
+    let lists = headers.get_all(IF_NONE_MATCH).iter().filter_map(|list| list.to_str().ok());
+    lists.flat_map(|list| list.split(',')).map(str::trim).any(|known| {
+        known == "*" || known.strip_prefix("W/").unwrap_or(known).as_bytes() == tag.as_bytes()
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_from_elsewhere_cannot_become_markup() {
-        assert_eq!(
-            Escaped("<script src='x'>\"&").to_string(),
-            "&lt;script src=&#39;x&#39;&gt;&quot;&amp;"
-        );
-    }
-
-    #[test]
-    fn ages_are_told_in_two_units() {
-        for (seconds, text) in [
-            (-1, "0 s"),
-            (59, "59 s"),
-            (60, "1 min 0 s"),
-            (3_725, "1 h 2 min"),
-            (90_000, "1 d 1 h"),
-        ] {
-            assert_eq!(Age(SignedDuration::from_secs(seconds)).to_string(), text);
-        }
-    }
-
-    #[test]
-    fn the_page_permits_its_own_style_and_nothing_else() {
-        let response = ask();
-        let policy = response.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap();
-        assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
-    }
-}
+mod tests;

@@ -1,34 +1,52 @@
 //! One door to the suite: routing, keys, limits.
 //!
 //! ```text
-//! client ──▶ web::serve ──▶ gate ──▶ access ──▶ proxy ──▶ backend
-//!            (limits)        │       (key,      (headers, streams)
-//!                            │        scope)
-//!                            └──▶ pages, home   ◀── checks, stats
+//! client ──▶ web::serve ──▶ gate ──▶ access ──▶ forward ──▶ proxy ──▶ backend
+//!            (limits)        │       (key,      (breaker,  (streams)
+//!                            │        scope,     headers)
+//!                            │        rate)
+//!                            ├──▶ home (the dashboard's files)
+//!                            ├──▶ pages         ◀── checks, stats
+//!                            └──▶ stream        ◀── bus (live lane)
 //! ```
 //!
-//! A request finds its line in the explicit route table, shows a key whose scopes allow
-//! it, and goes on unchanged but for the headers that only the gateway may set. Bodies are streamed
-//! in both directions. The gateway keeps no data, never repeats a request, follows no redirect, and
-//! sends to no address that is not in the configuration.
+//! A request finds its line in the explicit route table. Unless it is for the dashboard's files it
+//! shows a key whose scopes allow it and whose rate it keeps to, and goes on unchanged but for the
+//! headers that only the gateway may set. Bodies are streamed in both directions. The gateway keeps
+//! no data, follows no redirect, and sends to no address that is not in the configuration. It
+//! repeats a request only if that changes nothing, has no body, and got no answer; once, and at most
+//! one in ten.
 
 mod access;
+mod backends;
 mod body;
+mod breaker;
+mod budget;
+mod cache;
 mod caller;
 mod checks;
+mod cors;
+mod forward;
 mod gate;
 mod headers;
 mod home;
 mod keys;
+mod login;
 mod metrics;
 mod pages;
 mod proxy;
+mod rate;
 mod refusal;
 mod request_id;
 mod routes;
 mod service;
+mod sessions;
 mod stats;
+mod stream;
 mod throttle;
+mod tokens;
+mod visit;
+mod watched;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! What the gateway counts; every name in the exposition is written here.
 
+mod stream;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +13,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::breaker::Phase;
 use crate::routes::{Backend, Route};
 use crate::stats::Stats;
+
+pub(crate) use stream::StreamMetrics;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RouteLabels {
@@ -28,6 +33,11 @@ struct AnswerLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BackendLabels {
     backend: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PolicyLabels {
+    policy: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -53,8 +63,15 @@ pub(crate) struct Metrics {
     broken: Family<RouteLabels, Counter>,
     refused: Family<ReasonLabels, Counter>,
     backend_up: Family<BackendLabels, Gauge>,
+    breaker_open: Family<BackendLabels, Gauge>,
+    breaker_opened: Family<BackendLabels, Counter>,
+    breaker_refused: Family<BackendLabels, Counter>,
+    repeated: Family<BackendLabels, Counter>,
+    recalled: Counter,
+    rate_limited: Family<PolicyLabels, Counter>,
     keys: Gauge,
     key_loads: Family<ResultLabels, Counter>,
+    stream: StreamMetrics,
 }
 
 impl Metrics {
@@ -71,10 +88,19 @@ impl Metrics {
             broken: Family::default(),
             refused: Family::default(),
             backend_up: Family::default(),
+            breaker_open: Family::default(),
+            breaker_opened: Family::default(),
+            breaker_refused: Family::default(),
+            repeated: Family::default(),
+            recalled: Counter::default(),
+            rate_limited: Family::default(),
             keys: Gauge::default(),
             key_loads: Family::default(),
+            stream: StreamMetrics::default(),
         };
         metrics.clone().expose(registry);
+        metrics.clone().expose_protection(registry);
+        metrics.stream.clone().expose(registry);
         metrics
     }
 
@@ -102,6 +128,65 @@ impl Metrics {
         );
         registry.register("keys", "API keys in force, expired ones included", self.keys);
         registry.register("key_loads", "Times the key file was read, by result", self.key_loads);
+    }
+
+    fn expose_protection(self, registry: &mut Registry) {
+        registry.register(
+            "breaker_open",
+            "Whether a backend's circuit breaker is open or half-open",
+            self.breaker_open,
+        );
+        registry.register(
+            "breaker_opened",
+            "Times that a backend's circuit breaker opened",
+            self.breaker_opened,
+        );
+        registry.register(
+            "breaker_refused",
+            "Requests refused because a backend's circuit breaker was open",
+            self.breaker_refused,
+        );
+        registry.register("repeated", "Requests sent to a backend a second time", self.repeated);
+        registry.register("recalled", "Requests answered from the cache", self.recalled);
+        registry.register(
+            "rate_limited",
+            "Requests refused because of a rate limit, by the limit",
+            self.rate_limited,
+        );
+    }
+
+    /// Returns the counters of the live stream.
+    pub(crate) fn stream(&self) -> &StreamMetrics {
+        &self.stream
+    }
+
+    /// Notes the phase that a breaker has entered.
+    pub(crate) fn breaker(&self, backend: Backend, entered: Phase) {
+        let labels = BackendLabels { backend: backend.name() };
+        self.breaker_open.get_or_create(&labels).set(i64::from(entered != Phase::Closed));
+        if entered == Phase::Open {
+            self.breaker_opened.get_or_create(&labels).inc();
+        }
+    }
+
+    /// Counts a request that an open breaker refused.
+    pub(crate) fn breaker_refused(&self, backend: Backend) {
+        self.breaker_refused.get_or_create(&BackendLabels { backend: backend.name() }).inc();
+    }
+
+    /// Counts a request that is sent a second time.
+    pub(crate) fn repeated(&self, backend: Backend) {
+        self.repeated.get_or_create(&BackendLabels { backend: backend.name() }).inc();
+    }
+
+    /// Counts a request that was answered from the cache.
+    pub(crate) fn recalled(&self) {
+        self.recalled.inc();
+    }
+
+    /// Counts a request that a rate limit refused.
+    pub(crate) fn rate_limited(&self, policy: &'static str) {
+        self.rate_limited.get_or_create(&PolicyLabels { policy }).inc();
     }
 
     /// Counts a request whose answer's head is known.
@@ -157,6 +242,7 @@ mod tests {
     use expect_test::expect_file;
 
     use super::*;
+    use crate::stream::Totals;
 
     #[test]
     fn the_exposition_is_as_documented() {
@@ -168,6 +254,14 @@ mod tests {
         metrics.refused("no_key");
         metrics.checked(Backend::Storage, true);
         metrics.keys_loaded(1);
+        metrics.breaker(Backend::Storage, Phase::Open);
+        metrics.breaker_refused(Backend::Storage);
+        metrics.repeated(Backend::Storage);
+        metrics.recalled();
+        metrics.rate_limited("key");
+        let counted = Totals { clients: 2, skipped: 3, missed: 4, ..Totals::default() };
+        metrics.stream().add(&counted);
+        metrics.stream().ended("slow");
         expect_file!["../metrics.txt"].assert_eq(&registry.encode().unwrap());
     }
 }

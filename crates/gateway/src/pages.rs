@@ -7,9 +7,11 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::backends::BreakerDocument;
 use crate::checks::{Condition, Seen};
-use crate::gate::Gate;
+use crate::gate::{Gate, Routing};
 use crate::keys::NO_KEY;
+use crate::routes::Backend;
 use crate::stats::RouteStats;
 
 /// The version in pages and documents.
@@ -39,7 +41,15 @@ struct Count {
 /// `/_gateway/services`.
 #[derive(Serialize)]
 struct Services<'a> {
-    services: &'a [Seen],
+    services: Vec<Service<'a>>,
+}
+
+/// A backend as checks see it, and as requests do.
+#[derive(Serialize)]
+struct Service<'a> {
+    #[serde(flatten)]
+    seen: &'a Seen,
+    breaker: BreakerDocument,
 }
 
 /// `/_gateway/stats`.
@@ -47,6 +57,9 @@ struct Services<'a> {
 struct Stats {
     since: Timestamp,
     routes: Vec<RouteStats>,
+    breakers: Vec<BreakerDocument>,
+    /// Connections to the live stream.
+    stream_clients: usize,
 }
 
 pub(crate) fn status(gate: &Gate, now: Timestamp) -> Response {
@@ -63,12 +76,25 @@ pub(crate) fn status(gate: &Gate, now: Timestamp) -> Response {
     })
 }
 
-pub(crate) fn services(gate: &Gate) -> Response {
-    json(&Services { services: &gate.seen.borrow() })
+pub(crate) fn services(gate: &Gate, routing: &Routing) -> Response {
+    let seen = gate.seen.borrow();
+    let services = seen.iter().zip(breakers(gate, routing));
+    let services = services.map(|(seen, breaker)| Service { seen, breaker }).collect();
+    json(&Services { services })
 }
 
-pub(crate) fn stats(gate: &Gate) -> Response {
-    json(&Stats { since: gate.started, routes: gate.metrics.stats().read() })
+pub(crate) fn stats(gate: &Gate, routing: &Routing) -> Response {
+    json(&Stats {
+        since: gate.started,
+        routes: gate.metrics.stats().read(),
+        breakers: breakers(gate, routing),
+        stream_clients: gate.stream.count(),
+    })
+}
+
+fn breakers(gate: &Gate, routing: &Routing) -> Vec<BreakerDocument> {
+    let document = |backend| gate.backends.document(backend, &routing.breaker);
+    Backend::ALL.into_iter().map(document).collect()
 }
 
 fn json(document: &impl Serialize) -> Response {

@@ -17,7 +17,7 @@ use telemetry::Chain;
 
 use crate::body::{Progress, Upload};
 use crate::refusal::Refusal;
-use crate::routes::Backend;
+use crate::routes::{Backend, Route};
 
 /// Idle connections kept per backend: enough for a burst, few enough to leave descriptors.
 const IDLE_PER_BACKEND_MAX: usize = 64;
@@ -34,7 +34,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 pub(crate) struct Patience {
     /// To connect to a backend; beyond this it is down for this request.
     pub(crate) connect: Duration,
-    /// From the last byte of a request to the head of its answer.
+    /// From the last byte of a request to the head of its answer; a route may have less.
     pub(crate) answer: Duration,
     /// Between two pieces of a request's body; shorter than the server's own limit, which would
     /// close the connection without an answer.
@@ -49,10 +49,32 @@ impl Default for Patience {
     fn default() -> Patience {
         Patience {
             connect: Duration::from_secs(2),
-            answer: Duration::from_secs(30),
+            answer: Duration::from_secs(60),
             upload_pause: Duration::from_secs(10),
             upload: Duration::from_secs(120),
             download_pause: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why a request has no answer of its backend.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The client's doing; it says nothing about the backend.
+    Client(Refusal),
+    /// The backend's doing.
+    Backend {
+        refusal: Refusal,
+        /// Whether asking again may help: not after a wait that has been long already.
+        may_help: bool,
+    },
+}
+
+impl Failure {
+    /// Returns what the client is told.
+    pub(crate) fn into_refusal(self) -> Refusal {
+        match self {
+            Failure::Client(refusal) | Failure::Backend { refusal, .. } => refusal,
         }
     }
 }
@@ -121,7 +143,7 @@ impl Proxy {
         uri: Uri,
         token: Option<&HeaderValue>,
     ) -> Result<http::Response<Incoming>, hyper_util::client::legacy::Error> {
-        let mut request = Request::new(Upload::empty());
+        let mut request = Request::new(Upload::nothing().0);
         *request.uri_mut() = uri;
         if let Some(token) = token {
             request.headers_mut().insert(http::header::AUTHORIZATION, token.clone());
@@ -134,38 +156,42 @@ impl Proxy {
     /// `headers` are already those for the backend; the answer's are still the backend's.
     pub(crate) async fn send(
         &self,
+        route: &Route,
         backend: Backend,
         (method, uri, headers): (Method, Uri, HeaderMap),
         (body, progress): (Upload, Arc<Progress>),
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, Failure> {
+        let patience = route.answer.min(self.patience.answer);
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
         let mut answer = pin!(self.client.request(request));
         loop {
-            let deadline = self.deadline(&progress);
+            let deadline = self.deadline(&progress, patience);
             match tokio::time::timeout_at(deadline.into(), answer.as_mut()).await {
                 Ok(Ok(response)) => return Ok(response.map(Body::new)),
-                Ok(Err(error)) => return Err(refusal(backend, &error, &progress)),
+                Ok(Err(error)) => return Err(failure(backend, &error, &progress)),
                 // Bytes that came meanwhile moved the deadline.
-                Err(_) if self.deadline(&progress) > Instant::now() => {}
+                Err(_) if self.deadline(&progress, patience) > Instant::now() => {}
                 Err(_) if progress.is_complete() => {
                     let detail = format!("{} did not answer in time", backend.name());
-                    return Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, detail));
+                    let refusal = Refusal::new(StatusCode::GATEWAY_TIMEOUT, detail);
+                    return Err(Failure::Backend { refusal, may_help: false });
                 }
                 Err(_) => {
                     let detail = "the request's body did not arrive in time";
-                    return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, detail));
+                    let refusal = Refusal::new(StatusCode::REQUEST_TIMEOUT, detail);
+                    return Err(Failure::Client(refusal));
                 }
             }
         }
     }
 
     /// The moment until which the next thing must happen.
-    fn deadline(&self, progress: &Progress) -> Instant {
+    fn deadline(&self, progress: &Progress, answer: Duration) -> Instant {
         if progress.is_complete() {
-            progress.latest() + self.patience.answer
+            progress.latest() + answer
         } else {
             let whole = progress.started() + self.patience.upload;
             whole.min(progress.latest() + self.patience.upload_pause)
@@ -173,25 +199,28 @@ impl Proxy {
     }
 }
 
-fn refusal(
+fn failure(
     backend: Backend,
     error: &hyper_util::client::legacy::Error,
     progress: &Progress,
-) -> Refusal {
+) -> Failure {
     let name = backend.name();
     if progress.is_too_large() {
-        return Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large");
+        let detail = "the request's body is too large";
+        return Failure::Client(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
     }
     if progress.is_broken() {
-        return Refusal::new(StatusCode::BAD_REQUEST, "the request's body broke off");
+        let detail = "the request's body broke off";
+        return Failure::Client(Refusal::new(StatusCode::BAD_REQUEST, detail));
     }
     tracing::info!(backend = name, error = %Chain(error), "backend did not answer");
-    if error.is_connect() {
+    let refusal = if error.is_connect() {
         Refusal::unavailable(format!("{name} cannot be reached"), RETRY_AFTER)
     } else {
         // The request may have been carried out: a 503 would invite to repeat it.
         Refusal::new(StatusCode::BAD_GATEWAY, format!("{name} broke off before its answer"))
-    }
+    };
+    Failure::Backend { refusal, may_help: true }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The route table: every path that passes the gateway, and where it goes.
 
+use std::time::Duration;
+
 /// A service behind the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Backend {
@@ -53,7 +55,7 @@ impl Backend {
 /// Who answers a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// `/`: the status page, or the page that asks for a key.
+    /// The dashboard: its page and the files that this is made of.
     Home,
     /// The gateway's own state.
     Status,
@@ -61,6 +63,12 @@ pub(crate) enum Target {
     Services,
     /// What passed the gateway.
     Stats,
+    /// The live stream, a WebSocket.
+    Stream,
+    /// A user and a password for tokens.
+    Login,
+    /// An old token for new ones.
+    Refresh,
     /// Another service; the path is handed over unchanged.
     Backend(Backend),
     /// Nobody: 404.
@@ -73,41 +81,57 @@ pub(crate) struct Route {
     /// The path, or a prefix that ends in `/*` and wants at least one more character.
     pub(crate) pattern: &'static str,
     pub(crate) target: Target,
+    /// Longest wait for the head of an answer.
+    pub(crate) answer: Duration,
     /// Position in [`TABLE`]; the statistics are kept by it.
     pub(crate) index: usize,
 }
 
 /// Number of lines in [`TABLE`].
-pub(crate) const ROUTES: usize = 15;
+pub(crate) const ROUTES: usize = 19;
+
+/// For what a service answers from memory; more is a fault.
+const QUICK: Duration = Duration::from_secs(10);
+
+/// For what a service has to work for: it asks another, or the disk.
+const USUAL: Duration = Duration::from_secs(30);
+
+/// For queries over days of stored data, and for rolling them into files.
+const LONG: Duration = Duration::from_secs(60);
 
 /// The table. Its order does not matter: no two patterns match the same path, except the last,
 /// which stands for every path that none of the others matches.
 pub(crate) static TABLE: [Route; ROUTES] = [
-    route(0, "/", Target::Home),
-    route(1, "/_gateway/status", Target::Status),
-    route(2, "/_gateway/services", Target::Services),
-    route(3, "/_gateway/stats", Target::Stats),
-    route(4, "/api/v1/collector/*", Target::Backend(Backend::Collector)),
-    route(5, "/api/v1/orderbook/*", Target::Backend(Backend::Collector)),
-    route(6, "/api/v1/storage/*", Target::Backend(Backend::Storage)),
-    route(7, "/api/v1/overview", Target::Backend(Backend::Monitoring)),
-    route(8, "/api/v1/services", Target::Backend(Backend::Monitoring)),
-    route(9, "/api/v1/services/*", Target::Backend(Backend::Monitoring)),
-    route(10, "/api/v1/alerts", Target::Backend(Backend::Monitoring)),
-    route(11, "/api/v1/alerts/*", Target::Backend(Backend::Monitoring)),
-    route(12, "/api/v1/scheduler/*", Target::Backend(Backend::Scheduler)),
-    route(13, "/api/v1/broker/*", Target::Backend(Backend::Broker)),
-    route(14, "none", Target::Nowhere),
+    route(0, "/", Target::Home, QUICK),
+    route(1, "/_gateway/status", Target::Status, QUICK),
+    route(2, "/_gateway/services", Target::Services, QUICK),
+    route(3, "/_gateway/stats", Target::Stats, QUICK),
+    route(4, "/api/v1/collector/*", Target::Backend(Backend::Collector), USUAL),
+    route(5, "/api/v1/orderbook/*", Target::Backend(Backend::Collector), QUICK),
+    route(6, "/api/v1/storage/*", Target::Backend(Backend::Storage), LONG),
+    route(7, "/api/v1/overview", Target::Backend(Backend::Monitoring), QUICK),
+    route(8, "/api/v1/services", Target::Backend(Backend::Monitoring), QUICK),
+    route(9, "/api/v1/services/*", Target::Backend(Backend::Monitoring), QUICK),
+    route(10, "/api/v1/alerts", Target::Backend(Backend::Monitoring), QUICK),
+    route(11, "/api/v1/alerts/*", Target::Backend(Backend::Monitoring), QUICK),
+    route(12, "/api/v1/scheduler/*", Target::Backend(Backend::Scheduler), USUAL),
+    route(13, "/api/v1/broker/*", Target::Backend(Backend::Broker), USUAL),
+    route(14, "/ws/v1/stream", Target::Stream, QUICK),
+    route(15, "/api/v1/auth/login", Target::Login, QUICK),
+    route(16, "/api/v1/auth/refresh", Target::Refresh, QUICK),
+    route(17, "/assets/*", Target::Home, QUICK),
+    route(18, "none", Target::Nowhere, QUICK),
 ];
 
-const fn route(index: usize, pattern: &'static str, target: Target) -> Route {
-    Route { pattern, target, index }
+const fn route(index: usize, pattern: &'static str, target: Target, answer: Duration) -> Route {
+    Route { pattern, target, answer, index }
 }
 
 impl Route {
     /// Finds the line for a path.
     pub(crate) fn of(path: &str) -> &'static Route {
-        TABLE.iter().find(|route| route.matches(path)).unwrap_or(&TABLE[ROUTES - 1])
+        let found = TABLE.iter().find(|route| route.matches(path));
+        found.filter(|_| !has_dots(path)).unwrap_or(&TABLE[ROUTES - 1])
     }
 
     fn matches(&self, path: &str) -> bool {
@@ -116,6 +140,16 @@ impl Route {
             None => self.pattern == path,
         }
     }
+}
+
+/// Whether a segment is `.` or `..`, in any spelling: what stands between us and a backend may
+/// resolve it (RFC 3986 §5.2.4), and end up on another path than the one that was looked up.
+fn has_dots(path: &str) -> bool {
+    let is_dots = |segment: &str| {
+        let segment = segment.to_ascii_lowercase().replace("%2e", ".");
+        segment == "." || segment == ".."
+    };
+    path.contains(['.', '%']) && path.split(['/', '\\']).any(is_dots)
 }
 
 #[cfg(test)]
@@ -146,9 +180,14 @@ mod tests {
             "/api/v1/overview/",
             "/API/v1/overview",
             "/api/v1/../v1/overview",
-            "/ws/v1/stream",
+            "/ws/v1/stream/",
             "/_gateway/",
             "/metrics2",
+            "/api/v1/storage/../broker/streams",
+            "/api/v1/storage/%2e%2E/x",
+            "/api/v1/storage/.%2e",
+            "/api/v1/storage/./x",
+            "/api/v1/storage/x\\..\\y",
         ] {
             assert_eq!(Route::of(path).target, Target::Nowhere, "{path}");
         }

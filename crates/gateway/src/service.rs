@@ -1,15 +1,21 @@
 //! The gateway as a daemon of the suite.
 
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use bus::Bus;
 use daemon::{Context, Dependency, Health, Required, Service, Status, Task, Tasks};
 use settings::{Invalid, Suite};
 use telemetry::Chain;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use web::Tls;
 
 use crate::access::Access;
+use crate::backends::Backends;
+use crate::cache::COPIES_MAX;
 use crate::checks::{self, Condition, Seen};
 use crate::gate::{self, Gate, Routing};
 use crate::keys::{Keys, NO_KEY};
@@ -17,20 +23,51 @@ use crate::metrics::Metrics;
 use crate::pages::Summary;
 use crate::proxy::{Base, Patience, Proxy};
 use crate::routes::Backend;
+use crate::stream::desk::{self, Desk};
+use crate::stream::{Arrival, Stream};
+use crate::tokens::Signer;
+use crate::watched::Watched;
 
 /// The key file, in the service's state directory.
 const KEY_FILE: &str = "keys.json";
 
-/// How often the key file is looked at: a revoked key works this much longer at most.
+/// The file of those who may log in, beside it.
+const USER_FILE: &str = "users.json";
+
+/// How often the files are looked at: a revoked key works this much longer at most.
 const KEY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often it is written down when keys were last used, which is what a crash forgets, and how
+/// often the certificate is looked at.
+const USES_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The gateway.
 pub struct Gateway {
+    warden: Warden,
+    live: Live,
+}
+
+/// What keeps watch over what the requests meet.
+struct Warden {
     gate: Arc<Gate>,
     suite: watch::Receiver<Arc<Suite>>,
     status: Status,
     keys: Dependency,
     backends: Vec<Dependency>,
+    /// The certificate that is served; another file takes a restart, another content none.
+    tls: Option<Arc<Tls>>,
+    /// Its files, as they were named at the start.
+    files: (Option<PathBuf>, Option<PathBuf>),
+    /// Where it is written down when keys were last used.
+    uses: PathBuf,
+}
+
+/// What the live stream is made of.
+struct Live {
+    bus: Bus,
+    nats: Dependency,
+    arrivals: mpsc::Receiver<Arrival>,
+    stop: CancellationToken,
 }
 
 impl Service for Gateway {
@@ -39,12 +76,7 @@ impl Service for Gateway {
     const GUARDED: bool = true;
 
     fn check(suite: &Suite) -> anyhow::Result<()> {
-        if suite.gateway.certificate.is_some() {
-            // Serving plain HTTP where the operator asked for HTTPS would betray every key.
-            let message = "asks for HTTPS, which this version does not serve: leave it out, listen \
-                           on loopback, and put a proxy that ends TLS in front";
-            return Err(Invalid::new("gateway.certificate", message).into());
-        }
+        tls(&suite.gateway)?;
         for (name, endpoint) in suite.gateway.backends.all() {
             if Base::of(endpoint).is_err() {
                 let key = format!("gateway.backends.{name}");
@@ -75,37 +107,66 @@ impl Service for Gateway {
         let token = context.internal_token.as_ref().map(gate::authorization).transpose()?;
         let metrics = context.metrics(Metrics::register);
         let keys = Keys::new(context.state_directory.join(KEY_FILE), metrics.clone());
+        let users = Watched::new(context.state_directory.join(USER_FILE), keyring::load_users);
+        let signer = Signer::new(context.internal_token.as_ref())?;
         let now = gate::now();
         let seen = Backend::ALL.into_iter().zip(&routing.bases);
         let seen =
             seen.map(|(backend, (_, url))| Seen::nothing(backend, url.clone(), now)).collect();
+        let (stream, arrivals) = Stream::new(metrics.clone());
         let gate = Gate {
-            access: Access::new(keys, metrics.clone()),
+            access: Access::new(keys, users, signer, metrics.clone()),
             proxy: Proxy::new(Patience::default()),
+            backends: Backends::new(metrics.clone()),
+            stream,
+            cache: Arc::default(),
+            copies: Arc::new(Semaphore::new(COPIES_MAX)),
             routing: ArcSwap::from_pointee(routing),
             token,
             metrics,
             seen: watch::Sender::new(seen),
             started: now,
         };
-        let gateway = Gateway {
+        let bus_metrics = context.metrics(bus::Metrics::register);
+        let password = bus::password(&suite.bus, &context.credentials, Self::NAME)?;
+        let live = Live {
+            bus: Bus::connect(&suite.bus, Self::NAME, password, bus_metrics).await?,
+            nats: context.health.dependency("nats", Required::No),
+            arrivals,
+            stop: context.stop.clone(),
+        };
+        let warden = Warden {
             gate: Arc::new(gate),
             suite: context.suite.clone(),
             status: context.status.clone(),
             keys: context.health.dependency("keys", Required::No),
             backends: dependencies(&context.health),
+            tls: tls(&suite.gateway)?.map(Arc::new),
+            files: (suite.gateway.certificate.clone(), suite.gateway.private_key.clone()),
+            uses: keyring::uses_path(&context.state_directory.join(KEY_FILE)),
         };
-        gateway.refresh_keys();
-        Ok(gateway)
+        warden.refresh_keys();
+        warden.refresh_users();
+        Ok(Gateway { warden, live })
     }
 
     fn router(&self) -> axum::Router {
-        gate::router(Arc::clone(&self.gate))
+        gate::router(Arc::clone(&self.warden.gate))
+    }
+
+    fn tls(&self) -> Option<Arc<Tls>> {
+        self.warden.tls.clone()
     }
 
     fn start(self, tasks: &mut Tasks) -> anyhow::Result<()> {
-        let gateway = Arc::new(self);
-        let [configuration, keys, checks] = std::array::from_fn(|_| Arc::clone(&gateway));
+        let Gateway { warden, live } = self;
+        let gate = Arc::clone(&warden.gate);
+        let Live { bus, nats, arrivals, stop } = live;
+        let desk = Desk { gate: Arc::clone(&gate), bus, dependency: nats };
+        let warden = Arc::new(warden);
+        let [configuration, keys, checks] = std::array::from_fn(|_| Arc::clone(&warden));
+        tasks.spawn("sockets", |task| desk::sockets(task, gate, arrivals, stop));
+        tasks.spawn("live", |task| desk.run(task));
         tasks.spawn("configuration", |task| configuration.follow_configuration(task));
         tasks.spawn("keys", |task| keys.watch_keys(task));
         tasks.spawn("checks", |task| checks.check_backends(task));
@@ -113,12 +174,17 @@ impl Service for Gateway {
     }
 }
 
-impl Gateway {
-    /// Takes over the backends and trusted proxies of a changed configuration.
-    async fn follow_configuration(self: Arc<Gateway>, task: Task) -> anyhow::Result<()> {
+impl Warden {
+    /// Takes over the backends, limits and trusted proxies of a changed configuration; what is
+    /// under way, live streams above all, goes on.
+    async fn follow_configuration(self: Arc<Warden>, task: Task) -> anyhow::Result<()> {
         let mut suite = self.suite.clone();
         while let Some(Ok(())) = task.until_stopped(suite.changed()).await {
             let section = suite.borrow_and_update().gateway.clone();
+            self.refresh_certificate();
+            if self.files != (section.certificate.clone(), section.private_key.clone()) {
+                tracing::warn!("the other certificate files are used after a restart only");
+            }
             match Routing::of(&section) {
                 Ok(routing) => self.gate.routing.store(Arc::new(routing)),
                 Err(error) => {
@@ -130,12 +196,64 @@ impl Gateway {
         Ok(())
     }
 
-    /// Reads the key file whenever it is another.
-    async fn watch_keys(self: Arc<Gateway>, task: Task) -> anyhow::Result<()> {
+    /// Reads the files of keys and of users whenever they are others.
+    async fn watch_keys(self: Arc<Warden>, task: Task) -> anyhow::Result<()> {
+        let mut written = Instant::now();
         while task.sleep(KEY_INTERVAL).await {
             self.refresh_keys();
+            self.refresh_users();
+            if written.elapsed() >= USES_INTERVAL {
+                written = Instant::now();
+                self.refresh_certificate();
+                task.alive(self.record_uses()).await;
+            }
         }
+        task.alive(self.record_uses()).await;
         Ok(())
+    }
+
+    /// Writes down when keys were last used.
+    async fn record_uses(&self) {
+        let uses = self.gate.access.take_uses();
+        if uses.is_empty() {
+            return;
+        }
+        let (path, ring) = (self.uses.clone(), self.gate.access.keys().ring());
+        let recorded =
+            tokio::task::spawn_blocking(move || keyring::record_uses(&path, &uses, &ring));
+        match recorded.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let error = Chain(&error);
+                tracing::warn!(%error, "cannot write down when keys were last used");
+            }
+            Err(error) => tracing::error!(%error, "cannot write down when keys were last used"),
+        }
+    }
+
+    /// Serves a certificate that was renewed.
+    fn refresh_certificate(&self) {
+        let Some(tls) = &self.tls else { return };
+        match tls.refresh() {
+            Ok(false) => {}
+            Ok(true) => tracing::info!("certificate read"),
+            Err(error) => {
+                let error = Chain(&error);
+                tracing::error!(%error, "the certificate cannot be used, the one before it stays");
+            }
+        }
+    }
+
+    fn refresh_users(&self) {
+        let users = self.gate.access.users();
+        match users.refresh() {
+            Ok(false) => {}
+            Ok(true) => tracing::info!(users = users.value().len(), "user file read"),
+            Err(error) => {
+                let error = Chain(&error);
+                tracing::error!(%error, "the user file cannot be used, the users before it stay");
+            }
+        }
     }
 
     fn refresh_keys(&self) {
@@ -160,7 +278,7 @@ impl Gateway {
     }
 
     /// Asks every backend how it is, and tells everyone.
-    async fn check_backends(self: Arc<Gateway>, task: Task) -> anyhow::Result<()> {
+    async fn check_backends(self: Arc<Warden>, task: Task) -> anyhow::Result<()> {
         let gate = &self.gate;
         loop {
             let routing = gate.routing.load_full();
@@ -185,6 +303,18 @@ impl Gateway {
     fn tell(&self) {
         self.status.set(Summary::of(&self.gate).to_string());
     }
+}
+
+/// Reads the certificate that the configuration names.
+fn tls(section: &settings::Gateway) -> anyhow::Result<Option<Tls>> {
+    let (Some(certificate), Some(private_key)) = (&section.certificate, &section.private_key)
+    else {
+        return Ok(None);
+    };
+    let tls = Tls::load(certificate, private_key).map_err(|error| {
+        Invalid::new("gateway.certificate", format!("cannot be served: {}", Chain(&error)))
+    })?;
+    Ok(Some(tls))
 }
 
 fn dependencies(health: &Health) -> Vec<Dependency> {

@@ -113,6 +113,9 @@ impl Counters {
                 | Target::Status
                 | Target::Services
                 | Target::Stats
+                | Target::Stream
+                | Target::Login
+                | Target::Refresh
                 | Target::Nowhere => None,
             },
             requests: statuses.values().sum(),

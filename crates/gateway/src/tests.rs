@@ -1,10 +1,16 @@
 //! Ring 3: the gate on real sockets, between raw clients and little backends that speak raw HTTP.
 
+#![expect(clippy::large_futures, reason = "a test has its stack to itself")]
+
+mod abuse;
 mod bodies;
 mod doors;
 mod framing;
+mod guards;
+mod logins;
 mod pages;
 mod service;
+mod stream;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -19,17 +25,22 @@ use settings::Gateway as Section;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
+use crate::backends::Backends;
+use crate::cache::COPIES_MAX;
 use crate::checks::Seen;
 use crate::gate::{self, Gate, Routing};
 use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::proxy::{Patience, Proxy};
 use crate::routes::Backend;
+use crate::stream::{Arrival, Stream};
+use crate::tokens::Signer;
+use crate::watched::Watched;
 
 /// Longer than anything here takes, shorter than a developer's patience.
 const LONG: Duration = Duration::from_secs(20);
@@ -45,6 +56,7 @@ struct House {
     gate: Arc<Gate>,
     directory: TempDir,
     _server: JoinSet<()>,
+    _arrivals: mpsc::Receiver<Arrival>,
 }
 
 impl House {
@@ -66,8 +78,14 @@ impl House {
         let now = gate::now();
         let seen = Backend::ALL.map(|backend| Seen::nothing(backend, String::new(), now));
         let keys = Keys::new(directory.path().join("keys.json"), metrics.clone());
+        let users = Watched::new(directory.path().join("users.json"), keyring::load_users);
+        let (stream, arrivals) = Stream::new(metrics.clone());
         let gate = Arc::new(Gate {
-            access: Access::new(keys, metrics.clone()),
+            backends: Backends::new(metrics.clone()),
+            stream,
+            cache: Arc::default(),
+            copies: Arc::new(Semaphore::new(COPIES_MAX)),
+            access: Access::new(keys, users, Signer::new(None).unwrap(), metrics.clone()),
             proxy: Proxy::new(patience),
             routing: ArcSwap::from_pointee(routing),
             token: Some(HeaderValue::from_static("Bearer internal")),
@@ -83,7 +101,7 @@ impl House {
         server.spawn(async move {
             web::serve(listener, router, limits, CancellationToken::new()).await.unwrap();
         });
-        House { address, gate, directory, _server: server }
+        House { address, gate, directory, _server: server, _arrivals: arrivals }
     }
 
     /// Makes a key that is in force at once.

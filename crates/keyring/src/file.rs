@@ -1,23 +1,23 @@
-//! The key file: one JSON document, replaced as a whole and never edited in place.
+//! A file of this crate: one JSON document, replaced as a whole and never edited in place.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
-use serde::de::{self, SeqAccess, Visitor};
+use serde::de::{self, DeserializeOwned, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::key::Key;
 use crate::ring::{KEYS_MAX, Ring};
 
 /// The only layout so far.
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// Largest file that is read: [`KEYS_MAX`] records take a third of it.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// Why the key file could not be read or replaced.
+/// Why a file could not be read or replaced.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file or its directory could not be used.
@@ -68,19 +68,7 @@ impl Stamp {
 ///
 /// [`Error::Io`] if the file cannot be read, [`Error::Malformed`] with the line if it is damaged.
 pub fn load(path: &Path) -> Result<Ring, Error> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ring::default()),
-        Err(error) => return Err(failed("open", path)(error)),
-    };
-    let mut text = Vec::new();
-    file.take(FILE_BYTES_MAX).read_to_end(&mut text).map_err(failed("read", path))?;
-    let document: Document = serde_json::from_slice(&text).map_err(|error| Error::Malformed {
-        path: path.to_owned(),
-        line: error.line().max(1),
-        reason: reason(&error),
-    })?;
-    Ok(document.keys)
+    Ok(read::<Document>(path)?.keys)
 }
 
 /// Changes the keys: reads the file, applies `change` and replaces the file, all under a lock.
@@ -97,20 +85,48 @@ pub fn update<T, E: From<Error>>(
     path: &Path,
     change: impl FnOnce(&mut Ring) -> Result<T, E>,
 ) -> Result<T, E> {
+    rewrite(path, |document: &mut Document| change(&mut document.keys))
+}
+
+/// Reads a document; an absent file is an empty one.
+pub(crate) fn read<D: DeserializeOwned + Default>(path: &Path) -> Result<D, Error> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(D::default()),
+        Err(error) => return Err(failed("open", path)(error)),
+    };
+    let mut text = Vec::new();
+    file.take(FILE_BYTES_MAX).read_to_end(&mut text).map_err(failed("read", path))?;
+    serde_json::from_slice(&text).map_err(|error| Error::Malformed {
+        path: path.to_owned(),
+        line: error.line().max(1),
+        reason: reason(&error),
+    })
+}
+
+/// Changes a document, as [`update`] says.
+pub(crate) fn rewrite<D, T, E>(
+    path: &Path,
+    change: impl FnOnce(&mut D) -> Result<T, E>,
+) -> Result<T, E>
+where
+    D: DeserializeOwned + Serialize + Default,
+    E: From<Error>,
+{
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
     let lock = File::open(directory).map_err(failed("open", directory))?;
     lock.lock().map_err(failed("lock", directory))?;
-    let mut ring = load(path)?;
-    let outcome = change(&mut ring)?;
-    replace(path, &lock, &ring)?;
+    let mut document: D = read(path)?;
+    let outcome = change(&mut document)?;
+    replace(path, &lock, &document)?;
     Ok(outcome)
 }
 
 /// Writes beside the file, syncs, renames, and syncs the directory so that the name is durable.
-fn replace(path: &Path, directory: &File, ring: &Ring) -> Result<(), Error> {
+fn replace(path: &Path, directory: &File, document: &impl Serialize) -> Result<(), Error> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let beside = path.with_file_name(name);
@@ -121,7 +137,7 @@ fn replace(path: &Path, directory: &File, ring: &Ring) -> Result<(), Error> {
         }
         Ok(()) | Err(_) => {}
     }
-    let mut text = serde_json::to_vec_pretty(&Document { version: VERSION, keys: ring.clone() })
+    let mut text = serde_json::to_vec_pretty(document)
         .map_err(|error| failed("encode", path)(error.into()))?;
     text.push(b'\n');
     let mut file = OpenOptions::new()
@@ -174,7 +190,14 @@ struct Document {
     keys: Ring,
 }
 
-fn known_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+impl Default for Document {
+    fn default() -> Self {
+        Self { version: VERSION, keys: Ring::default() }
+    }
+}
+
+/// Reads a document's version, which must be the only one there is.
+pub(crate) fn known_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     match u32::deserialize(deserializer)? {
         VERSION => Ok(VERSION),
         other => Err(de::Error::custom(format_args!(

@@ -109,6 +109,12 @@ impl Ring {
         }
     }
 
+    /// Returns the record with this id.
+    #[must_use]
+    pub fn get(&self, id: Id) -> Option<&Key> {
+        self.keys.get(&id)
+    }
+
     /// Yields the records whose id starts with `prefix`, in order of id; `""` yields all.
     pub fn matching<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Key> {
         let bare = prefix.strip_prefix(key::PREFIX).unwrap_or(prefix);

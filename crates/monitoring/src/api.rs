@@ -1,4 +1,4 @@
-//! The HTTP interface: `/api/v1/overview`, `services`, `alerts`.
+//! The HTTP interface: `/api/v1/overview`, `services`, `alerts`; and Alertmanager's, below `/api/v2`.
 //!
 //! Times are nanoseconds since the epoch, ages milliseconds at the moment of the answer. A field that
 //! is not known is absent.
@@ -7,27 +7,50 @@ use std::sync::Arc;
 
 use alert::{Alert, Data, RuleStatus, State as AlertState};
 use axum::extract::State;
-use axum::routing::get;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use daemon::clock;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use web::{Problem, Query};
 
+use crate::alerting::identity;
+use crate::request::{Request, Requests};
+use crate::teller::{ChannelState, ChannelStates, TestError};
 use crate::view::{Service, State as ServiceState, View};
+
+mod v2;
 
 type Views = watch::Receiver<Arc<View>>;
 
+/// What the handlers work with.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// What was found last.
+    pub views: Views,
+    /// How the channels do.
+    pub channels: watch::Receiver<ChannelStates>,
+    /// The way to the task that owns the alerts.
+    pub requests: Requests,
+}
+
 /// The routes over what was found last.
-pub fn router(views: Views) -> Router {
-    Router::new()
+pub fn router(access: Access) -> Router {
+    let views = access.views.clone();
+    let own = Router::new()
         .route("/api/v1/overview", get(overview))
         .route("/api/v1/services", get(services))
         .route("/api/v1/services/{name}", get(service))
         .route("/api/v1/alerts", get(alerts))
         .route("/api/v1/alerts/rules", get(rules))
-        .with_state(views)
+        .with_state(views);
+    let telling = Router::new()
+        .route("/api/v1/alerts/channels", get(channels))
+        .route("/api/v1/alerts/channels/{name}/test", post(test))
+        .with_state(access.clone());
+    own.merge(telling).merge(v2::router(access))
 }
 
 async fn overview(State(views): State<Views>) -> Json<Value> {
@@ -115,7 +138,7 @@ async fn alerts(State(views): State<Views>, Query(query): Query<AlertsQuery>) ->
         .alerts
         .iter()
         .filter(|alert| query.state.is_none_or(|wanted| wanted.accepts(alert.state)))
-        .map(describe_alert)
+        .map(|alert| describe_alert(alert, &view))
         .collect();
     Json(json!({"data": data}))
 }
@@ -124,6 +147,43 @@ async fn rules(State(views): State<Views>) -> Json<Value> {
     let view = Arc::clone(&views.borrow());
     let data: Vec<Value> = view.rules.iter().map(describe_rule).collect();
     Json(json!({"data": data}))
+}
+
+async fn channels(State(access): State<Access>) -> Json<Value> {
+    let states = access.channels.borrow().clone();
+    let describe = |(name, state): (String, ChannelState)| {
+        let mut body = json!({"name": name});
+        if let Some(problem) = state.problem {
+            body["problem"] = json!(problem);
+        }
+        if let Some(at) = state.taken_at {
+            body["taken_at"] = json!(at);
+        }
+        if let Some((at, error)) = state.failed {
+            body["failed_at"] = json!(at);
+            body["error"] = json!(error);
+        }
+        body
+    };
+    Json(json!({"data": states.into_iter().map(describe).collect::<Vec<_>>()}))
+}
+
+/// Answers with what the receiver said; 502 with the reason if it did not take the message.
+async fn test(
+    State(access): State<Access>,
+    web::Path(name): web::Path<String>,
+) -> web::Result<Json<Value>> {
+    let stopping = || Problem::unavailable("the service stops", None);
+    let (answer, answered) = oneshot::channel();
+    let request = Request::Test { channel: name.clone(), answer };
+    access.requests.send(request).await.map_err(|_| stopping())?;
+    match answered.await.map_err(|_| stopping())? {
+        Ok(answer) => Ok(Json(json!({"channel": name, "answer": answer}))),
+        Err(error @ TestError::Unknown) => Err(Problem::not_found(error.to_string())),
+        Err(error @ (TestError::Unusable(_) | TestError::Failed(_))) => {
+            Err(Problem::new(StatusCode::BAD_GATEWAY, error.to_string()))
+        }
+    }
 }
 
 fn describe(service: &Service, now: i64) -> Value {
@@ -149,7 +209,7 @@ fn describe(service: &Service, now: i64) -> Value {
     Value::Object(body)
 }
 
-fn describe_alert(alert: &Alert) -> Value {
+fn describe_alert(alert: &Alert, view: &View) -> Value {
     let mut body = json!({
         "name": alert.rule.name,
         "severity": alert.rule.severity.as_str(),
@@ -177,6 +237,17 @@ fn describe_alert(alert: &Alert) -> Value {
     if let Data::AbsentSince(since) = alert.data {
         body["no_data_since"] = json!(since.as_i64());
     }
+    let labels = identity(alert);
+    if let Some(told) = view.told.iter().find(|told| told.active.labels == labels) {
+        for (name, by) in [
+            ("silenced_by", &told.suppression.silenced_by),
+            ("inhibited_by", &told.suppression.inhibited_by),
+        ] {
+            if !by.is_empty() {
+                body[name] = json!(by);
+            }
+        }
+    }
     body
 }
 
@@ -196,6 +267,7 @@ fn describe_rule(status: &RuleStatus) -> Value {
         "name": rule.name,
         "condition": rule.condition.to_string(),
         "for_seconds": rule.hold.as_secs(),
+        "keep_firing_for_seconds": rule.keep.as_secs(),
         "severity": rule.severity.as_str(),
         "summary": rule.summary.as_str(),
         "state": state,

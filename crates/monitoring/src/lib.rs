@@ -2,30 +2,41 @@
 //!
 //! ```text
 //! systemd ──D-Bus──▶ systemd ─┐
-//!                             ├─▶ watch ──▶ monitor (states, alert rules) ──▶ view ──▶ api
-//! services ──HTTP──▶ peer ────┘     │
-//!                                   └──▶ STATUS=, journal, /metrics
+//! services ──HTTP──▶ peer ────┼─▶ watch ──▶ monitor (states, alert rules) ──▶ view ──▶ api
+//! disks, certificates ▶ host ─┘     │          │
+//!                                   │          └─▶ alerting (silences, inhibition, groups)
+//!                                   │                     └─▶ teller ──▶ channels
+//!                                   └──▶ STATUS=, journal, /metrics, alerts.json
 //! ```
 //!
-//! Every cycle the one task asks systemd for the units and each service for `/ready`, `/health` and
-//! `/metrics`; [`monitor`] turns the answers into states and alerts without doing I/O of its own.
+//! Every cycle the task `watch` asks systemd for the units and each service for `/ready`, `/health`
+//! and `/metrics`; [`monitor`] turns the answers into states and alerts without doing I/O of its own.
 //! What was not answered is absent, never a default: a service is `up`, `degraded`, `down` or
 //! `unknown`, and every figure carries the time it was taken.
+//! States of alerts and silences are in one file, so that a restart raises nothing anew.
 //!
-//! Absent on purpose: notification channels and silences, starting or stopping anything, and any
-//! state on disk; after a restart of this service alerts are raised anew.
+//! Absent on purpose: starting or stopping anything.
 
+pub mod alerting;
 pub mod api;
+pub mod auditor;
+pub mod completeness;
 pub mod exposition;
+pub mod host;
 pub mod metrics;
 pub mod monitor;
 pub mod peer;
+pub mod plan;
+pub mod request;
 pub mod restarts;
 pub mod rules;
 pub mod service;
+pub mod state;
 pub mod systemd;
+pub mod teller;
 pub mod unit;
 pub mod view;
 pub mod watch;
+pub mod watchdog;
 
 pub use service::Monitoring;

@@ -3,12 +3,15 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use alert::Change;
+use alert::{Change, Sample};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::completeness::COMPLETENESS;
+use crate::monitor;
 
 /// Handles on the metrics; cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +24,31 @@ pub struct Metrics {
     alert_transitions: Family<TransitionLabels, Counter>,
     series_refused: Counter,
     cycle: Gauge<f64, AtomicU64>,
+    watchdog_kills: Family<ServiceLabels, Counter>,
+    unit_failed: Facts,
+    clock_offset: Facts,
+    disk_used: Facts,
+    certificate_left: Facts,
+    completeness: Facts,
+    alerts_suppressed: Gauge,
+    notifications: Family<ChannelLabels, Counter>,
+    notification_failures: Family<FailureLabels, Counter>,
+    groups_refused: Counter,
+    state_failures: Counter,
+}
+
+/// What was found in the last round, by the labels that the rules are given.
+type Facts = Family<Vec<(String, String)>, Gauge<f64, AtomicU64>>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChannelLabels {
+    channel: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FailureLabels {
+    channel: String,
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -90,7 +118,72 @@ impl Metrics {
             Unit::Seconds,
             metrics.cycle.clone(),
         );
+        metrics.register_found(registry);
+        metrics.register_telling(registry);
         metrics
+    }
+
+    fn register_found(&self, registry: &mut Registry) {
+        registry.register(
+            "watchdog_kills",
+            "Kills by systemd's watchdog seen since this process began to look",
+            self.watchdog_kills.clone(),
+        );
+        registry.register(
+            "unit_failed",
+            "Whether systemd has given a unit up",
+            self.unit_failed.clone(),
+        );
+        registry.register_with_unit(
+            "service_clock_offset",
+            "How far a service's clock is from ours at least",
+            Unit::Seconds,
+            self.clock_offset.clone(),
+        );
+        registry.register(
+            "disk_used_ratio",
+            "The part of a disk that is in use",
+            self.disk_used.clone(),
+        );
+        registry.register_with_unit(
+            "certificate_left",
+            "How long a certificate is good for",
+            Unit::Seconds,
+            self.certificate_left.clone(),
+        );
+        registry.register(
+            "completeness_ratio",
+            "How much of a stream is there of today and yesterday, whichever is worse",
+            self.completeness.clone(),
+        );
+    }
+
+    fn register_telling(&self, registry: &mut Registry) {
+        registry.register(
+            "alerts_suppressed",
+            "Alerts firing that nobody is told about, because of a silence or of another alert",
+            self.alerts_suppressed.clone(),
+        );
+        registry.register(
+            "notifications",
+            "Messages that a channel has taken",
+            self.notifications.clone(),
+        );
+        registry.register(
+            "notification_failures",
+            "Messages that a channel has not taken, by reason",
+            self.notification_failures.clone(),
+        );
+        registry.register(
+            "groups_refused",
+            "Alerts not told because there were too many groups",
+            self.groups_refused.clone(),
+        );
+        registry.register(
+            "state_failures",
+            "Attempts to write the states of alerts that failed",
+            self.state_failures.clone(),
+        );
     }
 
     /// Notes a probe; `ready` is absent if the service did not answer.
@@ -144,6 +237,62 @@ impl Metrics {
         self.alert_transitions.get_or_create(&labels).inc();
     }
 
+    /// Notes what was found in a round; what is not there any more is forgotten.
+    pub fn found(&self, samples: &[Sample]) {
+        let families = [
+            (monitor::UNIT_FAILED, &self.unit_failed),
+            (monitor::CLOCK_OFFSET, &self.clock_offset),
+            (monitor::DISK_USED, &self.disk_used),
+            (monitor::CERTIFICATE_LEFT, &self.certificate_left),
+            (COMPLETENESS, &self.completeness),
+        ];
+        for (name, family) in families {
+            family.clear();
+            for sample in samples.iter().filter(|sample| sample.metric == name) {
+                let labels: Vec<(String, String)> = sample.labels.clone().into_iter().collect();
+                family.get_or_create(&labels).set(sample.value);
+            }
+        }
+    }
+
+    /// Counts kills by the watchdog; zero makes the series appear.
+    pub fn killed(&self, service: &str, kills: u64) {
+        let labels = ServiceLabels { service: service.to_owned() };
+        self.watchdog_kills.get_or_create(&labels).inc_by(kills);
+    }
+
+    /// Notes how many alerts that fire are not told.
+    pub fn suppressed(&self, alerts: usize) {
+        self.alerts_suppressed.set(i64::try_from(alerts).unwrap_or(i64::MAX));
+    }
+
+    /// Makes the series of a channel appear.
+    pub fn channel(&self, channel: &str) {
+        let labels = ChannelLabels { channel: channel.to_owned() };
+        self.notifications.get_or_create(&labels).inc_by(0);
+    }
+
+    /// Counts a message that a channel has taken.
+    pub fn notified(&self, channel: &str) {
+        self.notifications.get_or_create(&ChannelLabels { channel: channel.to_owned() }).inc();
+    }
+
+    /// Counts a message that a channel has not taken.
+    pub fn not_notified(&self, channel: &str, reason: &'static str) {
+        let labels = FailureLabels { channel: channel.to_owned(), reason };
+        self.notification_failures.get_or_create(&labels).inc();
+    }
+
+    /// Counts alerts for which there was no room among the groups.
+    pub fn groups_refused(&self, alerts: u64) {
+        self.groups_refused.inc_by(alerts);
+    }
+
+    /// Counts a file of states that could not be written.
+    pub fn state_failed(&self) {
+        self.state_failures.inc();
+    }
+
     /// Counts series that an evaluation left out.
     pub fn refused(&self, series: u64) {
         self.series_refused.inc_by(series);
@@ -152,5 +301,24 @@ impl Metrics {
     /// Notes how long a round of questions took.
     pub fn cycled(&self, took: Duration) {
         self.cycle.set(took.as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alert::Labels;
+
+    #[test]
+    fn what_is_not_found_any_more_is_forgotten() {
+        let registry = telemetry::Registry::new("monitoring");
+        let metrics = registry.with(Metrics::register);
+        let labels = Labels::from([("path".to_owned(), "/data".to_owned())]);
+        let disk = Sample { metric: monitor::DISK_USED.to_owned(), labels, value: 0.5 };
+        metrics.found(&[disk]);
+        let line = "marketprism_monitoring_disk_used_ratio{path=\"/data\"} 0.5";
+        assert!(registry.encode().unwrap().contains(line));
+        metrics.found(&[]);
+        assert!(!registry.encode().unwrap().contains("disk_used_ratio{"));
     }
 }

@@ -1,6 +1,6 @@
 //! Rules as the configuration writes them, as the alert machine wants them.
 
-use alert::{Comparison, Condition, Labels, Quantity, Rule, Severity};
+use alert::{Comparison, Condition, Quantity, Rule, Severity};
 use settings::Invalid;
 
 /// The configured rules.
@@ -21,8 +21,9 @@ pub fn rules(configured: &[settings::Rule]) -> Result<Vec<Rule>, Invalid> {
                 name: rule.name.clone(),
                 condition: condition(rule),
                 hold: rule.hold,
+                keep: rule.keep_firing_for,
                 severity: severity(rule.severity),
-                labels: Labels::new(),
+                labels: rule.alert_labels.clone(),
                 summary,
             })
         })
@@ -33,10 +34,10 @@ fn condition(rule: &settings::Rule) -> Condition {
     Condition {
         metric: rule.metric.clone(),
         matching: rule.labels.clone(),
-        quantity: if rule.within.is_zero() {
-            Quantity::Value
-        } else {
-            Quantity::Increase { window: rule.within }
+        quantity: match rule.measure {
+            _ if rule.within.is_zero() => Quantity::Value,
+            settings::Measure::Increase => Quantity::Increase { window: rule.within },
+            settings::Measure::Mean => Quantity::Mean { window: rule.within },
         },
         comparison: match rule.comparison {
             settings::Comparison::Above => Comparison::Above,
@@ -45,6 +46,7 @@ fn condition(rule: &settings::Rule) -> Condition {
             settings::Comparison::AtMost => Comparison::AtMost,
         },
         threshold: rule.threshold,
+        resolve: rule.resolve,
     }
 }
 

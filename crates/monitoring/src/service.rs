@@ -7,8 +7,11 @@ use daemon::{Context, Service, Tasks};
 use settings::Suite;
 use tokio::sync::watch;
 
-use crate::api;
+use crate::api::{self, Access};
+use crate::auditor::Auditor;
 use crate::metrics::Metrics;
+use crate::plan::plan;
+use crate::request::Requests;
 use crate::rules::rules;
 use crate::view::View;
 use crate::watch::Watch;
@@ -16,7 +19,9 @@ use crate::watch::Watch;
 /// The monitoring service.
 #[derive(Debug)]
 pub struct Monitoring {
+    auditor: Auditor,
     watch: Watch,
+    requests: Requests,
     views: watch::Receiver<Arc<View>>,
 }
 
@@ -25,21 +30,28 @@ impl Service for Monitoring {
 
     fn check(suite: &Suite) -> anyhow::Result<()> {
         rules(&suite.monitoring.rules)?;
+        plan(&suite.monitoring)?;
         Ok(())
     }
 
     async fn build(context: &mut Context) -> anyhow::Result<Self> {
         let metrics = context.metrics(Metrics::register);
-        let watch = Watch::new(context, metrics)?;
+        let (auditor, completeness) = Auditor::new(context)?;
+        let (watch, requests) = Watch::new(context, metrics, completeness)?;
         let views = watch.views();
-        Ok(Self { watch, views })
+        Ok(Self { auditor, watch, requests, views })
     }
 
     fn router(&self) -> Router {
-        api::router(self.views.clone())
+        api::router(Access {
+            views: self.views.clone(),
+            channels: self.watch.channels(),
+            requests: self.requests.clone(),
+        })
     }
 
     fn start(self, tasks: &mut Tasks) -> anyhow::Result<()> {
+        tasks.spawn("auditor", |task| self.auditor.run(task));
         tasks.spawn("watch", |task| self.watch.run(task));
         Ok(())
     }

@@ -44,6 +44,9 @@ pub struct Unit {
     /// When the watchdog was last fed, nanoseconds since the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watchdog_at: Option<i64>,
+    /// How long the watchdog may be left unfed, absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watchdog_ns: Option<u64>,
     /// Memory of the whole unit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
@@ -81,6 +84,9 @@ impl Unit {
             main_pid: number32(properties, "MainPID").filter(|&pid| pid != 0),
             started_at: micros(properties, "ExecMainStartTimestamp"),
             watchdog_at: micros(properties, "WatchdogTimestamp"),
+            watchdog_ns: number(properties, "WatchdogUSec")
+                .filter(|&micros| micros != 0)
+                .and_then(|micros| micros.checked_mul(1_000)),
             memory_bytes: number(properties, "MemoryCurrent"),
             memory_max_bytes: number(properties, "MemoryMax"),
             cpu_ns: number(properties, "CPUUsageNSec"),

@@ -2,15 +2,20 @@
 
 use std::time::Duration;
 
-use alert::{Alert, Labels, RuleStatus};
+use alert::{Alert, GroupState, Labels, RuleStatus, Silence};
 use serde::Serialize;
 use serde_json::Value;
+use units::UnixNanos;
 
+use crate::alerting::Told;
+use crate::host::Host;
 use crate::unit::Unit;
 
 /// Everything known after a cycle. Before the first one every service is unknown.
 #[derive(Clone, Debug, Default)]
 pub struct View {
+    /// When this service was started.
+    pub started: UnixNanos,
     /// The cycle itself; `None` before the first one.
     pub cycle: Option<Cycle>,
     /// The configured services, by name.
@@ -25,6 +30,14 @@ pub struct View {
     pub alerts: Vec<Alert>,
     /// All rules.
     pub rules: Vec<RuleStatus>,
+    /// Disks and certificates of this host.
+    pub host: Host,
+    /// Alerts that fire or were resolved lately, those of others too, and whether they are told.
+    pub told: Vec<Told>,
+    /// Silences, those that are over too.
+    pub silences: Vec<Silence>,
+    /// In which groups alerts are told.
+    pub groups: Vec<GroupState>,
 }
 
 /// One round of questions.

@@ -68,7 +68,9 @@ impl Tls {
         Ok(Self(Arc::new(config)))
     }
 
-    pub(crate) fn config(&self) -> Arc<ClientConfig> {
+    /// The configuration of the client, for other clients of rustls.
+    #[must_use]
+    pub fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.0)
     }
 }

@@ -1,6 +1,7 @@
 //! Section `collector`: what is recorded, and from where.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,8 @@ pub struct Collector {
     pub memory_max: Size,
     /// What is fetched again when it was missed.
     pub backfill: Backfill,
+    /// What the venues sent, as they sent it.
+    pub capture: Capture,
     /// The venues.
     pub venues: Venues,
 }
@@ -35,6 +38,7 @@ impl Default for Collector {
             spool_max: Size::gib(1),
             memory_max: Size::mib(64),
             backfill: Backfill::default(),
+            capture: Capture::default(),
             venues: Venues::default(),
         }
     }
@@ -57,6 +61,46 @@ impl Default for Backfill {
     }
 }
 
+/// What the venues sent, as they sent it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Capture {
+    /// Whether it is recorded, in the folder `capture` of the state directory.
+    pub enabled: bool,
+    /// Space on disk for all recordings. The oldest goes when it is used up.
+    pub disk_max: Size,
+    /// A recording of this size is followed by another.
+    pub file_max: Size,
+    /// A recording of this age is followed by another.
+    #[serde(with = "crate::duration")]
+    pub file_age: Duration,
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            disk_max: Size::gib(10),
+            file_max: Size::mib(64),
+            file_age: Duration::from_hours(1),
+        }
+    }
+}
+
+impl Capture {
+    fn check(&self, faults: &mut Faults) {
+        // What one connection hands over at a time has to fit beside what is there.
+        if self.disk_max.bytes() < Size::mib(16).bytes() {
+            faults.add("collector.capture.disk_max", "must be at least 16MiB");
+        }
+        faults.nonzero("collector.capture.file_max", self.file_max.bytes());
+        if self.file_max > self.disk_max {
+            faults.add("collector.capture.file_max", "must not be more than `disk_max`");
+        }
+        faults.positive("collector.capture.file_age", self.file_age);
+    }
+}
+
 impl Collector {
     pub(crate) fn check(&self, faults: &mut Faults) {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -68,6 +112,7 @@ impl Collector {
         if !(1..=50).contains(&self.backfill.weight_percent) {
             faults.add("collector.backfill.weight_percent", "must be from 1 to 50");
         }
+        self.capture.check(faults);
         self.venues.check(faults);
     }
 }

@@ -42,6 +42,16 @@ pub struct Gateway {
     pub body_max: Size,
     /// Largest request line and headers together; at least 8 KiB.
     pub header_bytes_max: Size,
+    /// Memory for answers that say they may be kept; `0B` keeps none.
+    pub cache_max: Size,
+    /// Origins of web pages that may ask, such as `https://charts.example`; `*` is not one.
+    pub cors_origins: Vec<String>,
+    /// How many requests a client may send.
+    pub rate: Rate,
+    /// When a backend that fails is left alone for a while.
+    pub breaker: Breaker,
+    /// The live stream at `/ws/v1/stream`.
+    pub stream: LiveStream,
 }
 
 impl Default for Gateway {
@@ -59,6 +69,11 @@ impl Default for Gateway {
             idle_timeout: Duration::from_secs(60),
             body_max: Size::mib(1),
             header_bytes_max: Size::kib(32),
+            cache_max: Size::mib(16),
+            cors_origins: Vec::new(),
+            rate: Rate::default(),
+            breaker: Breaker::default(),
+            stream: LiveStream::default(),
         }
     }
 }
@@ -66,6 +81,15 @@ impl Default for Gateway {
 impl Gateway {
     pub(crate) fn check(&self, faults: &mut Faults) {
         self.backends.check(faults);
+        self.rate.check(faults);
+        self.breaker.check(faults);
+        self.stream.check(faults);
+        for (index, origin) in self.cors_origins.iter().enumerate() {
+            if !is_origin(origin) {
+                let key = format!("gateway.cors_origins[{index}]");
+                faults.add(&key, "must be an origin such as `https://charts.example`");
+            }
+        }
         faults.positive("gateway.header_timeout", self.header_timeout);
         faults.positive("gateway.first_byte_timeout", self.first_byte_timeout);
         faults.positive("gateway.idle_timeout", self.idle_timeout);
@@ -134,6 +158,134 @@ impl Backends {
     fn check(&self, faults: &mut Faults) {
         for (name, endpoint) in self.all() {
             faults.scheme(&format!("gateway.backends.{name}"), endpoint, &["http", "https"]);
+        }
+    }
+}
+
+/// Whether a text is what browsers send as `Origin`: scheme, host and port, and nothing behind.
+fn is_origin(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https") && url.origin().ascii_serialization() == text
+    })
+}
+
+/// How many requests a client may send.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rate {
+    /// Time over which requests are counted.
+    #[serde(with = "crate::duration")]
+    pub window: Duration,
+    /// Requests of one API key or user within it; they may come all at once.
+    pub per_key: u32,
+    /// Requests of one address within it; of IPv6 a network of 64 bits. This host is not limited.
+    pub per_address: u32,
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self { window: Duration::from_secs(60), per_key: 12_000, per_address: 12_000 }
+    }
+}
+
+impl Rate {
+    fn check(&self, faults: &mut Faults) {
+        faults.nonzero("gateway.rate.per_key", self.per_key.into());
+        faults.nonzero("gateway.rate.per_address", self.per_address.into());
+        let day = Duration::from_secs(24 * 60 * 60);
+        if self.window < Duration::from_secs(1) || self.window > day {
+            faults.add("gateway.rate.window", "must be from 1s to 1d");
+        }
+    }
+}
+
+/// When a backend that fails is left alone for a while.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Breaker {
+    /// Time over which failures are counted.
+    #[serde(with = "crate::duration")]
+    pub window: Duration,
+    /// Fewest requests within it from which anything is concluded.
+    pub requests_min: u32,
+    /// Share of failures, in percent, from which on the backend is left alone.
+    pub failure_percent: u32,
+    /// How long it is left alone before one request tries it; doubled by every failed try.
+    #[serde(with = "crate::duration")]
+    pub pause: Duration,
+    /// Longest such time.
+    #[serde(with = "crate::duration")]
+    pub pause_max: Duration,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self {
+            window: Duration::from_secs(10),
+            requests_min: 20,
+            failure_percent: 50,
+            pause: Duration::from_secs(5),
+            pause_max: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Breaker {
+    fn check(&self, faults: &mut Faults) {
+        faults.positive("gateway.breaker.window", self.window);
+        faults.positive("gateway.breaker.pause", self.pause);
+        faults.nonzero("gateway.breaker.requests_min", self.requests_min.into());
+        if !(1..=100).contains(&self.failure_percent) {
+            faults.add("gateway.breaker.failure_percent", "must be from 1 to 100");
+        }
+        if self.pause_max < self.pause {
+            faults.add("gateway.breaker.pause_max", "must not be less than `pause`");
+        }
+    }
+}
+
+/// The live stream at `/ws/v1/stream`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LiveStream {
+    /// Connections open at a time, of all clients together.
+    pub connections_max: usize,
+    /// Connections open at a time with one API key.
+    pub connections_per_key: usize,
+    /// Subscriptions of one connection.
+    pub subscriptions_max: usize,
+    /// Messages that may wait for a slow client.
+    pub queue_messages: usize,
+    /// Size that these may have together.
+    pub queue_bytes: Size,
+}
+
+impl Default for LiveStream {
+    fn default() -> Self {
+        Self {
+            connections_max: 256,
+            connections_per_key: 16,
+            subscriptions_max: 64,
+            queue_messages: 4_096,
+            queue_bytes: Size::mib(1),
+        }
+    }
+}
+
+impl LiveStream {
+    fn check(&self, faults: &mut Faults) {
+        for (key, number) in [
+            ("connections_max", self.connections_max),
+            ("connections_per_key", self.connections_per_key),
+            ("subscriptions_max", self.subscriptions_max),
+        ] {
+            faults.nonzero(&format!("gateway.stream.{key}"), number as u64);
+        }
+        if self.queue_messages < 16 {
+            faults.add("gateway.stream.queue_messages", "must be at least 16");
+        }
+        if self.queue_bytes < Size::kib(64) {
+            faults.add("gateway.stream.queue_bytes", "must be at least 64KiB");
         }
     }
 }

@@ -37,17 +37,19 @@ mod venues;
 pub use broker::{Broker, Nats, Streams};
 pub use bus::Bus;
 pub use check::{Faults, Invalid};
-pub use collector::{Backfill, Collector};
+pub use collector::{Backfill, Capture, Collector};
 pub use credentials::Credentials;
 pub use endpoint::{Endpoint, Endpoints};
 pub use error::{Error, Place, Report};
-pub use gateway::{Backends, Gateway};
+pub use gateway::{Backends, Breaker, Gateway, LiveStream, Rate};
 pub use load::{Loaded, load, parse};
-pub use monitoring::{Comparison, Monitoring, Rule, Severity};
+pub use monitoring::{
+    Channel, ChannelKind, Comparison, Inhibit, Measure, Monitoring, Notify, Route, Rule, Severity,
+};
 pub use network::Network;
 pub use scheduler::{Method, Scheduler, Task};
 pub use size::Size;
-pub use storage::{Archive, ClickHouse, Cut, Hot, Redis, Retention, Storage, Warehouse};
+pub use storage::{Archive, ClickHouse, Cluster, Cut, Hot, Redis, Retention, Storage, Warehouse};
 pub use telemetry::Telemetry;
 pub use venues::{Binance, Deribit, Okx, VenueMarket, Venues};
 

@@ -2,11 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Endpoint, Faults};
+
+mod defaults;
+mod notify;
+
+pub use notify::{Channel, ChannelKind, Notify, Route};
 
 /// What is watched, and when to raise an alert.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,8 +32,20 @@ pub struct Monitoring {
     pub forget_after: Duration,
     /// The services, by name, and where their HTTP interface is.
     pub services: BTreeMap<String, Endpoint>,
+    /// Directories whose disks are watched.
+    pub disks: Vec<PathBuf>,
+    /// Certificates whose expiry is watched, PEM files, beside the gateway's own.
+    pub certificates: Vec<PathBuf>,
+    /// How often storage is asked how complete yesterday and today are; 0s never.
+    #[serde(with = "crate::duration")]
+    pub completeness_interval: Duration,
     /// The alert rules. A list in a drop-in replaces this one as a whole.
     pub rules: Vec<Rule>,
+    /// Which alerts are not told while another one explains them. A list in a drop-in replaces
+    /// this one as a whole.
+    pub inhibit: Vec<Inhibit>,
+    /// Whom to tell of alerts, and how often.
+    pub notify: Notify,
 }
 
 impl Default for Monitoring {
@@ -49,7 +67,12 @@ impl Default for Monitoring {
                 .into_iter()
                 .map(|(name, url)| (name.to_owned(), Endpoint::fixed(url)))
                 .collect(),
-            rules: Rule::defaults(),
+            disks: vec![PathBuf::from("/var/lib/marketprism")],
+            certificates: Vec::new(),
+            completeness_interval: Duration::from_mins(5),
+            rules: defaults::rules(),
+            inhibit: defaults::inhibitions(),
+            notify: Notify::default(),
         }
     }
 }
@@ -70,16 +93,60 @@ pub struct Rule {
     pub comparison: Comparison,
     /// What it is compared with, in the metric's unit.
     pub threshold: f64,
-    /// Compares how much a counter grew within this time; `0s` compares the value itself.
+    /// What it is compared with once the alert is raised, so that a value near the threshold does
+    /// not raise it again and again; null is the threshold.
+    #[serde(default)]
+    pub resolve: Option<f64>,
+    /// Compares what happened within this time; `0s` compares the value itself.
     #[serde(default, with = "crate::duration")]
     pub within: Duration,
+    /// What is taken of that time: `increase` of a counter, or `mean` of a histogram.
+    #[serde(default)]
+    pub measure: Measure,
     /// How long it must hold before the alert is raised.
     #[serde(rename = "for", with = "crate::duration")]
     pub hold: Duration,
+    /// How long the alert goes on after it has ceased to hold.
+    #[serde(default, with = "crate::duration")]
+    pub keep_firing_for: Duration,
     /// How bad it is: `info`, `warning` or `critical`.
     pub severity: Severity,
+    /// Labels that the alert has beside those of the series; they win.
+    #[serde(default)]
+    pub alert_labels: BTreeMap<String, String>,
     /// What an operator reads; `{label}` and `{value}` are filled in.
     pub summary: String,
+}
+
+/// What is taken of a time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// By how much a counter grew.
+    #[default]
+    Increase,
+    /// The mean of what a histogram has seen.
+    Mean,
+}
+
+/// Alerts that are not told while another one explains them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inhibit {
+    /// The alert that explains: matchers such as `alertname="nats-down"`, all of which must hold.
+    pub source: Vec<String>,
+    /// The alerts that are not told.
+    pub target: Vec<String>,
+    /// Labels in which both must be equal.
+    #[serde(default)]
+    pub equal: Vec<String>,
+}
+
+impl Inhibit {
+    fn new(source: &[&str], target: &[&str], equal: &[&str]) -> Self {
+        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        Self { source: texts(source), target: texts(target), equal: texts(equal) }
+    }
 }
 
 /// How a rule compares.
@@ -109,103 +176,6 @@ pub enum Severity {
 }
 
 impl Rule {
-    fn defaults() -> Vec<Self> {
-        let mut rules = Vec::from(Self::of_services());
-        rules.extend(Self::of_streams());
-        rules
-    }
-
-    fn of_services() -> [Self; 3] {
-        [
-            Self {
-                threshold: 1.0,
-                comparison: Comparison::Below,
-                hold: Duration::from_secs(15),
-                ..Self::present(
-                    "service-down",
-                    "marketprism_monitoring_service_up",
-                    Severity::Critical,
-                    "{service} does not answer",
-                )
-            },
-            Self {
-                threshold: 60.0,
-                comparison: Comparison::Above,
-                hold: Duration::from_secs(30),
-                ..Self::present(
-                    "feed-stale",
-                    "marketprism_collector_last_event_age_seconds",
-                    Severity::Warning,
-                    "nothing came over {connection} for {value} s",
-                )
-            },
-            Self {
-                threshold: 3.0,
-                within: Duration::from_mins(10),
-                ..Self::present(
-                    "restart-loop",
-                    "marketprism_monitoring_service_restarts_total",
-                    Severity::Critical,
-                    "{service} was started {value} times within ten minutes",
-                )
-            },
-        ]
-    }
-
-    fn of_streams() -> [Self; 4] {
-        [
-            Self {
-                hold: Duration::from_secs(30),
-                ..Self::present(
-                    "stream-filling",
-                    "marketprism_broker_stream_filling",
-                    Severity::Warning,
-                    "{stream} is at least 70 % full, since storage is behind: see \
-                     marketprism-storage, or raise broker.streams",
-                )
-            },
-            Self {
-                hold: Duration::from_secs(15),
-                ..Self::present(
-                    "stream-full",
-                    "marketprism_broker_stream_full",
-                    Severity::Critical,
-                    "{stream} is full and refuses data, which collectors spool: see \
-                     marketprism-storage; it goes on by itself once storage has caught up",
-                )
-            },
-            Self::present(
-                "dead-letters",
-                "marketprism_broker_dead_letters",
-                Severity::Warning,
-                "{value} rows could not be stored and wait: marketprism dead-letter list, then \
-                 marketprism dead-letter redrive",
-            ),
-            Self::present(
-                "dead-letters-full",
-                "marketprism_broker_dead_letters_full",
-                Severity::Critical,
-                "there is no room for rows that cannot be stored, so storage waits: marketprism \
-                 dead-letter redrive, or raise broker.streams.dead_letter",
-            ),
-        ]
-    }
-
-    /// A rule that holds at once when a metric of any series is 1 or more.
-    fn present(name: &str, metric: &str, severity: Severity, summary: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            metric: metric.to_owned(),
-            labels: BTreeMap::new(),
-            comparison: Comparison::AtLeast,
-            threshold: 1.0,
-            within: Duration::ZERO,
-            hold: Duration::ZERO,
-            severity,
-            summary: summary.to_owned(),
-        }
-    }
-
     fn check(&self, key: &str, faults: &mut Faults) {
         for (name, text) in [("name", &self.name), ("metric", &self.metric)] {
             if text.is_empty() {
@@ -215,6 +185,30 @@ impl Rule {
         if !self.threshold.is_finite() {
             faults.add(&format!("{key}.threshold"), "must be a number");
         }
+        if let Some(resolve) = self.resolve
+            && !self.is_beyond(resolve)
+        {
+            let message = "must be a number on the good side of the threshold";
+            faults.add(&format!("{key}.resolve"), message);
+        }
+        if self.measure == Measure::Mean && self.within.is_zero() {
+            faults.add(&format!("{key}.within"), "must be longer than zero for a mean");
+        }
+        for name in ["alertname", "severity"] {
+            if self.alert_labels.contains_key(name) {
+                let message = format!("must not name `{name}`, which every alert has");
+                faults.add(&format!("{key}.alert_labels"), message);
+            }
+        }
+    }
+
+    /// Whether a value is on the good side of the threshold, or on it.
+    fn is_beyond(&self, resolve: f64) -> bool {
+        resolve.is_finite()
+            && match self.comparison {
+                Comparison::Above | Comparison::AtLeast => resolve <= self.threshold,
+                Comparison::Below | Comparison::AtMost => resolve >= self.threshold,
+            }
     }
 }
 
@@ -226,6 +220,14 @@ impl Monitoring {
         for (name, endpoint) in &self.services {
             faults.scheme(&format!("monitoring.services.{name}"), endpoint, &["http"]);
         }
+        for (index, inhibit) in self.inhibit.iter().enumerate() {
+            for (name, matchers) in [("source", &inhibit.source), ("target", &inhibit.target)] {
+                if matchers.is_empty() {
+                    faults.add(&format!("monitoring.inhibit[{index}].{name}"), "is empty");
+                }
+            }
+        }
+        self.notify.check(faults);
         let mut names = BTreeSet::new();
         for (index, rule) in self.rules.iter().enumerate() {
             let key = format!("monitoring.rules[{index}]");

@@ -97,6 +97,25 @@ pub struct ClickHouse {
     /// How long an insert or a query may take.
     #[serde(with = "crate::duration")]
     pub request_timeout: Duration,
+    /// The cluster that the server belongs to.
+    pub cluster: Cluster,
+}
+
+/// A cluster of ClickHouse servers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cluster {
+    /// Its name in the servers' `remote_servers`. Not set: the server stands alone.
+    pub name: Option<String>,
+    /// What the names of the tables end with through which the rows of all shards are written and
+    /// read.
+    pub distributed_suffix: String,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self { name: None, distributed_suffix: "_all".to_owned() }
+    }
 }
 
 impl Default for ClickHouse {
@@ -109,6 +128,7 @@ impl Default for ClickHouse {
             password_file: None,
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_mins(1),
+            cluster: Cluster::default(),
         }
     }
 }
@@ -250,13 +270,22 @@ impl ClickHouse {
             let message = "has no effect: `storage.clickhouse.url` is not https://";
             faults.add("storage.clickhouse.ca_file", message);
         }
+        let is_part = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         let is_name = |text: &str| {
-            text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-                && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && is_part(text)
         };
         if !is_name(&self.database) {
             let message = "must be a name of letters, digits and _, such as `marketprism`";
             faults.add("storage.clickhouse.database", message);
+        }
+        if self.cluster.name.as_deref().is_some_and(|name| !is_name(name)) {
+            let message = "must be a name of letters, digits and _";
+            faults.add("storage.clickhouse.cluster.name", message);
+        }
+        let suffix = &self.cluster.distributed_suffix;
+        if suffix.is_empty() || !is_part(suffix) {
+            let message = "must be letters, digits and _, such as `_all`";
+            faults.add("storage.clickhouse.cluster.distributed_suffix", message);
         }
         faults.positive("storage.clickhouse.connect_timeout", self.connect_timeout);
         faults.positive("storage.clickhouse.request_timeout", self.request_timeout);

@@ -2,6 +2,7 @@
 
 mod client;
 
+use crate::dialect::{self, Dialect, binance_spot};
 use crate::ledger::{self, Line};
 use crate::tally::{Answer, Sent, Tally, content};
 pub use client::Client;
@@ -148,9 +149,14 @@ fn report(tally: &Tally, explained: impl Fn(u64) -> bool) -> Report {
 /// Compares the trades of one instrument.
 #[must_use]
 pub fn trades(tally: &Tally, gaps: &[GapRow]) -> Report {
+    contiguous(tally, gaps, "trade")
+}
+
+/// Compares what has ids without holes.
+fn contiguous(tally: &Tally, gaps: &[GapRow], kind: &str) -> Report {
     // One that was healed says that its trades are here.
     let standing = latest(gaps).into_iter().filter(|gap| gap.state != "healed");
-    let explained = Explained::by(standing.filter(|gap| gap.of == "trade"));
+    let explained = Explained::by(standing.filter(|gap| gap.of == kind));
     report(tally, |id| explained.has(id))
 }
 
@@ -174,8 +180,9 @@ impl GapRow {
 }
 
 /// What a ledger says was sent, and what came back of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Streams {
+    dialect: Arc<dyn Dialect>,
     trades: BTreeMap<Arc<str>, Tally>,
     books: BTreeMap<Arc<str>, Books>,
     /// The faults it notes.
@@ -227,6 +234,7 @@ impl Streams {
             (name, Books { tally: Tally::new(sent), snapshots: BTreeSet::new() })
         });
         Ok(Self {
+            dialect: ledger::market(path)?.map_or_else(binance_spot, dialect::of),
             trades: trades.into_iter().map(|(name, sent)| (name, Tally::new(sent))).collect(),
             books: books.collect(),
             faults,
@@ -254,21 +262,25 @@ impl Streams {
     ///
     /// A gateway that does not answer.
     pub async fn compare(&mut self, client: &Client) -> anyhow::Result<Compared> {
-        let mut found = Compared { gaps: client.gaps().await?, ..Compared::default() };
+        let mut found =
+            Compared { gaps: client.gaps_of(&*self.dialect).await?, ..Compared::default() };
+        let kind = self.dialect.trade_kind();
         for (instrument, tally) in &mut self.trades {
-            let answer = client.trades(instrument, tally).await?;
-            let report = trades(tally, &of_instrument(&found.gaps, instrument));
-            found.add(format!("{instrument} trade"), report, answer);
+            let answer = client.trades(&*self.dialect, instrument, tally).await?;
+            let gaps = of_instrument(&found.gaps, instrument);
+            let report = contiguous(tally, &gaps, kind.as_str());
+            found.add(format!("{instrument} {kind}"), report, answer);
         }
         for (instrument, Books { tally, snapshots }) in &mut self.books {
-            let answer = client.books(instrument, tally, snapshots).await?;
+            let answer = client.books(&*self.dialect, instrument, tally, snapshots).await?;
             let report = books(tally, snapshots, &of_instrument(&found.gaps, instrument));
             found.add(format!("{instrument} book"), report, answer);
         }
         Ok(found)
     }
 
-    /// Asks for every row, and looks at nothing but their ids.
+    /// Asks for every row of these instruments of Binance's spot market, and looks at nothing but
+    /// their ids.
     ///
     /// # Errors
     ///

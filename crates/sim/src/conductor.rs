@@ -1,14 +1,19 @@
 //! The owner of the market: drives it, writes the ledger, strikes the faults, feeds the clients.
 
+use crate::audience::Audience;
+pub use crate::command::{Answer, Batch, Command, Progress};
+use crate::dialect::{Dialect, binance_spot};
+use crate::event::Event;
 use crate::fault::{Action, Fault};
 use crate::frame::Frame;
 use crate::generator::Generator;
-use crate::history::{Form, History};
+use crate::history::History;
+use crate::interference::Interference;
 use crate::ledger::{Entry, FaultEntry, Ledger};
-use crate::malformed::Malformed;
+use crate::malformed::Forms;
 use crate::playback::{Playback, Step};
-use crate::shadow::Shadow;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use crate::shadow::{Shadow, View};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -37,7 +42,7 @@ pub enum Source {
         /// How long it lasts; for ever without.
         length: Option<Duration>,
     },
-    /// Recorded.
+    /// Recorded, of Binance's spot market.
     Recorded {
         /// The recording.
         playback: Playback,
@@ -46,134 +51,43 @@ pub enum Source {
     },
 }
 
-/// What sessions ask of the conductor.
-#[derive(Debug)]
-pub enum Command {
-    /// A client connected.
-    Join {
-        /// Its number.
-        client: u64,
-        /// Where its frames go.
-        frames: mpsc::Sender<Batch>,
-    },
-    /// A client changed what it wants.
-    Subscribe {
-        /// Its number.
-        client: u64,
-        /// Streams to add.
-        add: Vec<String>,
-        /// Streams to remove.
-        remove: Vec<String>,
-    },
-    /// A client left.
-    Leave {
-        /// Its number.
-        client: u64,
-    },
-    /// Someone wants a book.
-    Depth {
-        /// The instrument.
-        instrument: String,
-        /// Levels per side.
-        limit: usize,
-        /// Where the answer goes, once there is one.
-        answer: oneshot::Sender<Answer>,
-    },
-    /// Someone wants trades that he missed.
-    Trades {
-        /// The instrument.
-        instrument: String,
-        /// By which call.
-        form: Form,
-        /// The first id; without it the latest.
-        from: Option<u64>,
-        /// How many.
-        limit: usize,
-        /// Where the answer goes.
-        answer: oneshot::Sender<Answer>,
-    },
-    /// Someone wants a fault to strike now, whatever its time.
-    Strike(Fault),
-    /// Someone wants the market to be over; connections stay open.
-    End,
-    /// Someone wants to know how it goes.
-    Progress {
-        /// Where the answer goes.
-        answer: oneshot::Sender<Progress>,
-    },
-}
-
-/// The body of an answer, or why there is none.
-pub type Answer = Result<String, Refusal>;
-
-/// Why a request is not answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// The client is to leave the venue alone for so long.
-    Limited(Duration),
-    /// The venue is out of order.
-    Away,
-}
-
-/// Frames of one tick for one client.
-pub type Batch = Vec<Arc<Frame>>;
-
-/// How far the market is.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct Progress {
-    /// Whether the market opened.
-    pub started: bool,
-    /// Whether it is over.
-    pub finished: bool,
-    /// Frames produced.
-    pub frames: u64,
-    /// Ledger lines written.
-    pub ledger: u64,
-    /// Clients connected.
-    pub clients: usize,
-    /// Times a client was disconnected for being slow.
-    pub slow_clients: u64,
-    /// Malformed frames sent, to all clients together.
-    pub malformed: u64,
-}
-
-struct Client {
-    frames: mpsc::Sender<Batch>,
-    streams: BTreeSet<String>,
-}
-
+/// A request for a book.
 struct Waiting {
     instrument: String,
     limit: usize,
-    answer: oneshot::Sender<Answer>,
+    answer: oneshot::Sender<Answer<View>>,
+    due: Instant,
+}
+
+/// A subscription that begins with a book.
+struct Opening {
+    client: u64,
+    stream: String,
     due: Instant,
 }
 
 /// The owner of the market. Run it with [`Conductor::run`].
 pub struct Conductor {
+    dialect: Arc<dyn Dialect>,
+    forms: Forms,
     source: Source,
     ledger: Ledger,
     faults: VecDeque<Fault>,
-    clients: BTreeMap<u64, Client>,
+    audience: Audience,
+    interference: Interference,
     shadows: BTreeMap<String, Shadow>,
     history: History,
     waiting: Vec<Waiting>,
+    openings: Vec<Opening>,
     opened: Option<Instant>,
     last_change: Option<Instant>,
     emitted: u64,
     frames: u64,
-    slow_clients: u64,
     finished: bool,
     ended: bool,
-    drop_next: u32,
-    double_next: u32,
-    stalled_until: Option<Instant>,
-    held: Vec<Arc<Frame>>,
-    malformed: Malformed,
-    snapshot_delay: Duration,
-    limited_until: Option<Instant>,
-    away_until: Option<Instant>,
     wall: fn() -> i64,
+    /// Kept for its capacity.
+    events: Vec<Event>,
 }
 
 impl Conductor {
@@ -191,37 +105,37 @@ impl Conductor {
     ) -> anyhow::Result<Self> {
         faults.sort_by_key(|fault| fault.at);
         let mut shadows = BTreeMap::new();
-        if let Source::Generated { market, .. } = &source {
-            for book in market.opening_books() {
-                let mut shadow = Shadow::default();
-                shadow.replace(book.last_id, &book.bids, &book.asks)?;
-                shadows.insert(book.instrument, shadow);
+        let dialect = match &source {
+            Source::Generated { market, .. } => {
+                for book in market.opening_books() {
+                    let mut shadow = Shadow::default();
+                    shadow.replace(book.last_id, &book.bids, &book.asks)?;
+                    shadows.insert(book.instrument, shadow);
+                }
+                Arc::clone(market.dialect())
             }
-        }
+            Source::Recorded { .. } => binance_spot(),
+        };
         Ok(Self {
+            forms: dialect.forms(),
+            dialect,
             source,
             ledger,
             faults: faults.into(),
-            clients: BTreeMap::new(),
+            audience: Audience::default(),
+            interference: Interference::default(),
             shadows,
             history: History::default(),
             waiting: Vec::new(),
+            openings: Vec::new(),
             opened: None,
             last_change: None,
             emitted: 0,
             frames: 0,
-            slow_clients: 0,
             finished: false,
             ended: false,
-            drop_next: 0,
-            double_next: 0,
-            stalled_until: None,
-            held: Vec::new(),
-            malformed: Malformed::default(),
-            snapshot_delay: Duration::ZERO,
-            limited_until: None,
-            away_until: None,
             wall,
+            events: Vec::new(),
         })
     }
 
@@ -262,38 +176,37 @@ impl Conductor {
     }
 
     fn handle(&mut self, command: Command) -> anyhow::Result<()> {
+        let now = Instant::now();
         match command {
-            Command::Join { client, frames } => {
-                self.clients.insert(client, Client { frames, streams: BTreeSet::new() });
-            }
+            // A client that is refused notices that its queue has ended.
+            Command::Join { client: _, frames: _ } if self.interference.refuses(now) => {}
+            Command::Join { client, frames } => self.audience.join(client, frames),
             Command::Subscribe { client, add, remove } => {
-                if let Some(client) = self.clients.get_mut(&client) {
-                    client.streams.extend(add);
-                    client.streams.retain(|stream| !remove.contains(stream));
-                    self.last_change = Some(Instant::now());
+                if self.audience.has(client) {
+                    add.into_iter().for_each(|stream| self.subscribe(client, stream, now));
+                    remove.iter().for_each(|stream| self.unsubscribe(client, stream));
+                    self.last_change = Some(now);
                 }
             }
-            Command::Leave { client } => {
-                self.clients.remove(&client);
-            }
-            Command::Depth { instrument, limit, answer } => match self.refusal() {
+            Command::Leave { client } => self.audience.leave(client),
+            Command::Depth { instrument, limit, answer } => match self.interference.refusal(now) {
                 // A caller that went away needs no answer.
                 Some(refusal) => drop(answer.send(Err(refusal))),
                 None => {
-                    let due = Instant::now() + self.snapshot_delay;
+                    let due = now + self.interference.snapshot_delay();
                     self.waiting.push(Waiting { instrument, limit, answer, due });
-                    self.answer_due(Instant::now());
+                    self.answer_due(now);
                 }
             },
-            Command::Trades { instrument, form, from, limit, answer } => {
-                let told = match self.refusal() {
+            Command::Trades { instrument, page, limit, answer } => {
+                let told = match self.interference.refusal(now) {
                     Some(refusal) => Err(refusal),
-                    None => Ok(self.history.answer(&instrument, form, from, limit)),
+                    None => Ok(self.history.page(&instrument, page, limit)),
                 };
                 // A caller that went away needs no answer.
                 drop(answer.send(told));
             }
-            Command::Strike(fault) => self.strike_now(&fault, Instant::now())?,
+            Command::Strike(fault) => self.strike_now(&fault, now)?,
             Command::End => self.ended = true,
             Command::Progress { answer } => {
                 // A caller that went away needs no answer.
@@ -303,14 +216,46 @@ impl Conductor {
         Ok(())
     }
 
-    /// Why requests are not answered at the moment.
-    fn refusal(&self) -> Option<Refusal> {
-        let left = |until: Option<Instant>| {
-            let left = until?.saturating_duration_since(Instant::now());
-            (!left.is_zero()).then_some(left)
-        };
-        let limited = left(self.limited_until).map(Refusal::Limited);
-        limited.or_else(|| left(self.away_until).map(|_| Refusal::Away))
+    /// Begins to send a stream. One that begins with a book does so once the book is there.
+    fn subscribe(&mut self, client: u64, stream: String, now: Instant) {
+        if self.interference.is_silent(now) {
+            return;
+        }
+        if self.dialect.opens(&stream).is_none() {
+            self.audience.add(client, stream);
+            return;
+        }
+        let due = now + self.interference.snapshot_delay();
+        self.openings.push(Opening { client, stream, due });
+        self.open_due(now);
+    }
+
+    fn unsubscribe(&mut self, client: u64, stream: &str) {
+        self.audience.remove(client, stream);
+        self.openings.retain(|opening| (opening.client, &*opening.stream) != (client, stream));
+    }
+
+    /// Opens every stream that is due with the book as it stands: what has been made since is in
+    /// it, and what is made from now on follows.
+    fn open_due(&mut self, now: Instant) {
+        for opening in std::mem::take(&mut self.openings) {
+            if opening.due > now {
+                self.openings.push(opening);
+                continue;
+            }
+            let Opening { client, stream, .. } = opening;
+            let time_ms = (self.wall)() / 1_000_000;
+            let frame = self.dialect.opens(&stream).and_then(|instrument| {
+                let book = self.shadows.get(instrument)?.view(usize::MAX)?;
+                self.dialect.opening(&stream, instrument, &book, time_ms)
+            });
+            if let Some(frame) = frame
+                && self.audience.has(client)
+            {
+                self.interference.tell(client, frame);
+                self.audience.add(client, stream);
+            }
+        }
     }
 
     fn progress(&self) -> Progress {
@@ -319,47 +264,45 @@ impl Conductor {
             finished: self.finished,
             frames: self.frames,
             ledger: self.ledger.entries(),
-            clients: self.clients.len(),
-            slow_clients: self.slow_clients,
-            malformed: self.malformed.sent,
+            clients: self.audience.len(),
+            slow_clients: self.audience.slow,
+            malformed: self.audience.malformed,
         }
     }
 
     fn next_answer(&self) -> Option<Instant> {
         self.waiting
             .iter()
-            .filter(|waiting| self.can_answer(&waiting.instrument))
+            .filter(|waiting| self.shadows.get(&waiting.instrument).is_some_and(Shadow::is_known))
             .map(|waiting| waiting.due)
             .min()
-    }
-
-    fn can_answer(&self, instrument: &str) -> bool {
-        self.shadows.get(instrument).is_some_and(|shadow| shadow.answer(0).is_some())
     }
 
     /// Answers every due request for a book that is known; the others wait for the recording.
     fn answer_due(&mut self, now: Instant) {
         for waiting in std::mem::take(&mut self.waiting) {
             let book = self.shadows.get(&waiting.instrument);
-            match book.and_then(|book| book.answer(waiting.limit)) {
+            match book.filter(|_| waiting.due <= now).and_then(|book| book.view(waiting.limit)) {
                 // A caller that went away needs no answer.
-                Some(text) if waiting.due <= now => drop(waiting.answer.send(Ok(text))),
-                Some(_) | None => self.waiting.push(waiting),
+                Some(view) => drop(waiting.answer.send(Ok(view))),
+                None => self.waiting.push(waiting),
             }
         }
     }
 
     fn tick(&mut self, now: Instant) -> anyhow::Result<()> {
         if self.opened.is_none() {
-            let subscribed = self.clients.values().any(|client| !client.streams.is_empty());
             let settled = self.last_change.is_some_and(|change| now - change >= SETTLE);
-            if !(subscribed && settled) {
+            if !(self.audience.wants() && settled) {
+                // Books that streams begin with do not wait for the market.
+                self.send(Vec::new(), now);
                 return Ok(());
             }
             self.opened = Some(now);
         }
         let elapsed = now - self.opened.expect("opened above");
         self.strike(elapsed, now)?;
+        self.open_due(now);
         let frames = self.advance(elapsed)?;
         self.frames += frames.len() as u64;
         for frame in &frames {
@@ -370,7 +313,12 @@ impl Conductor {
                 }
             }
             if let Some(depth) = &frame.depth {
-                self.shadows.entry(depth.instrument.clone()).or_default().apply(depth)?;
+                match self.shadows.get_mut(&depth.instrument) {
+                    Some(shadow) => shadow.apply(depth)?,
+                    None => {
+                        self.shadows.entry(depth.instrument.clone()).or_default().apply(depth)?;
+                    }
+                }
             }
         }
         self.ledger.flush()?;
@@ -389,16 +337,20 @@ impl Conductor {
     fn strike_now(&mut self, fault: &Fault, now: Instant) -> anyhow::Result<()> {
         let at = (self.wall)();
         self.ledger.write(&Entry::Fault(FaultEntry { fault: fault.to_string(), at }))?;
+        self.interference.strike(fault.action, now);
         match fault.action {
-            Action::Gap(count) => self.drop_next += count,
-            Action::Duplicate(count) => self.double_next += count,
-            Action::Stall(length) => self.stalled_until = Some(now + length),
-            Action::Close => self.clients.clear(),
-            Action::SlowSnapshot(delay) => self.snapshot_delay = delay,
-            Action::Limit(length) => self.limited_until = Some(now + length),
-            Action::Away(length) => self.away_until = Some(now + length),
+            Action::Close | Action::Refuse(_) => self.audience.clear(),
             Action::Forget => self.history.forget(),
-            Action::Malformed(length) => self.malformed.begin(now + length),
+            Action::Gap(_)
+            | Action::Duplicate(_)
+            | Action::Reorder(_)
+            | Action::Stall(_)
+            | Action::SlowSnapshot(_)
+            | Action::Limit(_)
+            | Action::Ban(_)
+            | Action::Silent(_)
+            | Action::Away(_)
+            | Action::Malformed(_) => {}
         }
         Ok(())
     }
@@ -416,9 +368,10 @@ impl Conductor {
                 let due = count_until(elapsed, *rate);
                 let now_ms = (self.wall)() / 1_000_000;
                 while self.emitted < due {
-                    market.emit(now_ms, &mut made)?;
+                    market.emit(now_ms, &mut self.events);
                     self.emitted += 1;
                 }
+                self.events.drain(..).for_each(|event| self.dialect.frames(&event, &mut made));
                 self.finished = over;
             }
             Source::Recorded { playback, speed } => {
@@ -440,43 +393,8 @@ impl Conductor {
     }
 
     fn send(&mut self, frames: Vec<Arc<Frame>>, now: Instant) {
-        let mut out = Vec::with_capacity(frames.len());
-        for frame in frames {
-            if self.drop_next > 0 {
-                self.drop_next -= 1;
-                continue;
-            }
-            if self.double_next > 0 {
-                self.double_next -= 1;
-                out.push(Arc::clone(&frame));
-            }
-            let flawed = self.malformed.beside(&frame, now);
-            out.push(frame);
-            out.extend(flawed);
-        }
-        self.held.append(&mut out);
-        if self.stalled_until.is_some_and(|until| now < until) || self.held.is_empty() {
-            return;
-        }
-        self.stalled_until = None;
-        let held = std::mem::take(&mut self.held);
-        let mut slow = Vec::new();
-        for (number, client) in &self.clients {
-            let wanted = held.iter().filter(|frame| client.streams.contains(&*frame.stream));
-            let batch: Batch = wanted.map(Arc::clone).collect();
-            let flawed = batch.iter().filter(|frame| frame.malformed).count() as u64;
-            if batch.is_empty() {
-                continue;
-            }
-            match client.frames.try_send(batch) {
-                Ok(()) => self.malformed.sent += flawed,
-                Err(_) => slow.push(*number),
-            }
-        }
-        for number in slow {
-            self.slow_clients += 1;
-            self.clients.remove(&number);
-        }
+        let frames = self.interference.pass(frames, &self.forms, now);
+        self.audience.send(frames);
     }
 }
 

@@ -20,6 +20,8 @@ pub enum Action {
     Gap(u32),
     /// The next frames are sent twice.
     Duplicate(u32),
+    /// The next frames are each sent behind the one that follows in their stream.
+    Reorder(u32),
     /// Nothing is sent for a while; then everything that was held back.
     Stall(Duration),
     /// Every connection is closed.
@@ -28,6 +30,12 @@ pub enum Action {
     SlowSnapshot(Duration),
     /// Requests for books and trades are answered with 429 for a while.
     Limit(Duration),
+    /// The same with 418, where a venue has it.
+    Ban(Duration),
+    /// Subscriptions of a while are confirmed and never served.
+    Silent(Duration),
+    /// Connections are closed as soon as they are opened, for a while.
+    Refuse(Duration),
     /// Requests for books and trades are answered with 503 for a while.
     Away(Duration),
     /// The trades so far can no longer be asked for.
@@ -51,16 +59,20 @@ impl FromStr for Fault {
         let action = match kind {
             "gap" => Action::Gap(count()?),
             "duplicate" => Action::Duplicate(count()?),
+            "reorder" => Action::Reorder(count()?),
             "stall" => Action::Stall(length()?),
             "close" => Action::Close,
             "slow-snapshot" => Action::SlowSnapshot(length()?),
             "limit" => Action::Limit(length()?),
+            "ban" => Action::Ban(length()?),
+            "silent" => Action::Silent(length()?),
+            "refuse" => Action::Refuse(length()?),
             "away" => Action::Away(length()?),
             "forget" => Action::Forget,
             "malformed" => Action::Malformed(length()?),
             _ => {
-                let known = "gap, duplicate, stall, close, slow-snapshot, limit, away, forget, \
-                             malformed";
+                let known = "gap, duplicate, reorder, stall, close, refuse, silent, \
+                             slow-snapshot, limit, ban, away, forget, malformed";
                 return Err(format!("unknown fault `{kind}`, expected one of {known}"));
             }
         };
@@ -74,10 +86,14 @@ impl fmt::Display for Fault {
         match self.action {
             Action::Gap(count) => write!(f, "gap@{at:?}:{count}"),
             Action::Duplicate(count) => write!(f, "duplicate@{at:?}:{count}"),
+            Action::Reorder(count) => write!(f, "reorder@{at:?}:{count}"),
             Action::Stall(length) => write!(f, "stall@{at:?}:{length:?}"),
             Action::Close => write!(f, "close@{at:?}"),
             Action::SlowSnapshot(length) => write!(f, "slow-snapshot@{at:?}:{length:?}"),
             Action::Limit(length) => write!(f, "limit@{at:?}:{length:?}"),
+            Action::Ban(length) => write!(f, "ban@{at:?}:{length:?}"),
+            Action::Silent(length) => write!(f, "silent@{at:?}:{length:?}"),
+            Action::Refuse(length) => write!(f, "refuse@{at:?}:{length:?}"),
             Action::Away(length) => write!(f, "away@{at:?}:{length:?}"),
             Action::Forget => write!(f, "forget@{at:?}"),
             Action::Malformed(length) => write!(f, "malformed@{at:?}:{length:?}"),
@@ -110,7 +126,11 @@ mod tests {
             "duplicate@1s:2",
             "stall@5s:3s",
             "close@20s",
+            "reorder@4s:8",
             "limit@1s:2s",
+            "ban@1s:2s",
+            "silent@2s:10s",
+            "refuse@2s:10s",
             "forget@3s",
             "malformed@1s:5s",
         ] {

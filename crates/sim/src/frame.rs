@@ -1,6 +1,9 @@
-//! Frames as the venue sends them, and what the simulator must know about each.
+//! Frames as a venue sends them, and what the simulator must know about each.
 
+use crate::dialect::MarketId;
+use crate::event::{Diff, Trade};
 use crate::ledger::{BboEntry, BookEntry, Entry, TradeEntry};
+use crate::scale::Scale;
 use axum::body::Bytes;
 use axum::extract::ws::Utf8Bytes;
 use serde::Deserialize;
@@ -12,9 +15,9 @@ use units::{Price, Qty};
 pub struct Frame {
     /// The stream it belongs to, such as `btcusdt@trade`.
     pub stream: Arc<str>,
-    /// The text of the combined endpoint: `{"stream":…,"data":…}`.
+    /// What is sent where frames name their stream: `{"stream":…,"data":…}`.
     pub combined: Utf8Bytes,
-    /// The text of the raw endpoint: the data alone.
+    /// What is sent where they do not. Most venues have no such place.
     pub data: Utf8Bytes,
     /// Sent as a binary message in place of either text.
     pub binary: Option<Bytes>,
@@ -26,7 +29,7 @@ pub struct Frame {
     pub depth: Option<Arc<DepthData>>,
 }
 
-/// A `depthUpdate`'s content.
+/// A change of a book, with the names that `depthUpdate` has.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct DepthData {
     /// The instrument.
@@ -71,26 +74,52 @@ struct Envelope<'a> {
 }
 
 impl Frame {
-    /// Makes a frame of its stream and data, reading from the data what the ledger needs.
-    ///
-    /// # Errors
-    ///
-    /// Data that is not what the stream's name promises.
-    pub fn new(stream: &str, data: String) -> anyhow::Result<Self> {
-        let (entry, depth) = describe(stream, &data)?;
-        let combined = format!("{{\"stream\":\"{stream}\",\"data\":{data}}}");
-        Ok(Self {
-            stream: Arc::from(stream),
-            combined: Utf8Bytes::from(combined),
-            data: Utf8Bytes::from(data),
-            binary: None,
-            malformed: false,
-            entry,
-            depth,
-        })
+    /// A frame of a venue whose frames look the same everywhere.
+    #[must_use]
+    pub fn new(stream: &str, text: String) -> Self {
+        let text = Utf8Bytes::from(text);
+        Self::of(Arc::from(stream), text.clone(), text)
     }
 
-    /// Reads a recorded frame of the combined endpoint; `None` if it is a control answer.
+    /// A frame of Binance, of its stream and data.
+    #[must_use]
+    pub fn enveloped(stream: &str, data: String) -> Self {
+        let combined = format!("{{\"stream\":\"{stream}\",\"data\":{data}}}");
+        Self::of(Arc::from(stream), Utf8Bytes::from(combined), Utf8Bytes::from(data))
+    }
+
+    const fn of(stream: Arc<str>, combined: Utf8Bytes, data: Utf8Bytes) -> Self {
+        Self { stream, combined, data, binary: None, malformed: false, entry: None, depth: None }
+    }
+
+    /// Says what the ledger has of it.
+    #[must_use]
+    pub fn noted(self, entry: Entry) -> Self {
+        Self { entry: Some(entry), ..self }
+    }
+
+    /// Says that it carries a change of a book.
+    #[must_use]
+    pub fn changing(self, market: &MarketId, name: &str, scale: &Scale, diff: &Diff) -> Self {
+        let (venue, market) = market.words();
+        let entry = BookEntry {
+            venue,
+            market,
+            instrument: Arc::from(name),
+            first_id: diff.first,
+            last_id: diff.last,
+        };
+        let depth = DepthData {
+            instrument: name.to_owned(),
+            first_id: diff.first,
+            last_id: diff.last,
+            bids: scale.levels(&diff.bids),
+            asks: scale.levels(&diff.asks),
+        };
+        Self { entry: Some(Entry::Book(entry)), depth: Some(Arc::new(depth)), ..self }
+    }
+
+    /// Reads a recorded frame of Binance's combined endpoint; `None` if it is a control answer.
     ///
     /// # Errors
     ///
@@ -99,16 +128,39 @@ impl Frame {
         let Ok(envelope) = serde_json::from_str::<Envelope<'_>>(text) else { return Ok(None) };
         let data = envelope.data.get();
         let (entry, depth) = describe(&envelope.stream, data)?;
-        Ok(Some(Self {
-            stream: Arc::from(envelope.stream.as_str()),
-            combined: Utf8Bytes::from(text.to_owned()),
-            data: Utf8Bytes::from(data.to_owned()),
-            binary: None,
-            malformed: false,
-            entry,
-            depth,
-        }))
+        let (combined, data) = (Utf8Bytes::from(text.to_owned()), Utf8Bytes::from(data.to_owned()));
+        let frame = Self::of(Arc::from(envelope.stream.as_str()), combined, data);
+        Ok(Some(Self { entry, depth, ..frame }))
     }
+}
+
+/// What the ledger says of a trade.
+#[must_use]
+pub fn trade_entry(
+    market: &MarketId,
+    name: &str,
+    scale: &Scale,
+    trade: &Trade,
+    time_ms: i64,
+) -> Entry {
+    let (venue, market) = market.words();
+    Entry::Trade(TradeEntry {
+        venue,
+        market,
+        instrument: Arc::from(name),
+        seq: trade.id,
+        price: scale.price(trade.tick).to_string(),
+        qty: scale.qty(trade.steps).to_string(),
+        side: trade.side().to_owned(),
+        venue_time: time_ms * 1_000_000,
+    })
+}
+
+/// What the ledger says of a best bid and offer.
+#[must_use]
+pub fn bbo_entry(market: &MarketId, name: &str, id: u64) -> Entry {
+    let (venue, market) = market.words();
+    Entry::Bbo(BboEntry { venue, market, instrument: Arc::from(name), id })
 }
 
 type Description = (Option<Entry>, Option<Arc<DepthData>>);

@@ -1,113 +1,120 @@
 //! A market out of nothing: books that move, trades that hit them, all from one seed.
 //!
-//! The invariants of the real venue hold: trade ids are contiguous per instrument, update ids rise,
-//! each diff begins one above the last, and a `bookTicker` shows the book as of its update id.
+//! The invariants of real venues hold: trade ids are contiguous per instrument, update ids rise,
+//! each diff names the last, and a quote shows the book as of its update id.
 
-use crate::frame::Frame;
+use crate::dialect::{Dialect, binance_spot};
+use crate::event::{Candle, Diff, Event, Level, Quote, Summary, Trade, What};
+use crate::scale::Scale;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Levels a side is never thinner than.
 const LEVELS_MIN: usize = 200;
 
-/// Decimal places of the venue's texts.
-const PLACES: u32 = 8;
-
-/// Ticks per unit of price: a tick is 0.01.
-const TICKS: u64 = 100;
-
-/// Steps per unit of quantity: a step is 0.00001.
+/// A fifth of the largest quantity of a level, and the largest of a trade, in steps.
 const STEPS: u64 = 100_000;
 
 /// One generated instrument.
 #[derive(Debug)]
 struct Instrument {
-    name: String,
-    lower: String,
+    name: Arc<str>,
     trade_id: u64,
     update_id: u64,
-    /// The first update id of the diff under way.
+    /// How far update ids are apart.
+    id_step: u64,
+    /// The first update id of the diff under way, and the last of the one before.
     diff_first: u64,
+    diff_prev: u64,
     bids: BTreeMap<u64, u64>,
     asks: BTreeMap<u64, u64>,
     /// Levels changed since the last diff: `(is_bid, tick) → steps`.
     changed: BTreeMap<(bool, u64), u64>,
     candle: Option<Candle>,
-    next_ticker_ms: i64,
+    quoted: Option<(Level, Level)>,
+    next_summary_ms: i64,
     volume: u64,
     last_tick: u64,
     open_tick: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Candle {
-    open_ms: i64,
-    first_id: u64,
-    last_id: u64,
-    open: u64,
-    high: u64,
-    low: u64,
-    close: u64,
-    volume: u64,
-    trades: u64,
-}
-
 /// The generated market.
 #[derive(Debug)]
 pub struct Generator {
+    dialect: Arc<dyn Dialect>,
     rng: SmallRng,
     instruments: Vec<Instrument>,
     next: usize,
 }
 
 impl Generator {
-    /// A market of the named instruments; the same seed gives the same market.
+    /// A spot market of Binance of the named instruments; the same seed gives the same market.
     #[must_use]
     pub fn new(names: &[String], seed: u64) -> Self {
-        let mut rng = SmallRng::seed_from_u64(seed);
-        let instruments = names.iter().map(|name| Instrument::new(name, &mut rng)).collect();
-        Self { rng, instruments, next: 0 }
+        Self::of(binance_spot(), names, seed)
     }
 
-    /// The answer of `GET /api/v3/depth` of every instrument before anything happened.
+    /// A market of the named instruments, in its own numbers.
+    #[must_use]
+    pub fn of(dialect: Arc<dyn Dialect>, names: &[String], seed: u64) -> Self {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let instrument = |name: &String| Instrument::new(name, &*dialect, &mut rng);
+        let instruments = names.iter().map(instrument).collect();
+        Self { dialect, rng, instruments, next: 0 }
+    }
+
+    /// How the venue speaks of it.
+    #[must_use]
+    pub const fn dialect(&self) -> &Arc<dyn Dialect> {
+        &self.dialect
+    }
+
+    /// Every instrument's book before anything happened.
     #[must_use]
     pub fn opening_books(&self) -> Vec<OpeningBook> {
-        self.instruments.iter().map(Instrument::opening_book).collect()
+        let scale = self.dialect.scale();
+        self.instruments.iter().map(|instrument| instrument.opening_book(&scale)).collect()
     }
 
-    /// Makes one event, and with it the candles and tickers that fall due at `now_ms`.
-    ///
-    /// # Errors
-    ///
-    /// None that its own texts can cause; the frame's reader has the last word.
-    pub fn emit(&mut self, now_ms: i64, out: &mut Vec<Frame>) -> anyhow::Result<()> {
+    /// Makes one event, and with it the summary and the candle that fall due at `now_ms`.
+    pub fn emit(&mut self, now_ms: i64, out: &mut Vec<Event>) {
         let at = self.next;
         self.next = (self.next + 1) % self.instruments.len();
         let instrument = &mut self.instruments[at];
+        let mut push = |name: &Arc<str>, what| {
+            out.push(Event { name: Arc::clone(name), time_ms: now_ms, what });
+        };
         match self.rng.random_range(0..100_u32) {
-            0..60 => out.push(instrument.trade(now_ms, &mut self.rng)?),
+            0..60 => {
+                let trade = instrument.trade(now_ms, &mut self.rng);
+                push(&instrument.name, What::Trade(trade));
+            }
             60..85 => {
                 instrument.mutate(&mut self.rng);
-                out.push(instrument.book_ticker()?);
+                let quote = instrument.quote();
+                push(&instrument.name, What::Quote(quote));
             }
             _ => {
                 for _ in 0..self.rng.random_range(1..8_u32) {
                     instrument.mutate(&mut self.rng);
                 }
-                out.push(instrument.diff(now_ms)?);
+                let diff = instrument.diff();
+                push(&instrument.name, What::Diff(diff));
             }
         }
-        if now_ms >= instrument.next_ticker_ms {
-            instrument.next_ticker_ms = now_ms + 1_000;
-            out.push(instrument.ticker(now_ms)?);
-            out.extend(instrument.kline(now_ms, false)?);
+        if now_ms >= instrument.next_summary_ms {
+            instrument.next_summary_ms = now_ms + 1_000;
+            push(&instrument.name, What::Summary(instrument.summary()));
+            if let Some(candle) = instrument.candle(now_ms) {
+                push(&instrument.name, What::Candle(candle));
+            }
         }
-        Ok(())
     }
 }
 
-/// A book before the market opened.
+/// A book before the market opened, as the venue writes it.
 #[derive(Debug)]
 pub struct OpeningBook {
     /// The venue's own name.
@@ -121,34 +128,37 @@ pub struct OpeningBook {
 }
 
 impl Instrument {
-    fn new(name: &str, rng: &mut SmallRng) -> Self {
-        let mid = rng.random_range(20_000..60_000_u64) * TICKS;
+    fn new(name: &str, dialect: &dyn Dialect, rng: &mut SmallRng) -> Self {
+        let mid = rng.random_range(20_000..60_000_u64) * dialect.scale().tick.per_unit();
         let levels = LEVELS_MIN as u64 * 2;
         let first_id = rng.random_range(1_000_000_000..2_000_000_000_u64);
+        let (update_id, id_step) = (first_id * 10, dialect.id_step());
         Self {
-            name: name.to_owned(),
-            lower: name.to_lowercase(),
+            name: Arc::from(name),
             trade_id: first_id,
-            update_id: first_id * 10,
-            diff_first: first_id * 10 + 1,
+            update_id,
+            id_step,
+            diff_first: update_id + id_step,
+            diff_prev: update_id,
             bids: (1..=levels).map(|i| (mid - i, steps(rng))).collect(),
             asks: (0..levels).map(|i| (mid + i, steps(rng))).collect(),
             changed: BTreeMap::new(),
             candle: None,
-            next_ticker_ms: 0,
+            quoted: None,
+            next_summary_ms: 0,
             volume: 0,
             last_tick: mid,
             open_tick: mid,
         }
     }
 
-    fn opening_book(&self) -> OpeningBook {
-        let texts = |(tick, steps): (&u64, &u64)| (price(*tick), qty(*steps));
+    fn opening_book(&self, scale: &Scale) -> OpeningBook {
+        let levels = |levels: Vec<Level>| scale.levels(&levels);
         OpeningBook {
-            instrument: self.name.clone(),
+            instrument: self.name.to_string(),
             last_id: self.update_id,
-            bids: self.bids.iter().rev().map(texts).collect(),
-            asks: self.asks.iter().map(texts).collect(),
+            bids: levels(self.bids.iter().rev().map(|(tick, steps)| (*tick, *steps)).collect()),
+            asks: levels(self.asks.iter().map(|(tick, steps)| (*tick, *steps)).collect()),
         }
     }
 
@@ -161,7 +171,7 @@ impl Instrument {
     }
 
     fn set(&mut self, is_bid: bool, tick: u64, steps: u64) {
-        self.update_id += 1;
+        self.update_id += self.id_step;
         let side = if is_bid { &mut self.bids } else { &mut self.asks };
         if steps == 0 {
             side.remove(&tick);
@@ -190,7 +200,7 @@ impl Instrument {
         self.set(is_bid, tick, if remove { 0 } else { steps(rng) });
     }
 
-    fn trade(&mut self, now_ms: i64, rng: &mut SmallRng) -> anyhow::Result<Frame> {
+    fn trade(&mut self, now_ms: i64, rng: &mut SmallRng) -> Trade {
         let sells = rng.random_bool(0.5);
         let (tick, available) = if sells { self.best_bid() } else { self.best_ask() };
         let taken = rng.random_range(1..=available.min(STEPS));
@@ -205,14 +215,7 @@ impl Instrument {
         self.volume += taken;
         self.last_tick = tick;
         self.count(now_ms, tick, taken);
-        let Self { name, trade_id, .. } = self;
-        let (p, q) = (price(tick), qty(taken));
-        Frame::new(
-            &format!("{}@trade", self.lower),
-            format!(
-                r#"{{"e":"trade","E":{now_ms},"s":"{name}","t":{trade_id},"p":"{p}","q":"{q}","T":{now_ms},"m":{sells},"M":true}}"#
-            ),
-        )
+        Trade { id: self.trade_id, tick, steps: taken, sells }
     }
 
     /// Adds a trade to the candle of its minute.
@@ -229,6 +232,7 @@ impl Instrument {
             close: tick,
             volume: 0,
             trades: 0,
+            closed: false,
         });
         candle.last_id = id;
         candle.high = candle.high.max(tick);
@@ -238,62 +242,42 @@ impl Instrument {
         candle.trades += 1;
     }
 
-    fn book_ticker(&self) -> anyhow::Result<Frame> {
-        let ((bid, bid_qty), (ask, ask_qty)) = (self.best_bid(), self.best_ask());
-        let (name, id) = (&self.name, self.update_id);
-        let (b, bq, a, aq) = (price(bid), qty(bid_qty), price(ask), qty(ask_qty));
-        Frame::new(
-            &format!("{}@bookTicker", self.lower),
-            format!(r#"{{"u":{id},"s":"{name}","b":"{b}","B":"{bq}","a":"{a}","A":"{aq}"}}"#),
-        )
+    fn quote(&mut self) -> Quote {
+        let (bid, ask) = (self.best_bid(), self.best_ask());
+        let is_new = self.quoted.replace((bid, ask)) != Some((bid, ask));
+        Quote { id: self.update_id, bid, ask, is_new }
     }
 
-    fn diff(&mut self, now_ms: i64) -> anyhow::Result<Frame> {
-        let (name, first, last) = (&self.name, self.diff_first, self.update_id);
+    fn diff(&mut self) -> Diff {
+        let (first, last, prev) = (self.diff_first, self.update_id, self.diff_prev);
         let side = |is_bid: bool| {
             let of_side = self.changed.iter().filter(|((bid, _), _)| *bid == is_bid);
-            let texts = of_side
-                .map(|((_, tick), steps)| format!("[\"{}\",\"{}\"]", price(*tick), qty(*steps)));
-            texts.collect::<Vec<_>>().join(",")
+            of_side.map(|((_, tick), steps)| (*tick, *steps)).collect()
         };
-        let (b, a) = (side(true), side(false));
-        let data = format!(
-            r#"{{"e":"depthUpdate","E":{now_ms},"s":"{name}","U":{first},"u":{last},"b":[{b}],"a":[{a}]}}"#
-        );
-        self.diff_first = self.update_id + 1;
+        let (bids, asks) = (side(true), side(false));
+        (self.diff_first, self.diff_prev) = (last + self.id_step, last);
         self.changed.clear();
-        Frame::new(&format!("{}@depth@100ms", self.lower), data)
+        Diff { first, last, prev, bids, asks }
     }
 
-    fn ticker(&self, now_ms: i64) -> anyhow::Result<Frame> {
-        let ((bid, bid_qty), (ask, ask_qty)) = (self.best_bid(), self.best_ask());
-        let (name, v) = (&self.name, qty(self.volume));
-        let (last, open) = (price(self.last_tick), price(self.open_tick));
-        let (b, bq, a, aq) = (price(bid), qty(bid_qty), price(ask), qty(ask_qty));
-        Frame::new(
-            &format!("{}@ticker", self.lower),
-            format!(
-                r#"{{"e":"24hrTicker","E":{now_ms},"s":"{name}","c":"{last}","b":"{b}","B":"{bq}","a":"{a}","A":"{aq}","o":"{open}","h":"{last}","l":"{open}","v":"{v}"}}"#
-            ),
-        )
+    fn summary(&self) -> Summary {
+        Summary {
+            last: self.last_tick,
+            open: self.open_tick,
+            volume: self.volume,
+            bid: self.best_bid(),
+            ask: self.best_ask(),
+        }
     }
 
-    /// The candle as it stands, preceded by the closed one if its minute is over.
-    fn kline(&mut self, now_ms: i64, closed: bool) -> anyhow::Result<Vec<Frame>> {
-        let Some(candle) = self.candle else { return Ok(Vec::new()) };
-        let over = closed || now_ms >= candle.open_ms + 60_000;
-        if over {
+    /// The candle as it stands; the last word on it if its minute is over.
+    fn candle(&mut self, now_ms: i64) -> Option<Candle> {
+        let candle = self.candle?;
+        let closed = now_ms >= candle.open_ms + 60_000;
+        if closed {
             self.candle = None;
         }
-        let Candle { open_ms, first_id, last_id, trades, .. } = candle;
-        let (name, close_ms) = (&self.name, open_ms + 59_999);
-        let (o, h, l, c) =
-            (price(candle.open), price(candle.high), price(candle.low), price(candle.close));
-        let v = qty(candle.volume);
-        let data = format!(
-            r#"{{"e":"kline","E":{now_ms},"s":"{name}","k":{{"t":{open_ms},"T":{close_ms},"s":"{name}","i":"1m","f":{first_id},"L":{last_id},"o":"{o}","c":"{c}","h":"{h}","l":"{l}","v":"{v}","n":{trades},"x":{over},"q":"0","V":"0","Q":"0","B":"0"}}}}"#
-        );
-        Ok(vec![Frame::new(&format!("{}@kline_1m", self.lower), data)?])
+        Some(Candle { closed, ..candle })
     }
 }
 
@@ -301,52 +285,36 @@ fn steps(rng: &mut SmallRng) -> u64 {
     rng.random_range(1..5 * STEPS)
 }
 
-fn price(tick: u64) -> String {
-    fixed(tick, TICKS)
-}
-
-fn qty(steps: u64) -> String {
-    fixed(steps, STEPS)
-}
-
-/// Writes `count / per` with the venue's eight places.
-fn fixed(count: u64, per: u64) -> String {
-    let scale = 10_u64.pow(PLACES) / per;
-    let (whole, fraction) = (count / per, count % per * scale);
-    format!("{whole}.{fraction:08}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::Entry;
 
-    fn run(seed: u64) -> Vec<Frame> {
+    fn run(seed: u64) -> Vec<Event> {
         let names = ["BTCUSDT".to_owned(), "ETHUSDT".to_owned()];
         let mut market = Generator::new(&names, seed);
-        let mut frames = Vec::new();
+        let mut events = Vec::new();
         for i in 0..20_000_i64 {
-            market.emit(1_700_000_000_000 + i * 10, &mut frames).unwrap();
+            market.emit(1_700_000_000_000 + i * 10, &mut events);
         }
-        frames
+        events
     }
 
     #[test]
     fn the_venues_invariants_hold() {
-        let mut trade_ids: BTreeMap<String, u64> = BTreeMap::new();
-        let mut diffs: BTreeMap<String, u64> = BTreeMap::new();
-        for frame in run(7) {
-            match frame.entry {
-                Some(Entry::Trade(trade)) => {
-                    let last = trade_ids.insert(trade.instrument.to_string(), trade.seq);
-                    assert!(last.is_none_or(|last| trade.seq == last + 1));
+        let mut trade_ids: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+        let mut diffs: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+        for Event { name, what, .. } in run(7) {
+            match what {
+                What::Trade(trade) => {
+                    let last = trade_ids.insert(name, trade.id);
+                    assert!(last.is_none_or(|last| trade.id == last + 1));
                 }
-                Some(Entry::Book(book)) => {
-                    let last = diffs.insert(book.instrument.to_string(), book.last_id);
-                    assert!(last.is_none_or(|last| book.first_id == last + 1));
-                    assert!(book.first_id <= book.last_id);
+                What::Diff(diff) => {
+                    let last = diffs.insert(name, diff.last);
+                    assert!(last.is_none_or(|last| diff.prev == last && diff.first == last + 1));
+                    assert!(diff.first <= diff.last);
                 }
-                Some(Entry::Bbo(_) | Entry::Fault(_)) | None => {}
+                What::Quote(_) | What::Summary(_) | What::Candle(_) => {}
             }
         }
         assert_eq!(trade_ids.len(), 2);
@@ -354,14 +322,14 @@ mod tests {
 
     #[test]
     fn a_seed_names_a_market() {
-        let texts = |seed| run(seed).iter().map(|f| f.data.to_string()).collect::<Vec<_>>();
-        assert_eq!(texts(1), texts(1));
-        assert_ne!(texts(1), texts(2));
+        assert_eq!(run(1), run(1));
+        assert_ne!(run(1), run(2));
     }
 
     #[test]
     fn closed_candles_appear_once_a_minute() {
-        let closed = run(3).iter().filter(|frame| frame.data.contains("\"x\":true")).count();
+        let is_closed = |event: &&Event| matches!(event.what, What::Candle(c) if c.closed);
+        let closed = run(3).iter().filter(is_closed).count();
         // 20,000 events 10 ms apart are 200 s: three whole minutes per instrument at least.
         assert!((4..=8).contains(&closed), "{closed}");
     }

@@ -3,23 +3,48 @@
 use crate::ledger::TradeEntry;
 use anyhow::Context as _;
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write as _;
 use std::sync::Arc;
 use units::{Price, Qty};
 
 /// Trades kept per instrument if nobody says how many, in 16 MB.
 pub const KEPT: usize = 500_000;
 
+/// Trades kept of all instruments together if nobody says how many, in 1.6 GB.
+const KEPT_TOTAL: usize = 50_000_000;
+
+/// Trades kept of each of so many instruments if nobody says how many.
+#[must_use]
+pub fn kept(instruments: usize) -> usize {
+    KEPT.min(KEPT_TOTAL / instruments.max(1))
+}
+
 /// What the last of the venue's eight decimal places counts of the eighteen of ours.
 const UNIT: i128 = 10_i128.pow(10);
 
-/// Which of the two calls is answered.
+/// Which trades are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// `GET /api/v3/historicalTrades`.
-    Trades,
-    /// `GET /api/v3/aggTrades`. Each trade is an aggregate of its own, under its own id.
-    Aggregates,
+pub enum Page {
+    /// From this id on.
+    From(u64),
+    /// The latest before this id.
+    Before(u64),
+    /// The latest.
+    Latest,
+}
+
+/// A trade of the past, in the units in which it is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Past {
+    /// The id.
+    pub seq: u64,
+    /// The price.
+    pub price: Price,
+    /// The quantity.
+    pub qty: Qty,
+    /// When, in milliseconds since the Unix epoch.
+    pub time_ms: i64,
+    /// Whether the taker sold.
+    pub sells: bool,
 }
 
 /// The latest trades of every instrument. When full the oldest goes; a real venue keeps more, yet
@@ -83,37 +108,30 @@ impl History {
         self.trades.clear();
     }
 
-    /// The answer to a request: `limit` trades from the id `from` on, or the latest.
+    /// At most `limit` trades of an instrument, ascending.
     #[must_use]
-    pub fn answer(&self, instrument: &str, form: Form, from: Option<u64>, limit: usize) -> String {
+    pub fn page(&self, instrument: &str, page: Page, limit: usize) -> Vec<Past> {
         let none = VecDeque::new();
         let kept = self.trades.get(instrument).unwrap_or(&none);
-        let start = match from {
-            Some(from) => kept.partition_point(|trade| trade.seq < from),
-            None => kept.len().saturating_sub(limit),
+        let place = |id: u64| kept.partition_point(|trade| trade.seq < id);
+        let (start, end) = match page {
+            Page::From(id) => (place(id), kept.len()),
+            Page::Before(id) => (place(id).saturating_sub(limit), place(id)),
+            Page::Latest => (kept.len().saturating_sub(limit), kept.len()),
         };
-        let mut text = String::from("[");
-        for (i, trade) in kept.range(start..).take(limit).enumerate() {
-            if i > 0 {
-                text.push(',');
-            }
-            let Kept { seq, price, qty, stamp } = trade;
-            let (price, qty) = (Price::from_raw(raw(*price)), Qty::from_raw(raw(*qty)));
-            let (time, maker) = (stamp.div_euclid(2), stamp.rem_euclid(2) == 1);
-            match form {
-                Form::Trades => write!(
-                    text,
-                    r#"{{"id":{seq},"price":"{price}","qty":"{qty}","quoteQty":"0","time":{time},"isBuyerMaker":{maker},"isBestMatch":true}}"#
-                ),
-                Form::Aggregates => write!(
-                    text,
-                    r#"{{"a":{seq},"p":"{price}","q":"{qty}","f":{seq},"l":{seq},"T":{time},"m":{maker},"M":true}}"#
-                ),
-            }
-            .expect("a string takes every text");
+        kept.range(start..end).take(limit).map(Kept::past).collect()
+    }
+}
+
+impl Kept {
+    fn past(&self) -> Past {
+        Past {
+            seq: self.seq,
+            price: Price::from_raw(raw(self.price)),
+            qty: Qty::from_raw(raw(self.qty)),
+            time_ms: self.stamp.div_euclid(2),
+            sells: self.stamp.rem_euclid(2) == 1,
         }
-        text.push(']');
-        text
     }
 }
 
@@ -149,34 +167,29 @@ mod tests {
         history
     }
 
-    fn ids(text: &str) -> Vec<u64> {
-        let trades: Vec<serde_json::Value> = serde_json::from_str(text).unwrap();
-        trades.iter().map(|trade| trade["id"].as_u64().unwrap()).collect()
+    fn ids(history: &History, page: Page, limit: usize) -> Vec<u64> {
+        history.page("BTCUSDT", page, limit).iter().map(|trade| trade.seq).collect()
     }
 
     #[test]
-    fn trades_come_from_an_id_on_or_else_the_latest() {
+    fn trades_come_from_an_id_on_or_before_one_or_else_the_latest() {
         let history = history(10..20);
-        let answer = |from, limit| ids(&history.answer("BTCUSDT", Form::Trades, from, limit));
-        assert_eq!(answer(Some(12), 3), [12, 13, 14]);
-        assert_eq!(answer(Some(1), 2), [10, 11]);
-        assert_eq!(answer(Some(18), 9), [18, 19]);
-        assert_eq!(answer(None, 2), [18, 19]);
-        assert_eq!(answer(Some(20), 2), [0; 0]);
-        assert_eq!(history.answer("ETHUSDT", Form::Trades, None, 5), "[]");
+        assert_eq!(ids(&history, Page::From(12), 3), [12, 13, 14]);
+        assert_eq!(ids(&history, Page::From(1), 2), [10, 11]);
+        assert_eq!(ids(&history, Page::From(18), 9), [18, 19]);
+        assert_eq!(ids(&history, Page::From(20), 2), [0; 0]);
+        assert_eq!(ids(&history, Page::Before(15), 3), [12, 13, 14]);
+        assert_eq!(ids(&history, Page::Before(11), 3), [10]);
+        assert_eq!(ids(&history, Page::Before(99), 2), [18, 19]);
+        assert_eq!(ids(&history, Page::Latest, 2), [18, 19]);
+        assert_eq!(history.page("ETHUSDT", Page::Latest, 5), []);
     }
 
     #[test]
-    fn both_forms_are_the_venues_own() {
-        let history = history(10..11);
-        assert_eq!(
-            history.answer("BTCUSDT", Form::Trades, None, 1),
-            r#"[{"id":10,"price":"1.5","qty":"2","quoteQty":"0","time":7,"isBuyerMaker":true,"isBestMatch":true}]"#
-        );
-        assert_eq!(
-            history.answer("BTCUSDT", Form::Aggregates, None, 1),
-            r#"[{"a":10,"p":"1.5","q":"2","f":10,"l":10,"T":7,"m":true,"M":true}]"#
-        );
+    fn a_trade_is_given_as_it_was_taken() {
+        let past = history(10..11).page("BTCUSDT", Page::Latest, 1);
+        let (price, qty) = ("1.5".parse().unwrap(), "2".parse().unwrap());
+        assert_eq!(past, [Past { seq: 10, price, qty, time_ms: 7, sells: true }]);
     }
 
     #[test]
@@ -194,9 +207,9 @@ mod tests {
     #[test]
     fn the_oldest_trades_go_when_there_are_too_many() {
         let mut history = history(0..1_005);
-        assert_eq!(ids(&history.answer("BTCUSDT", Form::Trades, Some(0), 2)), [5, 6]);
-        assert_eq!(ids(&history.answer("BTCUSDT", Form::Trades, None, 1)), [1_004]);
+        assert_eq!(ids(&history, Page::From(0), 2), [5, 6]);
+        assert_eq!(ids(&history, Page::Latest, 1), [1_004]);
         history.forget();
-        assert_eq!(history.answer("BTCUSDT", Form::Trades, Some(0), 2), "[]");
+        assert_eq!(ids(&history, Page::From(0), 2), [0; 0]);
     }
 }

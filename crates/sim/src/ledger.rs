@@ -1,5 +1,6 @@
 //! The ledger: one line per id the market produced, on disk before any client sees it.
 
+use crate::dialect::MarketId;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
@@ -23,9 +24,9 @@ pub enum Entry {
 /// A trade as the market made it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TradeEntry {
-    /// The venue, always `binance` so far.
+    /// The venue.
     pub venue: Arc<str>,
-    /// The market, always `spot` so far.
+    /// The market.
     pub market: Arc<str>,
     /// The venue's own name.
     pub instrument: Arc<str>,
@@ -202,6 +203,29 @@ pub fn visit(path: &Path, mut take: impl FnMut(Line<'_>)) -> io::Result<()> {
     Ok(())
 }
 
+/// The market that a ledger is of, by its first line that names one. A ledger has but one.
+///
+/// # Errors
+///
+/// As [`read`], and a market that cannot be simulated.
+pub fn market(path: &Path) -> io::Result<Option<MarketId>> {
+    #[derive(Deserialize)]
+    struct Named {
+        venue: Option<String>,
+        market: Option<String>,
+    }
+    for line in BufReader::new(File::open(path)?).lines() {
+        let Named { venue, market } = serde_json::from_str(&line?)?;
+        if let (Some(venue), Some(market)) = (venue, market) {
+            let market = format!("{venue}/{market}").parse();
+            return market.map(Some).map_err(|why: String| {
+                io::Error::new(io::ErrorKind::InvalidData, format!("{}: {why}", path.display()))
+            });
+        }
+    }
+    Ok(None)
+}
+
 /// Reads a whole ledger.
 ///
 /// # Errors
@@ -265,6 +289,7 @@ mod tests {
         ];
         assert_eq!(lines, expected.map(|line| format!("{line:?}")));
         assert_eq!(read(&path).unwrap(), entries);
+        assert_eq!(super::market(&path).unwrap().unwrap().to_string(), "binance/spot");
         std::fs::write(&path, "{\"kind\":\"bet\"}\n").unwrap();
         let error = visit(&path, |_| {}).unwrap_err().to_string();
         assert!(error.ends_with(":1: `bet` is no kind of line"), "{error}");

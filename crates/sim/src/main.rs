@@ -1,16 +1,18 @@
-//! `marketprism-sim`: serves a simulated venue, or compares its ledger with a gateway.
+//! `marketprism-sim`: serves a market of a venue, or compares its ledger with a gateway.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Parser as _;
 use sim::arguments::{Arguments, Compare, Serve, Verb};
 use sim::conductor::{Conductor, Source};
+use sim::dialect;
 use sim::fault::seconds;
 use sim::generator::Generator;
 use sim::ledger::Ledger;
 use sim::playback::Playback;
-use sim::{compare, server, tls};
+use sim::{compare, history, server, tls};
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -48,23 +50,32 @@ fn wall() -> i64 {
 }
 
 async fn serve(args: Serve) -> anyhow::Result<()> {
+    let dialect = dialect::of(args.market);
     let (source, instruments) = match &args.recording {
         Some(path) => {
+            let is_spot = args.market == dialect::binance_spot().market();
+            ensure!(is_spot, "recordings are played of binance/spot only");
             let playback = Playback::open(path)?;
             let instruments = playback.instruments().to_vec();
             (Source::Recorded { playback, speed: args.speed }, instruments)
         }
         None => {
-            let market = Generator::new(&args.symbols, args.seed);
+            let names = args.symbols.names(&*dialect);
+            let rate = args.rate.unwrap_or_else(|| args.symbols.rate(&*dialect));
+            let market = Generator::of(Arc::clone(&dialect), &names, args.seed);
             let length = args.seconds.map(Duration::from_secs);
-            (Source::Generated { market, rate: args.rate, length }, args.symbols.clone())
+            (Source::Generated { market, rate, length }, names)
         }
     };
     let ledger = Ledger::create(args.ledger.as_deref()).context("create the ledger")?;
-    let conductor = Conductor::new(source, ledger, args.faults, wall)?.with_history(args.history);
+    let kept = args.history.unwrap_or_else(|| history::kept(instruments.len()));
+    let conductor = Conductor::new(source, ledger, args.faults, wall)?.with_history(kept);
     let (commands_tx, commands) = mpsc::channel(COMMANDS);
-    let router =
-        server::router(server::Venue::new(commands_tx, instruments).with_weight(args.weight));
+    let mut venue = server::Venue::of(dialect, commands_tx, instruments, wall);
+    if let Some(weight) = args.weight {
+        venue = venue.with_weight(weight);
+    }
+    let router = server::router(venue);
 
     let listener = TcpListener::bind(args.listen)
         .await

@@ -68,38 +68,60 @@ impl Flaw {
 
     /// A frame with this flaw, sent to whoever gets the one beside it.
     #[must_use]
-    pub fn beside(self, neighbour: &Frame) -> Frame {
-        let trade = |t: &str, p: &str, q: &str| {
-            format!(
-                r#"{{"e":"trade","E":1,"s":"BTCUSDT","t":{t},"p":"{p}","q":"{q}","T":1,"m":true,"M":true}}"#
-            )
+    pub fn beside(self, neighbour: &Frame, forms: &Forms) -> Frame {
+        let trade = |id: &str, price: &str, qty: &str| {
+            forms.trade.replace("{id}", id).replace("{price}", price).replace("{qty}", qty)
         };
         let data = match self {
-            Self::Large => format!(r#"{{"e":"trade","E":1,"padding":"{}"}}"#, "x".repeat(LARGE)),
+            Self::Large => forms.padded.replace("{padding}", &"x".repeat(LARGE)),
             Self::Truncated => {
-                let good = neighbour.data.as_str();
-                let half = (0..=good.len() / 2).rev().find(|at| good.is_char_boundary(*at));
-                return malformed(neighbour, good[..half.unwrap_or(0)].to_owned(), false);
+                let (combined, data) = (half(&neighbour.combined), half(&neighbour.data));
+                return malformed(neighbour, combined, data);
             }
-            Self::WrongTypes => {
-                r#"{"e":"trade","E":"now","s":[],"t":"seven","p":1,"q":{},"T":true,"m":"yes"}"#
-                    .to_owned()
-            }
-            Self::Incomplete => r#"{"e":"trade","E":1,"s":"BTCUSDT"}"#.to_owned(),
+            Self::WrongTypes => forms.wrong.to_owned(),
+            Self::Incomplete => forms.incomplete.to_owned(),
             Self::Deep => "[".repeat(DEEP) + &"]".repeat(DEEP),
             Self::Huge => trade("7", "1e309", "1"),
             Self::Tiny => trade("7", "1", "1e-20"),
             Self::ManyDigits => trade(&"9".repeat(38), "1", "1"),
-            Self::Unheard => r#"{"e":"unheardOf","E":1,"s":"BTCUSDT"}"#.to_owned(),
+            Self::Unheard => forms.unheard.to_owned(),
             Self::Binary => {
                 return Frame {
                     binary: Some(Bytes::from_static(b"\xff\xfe{\"e\":\"trade\"\xc0\x80}")),
-                    ..malformed(neighbour, String::new(), false)
+                    ..malformed(neighbour, String::new(), String::new())
                 };
             }
         };
-        malformed(neighbour, data, true)
+        let combined = if forms.is_enveloped {
+            format!("{{\"stream\":\"{}\",\"data\":{data}}}", neighbour.stream)
+        } else {
+            data.clone()
+        };
+        malformed(neighbour, combined, data)
     }
+}
+
+/// What a venue's malformed frames look like. What stands in braces is replaced.
+#[derive(Debug, Clone, Copy)]
+pub struct Forms {
+    /// A trade with `{id}`, `{price}` and `{qty}`.
+    pub trade: &'static str,
+    /// A trade with nothing but some `{padding}`.
+    pub padded: &'static str,
+    /// A trade whose members are of other types.
+    pub wrong: &'static str,
+    /// A trade that lacks members.
+    pub incomplete: &'static str,
+    /// A frame of a channel that nobody asked for.
+    pub unheard: &'static str,
+    /// Whether these are put into Binance's envelope.
+    pub is_enveloped: bool,
+}
+
+/// The first half of a text.
+fn half(text: &str) -> String {
+    let end = (0..=text.len() / 2).rev().find(|at| text.is_char_boundary(*at));
+    text[..end.unwrap_or(0)].to_owned()
 }
 
 /// Puts malformed frames between good ones for a while.
@@ -121,23 +143,25 @@ impl Malformed {
     }
 
     /// The malformed frame that follows this one, if its turn has come.
-    pub(crate) fn beside(&mut self, frame: &Frame, now: Instant) -> Option<Arc<Frame>> {
+    pub(crate) fn beside(
+        &mut self,
+        frame: &Frame,
+        forms: &Forms,
+        now: Instant,
+    ) -> Option<Arc<Frame>> {
         self.until = self.until.filter(|until| now < *until);
         self.until?;
         self.good += 1;
         if self.good < GOOD_TO_ONE {
             return None;
         }
-        let flawed = Flaw::of(self.made).beside(frame);
+        let flawed = Flaw::of(self.made).beside(frame, forms);
         (self.good, self.made) = (0, self.made + 1);
         Some(Arc::new(flawed))
     }
 }
 
-fn malformed(neighbour: &Frame, data: String, wrapped: bool) -> Frame {
-    let stream = &neighbour.stream;
-    let end = if wrapped { "}" } else { "" };
-    let combined = format!("{{\"stream\":\"{stream}\",\"data\":{data}{end}");
+fn malformed(neighbour: &Frame, combined: String, data: String) -> Frame {
     Frame {
         stream: Arc::clone(&neighbour.stream),
         combined: Utf8Bytes::from(combined),

@@ -1,8 +1,7 @@
-//! The simulator's own book, kept from what it produces, so that REST can answer with it.
+//! The simulator's own book, kept from what it produces, so that it can be asked for.
 
 use crate::frame::DepthData;
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write as _;
 use std::sync::Arc;
 use units::{ParseDecimalError, Price, Qty};
 
@@ -59,17 +58,33 @@ impl Shadow {
         set(&mut self.asks, &diff.asks)
     }
 
-    /// The answer of `GET /api/v3/depth`, or `None` while the book is unknown.
+    /// The best `limit` levels a side, or `None` while the book is unknown.
     #[must_use]
-    pub fn answer(&self, limit: usize) -> Option<String> {
-        let last_id = self.last_id?;
-        let mut text = format!("{{\"lastUpdateId\":{last_id},\"bids\":[");
-        write_levels(&mut text, self.bids.iter().rev().take(limit));
-        text.push_str("],\"asks\":[");
-        write_levels(&mut text, self.asks.iter().take(limit));
-        text.push_str("]}");
-        Some(text)
+    pub fn view(&self, limit: usize) -> Option<View> {
+        let copied = |(price, qty): (&Price, &Qty)| (*price, *qty);
+        Some(View {
+            last_id: self.last_id?,
+            bids: self.bids.iter().rev().take(limit).map(copied).collect(),
+            asks: self.asks.iter().take(limit).map(copied).collect(),
+        })
     }
+
+    /// Whether the book is known.
+    #[must_use]
+    pub const fn is_known(&self) -> bool {
+        self.last_id.is_some()
+    }
+}
+
+/// The best levels of a book, as the venue writes their quantities.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// The last update id.
+    pub last_id: u64,
+    /// Bids, the best one first.
+    pub bids: Vec<(Price, Qty)>,
+    /// Asks, the best one first.
+    pub asks: Vec<(Price, Qty)>,
 }
 
 fn set(
@@ -87,13 +102,6 @@ fn set(
     Ok(())
 }
 
-fn write_levels<'a>(text: &mut String, levels: impl Iterator<Item = (&'a Price, &'a Qty)>) {
-    for (i, (price, qty)) in levels.enumerate() {
-        let comma = if i == 0 { "" } else { "," };
-        write!(text, "{comma}[\"{price}\",\"{qty}\"]").expect("a string takes every text");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,9 +117,10 @@ mod tests {
         let mut shadow = Shadow::default();
         shadow.apply(&diff(1, 4, "1", "9")).unwrap();
         shadow.apply(&diff(5, 8, "2", "9")).unwrap();
-        assert_eq!(shadow.answer(5), None);
+        assert_eq!(shadow.view(5), None);
         shadow.replace(6, &[("1".to_owned(), "3".to_owned())], &[]).unwrap();
-        let text = r#"{"lastUpdateId":8,"bids":[["2","9"],["1","3"]],"asks":[]}"#;
-        assert_eq!(shadow.answer(5).as_deref(), Some(text));
+        let level = |price: &str, qty: &str| (price.parse().unwrap(), qty.parse().unwrap());
+        let bids = vec![level("2", "9"), level("1", "3")];
+        assert_eq!(shadow.view(5), Some(View { last_id: 8, bids, asks: Vec::new() }));
     }
 }

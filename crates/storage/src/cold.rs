@@ -194,6 +194,14 @@ impl Table {
         }
     }
 
+    /// Notes that nothing more is to be done with the blocks up to here.
+    pub(crate) fn settled(&mut self, stream_seq: u64) {
+        match self {
+            Self::Archive(_) => {}
+            Self::Warehouse(remote) => remote.table.settled(stream_seq),
+        }
+    }
+
     /// An empty cut for this table.
     pub(crate) fn cut(&self, kind: Kind) -> Cut {
         match self {

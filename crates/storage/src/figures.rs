@@ -27,10 +27,35 @@ pub(crate) struct Figures {
     pub(crate) last_cut_at: Option<i64>,
     /// When the last segment was rolled into Parquet, nanoseconds since the epoch.
     pub(crate) last_roll_at: Option<i64>,
-    /// Why nothing can be stored at the moment.
+    /// Why the kind waits at the moment: its last batch is not stored, or not acknowledged.
     pub(crate) problem: Option<Arc<str>>,
-    /// Whether that is because ClickHouse is away or refuses, and not because of this host.
-    pub(crate) is_remote: bool,
+    /// Whose problem that is.
+    pub(crate) blame: Blame,
+}
+
+/// Who keeps rows from being stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Blame {
+    /// This host: a file cannot be written, or a program is wrong.
+    #[default]
+    Host,
+    /// ClickHouse is away or refuses.
+    ClickHouse,
+    /// NATS does not take the rows that are to be set aside; the others are stored.
+    Bus,
+}
+
+impl Blame {
+    pub(crate) fn of(error: &anyhow::Error) -> Self {
+        let is_remote = error.downcast_ref().is_some_and(warehouse::Error::is_remote);
+        if error.is::<bus::PublishError>() {
+            Self::Bus
+        } else if is_remote {
+            Self::ClickHouse
+        } else {
+            Self::Host
+        }
+    }
 }
 
 /// The rest of the service's end of a writer.

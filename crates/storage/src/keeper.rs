@@ -91,6 +91,9 @@ impl Keeper {
         }
         self.append(cut, &blocks[from..], &mut stored)?;
         self.rejects.flush()?;
+        if let Some(last) = blocks.last() {
+            self.table.settled(last.stream_seq);
+        }
         Ok(stored)
     }
 
@@ -114,11 +117,15 @@ impl Keeper {
         // In the order of the cut's rows.
         let mut rows: Vec<Row<'_>> = Vec::new();
         for block in blocks {
-            cut.block(block.stream_seq, &msg_id(block), &block.payload);
+            let mut is_begun = false;
             for row in Row::all(block) {
-                if let Verdict::Store(event) = self.judge(row.json)
-                    && cut.push(&event).is_ok()
-                {
+                let Verdict::Store(event) = self.judge(row.json) else { continue };
+                // As the cut that was refused was made: it has to have the same name.
+                if !is_begun {
+                    cut.block(block.stream_seq, &msg_id(block), &block.payload);
+                    is_begun = true;
+                }
+                if cut.push(&event).is_ok() {
                     rows.push(row);
                 }
             }

@@ -1,6 +1,6 @@
 //! Tasks: figures → status line and health, once a second; sizes of the tables → gauges.
 
-use crate::figures::Handles;
+use crate::figures::{Blame, Handles};
 use crate::hot::Summary;
 use crate::metrics::Metrics;
 use crate::sink::{Condition as SinkCondition, Sink};
@@ -53,13 +53,15 @@ impl Reporter {
     fn tell(&self, rate: String) {
         let refused = match &*self.sink.condition.borrow() {
             SinkCondition::Refused(reason) => Some(reason.to_string()),
-            SinkCondition::Up | SinkCondition::Away(_) => None,
+            SinkCondition::Up | SinkCondition::Away(_) | SinkCondition::Migrating(_) => None,
         };
-        tell(&self.store, refused.or_else(|| problem_of(&self.handles, false)));
+        tell(&self.store, refused.or_else(|| problem_of(&self.handles, Blame::Host)));
         if let Some(clickhouse) = &self.clickhouse {
-            tell(clickhouse, self.sink.problem().or_else(|| problem_of(&self.handles, true)));
+            let problem = || problem_of(&self.handles, Blame::ClickHouse);
+            tell(clickhouse, self.sink.problem().or_else(problem));
         }
-        tell(&self.nats, trouble(&self.handles, &self.bus));
+        let unsent = || problem_of(&self.handles, Blame::Bus);
+        tell(&self.nats, trouble(&self.handles, &self.bus).or_else(unsent));
         if let (Some(redis), Some(summary)) = (&self.redis, &self.hot.borrow().redis) {
             match &summary.state {
                 hotstore::State::Connecting => {}
@@ -99,20 +101,23 @@ fn tell(dependency: &Dependency, problem: Option<String>) {
     }
 }
 
-/// Why something cannot be stored that has to do with the store's server, or has not.
-fn problem_of(handles: &Handles, is_remote: bool) -> Option<String> {
+/// Why a kind waits, if it is for this reason.
+fn problem_of(handles: &Handles, blame: Blame) -> Option<String> {
     handles.iter().find_map(|(kind, handle)| {
         let figures = handle.figures.borrow();
-        let problem = figures.problem.as_ref().filter(|_| figures.is_remote == is_remote)?;
+        let problem = figures.problem.as_ref().filter(|_| figures.blame == blame)?;
         Some(format!("{kind}: {problem}"))
     })
 }
 
-/// Why something cannot be stored.
+/// Why a kind waits.
 pub(crate) fn problem(handles: &Handles) -> Option<String> {
-    handles.iter().find_map(|(kind, handle)| {
-        handle.figures.borrow().problem.as_ref().map(|problem| format!("{kind}: {problem}"))
-    })
+    store_problem(handles).or_else(|| problem_of(handles, Blame::Bus))
+}
+
+/// Why something cannot be stored.
+pub(crate) fn store_problem(handles: &Handles) -> Option<String> {
+    problem_of(handles, Blame::Host).or_else(|| problem_of(handles, Blame::ClickHouse))
 }
 
 /// Why no blocks can come, of whatever kind.

@@ -2,19 +2,22 @@
 
 use daemon::Task;
 use settings::{ClickHouse, Credentials, Storage, Warehouse as Wish};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::Chain;
 use tokio::sync::watch;
-use tokio::time::timeout;
-use warehouse::Warehouse;
+use tokio::time::{Instant, timeout};
+use warehouse::{Step, Warehouse};
 
 /// How often the server is asked whether it is there.
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
-/// Longest time for an answer, a migration included; an insert may take longer.
+/// Longest time for an answer; an insert may take longer, and a migration takes as long as it takes.
 const PROBE_MAX: Duration = Duration::from_secs(20);
 /// Longest time that a start waits for the server.
 const START_MAX: Duration = Duration::from_secs(8);
+/// How often one looks how far a migration is.
+const MIGRATION_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Whether the cold store's server is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub(crate) enum Condition {
     Up,
     /// It is not, and cuts wait.
     Away(Arc<str>),
+    /// It changes the tables to what this version works with, and cuts wait.
+    Migrating(Step),
     /// It is there, and its tables are not as they should be.
     Refused(Arc<str>),
 }
@@ -44,6 +49,8 @@ impl Condition {
             Self::Away(reason) => {
                 tracing::warn!(reason = &**reason, "ClickHouse is away; rows wait in the stream");
             }
+            // The migration itself is in the log.
+            Self::Migrating(step) => tracing::debug!(%step, "rows wait in the stream"),
             Self::Refused(reason) => {
                 tracing::error!(reason = &**reason, "ClickHouse cannot be used");
             }
@@ -61,8 +68,23 @@ pub(crate) struct Sink {
 
 /// Watches the server.
 pub(crate) struct Probe {
+    watcher: Watcher,
+    /// What was asked at start, and led to a migration that is under way.
+    asked: Option<Asked>,
+}
+
+/// Tells how the server is.
+struct Watcher {
     warehouse: Warehouse,
     condition: watch::Sender<Condition>,
+}
+
+/// A question whether the server is there, and its tables right.
+type Asked = Pin<Box<dyn Future<Output = Result<(), warehouse::Error>> + Send>>;
+
+fn ask(warehouse: &Warehouse) -> Asked {
+    let warehouse = warehouse.clone();
+    Box::pin(async move { warehouse.probe().await })
 }
 
 /// The address of the ClickHouse that is to be used; `None` is the archive.
@@ -89,6 +111,7 @@ impl Sink {
         match &*self.condition.borrow() {
             Condition::Up => None,
             Condition::Away(reason) | Condition::Refused(reason) => Some(reason.to_string()),
+            Condition::Migrating(step) => Some(step.to_string()),
         }
     }
 }
@@ -102,33 +125,63 @@ pub(crate) async fn open(
 ) -> anyhow::Result<(Warehouse, Sink, Probe)> {
     let password = warehouse::password(settings, credentials)?;
     let warehouse = Warehouse::new(settings, url, password.as_ref())?;
-    let condition = match timeout(START_MAX, warehouse.probe()).await {
+    let mut asked = ask(&warehouse);
+    let (condition, asked) = match timeout(START_MAX, &mut asked).await {
         Ok(Err(error)) if error.is_schema() => return Err(error.into()),
-        Ok(probed) => Condition::of(probed),
-        Err(_) => Condition::late(),
+        Ok(probed) => (Condition::of(probed), None),
+        Err(_) => match warehouse.migration() {
+            Some(step) => (Condition::Migrating(step), Some(asked)),
+            None => (Condition::late(), None),
+        },
     };
     condition.log();
     let (sender, condition) = watch::channel(condition);
     let address = Arc::from(format!("{url}/{}", settings.database));
-    let probe = Probe { warehouse: warehouse.clone(), condition: sender };
+    let watcher = Watcher { warehouse: warehouse.clone(), condition: sender };
+    let probe = Probe { watcher, asked };
     Ok((warehouse, Sink { address: Some(address), condition }, probe))
 }
 
 impl Probe {
     pub(crate) async fn run(self, task: Task) -> anyhow::Result<()> {
-        while task.sleep(PROBE_INTERVAL).await {
-            let probe = timeout(PROBE_MAX, self.warehouse.probe());
-            let Some(probed) = task.until_stopped(probe).await else { break };
-            let now = probed.map_or_else(|_| Condition::late(), Condition::of);
-            self.condition.send_if_modified(|known| {
-                let changed = *known != now;
-                if changed {
-                    now.log();
-                    *known = now;
-                }
-                changed
-            });
+        let Self { watcher, mut asked } = self;
+        loop {
+            if asked.is_none() && !task.sleep(PROBE_INTERVAL).await {
+                return Ok(());
+            }
+            let question = asked.take().unwrap_or_else(|| ask(&watcher.warehouse));
+            let answer = watcher.answer(question);
+            let Some(now) = task.until_stopped(answer).await else { return Ok(()) };
+            watcher.note(now);
         }
-        Ok(())
+    }
+}
+
+impl Watcher {
+    /// Waits for an answer for a while, or as long as a migration takes.
+    async fn answer(&self, mut asked: Asked) -> Condition {
+        let mut late_at = Instant::now() + PROBE_MAX;
+        loop {
+            if let Ok(probed) = timeout(MIGRATION_INTERVAL, &mut asked).await {
+                return Condition::of(probed);
+            }
+            if let Some(step) = self.warehouse.migration() {
+                late_at = Instant::now() + PROBE_MAX;
+                self.note(Condition::Migrating(step));
+            } else if Instant::now() >= late_at {
+                return Condition::late();
+            }
+        }
+    }
+
+    fn note(&self, now: Condition) {
+        self.condition.send_if_modified(|known| {
+            let changed = *known != now;
+            if changed {
+                now.log();
+                *known = now;
+            }
+            changed
+        });
     }
 }

@@ -3,8 +3,12 @@
 //! ```text
 //! copy     rows → segments of the archive, synced, then Parquet     both have the day
 //! compare  every row of ClickHouse, read back from the archive      both have the day
-//! drop     the partition, if its rows are still those               the archive has it
+//! confirm  ClickHouse still has exactly these rows                  both have the day
+//! drop     the partition, unless some came since                    the archive has it
 //! ```
+//!
+//! Only the drop, and each page of the copy, has the writer to itself: rows go on being stored while a
+//! day is compared. That has a limit, and ends when whoever asked has gone.
 //!
 //! Copying drops what the archive has already, so a move that was interrupted anywhere is repeated
 //! and finds its own rows. Until then ClickHouse has everything; while both have a day, what is
@@ -130,9 +134,10 @@ impl<'a> Transfer<'a> {
 
     /// Drops a day from ClickHouse, if it still has exactly the rows that were compared.
     pub(crate) async fn take_out(&self, day: i64, compared: Fingerprint) -> anyhow::Result<()> {
+        let confirmed = self.both.warehouse.confirm(day, compared).await?;
         self.work(move |table| match table {
             Table::Warehouse(remote) => {
-                Ok(remote.runtime.block_on(remote.table.drop_day(day, compared))?)
+                Ok(remote.runtime.block_on(remote.table.drop_day(confirmed))?)
             }
             Table::Archive(_) => anyhow::bail!("the archive is the store"),
         })

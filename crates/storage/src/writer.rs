@@ -9,12 +9,12 @@
 
 use crate::budget::Share;
 use crate::cold::Expired;
-use crate::figures::Figures;
+use crate::figures::{Blame, Figures};
 use crate::keeper::{Keeper, Limits, Stored};
 use crate::metrics::Metrics;
 use crate::transfer::Work;
 use anyhow::Context as _;
-use bus::{AckError, Acker, BatchLimits, Block, Blocks};
+use bus::{AckError, Acker, BatchLimits, Block, Blocks, Place};
 use daemon::Task;
 use model::Kind;
 use rolls::Done;
@@ -90,7 +90,7 @@ pub(crate) struct Writer {
 /// An acknowledgement that is repeated.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Owed {
-    stream_seq: u64,
+    place: Place,
     at: Instant,
 }
 
@@ -110,7 +110,7 @@ impl Writer {
             }
             self.tidy_if_due();
             if let Some(owed) = self.owed.filter(|owed| Instant::now() >= owed.at) {
-                self.acknowledge(&task, owed.stream_seq).await;
+                self.acknowledge(&task, owed.place).await;
             }
         }
         // What is under way is finished rather than thrown away; it takes a second or a few.
@@ -232,7 +232,7 @@ impl Writer {
     }
 
     async fn store(&mut self, task: &Task, blocks: Vec<Block>) -> anyhow::Result<()> {
-        let Some(last) = blocks.last().map(|block| (block.stream_seq, block.pending)) else {
+        let Some((last, lag)) = blocks.last().map(|block| (block.place(), block.pending)) else {
             return Ok(());
         };
         let (blocks, limits) = (Arc::<[Block]>::from(blocks), self.limits());
@@ -244,11 +244,11 @@ impl Writer {
             };
             match result {
                 Ok(stored) => {
-                    self.note(&stored, began.elapsed(), last.1);
+                    self.note(&stored, began.elapsed(), lag);
                     break;
                 }
                 Err(error) => {
-                    self.failed("cannot store a cut", error.as_ref());
+                    self.failed(&error);
                     if !task.sleep(RETRY).await {
                         // Not acknowledged: the blocks come again after the next start.
                         return Ok(());
@@ -257,8 +257,8 @@ impl Writer {
             }
         }
         // What is owed beyond these blocks stays owed.
-        let owed = self.owed.filter(|owed| owed.stream_seq > last.0);
-        self.acknowledge(task, last.0).await;
+        let owed = self.owed.filter(|owed| owed.place.stream_seq > last.stream_seq);
+        self.acknowledge(task, last).await;
         self.owed = owed.or(self.owed);
         Ok(())
     }
@@ -268,16 +268,13 @@ impl Writer {
     /// Blocks are read meanwhile, which may be what it takes: a server that was killed can have
     /// forgotten what it delivered, and from 2.10 on it ignores an acknowledgement of that until it
     /// has delivered it again. They are known then, and stored by nobody twice.
-    async fn acknowledge(&mut self, task: &Task, stream_seq: u64) {
-        // An acknowledgement means everything up to there. If the server has used a place again, what
-        // was read ahead lies before what is stored, and has to be stored first.
-        if self.ahead.iter().flatten().any(|block| block.stream_seq <= stream_seq) {
-            self.owed = Some(Owed { stream_seq, at: Instant::now() + RETRY });
-            return;
-        }
-        self.owed = match task.alive(self.acker.ack_through(stream_seq)).await {
+    ///
+    /// It means everything up to there, which is stored: if the server has used a place again, what
+    /// is there by now is not the block that was stored, and is not acknowledged with it.
+    async fn acknowledge(&mut self, task: &Task, place: Place) {
+        self.owed = match task.alive(self.acker.ack_through(place)).await {
             Ok(()) => {
-                self.figures.send_modify(|figures| figures.acknowledged = stream_seq);
+                self.figures.send_modify(|figures| figures.acknowledged = place.stream_seq);
                 None
             }
             Err(AckError::NotInHand { stream_seq }) => {
@@ -286,7 +283,7 @@ impl Writer {
             }
             Err(error) => {
                 tracing::debug!(error = %Chain(&error), "an acknowledgement is repeated");
-                Some(Owed { stream_seq, at: Instant::now() + RETRY })
+                Some(Owed { place, at: Instant::now() + RETRY })
             }
         };
     }
@@ -306,7 +303,6 @@ impl Writer {
             figures.cuts += count(stored.cuts);
             figures.lag_blocks = lag;
             figures.last_cut_at = Some(daemon::clock::now());
-            figures.is_remote = false;
             if figures.problem.take().is_some() {
                 tracing::info!(kind = %self.kind, "storing again");
             }
@@ -314,16 +310,19 @@ impl Writer {
     }
 
     /// Notes why nothing can be stored; logged when it begins and when the reason changes.
-    fn failed(&self, what: &'static str, error: &(dyn std::error::Error + 'static)) {
+    fn failed(&self, error: &anyhow::Error) {
         self.metrics.failed(self.kind);
-        let problem: Arc<str> = Arc::from(format!("{what}: {}", Chain(error)));
-        let is_remote =
-            error.downcast_ref::<warehouse::Error>().is_some_and(warehouse::Error::is_remote);
+        let blame = Blame::of(error);
+        let what = match blame {
+            Blame::Host | Blame::ClickHouse => "cannot store a cut",
+            Blame::Bus => "cannot acknowledge what is stored",
+        };
+        let problem: Arc<str> = Arc::from(format!("{what}: {}", Chain(error.as_ref())));
         self.figures.send_modify(|figures| {
             if figures.problem.as_ref() != Some(&problem) {
-                tracing::error!(kind = %self.kind, problem = &*problem, "nothing can be stored");
+                tracing::error!(kind = %self.kind, problem = &*problem, "a kind waits");
                 figures.problem = Some(problem);
-                figures.is_remote = is_remote;
+                figures.blame = blame;
             }
         });
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Ticks of processor time in a second, as programs see them: `USER_HZ`, part of the interface of
 /// every architecture that the suite runs on.
 ///
-/// Source: proc_pid_stat(5), `utime`; time(7), "The software clock".
+/// Source: `proc_pid_stat(5)`, `utime`; `time(7)`, "The software clock".
 const TICKS_PER_SECOND: u64 = 100;
 
 /// The most memory a process occupied.

@@ -1,6 +1,7 @@
 //! The connection to the server: every request has a limit, and an exception is a failure wherever
 //! in the answer it stands.
 
+use crate::layout::Layout;
 use crate::{Error, tls};
 use bytes::Bytes;
 use clickhouse::query::Query;
@@ -16,12 +17,15 @@ use tokio::time::timeout;
 ///
 /// Source: `keep_alive_timeout` of the server's default configuration, 26.7.
 const IDLE_MAX: Duration = Duration::from_secs(2);
+/// Silence on a connection after which the other end is asked for a sign of life, how often, and how
+/// many may stay away: what has no limit of its own ends some two minutes after the server's host.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_mins(1), Duration::from_secs(15), 4);
 
 /// Sends statements to one database.
 #[derive(Clone)]
 pub(crate) struct Connection {
     client: Client,
-    database: String,
+    layout: Layout,
     limit: Duration,
 }
 
@@ -40,6 +44,10 @@ impl Connection {
         connector.set_connect_timeout(Some(settings.connect_timeout));
         // Header and body are two writes; without this the second waits for an acknowledgement.
         connector.set_nodelay(true);
+        let (silence, interval, retries) = KEEPALIVE;
+        connector.set_keepalive(Some(silence));
+        connector.set_keepalive_interval(Some(interval));
+        connector.set_keepalive_retries(Some(retries));
         let mut transport = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
         transport.pool_idle_timeout(IDLE_MAX);
         let client = if is_https {
@@ -63,12 +71,17 @@ impl Connection {
         if let Some(password) = password {
             client = client.with_password(password.expose_secret());
         }
-        Ok(Self { client, database: settings.database.clone(), limit: settings.request_timeout })
+        Ok(Self { client, layout: Layout::new(settings), limit: settings.request_timeout })
     }
 
     /// The database, whose name needs no quotes.
     pub(crate) fn database(&self) -> &str {
-        &self.database
+        self.layout.database()
+    }
+
+    /// Where the tables are.
+    pub(crate) const fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     /// A statement; values belong into its parameters.
@@ -79,6 +92,15 @@ impl Connection {
     /// Runs a statement without an answer.
     pub(crate) async fn execute(&self, action: &'static str, query: Query) -> Result<(), Error> {
         self.within(action, query.execute()).await
+    }
+
+    /// Runs a statement without an answer that may take hours, such as one that rewrites a table.
+    pub(crate) async fn execute_unlimited(
+        &self,
+        action: &'static str,
+        query: Query,
+    ) -> Result<(), Error> {
+        query.execute().await.map_err(Error::client(action))
     }
 
     /// Runs a statement and returns its answer in `RowBinary`.
@@ -109,6 +131,9 @@ impl Connection {
                 .client
                 .insert_formatted_with(sql)
                 .with_setting("insert_deduplication_token", token);
+            for (name, value) in self.layout.insert_settings() {
+                insert = insert.with_setting(*name, *value);
+            }
             for part in rows {
                 insert.send(part.clone()).await?;
             }
@@ -131,6 +156,6 @@ impl Connection {
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("database", &self.database).finish_non_exhaustive()
+        f.debug_struct("Connection").field("layout", &self.layout).finish_non_exhaustive()
     }
 }

@@ -8,6 +8,7 @@ use catalog::StreamKey;
 use model::{Event, Identity, InstrumentId, Kind};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The blocks that are stored and acknowledged together, by one insert per day.
@@ -26,6 +27,8 @@ pub struct Cut {
     instruments: BTreeMap<usize, (Arc<InstrumentId>, Place)>,
     /// The instrument of the row before.
     last: Option<(usize, Place)>,
+    /// Where the rows of each block begin.
+    begins: Vec<usize>,
     blocks: usize,
     bytes: usize,
     first_seq: u64,
@@ -71,6 +74,7 @@ impl Cut {
             places: BTreeMap::new(),
             instruments: BTreeMap::new(),
             last: None,
+            begins: Vec::new(),
             blocks: 0,
             bytes: 0,
             first_seq: u64::MAX,
@@ -87,6 +91,7 @@ impl Cut {
         self.ids.update(name);
         self.first_seq = self.first_seq.min(stream_seq);
         self.last_seq = self.last_seq.max(stream_seq);
+        self.begins.push(self.days.len());
         self.blocks += 1;
         self.bytes += payload.len();
     }
@@ -168,6 +173,16 @@ impl Cut {
     #[must_use]
     pub fn first_day(&self) -> Option<i64> {
         self.days.iter().min().map(|day| i64::from(*day))
+    }
+
+    /// Where a run of rows is divided in two: between blocks if it has rows of several, else in the
+    /// middle.
+    pub(crate) fn middle(&self, rows: &Range<usize>) -> usize {
+        let middle = rows.start + rows.len() / 2;
+        let behind = self.begins.partition_point(|begin| *begin < middle);
+        let edges = self.begins[behind.saturating_sub(1)..].iter().take(2).copied();
+        let inside = edges.filter(|edge| rows.start < *edge && *edge < rows.end);
+        inside.min_by_key(|edge| edge.abs_diff(middle)).unwrap_or(middle)
     }
 
     /// Rows so far, duplicates included.

@@ -4,7 +4,7 @@ use crate::columns::{Column, Type, columns};
 use crate::decode::Answer;
 use crate::error::Error;
 use crate::retention::ExpiredDay;
-use crate::{Reader, Table, schema};
+use crate::{Reader, Table};
 use catalog::StreamKey;
 use model::{Identity, Kind};
 use std::time::Duration;
@@ -17,6 +17,18 @@ pub struct Fingerprint {
     /// The sum of a hash of every column of every row.
     hash: u64,
 }
+
+/// A day whose rows were found to be those that were compared.
+#[derive(Debug, Clone, Copy)]
+pub struct Confirmed {
+    day: i64,
+    mark: Mark,
+}
+
+/// A number that the server raises with each insert into a day and each change of its rows, and
+/// leaves alone when it merges parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Mark(u64);
 
 /// How long the server may take to read a whole day: hundreds of millions of levels of books.
 const DAY_MAX: Duration = Duration::from_mins(30);
@@ -32,13 +44,16 @@ impl Reader {
     /// [`Error`] if the server does not say.
     pub async fn days_before(&self, day: i64) -> Result<Vec<ExpiredDay>, Error> {
         let connection = self.warehouse().connection();
-        let table = schema::table(self.kind());
-        let sql = "SELECT toUInt16(toDate(partition)) AS day, toString(toDate(partition)), \
-                   sum(rows), sum(bytes_on_disk) FROM system.parts \
-                   WHERE active AND database = {database:String} AND table = {table:String} \
-                   AND toInt64(toUInt16(toDate(partition))) < {day:Int64} \
-                   GROUP BY partition ORDER BY day";
-        let query = connection.query(sql).param("database", connection.database());
+        let table = connection.layout().held(self.kind());
+        let sql = format!(
+            "SELECT toUInt16(toDate(partition)) AS day, toString(toDate(partition)), \
+             sum(rows), sum(bytes_on_disk) FROM {} \
+             WHERE active AND database = {{database:String}} AND table = {{table:String}} \
+             AND toInt64(toUInt16(toDate(partition))) < {{day:Int64}} \
+             GROUP BY partition ORDER BY day",
+            connection.layout().system("parts")
+        );
+        let query = connection.query(&sql).param("database", connection.database());
         let query = query.param("table", &table).param("day", day);
         let answer = connection.fetch("list old days", query).await?;
         let (mut answer, mut days) = (Answer::new(&answer), Vec::new());
@@ -104,9 +119,52 @@ impl Reader {
         );
         let connection = self.warehouse().connection();
         let query = connection.query(&sql).param("day", number(day));
+        // The server gives up as well, also if nobody waits any more.
+        let query = query.with_setting("max_execution_time", DAY_MAX.as_secs().to_string());
         let answer = connection.fetch_within("compare a day", query, DAY_MAX).await?;
         let mut answer = Answer::new(&answer);
         Ok(Fingerprint { rows: answer.u64()?, hash: answer.u64()? })
+    }
+}
+
+impl Reader {
+    /// Looks whether the rows of a day are those that were compared, however long it takes the
+    /// server to read them. Rows may be inserted meanwhile: the answer is good for
+    /// [`Table::drop_day`] until some come into this very day.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Changed`] if they are others, else what the server or the way to it says.
+    pub async fn confirm(&self, day: i64, expected: Fingerprint) -> Result<Confirmed, Error> {
+        // The mark first: what comes behind it is seen in it, whether or not it is compared.
+        let mark = self.mark(day).await?;
+        if self.fingerprint(day).await? != expected {
+            return Err(Error::Changed { kind: self.kind() });
+        }
+        Ok(Confirmed { day, mark })
+    }
+
+    /// A new part has a block number above those of all others; a changed one has the number of the
+    /// change, out of the same sequence, as its data version; and the result of a merge has the
+    /// highest of its sources.
+    ///
+    /// Source: <https://clickhouse.com/docs/operations/system-tables/parts>.
+    async fn mark(&self, day: i64) -> Result<Mark, Error> {
+        let connection = self.warehouse().connection();
+        let layout = connection.layout();
+        // Each shard counts for itself, and none backwards.
+        let sql = format!(
+            "SELECT toUInt64(sum(highest)) FROM (SELECT \
+             max(greatest(toInt64(max_block_number), toInt64(data_version))) AS highest \
+             FROM {} WHERE active AND database = {{database:String}} \
+             AND table = {{table:String}} AND toUInt16(toDate(partition)) = {{day:UInt16}} \
+             GROUP BY shardNum())",
+            layout.system("parts")
+        );
+        let query = connection.query(&sql).param("database", layout.database());
+        let query = query.param("table", layout.held(self.kind())).param("day", number(day));
+        let answer = connection.fetch("look at a day", query).await?;
+        Ok(Mark(Answer::new(&answer).u64()?))
     }
 }
 
@@ -136,22 +194,25 @@ fn hashed(kind: Kind) -> String {
 impl Table {
     /// Takes a day out, if its rows are still those that were looked at.
     ///
-    /// Nothing of this kind is inserted meanwhile: this is the only writer.
+    /// Nothing of this kind is inserted meanwhile: this is the only writer. What takes long was done
+    /// before, beside it.
     ///
     /// # Errors
     ///
     /// [`Error::Changed`] or [`Error::Unfinished`] if it was left as it is, else what the server or
     /// the way to it says; the day may be gone then, or be there as a whole.
-    pub async fn drop_day(&mut self, day: i64, expected: Fingerprint) -> Result<(), Error> {
+    pub async fn drop_day(&mut self, confirmed: Confirmed) -> Result<(), Error> {
         let (kind, reader) = (self.kind(), self.reader());
+        let Confirmed { day, mark } = confirmed;
         if self.is_pending() {
             return Err(Error::Unfinished { kind });
         }
-        if reader.fingerprint(day).await? != expected {
+        if reader.mark(day).await? != mark {
             return Err(Error::Changed { kind });
         }
-        let sql = format!("ALTER TABLE {} DROP PARTITION {{date:String}}", reader.table());
         let connection = self.warehouse().connection();
+        let table = connection.layout().everywhere(&connection.layout().held(kind));
+        let sql = format!("ALTER TABLE {table} DROP PARTITION {{date:String}}");
         let query = connection.query(&sql).param("date", date(day));
         // The server gives up before we do: one that went on alone would take rows that come later.
         let query = query.with_setting("lock_acquire_timeout", LOCK_MAX_SECS);

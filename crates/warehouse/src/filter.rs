@@ -8,7 +8,6 @@ use crate::cut::Stream;
 use crate::decode::Answer;
 use crate::error::Error;
 use crate::native::u64_of;
-use crate::schema;
 use catalog::StreamKey;
 use model::{Identity, Kind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -211,7 +210,7 @@ async fn tails(
     let mut sql = format!(
         "SELECT venue, market, symbol, identity_major, identity_minor FROM {}.{} WHERE ",
         connection.database(),
-        schema::table(kind)
+        connection.layout().all(kind)
     );
     for index in 0..streams.len() {
         let or = if index == 0 { "" } else { " OR " };
@@ -260,7 +259,7 @@ async fn ask(
          AND market = {{market:String}} AND symbol = {{symbol:String}} \
          AND identity_major IN {{ids:Array(UInt64)}}",
         connection.database(),
-        schema::table(kind)
+        connection.layout().all(kind)
     );
     for identities in identities.chunks(IDS_MAX) {
         let ids: Vec<u64> = identities.iter().map(|identity| identity.major).collect();

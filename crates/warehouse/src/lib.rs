@@ -23,7 +23,9 @@ mod encode;
 mod error;
 mod filter;
 mod journal;
+mod layout;
 mod native;
+mod progress;
 mod reader;
 mod refusal;
 mod retention;
@@ -35,14 +37,16 @@ mod tls;
 mod tests;
 
 pub use cut::{Appended, Cut};
-pub use day::Fingerprint;
+pub use day::{Confirmed, Fingerprint};
 pub use error::{Difference, Error};
+pub use progress::Step;
 pub use reader::{Reader, Stats};
 pub use retention::ExpiredDay;
 pub use table::{Isolated, Refusal, Table};
 
 use client::Connection;
 use model::Kind;
+use progress::Progress;
 use secrecy::SecretString;
 use std::path::Path;
 use std::sync::Arc;
@@ -62,6 +66,7 @@ struct Shared {
     prepared: Mutex<u64>,
     /// Whether it is known to be right.
     is_right: AtomicBool,
+    migration: Progress,
 }
 
 /// Reads the password: from the file that the configuration names, else from the credential
@@ -95,11 +100,15 @@ impl Warehouse {
     ) -> Result<Self, Error> {
         let connection = Connection::new(settings, url, password)?;
         let (prepared, is_right) = (Mutex::new(0), AtomicBool::new(false));
-        Ok(Self { shared: Arc::new(Shared { connection, prepared, is_right }) })
+        let migration = Progress::default();
+        Ok(Self { shared: Arc::new(Shared { connection, prepared, is_right, migration }) })
     }
 
     /// Makes and migrates the tables, and compares them with what this program works with; does
     /// nothing if that was done and nothing has happened since. Returns how often it was done.
+    ///
+    /// A migration takes as long as it takes, hours if it rewrites a large table, and has no limit
+    /// but the server's; [`Warehouse::migration`] says how far it is.
     ///
     /// # Errors
     ///
@@ -109,11 +118,18 @@ impl Warehouse {
         let mut prepared = self.shared.prepared.lock().await;
         if !self.shared.is_right.load(Ordering::Acquire) {
             // Large, and seldom waited for.
-            Box::pin(schema::prepare(&self.shared.connection)).await?;
+            let Shared { connection, migration, .. } = &*self.shared;
+            Box::pin(schema::prepare(connection, migration)).await?;
             *prepared += 1;
             self.shared.is_right.store(true, Ordering::Release);
         }
         Ok(*prepared)
+    }
+
+    /// The step of a migration that is under way.
+    #[must_use]
+    pub fn migration(&self) -> Option<Step> {
+        self.shared.migration.step()
     }
 
     /// Asks the server whether it is there; also prepares the tables if that is due.

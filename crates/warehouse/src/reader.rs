@@ -4,10 +4,10 @@
 //! alone. No reader sees a duplicate even if one were there: in the order of identity it would be the
 //! neighbour of its like, and is passed over; what is counted is read with `FINAL`.
 
+use crate::Warehouse;
 use crate::columns::names;
 use crate::decode::{self, Answer};
 use crate::error::Error;
-use crate::{Warehouse, schema};
 use catalog::{
     ALL_DAYS, Coverage, Cursor, Day, Days, Filter, HOLES_MAX, Order, PAGE_BYTES_MAX, PAGE_ROWS_MAX,
     Page, Query, Ranges, StreamKey,
@@ -283,18 +283,22 @@ impl Reader {
     ///
     /// [`Error`] if the server does not answer.
     pub async fn stats(&self) -> Result<Stats, Error> {
-        let sql = "SELECT count(), sum(rows), sum(bytes_on_disk) FROM system.parts \
-                   WHERE active AND database = {database:String} AND table = {table:String}";
         let connection = self.warehouse.connection();
-        let statement = connection.query(sql).param("database", connection.database());
-        let statement = statement.param("table", schema::table(self.kind));
+        let sql = format!(
+            "SELECT count(), sum(rows), sum(bytes_on_disk) FROM {} \
+             WHERE active AND database = {{database:String}} AND table = {{table:String}}",
+            connection.layout().system("parts")
+        );
+        let statement = connection.query(&sql).param("database", connection.database());
+        let statement = statement.param("table", connection.layout().held(self.kind));
         let bytes = self.fetch("read the size", statement).await?;
         let mut answer = Answer::new(&bytes);
         Ok(Stats { parts: answer.u64()?, rows: answer.u64()?, bytes: answer.u64()? })
     }
 
     pub(crate) fn table(&self) -> String {
-        format!("{}.{}", self.warehouse.connection().database(), schema::table(self.kind))
+        let layout = self.warehouse.connection().layout();
+        format!("{}.{}", layout.database(), layout.all(self.kind))
     }
 
     /// A statement about one stream.

@@ -27,7 +27,8 @@ impl Table {
     pub async fn expire(&mut self, day: i64) -> Result<Vec<ExpiredDay>, Error> {
         let expired = self.reader().days_before(day).await?;
         let connection = self.warehouse().connection();
-        for ExpiredDay { table, date, .. } in &expired {
+        let table = connection.layout().everywhere(&connection.layout().held(self.kind()));
+        for ExpiredDay { date, .. } in &expired {
             let sql = format!("ALTER TABLE {table} DROP PARTITION {{date:String}}");
             let query = connection.query(&sql).param("date", date);
             connection.execute("drop an old day", query).await?;

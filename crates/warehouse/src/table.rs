@@ -6,7 +6,7 @@ use crate::cut::{Appended, Cut, CutId, Stream};
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::journal::{Entry, Journal};
-use crate::{Reader, Warehouse, schema};
+use crate::{Reader, Warehouse};
 use bytes::Bytes;
 use catalog::StreamKey;
 use model::{Identity, Kind};
@@ -30,7 +30,6 @@ struct Insert {
 #[derive(Debug)]
 struct Pending {
     cut: CutId,
-    last_seq: u64,
     appended: Appended,
     /// What is still to be sent.
     inserts: Vec<Insert>,
@@ -46,7 +45,7 @@ pub struct Table {
     kind: Kind,
     warehouse: Warehouse,
     journal: Journal,
-    /// The cut that the process before had begun, until it is known to be stored.
+    /// The cut that the process before had begun, until its blocks are settled.
     begun: Option<Entry>,
     pending: Option<Pending>,
     /// What was pending last, until its blocks come again.
@@ -88,6 +87,13 @@ impl Table {
     #[must_use]
     pub fn begun(&self) -> Option<RangeInclusive<u64>> {
         self.begun.map(|entry| entry.first_seq..=entry.last_seq)
+    }
+
+    /// Notes that nothing more is to be done with the blocks up to here: they are stored, and what of
+    /// them was refused is set aside. Until then the cut that was begun is made of the same blocks
+    /// whenever they are given again.
+    pub fn settled(&mut self, stream_seq: u64) {
+        self.begun = self.begun.filter(|begun| begun.last_seq > stream_seq);
     }
 
     /// Finishes what was begun and may not have arrived, and asks a server that failed whether it is
@@ -190,7 +196,6 @@ impl Table {
         let stored: usize = days.values().map(Vec::len).sum();
         self.note(&cut, stored)?;
         let token = |day: u16| format!("{id}-{day}");
-        let (_, last_seq) = cut.seqs();
         let Cut { rows: block, streams, .. } = cut;
         let inserts =
             if days.len() == 1 && stored == rows && days.values().all(|rows| is_in_order(rows)) {
@@ -208,7 +213,6 @@ impl Table {
         let identities = streams.into_iter().filter(|stream| !stream.identities.is_empty());
         Ok(Pending {
             cut: id,
-            last_seq,
             appended: Appended { stored, duplicates: rows - stored },
             inserts,
             identities: identities.map(|stream| (stream.key, stream.identities)).collect(),
@@ -242,7 +246,6 @@ impl Table {
             for (stream, identities) in &pending.identities {
                 self.filter.add(stream, identities);
             }
-            self.begun = self.begun.filter(|begun| begun.last_seq > pending.last_seq);
             self.done = Some((pending.cut, pending.appended));
         }
         Ok(())
@@ -276,7 +279,7 @@ fn is_in_order(rows: &[usize]) -> bool {
 }
 
 fn insert_sql(connection: &Connection, kind: Kind) -> String {
-    let (database, table) = (connection.database(), schema::table(kind));
+    let (database, table) = (connection.database(), connection.layout().all(kind));
     format!("INSERT INTO {database}.{table} ({}) FORMAT Native", names(kind))
 }
 

@@ -16,6 +16,7 @@ use testkit::clickhouse::ClickHouse;
 use units::{Notional, Price, Qty, Rate, UnixNanos};
 
 mod candles;
+mod cluster;
 mod contracts;
 mod crash;
 mod day;

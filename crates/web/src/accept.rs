@@ -16,6 +16,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -23,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::guard::{AnswerBody, Guarded, PacedBody, Peer, Progress};
-use crate::{Limits, Problem};
+use crate::{Encrypted, Limits, Problem, Tls};
 
 /// How long the loop rests when the process has no descriptor left for another connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
@@ -47,8 +48,24 @@ pub async fn serve(
     limits: Limits,
     stop: CancellationToken,
 ) -> io::Result<()> {
+    serve_tls(listener, router, limits, None, stop).await
+}
+
+/// Does what [`serve`] does, over TLS if there is a certificate.
+///
+/// # Errors
+///
+/// Only if the listener itself is unusable; trouble with a single connection is never an error.
+pub async fn serve_tls(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    tls: Option<Arc<Tls>>,
+    stop: CancellationToken,
+) -> io::Result<()> {
     let address = listener.local_addr()?;
     let server = Arc::new(Server {
+        tls,
         router: router.layer(DefaultBodyLimit::disable()),
         limits,
         http: protocol(&limits),
@@ -127,6 +144,7 @@ fn protocol(limits: &Limits) -> http1::Builder {
 
 /// What all connections share.
 struct Server {
+    tls: Option<Arc<Tls>>,
     router: Router,
     limits: Limits,
     http: http1::Builder,
@@ -143,6 +161,20 @@ impl Server {
             tracing::debug!(%peer, %error, "connection closed before it began");
             return;
         }
+        let Some(tls) = &self.tls else { return self.speak(stream, peer, permit).await };
+        let handshake = tls.acceptor().accept(stream);
+        match tokio::time::timeout(self.limits.header_timeout, handshake).await {
+            Ok(Ok(stream)) => self.speak(stream, peer, permit).await,
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS handshake"),
+            Err(_) => tracing::debug!(%peer, "no TLS handshake in time"),
+        }
+    }
+
+    async fn speak<IO, P>(self: Arc<Self>, stream: IO, peer: SocketAddr, permit: P)
+    where
+        IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        P: Send + Unpin + 'static,
+    {
         let progress = Arc::new(Progress::default());
         let guarded = Guarded::new(stream, Arc::clone(&progress), self.limits, permit);
         let service = service_fn(|request| {
@@ -190,6 +222,9 @@ impl Server {
     ) -> http::Response<AnswerBody> {
         progress.request();
         request.extensions_mut().insert(Peer(peer));
+        if self.tls.is_some() {
+            request.extensions_mut().insert(Encrypted);
+        }
         let announced = request.body().size_hint().lower();
         let mut response = if announced > self.limits.body_max as u64 {
             let detail = format!("the body is larger than {} bytes", self.limits.body_max);

@@ -119,7 +119,12 @@ impl<IO, P> Guarded<IO, P> {
     }
 
     /// Fails once the client has not taken anything of an answer for too long.
+    ///
+    /// What is not HTTP any more has limits of its own.
     fn stalled(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        if self.progress.phase() == Phase::Upgraded {
+            return Poll::Pending;
+        }
         let allowed = self.limits.stall_timeout;
         let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(allowed)));
         ready!(stall.as_mut().poll(context));

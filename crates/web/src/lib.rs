@@ -12,8 +12,9 @@ mod guard;
 mod limits;
 mod observe;
 mod problem;
+mod tls;
 
-pub use accept::serve;
+pub use accept::{serve, serve_tls};
 pub use auth::{bearer, secrets_equal};
 pub use axum::Json;
 pub use extract::{Body, Path, Query};
@@ -21,6 +22,7 @@ pub use guard::Peer;
 pub use limits::Limits;
 pub use observe::{Metrics, observe};
 pub use problem::{Problem, method_not_allowed, not_found};
+pub use tls::{Encrypted, Tls, TlsError};
 
 /// The result of a handler.
 pub type Result<T> = std::result::Result<T, Problem>;

@@ -32,6 +32,8 @@ pub(crate) const MACHINES: &[Need] = &[
 
 /// What the tests ask beside.
 pub(crate) const TESTS: &[Need] = &[
+    ("chromium", "/usr/bin/chromium"),
+    ("chromium-driver", "/usr/bin/chromedriver"),
     ("curl", "/usr/bin/curl"),
     ("lintian", "/usr/bin/lintian"),
     ("man-db", "/usr/bin/man"),

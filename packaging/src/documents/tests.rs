@@ -144,8 +144,8 @@ fn paths(prefix: &str, value: &Value, found: &mut Vec<String>) {
                 let path =
                     if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
                 found.push(path.clone());
-                // What a job sends is the other service's to describe.
-                if name != "body" {
+                // What a job sends, and the labels of a series, are the other service's to describe.
+                if name != "body" && name != "labels" {
                     paths(&path, member, found);
                 }
             }

@@ -1,5 +1,6 @@
 //! Ring 1: scripts and properties over the alert machine.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use expect_test::{Expect, expect};
@@ -24,8 +25,10 @@ fn rule(quantity: Quantity, comparison: Comparison, threshold: f64, hold: u64) -
             quantity,
             comparison,
             threshold,
+            resolve: None,
         },
         hold: Duration::from_secs(hold),
+        keep: Duration::ZERO,
         severity: Severity::Warning,
         labels: Labels::new(),
         summary: "{s} is at {value}".parse().unwrap(),
@@ -53,7 +56,7 @@ fn check(rules: Vec<Rule>, script: &str, expected: Expect) {
                 }
             })
             .collect();
-        engine.handle_samples(&samples, at(second));
+        engine.handle_samples(&samples, BTreeSet::new(), at(second));
         while let Some(transition) = engine.next_transition() {
             log.push(format!("{second}s {:?}: {}", transition.change, transition.alert.summary()));
         }
@@ -172,6 +175,117 @@ fn an_increase_counts_steps_within_the_window_and_survives_a_reset() {
 }
 
 #[test]
+fn an_alert_resolves_at_a_threshold_of_its_own() {
+    let mut flapping = above_5_for_10s();
+    flapping.hold = Duration::ZERO;
+    flapping.condition.resolve = Some(3.0);
+    check(
+        vec![flapping],
+        "0 a=4 | 5 a=6 | 10 a=4 | 15 a=6 | 20 a=3 | 25 a=4",
+        expect![[r#"
+            5s Pending: a is at 6
+            5s Fired: a is at 6
+            20s Resolved: a is at 3
+            at the end a is resolved"#]],
+    );
+}
+
+#[test]
+fn a_firing_alert_is_kept_until_the_condition_was_away_long_enough() {
+    let mut kept = above_5_for_10s();
+    kept.hold = Duration::ZERO;
+    kept.keep = Duration::from_secs(10);
+    check(
+        vec![kept],
+        "0 a=6 | 5 a=1 | 10 a=6 | 15 a=1 | 24 a=1 | 25 a=1",
+        expect![[r#"
+            0s Pending: a is at 6
+            0s Fired: a is at 6
+            25s Resolved: a is at 1
+            at the end a is resolved"#]],
+    );
+}
+
+/// What a scrape of one service brought: a value by a series' name.
+fn scrape(values: &[(&str, f64)]) -> Vec<Sample> {
+    let labels = Labels::from([("service".into(), "x".into())]);
+    values
+        .iter()
+        .map(|&(metric, value)| Sample { metric: metric.into(), labels: labels.clone(), value })
+        .collect()
+}
+
+/// The quantity of the one series after scrapes of a service at whole minutes.
+fn after_scrapes(quantity: Quantity, scrapes: &[&[(&str, f64)]]) -> Option<f64> {
+    let mut engine = Engine::new(vec![rule(quantity, Comparison::AtLeast, 0.0, 0)], FORGET_AFTER);
+    for (minute, values) in (0..).zip(scrapes) {
+        engine.handle_samples(&scrape(values), BTreeSet::from(["x".into()]), at(minute * 60));
+        while engine.next_transition().is_some() {}
+    }
+    engine.alerts().next().map(|alert| alert.quantity)
+}
+
+#[test]
+fn a_counter_that_appears_in_a_service_already_watched_counts_from_zero() {
+    let hour = Quantity::Increase { window: Duration::from_hours(1) };
+    assert_eq!(after_scrapes(hour, &[&[], &[("m", 1.0)]]), Some(1.0));
+    assert_eq!(after_scrapes(hour, &[&[("m", 7.0)]]), Some(0.0));
+    // Started anew in between, with the same count.
+    assert_eq!(after_scrapes(hour, &[&[("m", 1.0)], &[], &[("m", 1.0)]]), Some(1.0));
+}
+
+#[test]
+fn a_mean_is_of_what_was_seen_within_the_window() {
+    let minutes = Quantity::Mean { window: Duration::from_secs(100) };
+    let of = |sum, count| [("m_sum", sum), ("m_count", count)];
+    let (one, two, three) = (of(10.0, 10.0), of(16.0, 12.0), of(16.0, 12.0));
+    assert_eq!(after_scrapes(minutes, &[&one, &two]), Some(3.0));
+    assert_eq!(after_scrapes(minutes, &[&one, &two, &three]), Some(3.0));
+    // Nothing seen for longer than the window: the last mean stays, marked as absent.
+    assert_eq!(after_scrapes(minutes, &[&one, &two, &three, &three]), Some(3.0));
+    assert_eq!(after_scrapes(minutes, &[&one]), None);
+}
+
+#[test]
+fn states_survive_a_restart_and_go_on() {
+    let samples = [Sample { metric: "m".into(), labels: Labels::new(), value: 6.0 }];
+    let mut before = Engine::new(vec![above_5_for_10s()], FORGET_AFTER);
+    before.handle_samples(&samples, BTreeSet::new(), at(0));
+    let saved = before.save();
+
+    let mut after = Engine::new(vec![above_5_for_10s()], FORGET_AFTER);
+    after.restore(saved.clone(), at(5));
+    after.handle_samples(&samples, BTreeSet::new(), at(10));
+    assert_eq!(after.next_transition().unwrap().change, Change::Fired);
+
+    let mut other = above_5_for_10s();
+    other.condition.threshold = 5.5;
+    let mut changed = Engine::new(vec![other], FORGET_AFTER);
+    changed.restore(saved, at(5));
+    assert_eq!(changed.alerts().count(), 0);
+}
+
+#[test]
+fn an_increase_goes_on_over_a_restart() {
+    let rules = || {
+        vec![rule(
+            Quantity::Increase { window: Duration::from_hours(1) },
+            Comparison::AtLeast,
+            3.0,
+            0,
+        )]
+    };
+    let sample = |value| [Sample { metric: "m".into(), labels: Labels::new(), value }];
+    let mut before = Engine::new(rules(), FORGET_AFTER);
+    before.handle_samples(&sample(5.0), BTreeSet::new(), at(0));
+    before.handle_samples(&sample(7.0), BTreeSet::new(), at(5));
+    let mut after = Engine::new(rules(), FORGET_AFTER);
+    after.restore(before.save(), at(60));
+    after.handle_samples(&sample(8.0), BTreeSet::new(), at(65));
+    assert_eq!(after.alerts().next().unwrap().quantity, 3.0);
+}
+
+#[test]
 fn a_clock_set_back_does_not_fire_or_panic() {
     check(
         vec![above_5_for_10s()],
@@ -188,7 +302,7 @@ fn a_rule_that_did_not_change_keeps_its_state_and_a_removed_one_is_lost() {
     let mut engine =
         Engine::new(vec![rule(Quantity::Value, Comparison::Above, 5.0, 0)], FORGET_AFTER);
     let samples = [Sample { metric: "m".into(), labels: Labels::new(), value: 6.0 }];
-    engine.handle_samples(&samples, at(0));
+    engine.handle_samples(&samples, BTreeSet::new(), at(0));
     while engine.next_transition().is_some() {}
 
     engine.handle_rules(vec![rule(Quantity::Value, Comparison::Above, 5.0, 0)]);
@@ -217,7 +331,7 @@ fn series_beyond_the_limit_are_counted_not_kept() {
             value: 1.0,
         })
         .collect();
-    engine.handle_samples(&samples, at(0));
+    engine.handle_samples(&samples, BTreeSet::new(), at(0));
     assert_eq!(engine.refused(), 3);
 }
 
@@ -251,6 +365,7 @@ proptest! {
             let value = if holds { 1.0 } else { 0.0 };
             engine.handle_samples(
                 &[Sample { metric: "m".into(), labels: Labels::new(), value }],
+                BTreeSet::new(),
                 at(now),
             );
             let firing = engine
@@ -270,12 +385,13 @@ proptest! {
             let value = if high { 9.0 } else { 0.0 };
             engine.handle_samples(
                 &[Sample { metric: "m".into(), labels: Labels::new(), value }],
+                BTreeSet::new(),
                 at(now),
             );
         }
         let before: Vec<State> = engine.alerts().map(|alert| alert.state).collect();
         while engine.next_transition().is_some() {}
-        engine.handle_samples(&[], at(now + gap));
+        engine.handle_samples(&[], BTreeSet::new(), at(now + gap));
         let after: Vec<State> = engine.alerts().map(|alert| alert.state).collect();
         prop_assert_eq!(before, after);
         prop_assert!(engine.next_transition().is_none());

@@ -95,9 +95,10 @@ async fn each_service_can_do_its_work() {
     let storage = guarded.connect("storage").await;
     let mut blocks = storage.blocks(Kind::Trade);
     for seq in 1..=3 {
-        assert_eq!(read_one(&mut blocks).await.stream_seq, seq);
+        let block = read_one(&mut blocks).await;
+        assert_eq!(block.stream_seq, seq);
+        blocks.acker().ack_through(block.place()).await.unwrap();
     }
-    blocks.acker().ack_through(3).await.unwrap();
     let letter = dead_letters::letter(Reason::Unreadable, 3, 0);
     storage.publish_dead_letter(&letter, Bytes::from_static(b"{")).await.unwrap();
     for service in ["monitoring", "scheduler"] {

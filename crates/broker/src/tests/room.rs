@@ -59,7 +59,7 @@ impl Site {
         while read < count {
             let batch = timeout(LIMIT, blocks.next_batch(&limits)).await.unwrap();
             read += batch.len();
-            blocks.acker().ack_through(batch.last().unwrap().stream_seq).await.unwrap();
+            blocks.acker().ack_through(batch.last().unwrap().place()).await.unwrap();
         }
     }
 
@@ -135,7 +135,7 @@ async fn a_full_stream_whose_blocks_are_not_stored_is_never_trimmed() {
     let limits = BatchLimits { blocks_max: 4, bytes_max: 1 << 20, linger: Duration::from_secs(5) };
     let batch = timeout(LIMIT, blocks.next_batch(&limits)).await.unwrap();
     assert_eq!(batch.len(), 4);
-    blocks.acker().ack_through(batch[3].stream_seq).await.unwrap();
+    blocks.acker().ack_through(batch[3].place()).await.unwrap();
     assert_eq!(look(&suite).await.problems(), [] as [String; 0]);
     publish().await.unwrap();
 }

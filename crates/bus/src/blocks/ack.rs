@@ -1,6 +1,6 @@
 //! Acknowledgements: where they go and when they count.
 
-use super::Shared;
+use super::{Place, Shared};
 use crate::{Bus, RequestError};
 use bytes::Bytes;
 use wire::Stream;
@@ -22,13 +22,17 @@ pub enum AckError {
         /// The server's position.
         floor: u64,
     },
-    /// The block was not handed out by this reader, or not since the server lost its position; it
-    /// will come again.
+    /// The block was not handed out by this reader, or not since the server lost its position or
+    /// the block itself; what is in its place will come again.
     #[error("block {stream_seq} is not in hand")]
     NotInHand {
         /// Its place in the stream.
         stream_seq: u64,
     },
+    /// What is in hand was not compared with the stream since the connection was made, which the
+    /// reader does when it is read on; it can be repeated.
+    #[error("it is not known yet whether the stream is still the one that was read")]
+    NotCompared,
 }
 
 /// Acknowledges blocks of one reader. Cheap to clone.
@@ -40,19 +44,20 @@ pub struct Acker {
 }
 
 impl Acker {
-    /// Acknowledges every block up to and including this one, and waits until the server's position
-    /// is there.
+    /// Acknowledges every block up to and including the one in this place, and waits until the
+    /// server's position is there.
     ///
-    /// All of them must be durable elsewhere: the broker may remove them any time afterwards.
-    /// Repeating an acknowledgement is harmless.
+    /// All of them must be durable elsewhere: the broker may remove them any time afterwards. A
+    /// block that has taken the place since is not meant, and stays. Repeating an acknowledgement is
+    /// harmless.
     ///
     /// # Errors
     ///
     /// [`AckError`]; the blocks stay in the stream and may be delivered again.
-    pub async fn ack_through(&self, stream_seq: u64) -> Result<(), AckError> {
-        let result = self.acknowledge(stream_seq).await;
+    pub async fn ack_through(&self, place: Place) -> Result<(), AckError> {
+        let result = self.acknowledge(place).await;
         if result.is_ok() {
-            self.order.lock().acknowledged(stream_seq);
+            self.order.lock().acknowledged(place.stream_seq);
         }
         self.bus.inner.metrics.ack(result.is_ok());
         result
@@ -61,9 +66,17 @@ impl Acker {
     /// The server confirms an acknowledgement also when it ignores it, because a later delivery of
     /// an earlier block was acknowledged before, and up to 2.10.24 does not confirm a repeated one
     /// (<https://github.com/nats-io/nats-server/pull/6392>). So its position is what counts.
-    async fn acknowledge(&self, stream_seq: u64) -> Result<(), AckError> {
+    async fn acknowledge(&self, place: Place) -> Result<(), AckError> {
         let Stream { name, consumer, .. } = self.stream;
-        let in_hand = self.order.lock().in_hand(stream_seq).cloned();
+        let stream_seq = place.stream_seq;
+        let in_hand = {
+            let order = self.order.lock();
+            // Without a connection the request below says so.
+            if self.bus.session().is_some_and(|session| !order.is_trusted(session)) {
+                return Err(AckError::NotCompared);
+            }
+            order.in_hand(place).cloned()
+        };
         let mut address = in_hand.as_ref().and_then(|delivery| delivery.reply.clone());
         let mut floor = 0;
         for _ in 0..ATTEMPTS_MAX {
@@ -88,6 +101,14 @@ impl Acker {
             address = Some(format!("$JS.ACK.{name}.{consumer}.1.{stream_seq}.{delivery}.0.0"));
         }
         Err(AckError::NotMoved { stream_seq, floor })
+    }
+}
+
+#[cfg(test)]
+impl Acker {
+    /// Where a block in hand stands.
+    pub(crate) fn place(&self, stream_seq: u64) -> Place {
+        self.order.lock().handed_at(stream_seq).unwrap()
     }
 }
 

@@ -13,7 +13,12 @@
 //!    has lost an acknowledgement, or has used the sequence again.
 //! 5. Only a sequence that was handed out can be acknowledged, and with 1 and 2 everything below it
 //!    was handed out, too.
+//! 6. A server that was restored to an earlier state uses sequences again. What a stream has at a
+//!    sequence tells about everything below, for it only grows at its end: if the newest block here
+//!    is still there, all are; if not, everything is handed out anew. Nothing is acknowledged on a
+//!    connection before that is known.
 
+use super::Place;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
@@ -65,6 +70,14 @@ pub(super) struct Order<B> {
     late: VecDeque<(Delivery, B)>,
     /// Not in the stream any more.
     gone: BTreeSet<u64>,
+    /// The connection on which this was last compared with the stream: rule 6.
+    trusted: Option<u64>,
+}
+
+impl Delivery {
+    const fn place(&self) -> Place {
+        Place { stream_seq: self.seq, stored_at: self.stored }
+    }
 }
 
 impl<B> Order<B> {
@@ -76,6 +89,7 @@ impl<B> Order<B> {
             waiting: BTreeMap::new(),
             late: VecDeque::new(),
             gone: BTreeSet::new(),
+            trusted: None,
         }
     }
 
@@ -101,6 +115,37 @@ impl<B> Order<B> {
         self.next = wanted.max(standing.first);
         self.advance();
         missing
+    }
+
+    /// The newest block that is here and not acknowledged.
+    pub(super) fn newest(&self) -> Option<Place> {
+        let waiting = self.waiting.values().next_back().map(|(delivery, _)| delivery);
+        let handed = self.handed.values().next_back();
+        waiting.into_iter().chain(handed).max_by_key(|known| known.seq).map(Delivery::place)
+    }
+
+    /// Forgets everything that is here: the sequences were used again.
+    pub(super) fn start_anew(&mut self, standing: &Standing) {
+        self.handed.clear();
+        self.waiting.clear();
+        self.late.clear();
+        self.gone.clear();
+        self.next = standing.floor.saturating_add(1).max(standing.first);
+    }
+
+    /// Notes that what is here was compared with the stream on this connection.
+    pub(super) const fn trust(&mut self, session: u64) {
+        self.trusted = Some(session);
+    }
+
+    /// Notes that the server may have been restored since.
+    pub(super) const fn distrust(&mut self) {
+        self.trusted = None;
+    }
+
+    /// Whether it was compared on this connection.
+    pub(super) fn is_trusted(&self, session: u64) -> bool {
+        self.trusted == Some(session)
     }
 
     /// How many of these sequences the reader never saw.
@@ -169,14 +214,20 @@ impl<B> Order<B> {
         self.advance();
     }
 
-    /// Where to acknowledge `seq`, if it was handed out and is not acknowledged.
-    pub(super) fn in_hand(&self, seq: u64) -> Option<&Delivery> {
-        self.handed.get(&seq)
+    /// Where to acknowledge a block, if it was handed out and is not acknowledged.
+    pub(super) fn in_hand(&self, place: Place) -> Option<&Delivery> {
+        self.handed.get(&place.stream_seq).filter(|known| known.place() == place)
     }
 
     /// Forgets everything up to `seq`: the server has confirmed it.
     pub(super) fn acknowledged(&mut self, seq: u64) {
         self.handed = self.handed.split_off(&seq.saturating_add(1));
+    }
+
+    /// Where the block of this sequence stands that was handed out last.
+    #[cfg(test)]
+    pub(super) fn handed_at(&self, seq: u64) -> Option<Place> {
+        self.handed.get(&seq).map(Delivery::place)
     }
 
     fn advance(&mut self) {

@@ -38,6 +38,14 @@ impl Blocks {
         self.last = standing.last;
         let missing = self.order.lock().bind(&standing);
         self.report_missing(missing);
+        if !self.is_still_there().await? {
+            tracing::warn!(
+                stream = self.stream.name,
+                "NATS has lost blocks and used their places again: all that is not acknowledged is \
+                 read anew"
+            );
+            self.order.lock().start_anew(&standing);
+        }
         if was_held_back {
             self.subscriber = None;
             self.inbox = self.bus.inner.client.new_inbox();
@@ -47,6 +55,13 @@ impl Blocks {
             self.flowing();
         }
         Ok(())
+    }
+
+    /// Whether the newest block here is still in its place in the stream, and with it all others.
+    async fn is_still_there(&self) -> Result<bool, RequestError> {
+        let Some(newest) = self.order.lock().newest() else { return Ok(true) };
+        let stored = self.bus.stored(self.stream.name, newest.stream_seq).await?;
+        Ok(stored.is_some_and(|stored| stored_at(&stored) == newest.stored_at))
     }
 
     /// Whether a request stayed open in vain although the server had blocks before it was made.
@@ -78,7 +93,7 @@ impl Blocks {
     }
 
     fn take(&mut self, seq: u64, stored: StoredMessage) {
-        let stored_at = i64::try_from(stored.time.as_nanosecond()).unwrap_or(i64::MAX);
+        let stored_at = stored_at(&stored);
         let header = |name: &str| stored.header(name);
         let block = Block {
             id: block_id(&stored.subject, header),
@@ -111,4 +126,9 @@ impl Blocks {
             );
         }
     }
+}
+
+/// When the server stored a message, in nanoseconds since the Unix epoch.
+fn stored_at(stored: &StoredMessage) -> i64 {
+    i64::try_from(stored.time.as_nanosecond()).unwrap_or(i64::MAX)
 }

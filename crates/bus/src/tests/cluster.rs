@@ -125,7 +125,7 @@ async fn read_chain_to_its_end(
             }
         }
         // One that is not confirmed is repeated with the next batch.
-        drop(blocks.acker().ack_through(batch.last().unwrap().stream_seq).await);
+        drop(blocks.acker().ack_through(batch.last().unwrap().place()).await);
     }
 }
 
@@ -207,7 +207,7 @@ async fn read_on_to(bus: &Bus, last: u64) {
             next = seq + 1;
         }
         // One that is not confirmed is repeated with the next batch.
-        drop(blocks.acker().ack_through(batch.last().unwrap().stream_seq).await);
+        drop(blocks.acker().ack_through(batch.last().unwrap().place()).await);
         if next > last {
             return;
         }

@@ -11,6 +11,7 @@ use net::{Frame, SocketError};
 use rand::RngExt as _;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
+use venue::recording::Source;
 use venue::{Adapter, FrameType, Request};
 
 /// How long the whole subscription may take beyond its pacing.
@@ -61,6 +62,10 @@ impl<A: Adapter> Feed<A> {
         let (dial, frames) = self.dialling();
         let Some(line) = task.until_stopped(Line::open(dial, frames)).await else { return Ok(()) };
         let line = line?;
+        if let Some(tap) = &mut self.parts.tap {
+            let url = self.parts.dial.url.as_str();
+            tap.note(now(), Source::Connect(url), b"");
+        }
         self.parts.metrics.connected(&self.name, true);
         self.announce(Connection::Connected, None);
         self.set_state(FeedState::Subscribing);
@@ -157,11 +162,14 @@ impl<A: Adapter> Feed<A> {
         frames: &mut Vec<Frame>,
         from_successor: bool,
     ) -> Result<(), Lost> {
-        let Parts { pipeline, outputs, .. } = &mut self.parts;
+        let Parts { pipeline, outputs, tap, .. } = &mut self.parts;
         if let Some(frame) = frames.last() {
             self.status.send_modify(|status| status.last_frame = Some(frame.recv_time));
         }
         for frame in frames.drain(..) {
+            if let Some(tap) = tap {
+                tap.note(frame.recv_time, Source::Ws, &frame.data);
+            }
             match pipeline.handle_frame(frame.recv_time, &frame.data, outputs) {
                 Ok(FrameType::Data(_) | FrameType::Skipped { .. }) => {
                     session.data_at = Instant::now();
@@ -182,6 +190,9 @@ impl<A: Adapter> Feed<A> {
                 // The pipeline has counted it and, if it was refused, keeps a sample.
                 Ok(FrameType::Closing | FrameType::Alive) | Err(_) => {}
             }
+        }
+        if let Some(tap) = tap {
+            tap.pass_on_if_due();
         }
         let requests = self.fetch();
         session.say(requests);

@@ -99,6 +99,62 @@ fn what_overflows_again_is_another_gap() {
     assert_ne!(name(9), name(10));
 }
 
+fn books(handover: &mut Handover, first: u64, last: u64) {
+    handover.handed(subject(Kind::Book), &[run(Kind::Book, first, last)]);
+}
+
+/// The record of a break in a book.
+fn break_record(after_id: u64, before_id: Option<u64>, version: u32, state: GapState) -> Run {
+    let after_id = Some(after_id);
+    let gap = Gap { of: Kind::Book, after_id, before_id, version, state, ..gap(0, 0) };
+    let recv_time = UnixNanos::new(1);
+    let body = Body::Gap(gap);
+    let instrument = instrument("BTC-USDT");
+    Run::of(&Event { instrument, venue_time: None, recv_time, origin: None, body })
+}
+
+#[test]
+fn a_book_that_is_sent_whole_while_it_is_in_step_leaves_nothing_missing() {
+    let mut handover = Handover::default();
+    books(&mut handover, 5, 9);
+    // A snapshot, which skips ids, what continues it, and another one.
+    for (first, last) in [(40, 40), (41, 44), (90, 90)] {
+        books(&mut handover, first, last);
+        assert_eq!(gaps(&handover), [""; 0]);
+    }
+    assert_eq!(handover.last_ids().into_values().collect::<Vec<_>>(), [90]);
+}
+
+#[test]
+fn a_broken_book_is_missing_until_the_record_that_closes_the_gap_is_handed_over() {
+    let mut handover = Handover::default();
+    assert!(handover.broken(&break_record(9, None, 1, GapState::Open)), "to be written first");
+    assert!(!handover.broken(&break_record(9, None, 1, GapState::Open)));
+    // What was on its way when the book broke.
+    books(&mut handover, 5, 7);
+    books(&mut handover, 8, 9);
+    let mut handover = Handover::decode(&handover.encode()).unwrap();
+    books(&mut handover, 40, 40);
+    assert_eq!(gaps(&handover), ["9..40"]);
+    handover.handed(subject(Kind::Gap), &[break_record(9, Some(40), 2, GapState::Healed)]);
+    assert_eq!(gaps(&handover), [""; 0]);
+    books(&mut handover, 60, 60);
+    assert_eq!(gaps(&handover), [""; 0], "it is in step again");
+    assert_eq!(Handover::decode(&handover.encode()).unwrap(), handover);
+}
+
+#[test]
+fn a_record_that_is_faster_than_the_snapshot_accounts_for_what_it_skips() {
+    let mut handover = Handover::default();
+    books(&mut handover, 5, 9);
+    handover.broken(&break_record(9, None, 1, GapState::Open));
+    for (before, version, state) in [(None, 1, GapState::Open), (Some(40), 2, GapState::Healed)] {
+        handover.handed(subject(Kind::Gap), &[break_record(9, before, version, state)]);
+    }
+    books(&mut handover, 40, 40);
+    assert_eq!(gaps(&handover), [""; 0]);
+}
+
 /// The handover of a run that was killed, with ids 5 to 9 acknowledged and 10 to 20 in the spool.
 fn spooled() -> Handover {
     let mut handover = Handover::default();

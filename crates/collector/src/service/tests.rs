@@ -1,9 +1,11 @@
 //! Ring 3: the service between a venue on loopback and a real NATS server.
 
 mod backfill;
+mod capture;
 mod contracts;
 mod damage;
 mod okx;
+mod venues;
 
 use super::*;
 use crate::testing::{FakeVenue, diff, trade};

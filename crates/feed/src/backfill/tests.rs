@@ -52,6 +52,9 @@ fn trade(seq: u64) -> (UnixNanos, Trade) {
     (UnixNanos::new(5), trade)
 }
 
+/// Passes in a row that get nothing, and the venue has no more to give.
+const PASSES: u32 = 4;
+
 /// A machine, the gaps that are open, and a venue that has some ids.
 struct World {
     machine: Backfill,
@@ -66,7 +69,10 @@ struct World {
 impl World {
     fn new(has: impl IntoIterator<Item = u64>) -> Self {
         let mut world = Self {
-            machine: Backfill::new(PAGE_MAX, Patience { passes: 4, wait: Duration::from_secs(2) }),
+            machine: Backfill::new(
+                PAGE_MAX,
+                Patience { passes: PASSES, wait: Duration::from_secs(2) },
+            ),
             open: OpenGaps::new(),
             has: has.into_iter().collect(),
             stored: BTreeSet::new(),
@@ -382,11 +388,16 @@ proptest! {
             world.opens(gap.clone());
         }
         let (mut fates, mut connected, mut records) = (fates.into_iter(), true, Vec::new());
+        let mut refusals = 0;
         for _ in 0..10_000 {
             if world.open.is_empty() {
                 break;
             }
-            let fate = fates.next().unwrap_or(Fate::Well);
+            let mut fate = fates.next().unwrap_or(Fate::Well);
+            // What is refused in every pass is given up (rule 4), and no matter of this test.
+            if matches!(fate, Fate::Refused) && refusals + 1 >= PASSES {
+                fate = Fate::Well;
+            }
             let away = matches!(fate, Fate::BusAway);
             if away == connected {
                 connected = !away;
@@ -401,6 +412,7 @@ proptest! {
                         Fate::Well | Fate::Lost | Fate::BusAway => world.answer(&page),
                         Fate::Unanswered | Fate::Refused => {
                             let refused = matches!(fate, Fate::Refused);
+                            refusals += u32::from(refused);
                             let failure = if refused { Failure::Request } else { Failure::Venue };
                             world.machine.handle_failure(failure, world.now, &mut world.rng);
                         }

@@ -16,26 +16,58 @@ async fn check(house: &House) {
 }
 
 #[tokio::test]
-async fn the_front_page_asks_for_a_key_and_shows_the_services_to_who_has_one() {
+async fn the_dashboard_is_given_to_everybody_and_may_load_only_itself() {
+    let mut tasks = JoinSet::new();
+    let (address, received) = canned(&mut tasks, HEALTH).await;
+    let house = House::open(address).await;
+    let page = house.ask("GET", "/", &[]).await;
+    assert_eq!(page.status(), 200);
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    assert_eq!(page.header("cache-control"), Some("no-cache"));
+    assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'; "));
+    assert!(!policy.contains("unsafe"), "{policy}");
+    for (path, content_type) in [
+        ("/assets/style.css", "text/css; charset=utf-8"),
+        ("/assets/main.js", "text/javascript; charset=utf-8"),
+        ("/assets/icon.svg", "image/svg+xml"),
+    ] {
+        let asset = house.ask("GET", path, &[&bearer("mpk_wrong")]).await;
+        assert_eq!((asset.status(), asset.header("content-type")), (200, Some(content_type)));
+        let length = asset.body().len().to_string();
+        let head = house.ask("HEAD", path, &[]).await;
+        assert_eq!((head.body(), head.header("content-length")), ("", Some(length.as_str())));
+    }
+    assert_eq!(received.lock().unwrap().len(), 0, "no backend is asked");
+    for path in ["/assets/none.js", "/assets/index.html"] {
+        assert_eq!(house.ask("GET", path, &[]).await.status(), 404, "{path}");
+    }
+    // No file of the page: like every other path it wants a key.
+    assert_eq!(house.ask("GET", "/assets/../main.js", &[]).await.status(), 401);
+    let posted = house.ask("POST", "/", &[]).await;
+    assert_eq!((posted.status(), posted.header("allow")), (405, Some("GET, HEAD")));
+}
+
+#[tokio::test]
+async fn what_a_browser_has_already_is_not_sent_again() {
     let mut tasks = JoinSet::new();
     let (address, _) = canned(&mut tasks, HEALTH).await;
     let house = House::open(address).await;
-    check(&house).await;
-    let asking = house.ask("GET", "/", &[]).await;
-    assert_eq!(asking.status(), 200);
-    assert!(asking.body().contains("wants an API key"));
-    assert!(!asking.body().contains("storage"), "nothing is told without a key");
-    let key = bearer(&house.key(&[Scope::Read]));
-    let page = house.ask("GET", "/", &[&key]).await;
-    assert_eq!(page.status(), 200);
-    for part in ["storage", "5 of 5 backends answer", "degraded", "9.8.7&lt;b&gt;"] {
-        assert!(page.body().contains(part), "{part}: {}", page.body());
+    let first = house.ask("GET", "/assets/main.js", &[]).await;
+    let tag = first.header("etag").unwrap();
+    assert_ne!(Some(tag), house.ask("GET", "/assets/text.js", &[]).await.header("etag"));
+    for known in [tag, &format!("\"other\", W/{tag}"), "*"] {
+        let again =
+            house.ask("GET", "/assets/main.js", &[&format!("If-None-Match: {known}")]).await;
+        assert_eq!((again.status(), again.body()), (304, ""), "{known}");
+        assert_eq!(
+            (again.header("etag"), again.header("cache-control")),
+            (Some(tag), Some("no-cache"))
+        );
     }
-    assert!(!page.body().contains("http://") && !page.body().contains("<script"));
-    assert_eq!(house.ask("GET", "/", &[&bearer("mpk_wrong")]).await.status(), 401);
-    let admin = bearer(&house.key(&[Scope::Admin]));
-    let posted = house.ask("POST", "/", &[&admin]).await;
-    assert_eq!((posted.status(), posted.header("allow")), (405, Some("GET, HEAD")));
+    let other = house.ask("GET", "/assets/main.js", &["If-None-Match: \"other\""]).await;
+    assert_eq!((other.status(), other.body()), (200, first.body()));
 }
 
 #[tokio::test]

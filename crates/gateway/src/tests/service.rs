@@ -10,7 +10,8 @@ use crate::Gateway;
 fn what_cannot_be_served_is_refused_with_its_key() {
     let mut suite = Suite::default();
     assert!(Gateway::check(&suite).is_ok());
-    suite.gateway.certificate = Some("/etc/x.pem".into());
+    suite.gateway.certificate = Some("/nowhere/x.pem".into());
+    suite.gateway.private_key = Some("/nowhere/x.key".into());
     let refusal = Gateway::check(&suite).unwrap_err();
     assert_eq!(refusal.downcast::<settings::Invalid>().unwrap().key, "gateway.certificate");
     let mut suite = Suite::default();
@@ -20,19 +21,22 @@ fn what_cannot_be_served_is_refused_with_its_key() {
 }
 
 /// A whole service, and the door to it.
-struct Running {
-    door: SocketAddr,
-    directory: TempDir,
-    context: daemon::Context,
-    configuration: watch::Sender<Arc<Suite>>,
-    tasks: Tasks,
+pub(super) struct Running {
+    pub(super) door: SocketAddr,
+    pub(super) directory: TempDir,
+    pub(super) context: daemon::Context,
+    pub(super) configuration: watch::Sender<Arc<Suite>>,
+    pub(super) tasks: Tasks,
     _servers: JoinSet<()>,
 }
 
 impl Running {
     async fn start(backend: SocketAddr) -> Running {
+        Running::with(Suite { gateway: section(backend), ..Suite::default() }).await
+    }
+
+    pub(super) async fn with(suite: Suite) -> Running {
         let directory = tempfile::tempdir().unwrap();
-        let suite = Suite { gateway: section(backend), ..Suite::default() };
         let (mut context, configuration) =
             daemon::testing::context(Gateway::NAME, suite, directory.path());
         let gateway = Gateway::build(&mut context).await.unwrap();
@@ -48,7 +52,7 @@ impl Running {
         Running { door, directory, context, configuration, tasks, _servers: servers }
     }
 
-    async fn ask(&self, key: &str) -> Answer {
+    pub(super) async fn ask(&self, key: &str) -> Answer {
         let mut stream = TcpStream::connect(self.door).await.unwrap();
         let request = format!(
             "GET /api/v1/overview HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{}\r\n\r\n",
@@ -61,7 +65,7 @@ impl Running {
     }
 
     /// Waits until a key opens, asking seldom: whoever guesses is slowed down.
-    async fn until_open(&self, key: &str) {
+    pub(super) async fn until_open(&self, key: &str) {
         eventually(async || {
             tokio::time::sleep(SHORT * 3).await;
             self.ask(key).await.status() == 200
@@ -87,6 +91,29 @@ async fn keys_made_and_revoked_are_in_force_without_a_restart() {
     std::fs::remove_file(&file).unwrap();
     eventually(async || running.ask(&key).await.status() == 401).await;
     running.tasks.shutdown(LONG).await.unwrap();
+}
+
+#[tokio::test]
+async fn it_is_written_down_when_a_key_was_last_used() {
+    let mut servers = JoinSet::new();
+    let (address, _) = canned(&mut servers, OK).await;
+    let mut running = Running::start(address).await;
+    let (key, unused) = (
+        mint(&running.directory, &[Scope::Read], None),
+        mint(&running.directory, &[Scope::Read], None),
+    );
+    let before = gate::now();
+    running.until_open(&key).await;
+    running.tasks.shutdown(LONG).await.unwrap();
+    let keys = running.directory.path().join("keys.json");
+    let uses = keyring::load_uses(&keyring::uses_path(&keys)).unwrap();
+    let ring = keyring::load(&keys).unwrap();
+    let used = |text: &str| {
+        let id = ring.matching(&text[..16]).next().unwrap().id;
+        uses.get(&id).copied()
+    };
+    assert!(used(&key).unwrap() >= before);
+    assert_eq!(used(&unused), None);
 }
 
 #[tokio::test]

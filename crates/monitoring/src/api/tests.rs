@@ -7,18 +7,21 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tower::ServiceExt as _;
 
-use super::router;
+use super::{Access, router};
 use crate::monitor::{Monitor, Round};
 use crate::rules::rules;
+use crate::teller::ChannelStates;
 use crate::view::{Cycle, Service, View};
 
 async fn get(view: View, path: &str) -> (StatusCode, Value) {
-    let (_views, receiver) = watch::channel(Arc::new(view));
+    let (_views, views) = watch::channel(Arc::new(view));
+    let (requests, _) = mpsc::channel(1);
+    let (_states, channels) = watch::channel(ChannelStates::new());
     let request = Request::get(path).body(Body::empty()).unwrap();
-    let response = router(receiver).oneshot(request).await.unwrap();
+    let response = router(Access { views, channels, requests }).oneshot(request).await.unwrap();
     let status = response.status();
     let body = response.into_body().collect().await.unwrap().to_bytes();
     (status, serde_json::from_slice(&body).unwrap())
@@ -27,13 +30,20 @@ async fn get(view: View, path: &str) -> (StatusCode, Value) {
 /// One service down for long enough to fire.
 fn view() -> View {
     let configured = settings::Monitoring::default();
-    let mut monitor = Monitor::new(rules(&configured.rules).unwrap(), configured.forget_after);
+    let mut monitor = Monitor::new(
+        rules(&configured.rules).unwrap(),
+        configured.forget_after,
+        crate::plan::plan(&configured).unwrap(),
+    );
     let mut round = |second: i64| {
         let url = configured.services["storage"].clone();
         monitor.handle_round(Round {
+            started: units::UnixNanos::new(0),
             cycle: Cycle { at: second * 1_000_000_000, took: Duration::from_millis(7) },
             probes: vec![("storage".into(), url, Err("connection refused".into()))],
             units: Ok(Vec::new()),
+            host: crate::host::Host::default(),
+            completeness: Vec::new(),
         })
     };
     round(0);

@@ -7,6 +7,7 @@ use serde_json::json;
 use settings::Endpoint;
 
 use super::{Monitor, Round};
+use crate::host::{Disk, Host};
 use crate::peer::Answer;
 use crate::rules::rules;
 use crate::unit::Unit;
@@ -16,11 +17,17 @@ const SECOND: i64 = 1_000_000_000;
 
 fn monitor() -> Monitor {
     let configured = settings::Monitoring::default();
-    Monitor::new(rules(&configured.rules).unwrap(), configured.forget_after)
+    let plan = crate::plan::plan(&configured).unwrap();
+    Monitor::new(rules(&configured.rules).unwrap(), configured.forget_after, plan)
 }
 
 fn ready(metrics: &str) -> Result<Answer, String> {
-    Ok(Answer { ready: true, health: Ok(json!({"status": "ok"})), metrics: Ok(metrics.into()) })
+    Ok(Answer {
+        ready: true,
+        health: Ok(json!({"status": "ok"})),
+        metrics: Ok(metrics.into()),
+        clock_offset: None,
+    })
 }
 
 fn unit(service: &str, restarts: u32, invocation: &str) -> Unit {
@@ -55,7 +62,14 @@ impl Script {
         let url: Endpoint = "http://127.0.0.1:1".parse().unwrap();
         let probes =
             probes.into_iter().map(|(name, answer)| (name.into(), url.clone(), answer)).collect();
-        let (view, outcome) = self.monitor.handle_round(Round { cycle, probes, units });
+        let (view, outcome) = self.monitor.handle_round(Round {
+            started: units::UnixNanos::new(0),
+            cycle,
+            probes,
+            units,
+            host: Host::default(),
+            completeness: Vec::new(),
+        });
         let changes = outcome
             .transitions
             .into_iter()
@@ -89,17 +103,17 @@ fn a_service_that_does_not_answer_is_down_and_fires_after_its_hold() {
 
 #[test]
 fn a_service_that_is_not_ready_is_degraded_not_down() {
-    let answer = Answer { ready: false, health: Ok(json!({})), metrics: Ok(String::new()) };
+    let answer = Answer { ready: false, ..ready("").unwrap() };
     let (view, changes) = Script::new().round(0, vec![("storage", Ok(answer))], Ok(vec![]));
     assert_eq!(view.services[0].state, State::Degraded);
     assert_eq!(view.status_line(), "0/1 services up, 1 degraded, 0 alerts");
-    assert_eq!(changes, []);
+    assert_eq!(changes, [("service-not-ready".into(), Change::Pending)]);
 }
 
 #[test]
 fn a_service_that_is_ready_but_not_whole_is_degraded() {
     for health in [Ok(json!({"status": "degraded"})), Err("the answer broke off".to_owned())] {
-        let answer = Answer { ready: true, health, metrics: Ok(String::new()) };
+        let answer = Answer { health, ..ready("").unwrap() };
         let (view, _) = Script::new().round(0, vec![("storage", Ok(answer))], Ok(vec![]));
         assert_eq!(view.services[0].state, State::Degraded);
     }
@@ -235,4 +249,92 @@ fn rows_that_could_not_be_stored_are_told_with_the_command_that_helps() {
     let resolved =
         ["dead-letters", "dead-letters-full"].map(|name| (name.into(), Change::Resolved));
     assert_eq!(changes, resolved);
+}
+
+#[test]
+fn a_unit_that_is_given_up_and_one_that_the_watchdog_killed_are_told() {
+    let mut script = Script::new();
+    let failed = Unit { active_state: "failed".into(), ..unit("broker", 0, "a") };
+    script.round(0, vec![], Ok(vec![failed.clone(), unit("storage", 0, "a")]));
+    let killed = Unit { result: Some("watchdog".into()), ..unit("storage", 0, "a") };
+    let (view, changes) = script.round(5, vec![], Ok(vec![failed, killed]));
+    assert!(changes.contains(&("watchdog-kill".into(), Change::Fired)), "{changes:?}");
+    let summaries: Vec<String> = view.alerts.iter().map(|alert| alert.summary()).collect();
+    let unit = "marketprism-broker.service";
+    let failed = format!("{unit} has failed and is not started again: journalctl -u {unit}");
+    assert!(summaries.contains(&failed), "{summaries:?}");
+    let killed = "storage was stuck and systemd's watchdog killed it";
+    assert!(summaries.iter().any(|summary| summary == killed), "{summaries:?}");
+}
+
+#[test]
+fn a_kill_is_not_told_again_when_systemd_did_not_answer_for_a_while() {
+    let mut script = Script::new();
+    let killed = || Unit { result: Some("watchdog".into()), ..unit("storage", 0, "a") };
+    let probe = || vec![("storage", ready(""))];
+    script.round(0, probe(), Ok(vec![unit("storage", 0, "a")]));
+    script.round(5, probe(), Ok(vec![killed()]));
+    let (_, changes) = script.round(600, probe(), no_bus());
+    assert_eq!(changes, [("watchdog-kill".into(), Change::Resolved)]);
+    let (_, changes) = script.round(5, probe(), Ok(vec![killed()]));
+    assert_eq!(changes, []);
+}
+
+#[test]
+fn a_full_disk_and_an_expiring_certificate_fire_and_explain_the_milder_alert() {
+    let mut monitor = monitor();
+    let mut round = |second: i64| {
+        monitor.handle_round(Round {
+            started: units::UnixNanos::new(0),
+            cycle: Cycle { at: second * SECOND, took: Duration::ZERO },
+            probes: Vec::new(),
+            units: Ok(Vec::new()),
+            host: Host {
+                disks: vec![("/data".into(), Ok(Disk { used: 97, free: 3 }))],
+                certificates: vec![("/crt".into(), Ok(second + 86_400))],
+            },
+            completeness: Vec::new(),
+        })
+    };
+    round(0);
+    let (view, _) = round(300);
+    let told: Vec<(&str, bool)> = view
+        .told
+        .iter()
+        .map(|told| {
+            let name = told.active.labels["alertname"].as_str();
+            (name, told.suppression.inhibited_by.is_empty())
+        })
+        .collect();
+    let expected = [
+        ("certificate-expired", true),
+        ("certificate-expiring", false),
+        ("disk-filling", false),
+        ("disk-full", true),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn alerts_and_silences_survive_a_restart() {
+    let refused = || vec![("storage", Err("connection refused".into()))];
+    let mut before = Script::new();
+    before.round(0, refused(), no_bus());
+    let silence = alert::Silence {
+        id: String::new(),
+        matchers: vec!["service=storage".parse().unwrap()],
+        starts_at: units::UnixNanos::new(0),
+        ends_at: units::UnixNanos::new(3_600 * SECOND),
+        updated_at: units::UnixNanos::new(0),
+        created_by: "op".into(),
+        comment: "work".into(),
+    };
+    let at = units::UnixNanos::new(1);
+    before.monitor.alerting.handle_silence(silence, "id".into(), at).unwrap();
+
+    let mut after = Script::new();
+    after.monitor.restore(before.monitor.save(), units::UnixNanos::new(5 * SECOND));
+    let (view, changes) = after.round(15, refused(), no_bus());
+    assert_eq!(changes, [("service-down".into(), Change::Fired)]);
+    assert_eq!(view.told[0].suppression.silenced_by, ["id"]);
 }

@@ -1,7 +1,11 @@
-//! The default rules, as Prometheus wants them. `UPDATE_EXPECT=1` rewrites the file.
+//! The default rules: good, about metrics that there are, and as Prometheus wants them.
+//! `UPDATE_EXPECT=1` rewrites the file.
 
-use expect_test::expect_file;
-use settings::{Comparison, Monitoring, Rule, Severity};
+mod dashboard;
+mod exported;
+
+use expect_test::{expect, expect_file};
+use settings::{Comparison, Measure, Monitoring, Rule, Severity};
 use std::fmt::Write as _;
 
 const HEAD: &str = "\
@@ -27,15 +31,40 @@ fn prometheus_has_the_same_rules() {
              summary: {summary:?}\n"
         )
         .unwrap();
+        // Nothing in the file says these yet.
+        assert!(rule.keep_firing_for.is_zero() && rule.alert_labels.is_empty(), "{name}");
     }
     expect_file!["../../../../config/prometheus-rules.yaml"].assert_eq(&text);
 }
 
+const SCRAPE_HEAD: &str = "\
+# What a Prometheus on this host scrapes; copy what is below scrape_configs into its own file. From
+# another host the metrics want the token of the services: authorization with a credentials_file.
+# honor_labels keeps the label `service` of those metrics that are about another service.
+scrape_configs:
+  - job_name: marketprism
+    scrape_interval: 15s
+    honor_labels: true
+    static_configs:
+";
+
+#[test]
+fn prometheus_scrapes_every_service() {
+    let mut text = SCRAPE_HEAD.to_owned();
+    for (service, url) in Monitoring::default().services {
+        let target = url.strip_prefix("http://").unwrap();
+        let labels = format!("labels: {{service: {service}}}");
+        write!(text, "      - targets: [{target:?}]\n        {labels}\n").unwrap();
+    }
+    expect_file!["../../../../config/prometheus.yaml"].assert_eq(&text);
+}
+
+/// Prometheus has no second threshold: there, a rule resolves at the one at which it fires.
 fn expression(rule: &Rule) -> String {
-    let mut series = rule.metric.clone();
+    let mut labels = String::new();
     if !rule.labels.is_empty() {
-        let labels = rule.labels.iter().map(|(name, value)| format!("{name}={value:?}"));
-        write!(series, "{{{}}}", labels.collect::<Vec<_>>().join(",")).unwrap();
+        let pairs = rule.labels.iter().map(|(name, value)| format!("{name}={value:?}"));
+        write!(labels, "{{{}}}", pairs.collect::<Vec<_>>().join(",")).unwrap();
     }
     let operator = match rule.comparison {
         Comparison::Above => ">",
@@ -43,12 +72,16 @@ fn expression(rule: &Rule) -> String {
         Comparison::Below => "<",
         Comparison::AtMost => "<=",
     };
-    let threshold = rule.threshold;
-    if rule.within.is_zero() {
-        format!("{series} {operator} {threshold}")
-    } else {
-        format!("increase({series}[{}s]) {operator} {threshold}", rule.within.as_secs())
-    }
+    let (metric, threshold, within) = (&rule.metric, rule.threshold, rule.within.as_secs());
+    let quantity = match rule.measure {
+        _ if within == 0 => format!("{metric}{labels}"),
+        Measure::Increase => format!("increase({metric}{labels}[{within}s])"),
+        Measure::Mean => {
+            let rate = |part: &str| format!("rate({metric}_{part}{labels}[{within}s])");
+            format!("{} / {}", rate("sum"), rate("count"))
+        }
+    };
+    format!("{quantity} {operator} {threshold}")
 }
 
 const fn severity(severity: Severity) -> &'static str {
@@ -74,4 +107,103 @@ fn template(summary: &str) -> String {
         rest = behind;
     }
     text + rest
+}
+
+#[test]
+fn every_rule_is_about_a_metric_that_a_service_exports() {
+    let exported = exported::names();
+    let rules = super::rules(&Monitoring::default().rules).unwrap();
+    assert_eq!(rules.len(), 30);
+    for rule in rules {
+        for name in rule.condition.series() {
+            assert!(exported.contains(&name), "{}: nobody exports {name}", rule.name);
+        }
+    }
+}
+
+/// What the specification of this service demands of the rules that are shipped.
+#[test]
+fn what_can_go_wrong_is_covered() {
+    let rules = Monitoring::default().rules;
+    for name in [
+        "service-down",
+        "restart-loop",
+        "watchdog-kill",
+        "feed-stale",
+        "book-unsynchronised",
+        "gap-opened",
+        "backfill-failing",
+        "completeness-low",
+        "clock-skew",
+        "consumer-lag",
+        "spool-growing",
+        "dead-letters",
+        "clickhouse-down",
+        "redis-down",
+        "nats-down",
+        "disk-filling",
+        "certificate-expiring",
+    ] {
+        assert!(rules.iter().any(|rule| rule.name == name), "{name}");
+    }
+}
+
+/// Loads a configuration and checks it as the service does.
+fn refused(text: &str) -> String {
+    let file = std::path::PathBuf::from("/etc/marketprism/services.yaml");
+    match settings::parse(vec![(file, text.to_owned())]) {
+        Err(error) => format!("{error}\n"),
+        Ok(loaded) => {
+            let configured = &loaded.suite.monitoring;
+            let error = super::rules(&configured.rules).map(|_| ());
+            let error = error.and_then(|()| crate::plan::plan(configured).map(|_| ()));
+            format!("{}\n", loaded.refuse(&[error.unwrap_err()]))
+        }
+    }
+}
+
+const RULE: &str = "monitoring:
+  rules:
+    - name: a
+      metric: m
+      comparison: above
+      threshold: 5
+      for: 0s
+      severity: info
+";
+
+#[test]
+fn a_bad_rule_is_refused_with_file_line_and_reason() {
+    let unclosed = format!("{RULE}      summary: \"{{a\"\n");
+    expect![[r#"
+        /etc/marketprism/services.yaml:9:16: `monitoring.rules[0].summary` is no template: the brace at character 1 is never closed
+           |
+         9 |       summary: "{a"
+           |                ^^^^
+    "#]]
+    .assert_eq(&refused(&unclosed));
+    let backwards = format!("{RULE}      summary: x\n      resolve: 6\n");
+    expect![[r#"
+        /etc/marketprism/services.yaml:10:16: `monitoring.rules[0].resolve` must be a number on the good side of the threshold
+            |
+         10 |       resolve: 6
+            |                ^
+    "#]]
+    .assert_eq(&refused(&backwards));
+    let pattern = "monitoring:\n  inhibit:\n    - source: ['a=~\"(\"']\n      target: [b=c]\n";
+    expect![[r#"
+        /etc/marketprism/services.yaml:3:16: `monitoring.inhibit[0].source[0]` `(` is no pattern
+           |
+         3 |     - source: ['a=~"("']
+           |                ^^^^^^^^
+    "#]]
+    .assert_eq(&refused(pattern));
+    let channel = "monitoring:\n  notify:\n    routes:\n      - channels: [pager]\n";
+    expect![[r#"
+        /etc/marketprism/services.yaml:4:20: `monitoring.notify.routes[0].channels[0]` names `pager`, which is no channel
+           |
+         4 |       - channels: [pager]
+           |                    ^^^^^
+    "#]]
+    .assert_eq(&refused(channel));
 }

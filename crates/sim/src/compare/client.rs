@@ -1,8 +1,10 @@
 //! Asks a gateway, or a storage service itself, for rows.
 
 use super::GapRow;
+use crate::dialect::{Dialect, binance_spot};
 use crate::tally::{Answer, Tally, content};
 use anyhow::{Context as _, ensure};
+use model::Kind;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
@@ -63,14 +65,18 @@ impl Client {
         Ok(Self { http, base: base.trim_end_matches('/').to_owned(), key })
     }
 
-    /// Every gap record.
+    /// Every gap record of Binance's spot market.
     ///
     /// # Errors
     ///
     /// Any answer but 200, or one that is no page.
     pub async fn gaps(&self) -> anyhow::Result<Vec<GapRow>> {
+        self.gaps_of(&*binance_spot()).await
+    }
+
+    pub(super) async fn gaps_of(&self, dialect: &dyn Dialect) -> anyhow::Result<Vec<GapRow>> {
         let mut rows = Vec::new();
-        self.pages("gaps", None, |body| {
+        self.pages(dialect, "gaps", None, |body| {
             let page: Page<GapRow> = serde_json::from_slice(body)?;
             rows.extend(page.data);
             Ok(page.next_cursor)
@@ -81,12 +87,13 @@ impl Client {
 
     pub(super) async fn trades(
         &self,
+        dialect: &dyn Dialect,
         instrument: &str,
         tally: &mut Tally,
     ) -> anyhow::Result<Answer> {
         tally.clear();
         let mut answer = Answer::default();
-        self.pages("trades", Some(instrument), |body| {
+        self.pages(dialect, "trades", Some(instrument), |body| {
             let page: Page<TradeRow<'_>> = serde_json::from_slice(body)?;
             for TradeRow { seq, price, qty, side, venue_time } in page.data {
                 answer.take(seq);
@@ -100,6 +107,7 @@ impl Client {
 
     pub(super) async fn books(
         &self,
+        dialect: &dyn Dialect,
         instrument: &str,
         tally: &mut Tally,
         snapshots: &mut BTreeSet<u64>,
@@ -107,7 +115,7 @@ impl Client {
         tally.clear();
         snapshots.clear();
         let mut answer = Answer::default();
-        self.pages("books", Some(instrument), |body| {
+        self.pages(dialect, "books", Some(instrument), |body| {
             let page: Page<BookRow<'_>> = serde_json::from_slice(body)?;
             for row in page.data {
                 answer.take(row.last_id);
@@ -125,7 +133,7 @@ impl Client {
 
     pub(super) async fn ids(&self, query: &str, instrument: &str) -> anyhow::Result<Answer> {
         let mut answer = Answer::default();
-        self.pages(query, Some(instrument), |body| {
+        self.pages(&*binance_spot(), query, Some(instrument), |body| {
             let page: Page<IdRow> = serde_json::from_slice(body)?;
             page.data.iter().for_each(|row| answer.take(row.id));
             Ok(page.next_cursor)
@@ -137,19 +145,26 @@ impl Client {
     /// Hands over every page of a query; what is done with it returns the next one's cursor.
     async fn pages(
         &self,
+        dialect: &dyn Dialect,
         query: &str,
         instrument: Option<&str>,
         mut take: impl FnMut(&[u8]) -> serde_json::Result<Option<String>>,
     ) -> anyhow::Result<()> {
-        let symbol = instrument.map(crate::server::symbol_of);
+        let symbol = instrument.map(|instrument| dialect.symbol(instrument));
+        let (venue, market) = dialect.market().words();
+        // `trades` has aggregates as well.
+        let kind = dialect.trade_kind();
+        let kind = (query == "trades" && kind != Kind::Trade).then_some(kind.as_str());
         let mut cursor: Option<String> = None;
         loop {
             let mut url = url::Url::parse(&format!("{}/api/v1/storage/{query}", self.base))?;
             url.query_pairs_mut()
-                .append_pair("venue", "binance")
-                .append_pair("market", "spot")
+                .append_pair("venue", &venue)
+                .append_pair("market", &market)
                 .append_pair("limit", &PAGE.to_string());
-            for (name, value) in [("symbol", symbol.as_deref()), ("cursor", cursor.as_deref())] {
+            for (name, value) in
+                [("symbol", symbol.as_deref()), ("kind", kind), ("cursor", cursor.as_deref())]
+            {
                 if let Some(value) = value {
                     url.query_pairs_mut().append_pair(name, value);
                 }

@@ -33,7 +33,7 @@ pub(crate) struct WriterAnswer {
     acknowledged: u64,
     /// How long ago the last cut was stored; `null` before the first.
     last_cut_age_ms: Option<i64>,
-    /// Why nothing can be stored.
+    /// Why the kind waits.
     problem: Option<String>,
     /// `flowing`, or why no blocks can come.
     stream: String,
@@ -58,7 +58,7 @@ fn writer((kind, handle): (&Kind, &Handle)) -> WriterAnswer {
 /// The answer of `/api/v1/storage/status`.
 #[derive(Serialize)]
 pub(crate) struct StatusAnswer {
-    /// `ok`, or `degraded` if something cannot be stored or no blocks can come.
+    /// `ok`, or `degraded` if a kind waits or no blocks can come.
     status: &'static str,
     /// How far behind the store is, in one line.
     summary: String,
@@ -81,9 +81,14 @@ pub(crate) async fn status(State(access): State<Access>) -> Json<StatusAnswer> {
     })
 }
 
-/// Why something cannot be stored.
+/// Why a kind waits.
 fn problem(access: &Access) -> Option<String> {
     reporter::problem(&access.handles).or_else(|| access.sink.problem())
+}
+
+/// Why something cannot be stored.
+fn store_problem(access: &Access) -> Option<String> {
+    reporter::store_problem(&access.handles).or_else(|| access.sink.problem())
 }
 
 fn trouble(access: &Access) -> Option<String> {
@@ -198,7 +203,7 @@ pub(crate) async fn database(State(access): State<Access>) -> Json<DatabaseAnswe
         }
         Some(problem) => Err(problem),
     };
-    let problem = problem(&access).or_else(|| tables.as_ref().err().cloned());
+    let problem = store_problem(&access).or_else(|| tables.as_ref().err().cloned());
     let clickhouse = match (&access.sink.address, access.sink.problem()) {
         (None, _) => "not configured".to_owned(),
         (Some(address), None) => format!("{address}: up"),
@@ -244,7 +249,7 @@ pub(crate) async fn cold(State(access): State<Access>) -> web::Result<Json<ColdA
     let tables = access
         .read(move || handles.iter().map(|(kind, handle)| cold_table(*kind, handle)).collect())
         .await?;
-    let is_ok = problem(&access).is_none() && !loss;
+    let is_ok = store_problem(&access).is_none() && !loss;
     Ok(Json(ColdAnswer { status: if is_ok { "ok" } else { "degraded" }, tables }))
 }
 

@@ -18,7 +18,7 @@ fn point(suite: &mut settings::Suite, url: &str) {
 }
 
 /// Keeps the engine from merging parts, which would take duplicates away before they are counted.
-const KEEP_DUPLICATES: &str = "ALTER TABLE marketprism.stored_trade MODIFY SETTING \
+pub(super) const KEEP_DUPLICATES: &str = "ALTER TABLE marketprism.stored_trade MODIFY SETTING \
                                max_bytes_to_merge_at_max_space_in_pool = 1, \
                                max_bytes_to_merge_at_min_space_in_pool = 1";
 
@@ -102,6 +102,39 @@ async fn a_table_that_was_altered_by_hand_is_refused_at_start() {
     let error = Storage::build(&mut context).await.err().expect("refused").to_string();
     let difference = "marketprism.stored_trade.price is Decimal(38, 8), expected Decimal(38, 18)";
     assert!(error.contains(difference), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_migration_is_waited_for_by_the_rows_and_not_by_the_start() {
+    let (mut venue, dir) = (Rig::start().await, tempfile::tempdir().unwrap());
+    let server = ClickHouse::start().unwrap();
+    start(&venue, dir.path(), &server).await.stop().await;
+    // A column as it was before the last migration, and a server that does not rewrite rows.
+    for statement in [
+        "ALTER TABLE marketprism.stored_ticker DROP COLUMN last_price",
+        "ALTER TABLE marketprism.stored_ticker ADD COLUMN last_price Decimal(38, 18)",
+        "INSERT INTO marketprism.stored_ticker (venue, market, symbol, last_price) \
+         VALUES ('binance', 'spot', 'BTC-USDT', 5)",
+        "ALTER TABLE marketprism.schema_migrations DELETE WHERE version > 4 \
+         SETTINGS mutations_sync = 1",
+        "SYSTEM STOP MERGES marketprism.stored_ticker",
+    ] {
+        run(&server, statement).await;
+    }
+    let storage = start(&venue, dir.path(), &server).await;
+    let last = venue.trades(1..=100).await;
+    let migrating = |body: &Value| {
+        body["clickhouse"].as_str().is_some_and(|said| said.contains("migrated to version 5"))
+    };
+    let status = storage.until("database/status", |_, body| migrating(body)).await;
+    assert_eq!((&status["status"], &status["writable"]), (&"degraded".into(), &false.into()));
+    assert!(!storage.health.is_ok());
+    assert_eq!(storage.health.unready(), [""; 0], "cuts wait, the service does not");
+    run(&server, "SYSTEM START MERGES marketprism.stored_ticker").await;
+    storage.acknowledged(Kind::Trade, last).await;
+    assert_eq!(storage.seqs(1_000).await, all(100));
+    storage.healthy().await;
+    storage.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,14 @@
 //! Rows that cannot be stored become dead letters, once, and hold up nobody.
 
-use super::clickhouse::{run, start};
+use super::clickhouse::{KEEP_DUPLICATES, run, start};
 use super::*;
+use crate::cold::{Remote, Table};
+use crate::figures::Blame;
+use crate::keeper::{Keeper, Limits};
+use crate::rejects::Rejects;
+use daemon::Required;
 use testkit::clickhouse::ClickHouse;
+use tokio::task::spawn_blocking;
 use wire::{DEAD_LETTER_SUBJECTS, DEAD_LETTERS, DeadLetter, Reason};
 
 /// All dead letters, with their rows.
@@ -87,6 +93,62 @@ async fn rows_that_a_table_refuses_are_found_and_the_rest_is_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_storage_that_dies_over_refused_rows_names_each_once_and_stores_the_rest_once() {
+    let (mut venue, dir) = (Rig::start().await, tempfile::tempdir().unwrap());
+    let server = ClickHouse::start().unwrap();
+    start(&venue, dir.path(), &server).await.stop().await;
+    run(&server, KEEP_DUPLICATES).await;
+    let constraint = "ALTER TABLE marketprism.stored_trade ADD CONSTRAINT whole CHECK \
+                      identity_major NOT IN (50, 51, 777)";
+    run(&server, constraint).await;
+    for seqs in [1..=50, 51..=600, 601..=900] {
+        venue.trades(seqs).await;
+    }
+    // A process with two of the blocks, which dies before anybody takes what is to be set aside.
+    let reader = connect(&venue.server, "storage").await;
+    let limits = bus::BatchLimits { blocks_max: 2, bytes_max: 1 << 20, linger: PATIENCE };
+    let batch = reader.blocks(Kind::Trade).next_batch(&limits).await;
+    assert_eq!(batch.len(), 2);
+    let mut nobody = NatsServer::start().unwrap();
+    let away = connect(&nobody, "storage").await;
+    nobody.kill();
+    let gone = away.state().wait_for(|state| !state.is_connected()).await.map(|_| ());
+    gone.unwrap();
+    let mut keeper = keeper(&server, dir.path(), away);
+    let limits = Limits { rows_max: 10_000, bytes_max: 1 << 20 };
+    let stored = spawn_blocking(move || keeper.store(&batch, limits)).await.unwrap();
+    let error = stored.unwrap_err();
+    assert_eq!(Blame::of(&error), Blame::Bus, "{error:#}");
+    assert_eq!(letters(&venue.bus).await.len(), 0);
+
+    // The next one gets all three.
+    let storage = start(&venue, dir.path(), &server).await;
+    storage.acknowledged(Kind::Trade, 3).await;
+    let expected: Vec<u64> = (1..=900).filter(|seq| ![50, 51, 777].contains(seq)).collect();
+    assert_eq!(storage.seqs(10_000).await, expected);
+    let sql = "SELECT count() = 897 AND uniqExact(identity_major) = 897 \
+               FROM marketprism.stored_trade";
+    assert_eq!(run(&server, sql).await.trim(), "1");
+    let letters = letters(&venue.bus).await;
+    let mut named: Vec<Vec<u8>> = letters.into_iter().map(|(_, row)| row).collect();
+    named.sort();
+    assert_eq!(named, [50, 51, 777].map(|seq| json(&trade(seq))));
+    storage.stop().await;
+}
+
+/// What stores trades, without the service around it.
+fn keeper(server: &ClickHouse, directory: &Path, bus: Bus) -> Keeper {
+    let settings = settings::ClickHouse::default();
+    let warehouse = warehouse::Warehouse::new(&settings, &server.url(), None).unwrap();
+    let table = warehouse.table(Kind::Trade, &directory.join("journal")).unwrap();
+    let (archive, _) = archive::Table::open(&directory.join("archive"), Kind::Trade).unwrap();
+    let runtime = tokio::runtime::Handle::current();
+    let rejects = Rejects::new(bus, runtime.clone(), Kind::Trade);
+    let table = Table::Warehouse(Box::new(Remote { table, runtime, archive }));
+    Keeper::new(Kind::Trade, table, rejects)
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_refuses_everything_is_waited_for() {
     let (mut venue, dir) = (Rig::start().await, tempfile::tempdir().unwrap());
     let server = ClickHouse::start().unwrap();
@@ -119,6 +181,18 @@ async fn without_room_for_dead_letters_the_block_waits_and_the_other_kinds_go_on
     let status = storage.until("status", waiting).await;
     assert!(status["summary"].as_str().unwrap().contains("dead-letter redrive"), "{status}");
     assert_eq!(storage.seqs(10).await, [1, 2], "the rows beside it are stored");
+    // It is the bus that has no room, and not the store that is down.
+    let database = storage.get("database/status").await;
+    let expected = (&"ok".into(), &true.into(), &Value::Null);
+    assert_eq!((&database["status"], &database["writable"], &database["problem"]), expected);
+    let told = async {
+        while storage.health.dependency("nats", Required::No).is_up() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, told).await.expect("told by health");
+    assert!(storage.health.dependency("archive", Required::Yes).is_up());
+    assert_eq!(storage.health.unready(), [""; 0]);
     let other = venue.publish(Kind::Bbo, &[json(&bbo(1))]).await;
     storage.acknowledged(Kind::Bbo, other).await;
     assert_eq!(storage.handles[&Kind::Trade].figures.borrow().acknowledged, 0);

@@ -273,6 +273,30 @@ async fn a_day_whose_rows_are_not_those_in_the_archive_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_writer_does_not_wait_while_a_day_is_compared() {
+    let mut site = Site::new().await;
+    let storage = site.storage().await;
+    site.trades(&storage, 0, 1..=100).await;
+    site.trades(&storage, 1, 101..=200).await;
+    let transfer_of = transfer(&storage);
+    transfer_of.copy(FIRST).await.unwrap();
+    let compared = transfer_of.compare(FIRST).await.unwrap();
+    // A server that takes its time over the day, during which the writer does other things.
+    site.server.freeze().unwrap();
+    let meanwhile = async {
+        let rolled = storage.call("POST", "/api/v1/storage/cold/archive");
+        let (status, _) = timeout(PATIENCE, rolled).await.expect("the writer has time");
+        site.server.thaw().unwrap();
+        status
+    };
+    let (gone, status) = tokio::join!(transfer_of.take_out(FIRST, compared), meanwhile);
+    gone.unwrap();
+    assert_eq!((status, site.in_clickhouse().await), (StatusCode::OK, 100));
+    assert_eq!(storage.seqs(70).await, all(200));
+    storage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn wishes_that_make_no_sense_are_refused() {
     let site = Site::new().await;
     let storage = site.storage().await;

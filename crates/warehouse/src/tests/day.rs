@@ -33,16 +33,18 @@ async fn a_day_goes_only_with_the_rows_that_were_compared() {
              SETTINGS mutations_sync = 1"
         ))
         .await;
-        let error = table.drop_day(day, known[known.len() - 1]).await.unwrap_err();
+        let error = reader.confirm(day, known[known.len() - 1]).await.unwrap_err();
         assert!(matches!(error, Error::Changed { .. }), "{change}: {error}");
         known.push(reader.fingerprint(day).await.unwrap());
     }
     let distinct = known.iter().enumerate().all(|(at, one)| !known[..at].contains(one));
     assert!(distinct, "{known:?}");
-    // A merge changes nothing of it.
+    // A merge changes nothing of it, nor do rows of another day.
+    let confirmed = reader.confirm(day, known[known.len() - 1]).await.unwrap();
     rig.run("OPTIMIZE TABLE marketprism.stored_trade FINAL").await;
-    table.drop_day(day, known[known.len() - 1]).await.unwrap();
-    let left: Vec<u64> = (1..=100).filter(|seq| seq % 2 == 1).collect();
+    table.append(cut(Kind::Trade, 3, [trade_at("BTC-USDT", 2_001, START + DAY)])).await.unwrap();
+    table.drop_day(confirmed).await.unwrap();
+    let left: Vec<u64> = (1..=100).filter(|seq| seq % 2 == 1).chain([2_001]).collect();
     assert_eq!(all_seqs(&reader, all_of("BTC-USDT")).await, left);
 }
 
@@ -54,11 +56,38 @@ async fn no_day_goes_while_an_insert_hangs_in_the_air() {
     let (reader, day) = (rig.reader(Kind::Trade), day_of(START));
     table.begin_only(trades(2, 11..=20)).await;
     let seen = reader.fingerprint(day).await.unwrap();
-    let error = table.drop_day(day, seen).await.unwrap_err();
+    let confirmed = reader.confirm(day, seen).await.unwrap();
+    let error = table.drop_day(confirmed).await.unwrap_err();
     assert!(matches!(error, Error::Unfinished { .. }), "{error}");
     table.finish_only().await;
-    assert!(matches!(table.drop_day(day, seen).await, Err(Error::Changed { .. })));
+    assert!(matches!(table.drop_day(confirmed).await, Err(Error::Changed { .. })));
     assert_eq!(all_seqs(&reader, all_of("BTC-USDT")).await, (1..=20).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_changes_after_the_last_look_keeps_the_day() {
+    let rig = Rig::start();
+    let mut table = rig.table(Kind::Trade);
+    let (reader, day) = (rig.reader(Kind::Trade), day_of(START));
+    // More parts than one, of which the change concerns a single one.
+    for block in 1..=3 {
+        table.append(trades(block, 10 * block..10 * block + 5)).await.unwrap();
+    }
+    for change in
+        ["UPDATE trade_id = 'x' WHERE identity_major = 20", "DELETE WHERE identity_major = 20"]
+    {
+        let seen = reader.fingerprint(day).await.unwrap();
+        let confirmed = reader.confirm(day, seen).await.unwrap();
+        let sql =
+            format!("ALTER TABLE marketprism.stored_trade {change} SETTINGS mutations_sync = 1");
+        rig.run(&sql).await;
+        let refused = table.drop_day(confirmed).await;
+        assert!(matches!(refused, Err(Error::Changed { .. })), "{change}: {refused:?}");
+    }
+    let seen = reader.fingerprint(day).await.unwrap();
+    assert_eq!(seen.rows, 14);
+    table.drop_day(reader.confirm(day, seen).await.unwrap()).await.unwrap();
+    assert_eq!(reader.fingerprint(day).await.unwrap().rows, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

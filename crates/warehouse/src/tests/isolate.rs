@@ -39,6 +39,72 @@ async fn refused_rows_are_named_and_the_others_stored_with_the_schema_looked_at_
     assert_eq!(rig.numbers(sql).await, [rows + 2, rows + 2]);
 }
 
+/// Three blocks with rows of two days, of which 5 and 17 are refused.
+fn three_blocks(symbol: &str) -> Cut {
+    let mut cut = Cut::new(Kind::Trade);
+    for block in 0..3_u64 {
+        cut.block(1 + block, &format!("collector/1/{symbol}/{block}"), b"");
+        for seq in 8 * block + 1..=8 * block + 8 {
+            let day = DAY * i64::try_from(seq / 20).unwrap();
+            cut.push(&trade_at(symbol, seq, START + day)).unwrap();
+        }
+    }
+    cut
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_isolation_that_was_interrupted_anywhere_comes_out_the_same() {
+    let rig = Rig::start();
+    rig.keep_duplicates(Kind::Trade).await;
+    rig.run(
+        "ALTER TABLE marketprism.stored_trade ADD CONSTRAINT few CHECK identity_major NOT IN (5, 17)",
+    )
+    .await;
+    let (mut sent, mut landed) = (0, 0);
+    loop {
+        let symbol = format!("S{sent}-USDT");
+        // A process dies with an insert in the hands of the server.
+        let mut dead = rig.table(Kind::Trade);
+        assert!(dead.append(three_blocks(&symbol)).await.unwrap_err().is_of_rows());
+        if !dead.isolate_until(three_blocks(&symbol), sent).await {
+            break;
+        }
+        // The next one gets the same blocks again. Its filter does not know of that insert, which
+        // arrives last of all.
+        let mut next = rig.table(Kind::Trade);
+        assert_eq!(next.begun(), Some(1..=3));
+        let isolated = match next.append(three_blocks(&symbol)).await {
+            Err(error) if error.is_of_rows() => {
+                next.isolate(three_blocks(&symbol), 64).await.unwrap()
+            }
+            other => panic!("{other:?}"),
+        };
+        landed += u32::from(dead.land().await);
+        let mut refused: Vec<usize> = isolated.refused.iter().map(|one| one.row + 1).collect();
+        refused.sort_unstable();
+        assert_eq!(refused, [5, 17], "after {sent} parts");
+        let sql = format!(
+            "SELECT count(), uniqExact(identity_major) FROM marketprism.stored_trade \
+             WHERE symbol = '{symbol}'"
+        );
+        assert_eq!(rig.numbers(&sql).await, [22, 22], "after {sent} parts");
+        sent += 1;
+    }
+    assert!(sent > 8 && landed > 4, "{sent} parts, {landed} landed");
+}
+
+#[test]
+fn a_run_of_rows_is_divided_between_blocks_and_then_inside_one() {
+    let cut = three_blocks("BTC-USDT");
+    assert_eq!(
+        [0..24, 0..16, 8..24, 0..8, 4..8, 6..8].map(|rows| cut.middle(&rows)),
+        [8, 8, 16, 4, 6, 7]
+    );
+    let mut single = trades(1, 1..=3);
+    single.block(2, "no rows", b"");
+    assert_eq!([0..3, 1..3].map(|rows| single.middle(&rows)), [1, 2]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_refuses_too_many_rows_is_left_alone() {
     let rig = Rig::start();

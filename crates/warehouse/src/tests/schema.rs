@@ -158,6 +158,42 @@ async fn rows_of_the_version_before_stay_as_they_were_and_new_ones_have_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_migration_may_take_longer_than_a_request_may_and_says_how_far_it_is() {
+    let rig = Rig::start();
+    rig.warehouse.prepare().await.unwrap();
+    age(&rig).await;
+    rig.run(
+        "INSERT INTO marketprism.stored_ticker (venue, market, symbol, last_price) \
+         VALUES ('binance', 'spot', 'BTC-USDT', 5)",
+    )
+    .await;
+    // To change the column the row has to be rewritten, which the server may not do yet.
+    rig.run("SYSTEM STOP MERGES marketprism.stored_ticker").await;
+    let settings =
+        settings::ClickHouse { request_timeout: Duration::from_secs(3), ..Default::default() };
+    let warehouse = Warehouse::new(&settings, &rig.server.url(), None).unwrap();
+    let watch = async {
+        let altering = "SELECT toUInt64(countIf(query LIKE 'ALTER TABLE marketprism.stored_ticker \
+                        MODIFY COLUMN `last_price`%' AND elapsed > 3.5)) FROM system.processes";
+        while rig.numbers(altering).await != [1] {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let step = warehouse.migration().expect("it is under way");
+        rig.run("SYSTEM START MERGES marketprism.stored_ticker").await;
+        step
+    };
+    let both = async { tokio::join!(warehouse.prepare(), watch) };
+    let (prepared, step) = tokio::time::timeout(Duration::from_secs(60), both).await.unwrap();
+    prepared.unwrap();
+    assert_eq!((step.version, step.name), (5, "contracts"));
+    assert!(step.statement > 1 && step.statement <= step.statements, "{step:?}");
+    assert!(step.to_string().contains("version 5 (contracts): statement "), "{step}");
+    assert_eq!(warehouse.migration(), None);
+    let price = "SELECT toUInt64(assumeNotNull(last_price)) FROM marketprism.stored_ticker";
+    assert_eq!(rig.numbers(price).await, [5]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_lost_its_tables_gets_them_again() {
     let rig = Rig::start();
     let mut table = rig.table(Kind::Trade);

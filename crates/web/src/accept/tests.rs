@@ -14,8 +14,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Peers, serve};
-use crate::{Body, Limits, Peer};
+use super::{Peers, serve, serve_tls};
+use crate::{Body, Encrypted, Limits, Peer, Tls};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -46,6 +46,7 @@ async fn start(limits: Limits) -> Server {
         .route("/large", get(async || vec![b'x'; 64 << 20]))
         .route("/bytes", post(async |body: Bytes| body.len().to_string()))
         .route("/json", post(async |Body(value): Body<serde_json::Value>| value.to_string()))
+        .route("/flood", get(flood))
         .route("/ws", get(echo));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -69,6 +70,31 @@ async fn echo(upgrade: WebSocketUpgrade) -> Response {
             socket.send(message).await.unwrap();
         }
     })
+}
+
+/// More than all socket buffers hold.
+const FLOOD: usize = 32 << 20;
+
+async fn flood(upgrade: WebSocketUpgrade) -> Response {
+    upgrade.on_upgrade(async |mut socket| {
+        for _ in 0..FLOOD / (64 << 10) {
+            socket.send(Message::binary(vec![b'x'; 64 << 10])).await.unwrap();
+        }
+    })
+}
+
+/// Makes a WebSocket of a connection.
+async fn upgrade(stream: &mut TcpStream, path: &str) {
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\r\n\r\n") {
+        bytes.push(timeout(SOON, stream.read_u8()).await.unwrap().unwrap());
+    }
+    assert!(bytes.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&bytes));
 }
 
 impl Server {
@@ -308,14 +334,7 @@ async fn stopping_cuts_off_what_takes_too_long() {
 async fn a_websocket_outlives_all_deadlines_of_http() {
     let server = start(limits()).await;
     let mut stream = server.connect().await;
-    let head = "GET /ws HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-                sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    stream.write_all(head.as_bytes()).await.unwrap();
-    let mut bytes = Vec::new();
-    while !bytes.ends_with(b"\r\n\r\n") {
-        timeout(SOON, stream.read_buf(&mut bytes)).await.unwrap().unwrap();
-    }
-    assert!(bytes.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&bytes));
+    upgrade(&mut stream, "/ws").await;
     // Longer than any of the limits.
     sleep(Duration::from_millis(800)).await;
     // A masked text frame with the mask zero: `hi`.
@@ -338,4 +357,85 @@ fn an_address_has_a_limit_and_loopback_has_none() {
     assert!(peers.admit(address, 2).is_some(), "a place that was given back");
     let local = [(); 5].map(|()| peers.admit("127.0.0.1".parse().unwrap(), 2));
     assert!(local.iter().all(Option::is_some));
+}
+
+/// A certificate for `localhost`, written as two files.
+fn certify(directory: &std::path::Path) -> rcgen::CertifiedKey<rcgen::KeyPair> {
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(directory.join("chain.pem"), certified.cert.pem()).unwrap();
+    std::fs::write(directory.join("key.pem"), certified.signing_key.serialize_pem()).unwrap();
+    certified
+}
+
+/// Asks over TLS, trusting one certificate; an error if that is not the server's.
+async fn ask_encrypted(
+    address: SocketAddr,
+    trusted: &rcgen::CertifiedKey<rcgen::KeyPair>,
+) -> std::io::Result<String> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(trusted.cert.der().clone()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    let stream = TcpStream::connect(address).await?;
+    let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
+    let mut stream = connector.connect(name, stream).await?;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await?;
+    Ok(text)
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_served_and_a_broken_one_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = [directory.path().join("chain.pem"), directory.path().join("key.pem")];
+    let first = certify(directory.path());
+    let tls = std::sync::Arc::new(Tls::load(&files[0], &files[1]).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let router = Router::new().route(
+        "/",
+        get(async |encrypted: Option<Extension<Encrypted>>| encrypted.is_some().to_string()),
+    );
+    let served = Some(std::sync::Arc::clone(&tls));
+    let patient = Limits { header_timeout: SOON, first_byte_timeout: SOON, ..limits() };
+    let task = spawn(serve_tls(listener, router, patient, served, stop.clone()));
+    let answer = ask_encrypted(address, &first).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("true"), "{answer}");
+    // Somebody who speaks plain HTTP, or nothing, harms nobody.
+    let mut plain = TcpStream::connect(address).await.unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let _silent = TcpStream::connect(address).await.unwrap();
+    assert!(!tls.refresh().unwrap(), "they are as they were");
+    std::fs::write(&files[1], "no key").unwrap();
+    assert!(matches!(tls.refresh(), Err(crate::TlsError::File { .. })));
+    assert!(ask_encrypted(address, &first).await.is_ok(), "what was before stays");
+    let second = certify(directory.path());
+    assert!(tls.refresh().unwrap());
+    assert!(ask_encrypted(address, &second).await.is_ok());
+    assert!(ask_encrypted(address, &first).await.is_err());
+    stop.cancel();
+    timeout(SOON, task).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_websocket_that_is_not_read_for_a_while_goes_on_where_it_was() {
+    let server = start(limits()).await;
+    let mut stream = server.connect().await;
+    upgrade(&mut stream, "/flood").await;
+    // Longer than a client of HTTP may stall.
+    sleep(Duration::from_millis(800)).await;
+    let mut flooded = 0;
+    let mut piece = vec![0; 1 << 20];
+    while flooded < FLOOD {
+        let got = timeout(SOON, stream.read(&mut piece)).await.unwrap().unwrap();
+        assert_ne!(got, 0, "cut off after {flooded} bytes");
+        flooded += piece[..got].iter().filter(|byte| **byte == b'x').count();
+    }
 }

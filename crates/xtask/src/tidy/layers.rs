@@ -63,6 +63,8 @@ const SIBLINGS: &[(&str, &str)] = &[
     ("hotstore", "telemetry"),
     ("spool", "telemetry"),
     ("net", "telemetry"),
+    ("notify", "net"),
+    ("notify", "settings"),
 ];
 
 /// What a rules crate must not know.
@@ -84,6 +86,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tokio-tungstenite", &["net"]),
     ("clickhouse", &["warehouse"]),
     ("parquet", &["archive"]),
+    ("lettre", &["notify"]),
     ("redis", &["hotstore"]),
     ("zbus", &["monitoring"]),
     ("sd-notify", &["daemon"]),

@@ -12,6 +12,10 @@ fn standing(first: u64, last: u64, floor: u64) -> Standing {
     Standing { created: "a".to_owned(), first, last, floor }
 }
 
+fn place(seq: u64, stored: i64) -> Place {
+    Place { stream_seq: seq, stored_at: stored }
+}
+
 fn drain(order: &mut Order<()>) -> Vec<u64> {
     std::iter::from_fn(|| order.pop().map(|(seq, ())| seq)).collect()
 }
@@ -57,10 +61,10 @@ fn a_redelivered_block_in_hand_only_changes_its_address() {
     let again = Delivery { reply: Some("newer".to_owned()), ..delivery(1, 1) };
     assert_eq!(order.arrive(again, ()), Arrival::Known);
     assert_eq!(drain(&mut order), [] as [u64; 0]);
-    assert_eq!(order.in_hand(1).unwrap().reply.as_deref(), Some("newer"));
+    assert_eq!(order.in_hand(place(1, 1)).unwrap().reply.as_deref(), Some("newer"));
     let fetched = Delivery { reply: None, ..delivery(1, 1) };
     assert_eq!(order.arrive(fetched, ()), Arrival::Known);
-    assert_eq!(order.in_hand(1).unwrap().reply.as_deref(), Some("newer"));
+    assert_eq!(order.in_hand(place(1, 1)).unwrap().reply.as_deref(), Some("newer"));
 }
 
 #[test]
@@ -69,7 +73,37 @@ fn a_sequence_used_again_for_another_block_is_handed_out_again() {
     order.arrive(delivery(1, 1), ());
     assert_eq!(drain(&mut order), [1]);
     assert_eq!(order.arrive(delivery(1, 77), ()), Arrival::New);
+    assert!(order.in_hand(place(1, 1)).is_some());
     assert_eq!(drain(&mut order), [1]);
+    assert!(order.in_hand(place(1, 77)).is_some());
+    assert!(order.in_hand(place(1, 1)).is_none(), "what is there now is not what was stored");
+}
+
+#[test]
+fn after_sequences_were_used_again_everything_in_hand_is_handed_out_anew() {
+    let mut order = bound(1, 9, 0);
+    assert_eq!(order.newest(), None);
+    for seq in [1, 2, 3, 5] {
+        order.arrive(delivery(seq, 1), ());
+    }
+    assert_eq!(drain(&mut order), [1, 2, 3]);
+    assert_eq!(order.newest(), Some(place(5, 1)), "what waits behind a hole is here, too");
+    order.acknowledged(1);
+    order.bind(&standing(1, 4, 1));
+    assert_eq!(order.newest(), Some(place(3, 1)), "the end of the stream is lost");
+    order.start_anew(&standing(1, 4, 1));
+    assert_eq!(wanted(&order, 4), [2, 3, 4]);
+    assert!(order.in_hand(place(3, 1)).is_none());
+}
+
+#[test]
+fn what_is_in_hand_is_trusted_on_the_connection_on_which_it_was_compared() {
+    let mut order = bound(1, 9, 0);
+    assert!(!order.is_trusted(1));
+    order.trust(1);
+    assert!(order.is_trusted(1) && !order.is_trusted(2));
+    order.distrust();
+    assert!(!order.is_trusted(1));
 }
 
 #[test]
@@ -233,7 +267,7 @@ impl World {
 
     fn ack(&mut self) {
         let Some(last) = self.in_hand.last().copied() else { return };
-        if self.order.in_hand(last).is_none() {
+        if self.order.in_hand(place(last, 1)).is_none() {
             return;
         }
         self.durable.extend(&self.in_hand);

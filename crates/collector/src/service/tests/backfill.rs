@@ -21,7 +21,7 @@ const LONG_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A market that moves until it is ended.
 pub(super) struct Venue {
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
     commands: mpsc::Sender<Command>,
     folder: TempDir,
     _tasks: JoinSet<anyhow::Result<()>>,
@@ -29,20 +29,26 @@ pub(super) struct Venue {
 
 impl Venue {
     pub(super) async fn open() -> Self {
+        Self::of("binance/spot", RATE).await
+    }
+
+    /// A market of one instrument, by the simulator's words for it.
+    pub(super) async fn of(market: &str, rate: f64) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let names = vec!["BTCUSDT".to_owned()];
-        let market = Generator::new(&names, 5);
-        let source = Source::Generated { market, rate: RATE, length: None };
+        let dialect = sim::dialect::of(market.parse().unwrap());
+        let names = vec![dialect.name("BTC")];
+        let market = Generator::of(Arc::clone(&dialect), &names, 5);
+        let source = Source::Generated { market, rate, length: None };
         let ledger = Ledger::create(Some(&folder.path().join("ledger.jsonl"))).unwrap();
         let wall = || crate::line::now().as_i64();
         let conductor = Conductor::new(source, ledger, Vec::new(), wall).unwrap();
         let (commands, received) = mpsc::channel(64);
-        let router = sim::server::router(sim::server::Venue::new(commands.clone(), names));
+        let venue = sim::server::Venue::of(dialect, commands.clone(), names, wall);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut tasks = JoinSet::new();
         tasks.spawn(conductor.run(received, CancellationToken::new()));
-        tasks.spawn(sim::tls::accept(listener, None, router));
+        tasks.spawn(sim::tls::accept(listener, None, sim::server::router(venue)));
         Self { address, commands, folder, _tasks: tasks }
     }
 

@@ -1,0 +1,105 @@
+//! What the venue sent is on disk as it was sent, and leads to the same events again.
+
+use super::*;
+use ::feed::{Options, Output, Pipeline, replay};
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::Path;
+use venue::recording::{Record, Source, lines};
+
+/// The recordings of the one connection, oldest first.
+fn recordings(state: &Path) -> Vec<Vec<u8>> {
+    let folders = fs::read_dir(state.join("capture")).unwrap();
+    let files = folders.flat_map(|folder| fs::read_dir(folder.unwrap().path()).unwrap());
+    let mut paths: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    paths.sort();
+    let read = |path: &PathBuf| {
+        let mut text = Vec::new();
+        let file = File::open(path).unwrap();
+        zstd::stream::read::Decoder::new(file).unwrap().read_to_end(&mut text).unwrap();
+        text
+    };
+    paths.iter().map(read).collect()
+}
+
+/// The events of recordings read one after another, as `marketprism decode` would.
+fn replayed(texts: &[Vec<u8>]) -> Vec<Event> {
+    let mut adapter = venue_binance::Spot::new();
+    let list = r#"{"symbols":[{"symbol":"BTCUSDT","status":"TRADING",
+        "baseAsset":"BTC","quoteAsset":"USDT","filters":[]}]}"#;
+    let list = venue::Adapter::parse_instruments(&adapter, list.as_bytes()).unwrap();
+    venue::Adapter::set_instruments(&mut adapter, &list);
+    let mut pipeline = Pipeline::new(adapter, Options::default());
+    let mut outputs: Vec<Output> = Vec::new();
+    for line in texts.iter().flat_map(|text| lines(text)) {
+        replay(&mut pipeline, &Record::parse(line).unwrap(), &mut outputs).unwrap();
+    }
+    outputs.into_iter().map(|output| output.event).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_leads_to_the_events_that_were_published() {
+    let world = World::new().await;
+    world.venue.set_depth(10);
+    let record = |suite: &mut Suite| suite.collector.capture.enabled = true;
+    let collector = world.collect_with(record).await;
+    world.venue.subscribed(1).await;
+    world.venue.say(diff(9, 11));
+    world.trades(1..=200);
+    world.venue.say(diff(12, 12));
+    let mut trades = world.bus.blocks(Kind::Trade);
+    let published = events(&mut trades, 200).await;
+    collector.stop().await;
+
+    let texts = recordings(world.directory.path());
+    assert_eq!(texts.len(), 1, "one connection, one run");
+    let sources: Vec<_> =
+        lines(&texts[0]).map(|line| Record::parse(line).unwrap().source).collect();
+    assert!(matches!(sources[0], Source::Connect(url) if url.starts_with("ws://127.0.0.1")));
+    let of = |wanted: fn(&Source<'_>) -> bool| sources.iter().filter(|s| wanted(s)).count();
+    assert_eq!(of(|source| matches!(source, Source::Get(path) if path.contains("depth"))), 1);
+    // The confirmation, two diffs, the trades.
+    assert_eq!(of(|source| *source == Source::Ws), 203);
+
+    let events = replayed(&texts);
+    let again: Vec<&Event> = events.iter().filter(|event| event.kind() == Kind::Trade).collect();
+    assert_eq!(again, published.iter().collect::<Vec<_>>(), "the same, receipt times included");
+    let books = events.iter().filter(|event| event.kind() == Kind::Book).count();
+    assert_eq!(books, 3, "a snapshot and two diffs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_is_counted_and_the_next_run_begins_another() {
+    let world = World::new().await;
+    let record = |suite: &mut Suite| suite.collector.capture.enabled = true;
+    for run in 1..=2 {
+        let collector = world.collect_with(record).await;
+        world.venue.subscribed(run).await;
+        let last = 10 * u64::try_from(run).unwrap();
+        world.trades(last - 9..=last);
+        let path = "/api/v1/collector/status";
+        collector.until(path, |_, status| status["events"].as_u64() >= Some(10)).await;
+        let registry = collector.context.registry.clone();
+        collector.stop().await;
+        let metrics = registry.encode().unwrap();
+        assert!(!metrics.contains("marketprism_collector_capture_lines_total 0"), "{metrics}");
+        assert!(
+            metrics.contains("marketprism_collector_capture_lines_dropped_total 0"),
+            "{metrics}"
+        );
+        assert_eq!(recordings(world.directory.path()).len(), run);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_cannot_be_used_is_an_error_that_names_it() {
+    let world = World::new().await;
+    fs::write(world.directory.path().join("capture"), "in the way").unwrap();
+    let mut suite = Suite::default();
+    suite.bus.url = world.nats.url().parse().unwrap();
+    suite.collector.capture.enabled = true;
+    let (mut context, _) = daemon::testing::context("collector", suite, world.directory.path());
+    let error = Collector::build(&mut context).await.err().unwrap();
+    let text = telemetry::Chain(error.as_ref()).to_string();
+    assert!(text.contains("open the recordings") && text.contains("/capture"), "{text}");
+}

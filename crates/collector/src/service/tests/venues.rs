@@ -1,0 +1,157 @@
+//! Ring 3: simulated venues in each of their dialects at once, most of which misbehave.
+
+use super::backfill::Venue;
+use super::*;
+use settings::VenueMarket;
+
+/// Events per second of each market.
+const RATE: f64 = 300.0;
+
+/// How long a subscription may stay silent that is given two minutes, and some more.
+const SILENCE_PATIENCE: Duration = Duration::from_secs(180);
+
+const STATUS: &str = "/api/v1/collector/status";
+const EXCHANGES: &str = "/api/v1/collector/exchanges";
+
+/// Has a market recorded at a simulated venue.
+fn point(market: &mut VenueMarket, venue: &Venue) {
+    let address = venue.address;
+    market.enabled = true;
+    market.rest_url = format!("http://{address}").parse().unwrap();
+    market.stream_url = format!("ws://{address}").parse().unwrap();
+}
+
+/// A connection, as the status has it.
+fn connection<'a>(status: &'a Value, name: &str) -> &'a Value {
+    let mut connections = status["connections"].as_array().unwrap().iter();
+    connections.find(|connection| connection["name"] == name).unwrap_or(&Value::Null)
+}
+
+/// Whether a connection is up with its book in step.
+fn is_well(status: &Value, name: &str) -> bool {
+    let connection = connection(status, name);
+    connection["state"] == "up" && connection["books_synced"] == 1
+}
+
+/// How many connections of a market there are, and how many are up.
+fn connections(exchanges: &Value, venue: &str, market: &str) -> (u64, u64) {
+    let mut exchanges = exchanges["exchanges"].as_array().unwrap().iter();
+    let of_market = |exchange: &&Value| exchange["venue"] == venue && exchange["market"] == market;
+    let exchange = exchanges.find(of_market).unwrap();
+    assert_eq!(exchange["listed"], 1, "{exchange}");
+    let number = |key: &str| exchange[key].as_u64().unwrap();
+    (number("connections"), number("connections_up"))
+}
+
+/// Reads trades until every one of these markets has come, each once.
+async fn complete(bus: &Bus, venues: &[&Venue]) {
+    let mut missing: BTreeSet<(String, String, u64)> = BTreeSet::new();
+    for venue in venues {
+        let trades = venue.trades().into_values();
+        missing.extend(trades.map(|t| (t.venue.to_string(), t.market.to_string(), t.seq)));
+    }
+    let markets: BTreeSet<_> = missing.iter().map(|(v, m, _)| (v.clone(), m.clone())).collect();
+    assert_eq!(markets.len(), venues.len(), "every market has traded");
+    let mut blocks = bus.blocks(Kind::Trade);
+    while !missing.is_empty() {
+        for event in events(&mut blocks, 1).await {
+            let id = &event.instrument;
+            let market = (id.venue.as_str().to_owned(), id.market.as_str().to_owned());
+            if markets.contains(&market) {
+                let key = (market.0, market.1, event.identity().major);
+                assert!(missing.remove(&key), "{key:?} was never sent, or came twice");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_venue_does_is_no_concern_of_the_others() {
+    let world = World::new().await;
+    let (spot, future) =
+        (Venue::of("binance/spot", RATE).await, Venue::of("deribit/future", RATE).await);
+    let silent = Venue::of("okx/spot", RATE).await;
+    silent.strike("silent@0s:10m").await;
+    let closing = Venue::of("deribit/perp", RATE).await;
+    closing.strike("refuse@0s:10m").await;
+    let garbage = Venue::of("okx/perp", RATE).await;
+    garbage.strike("malformed@0s:10m").await;
+    let banned = Venue::of("binance/perp", RATE).await;
+    banned.strike("ban@0s:10m").await;
+    let collector = world
+        .collect_with(|suite| {
+            let venues = &mut suite.collector.venues;
+            point(&mut venues.binance.spot, &spot);
+            point(&mut venues.binance.perp, &banned);
+            point(&mut venues.okx.spot, &silent);
+            point(&mut venues.okx.perp, &garbage);
+            point(&mut venues.deribit.perp, &closing);
+            point(&mut venues.deribit.future, &future);
+            venues.deribit.future.symbols = vec!["BTC-29MAR30".to_owned()];
+        })
+        .await;
+    let wanted = |_: &StatusCode, status: &Value| {
+        let closed = connection(status, "deribit-perp-0");
+        let garbled = connection(status, "okx-perp-0");
+        let alone = connection(status, "binance-perp-public-0");
+        let quiet = connection(status, "okx-spot-0");
+        ["binance-spot-0", "deribit-future-0", "okx-perp-0"].iter().all(|n| is_well(status, n))
+            && closed["disconnects"].as_u64() >= Some(2)
+            && garbled["rejects"].as_u64() >= Some(5)
+            && alone["events"].as_u64() >= Some(50)
+            && quiet["state"] == "up"
+    };
+    let status = collector.until_within(STATUS, SILENCE_PATIENCE, wanted).await;
+    let closed = connection(&status, "deribit-perp-0");
+    let reason = closed["reason"].as_str().unwrap_or_default();
+    assert!(closed["state"] != "down" || reason.contains("closed"), "{closed}");
+    let quiet = connection(&status, "okx-spot-0");
+    assert_eq!((&quiet["books"], &quiet["books_synced"]), (&1.into(), &0.into()), "{quiet}");
+    // Banned from asking for its book, the market goes on with what its streams bring.
+    let alone = connection(&status, "binance-perp-public-0");
+    assert_eq!((&alone["state"], &alone["books_synced"]), (&"up".into(), &0.into()), "{alone}");
+    let (_, exchanges) = collector.get(EXCHANGES).await;
+    assert_eq!(connections(&exchanges, "binance", "spot"), (1, 1));
+    assert_eq!(connections(&exchanges, "binance", "perp"), (2, 2));
+    assert_eq!(connections(&exchanges, "okx", "spot"), (2, 2));
+    assert_eq!(connections(&exchanges, "okx", "perp"), (2, 2));
+    assert_eq!(connections(&exchanges, "deribit", "perp"), (1, 0));
+    assert_eq!(connections(&exchanges, "deribit", "future"), (1, 1));
+    let metrics = collector.metrics();
+    let limited = "marketprism_collector_rest_requests_total{result=\"limited\"} ";
+    assert!(metrics.lines().any(|line| line.starts_with(limited)), "{metrics}");
+    for venue in [&spot, &future, &garbage] {
+        venue.end().await;
+    }
+    complete(&world.bus, &[&spot, &future, &garbage]).await;
+    for name in ["binance-spot-0", "deribit-future-0", "okx-perp-0"] {
+        let (_, status) = collector.get(STATUS).await;
+        assert_eq!(connection(&status, name)["disconnects"], 0, "{name}");
+    }
+    collector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_that_is_confirmed_and_never_served_is_noticed_and_made_again() {
+    let (world, venue) = (World::new().await, Venue::of("okx/perp", RATE).await);
+    venue.strike("silent@0s:10m").await;
+    let collector = world
+        .collect_with(|suite| {
+            suite.collector.venues.binance.spot.enabled = false;
+            let market = &mut suite.collector.venues.okx.perp;
+            point(market, &venue);
+            market.kinds = vec!["trade".to_owned(), "book".to_owned()];
+        })
+        .await;
+    let is_up = |_: &StatusCode, status: &Value| connection(status, "okx-perp-0")["state"] == "up";
+    collector.until(STATUS, is_up).await;
+    let is_left = |_: &StatusCode, status: &Value| {
+        let connection = connection(status, "okx-perp-0");
+        let reason = connection["reason"].as_str().unwrap_or_default();
+        connection["state"] == "down" && reason.contains("no data for 120s")
+    };
+    collector.until_within(STATUS, SILENCE_PATIENCE, is_left).await;
+    venue.strike("silent@0s:0s").await;
+    collector.until(STATUS, |_, status| is_well(status, "okx-perp-0")).await;
+    collector.stop().await;
+}

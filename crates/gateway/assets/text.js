@@ -1,0 +1,247 @@
+// Every word that the page shows. A translation is another file with the same names.
+
+const plurals = new Intl.PluralRules("en");
+
+function number(count, one, other) {
+  return `${count} ${plurals.select(count) === "one" ? one : other}`;
+}
+
+export const text = {
+  product: "MarketPrism",
+  skip: "Skip to the content",
+  none: "–",
+
+  login: {
+    title: "Sign in",
+    withUser: "With a user",
+    user: "User",
+    password: "Password",
+    withKey: "With an API key",
+    key: "API key",
+    submit: "Sign in",
+    note: "What is typed here is kept in memory only: a reload of the page asks again.",
+    help: "Users are made by marketprism users set, keys by marketprism keys create, both on the gateway's host.",
+    wrongUser: "The user or the password is wrong.",
+    wrongKey: "The gateway does not know this API key, or it has expired.",
+    unreachable: "The gateway does not answer.",
+    wait: (seconds) => `Too many attempts. Try again in ${number(seconds, "second", "seconds")}.`,
+    ended: "The session has ended. Sign in again.",
+    refused: (status, detail) => `The gateway refused (${status}): ${detail}`,
+  },
+
+  session: {
+    user: (name) => `Signed in as ${name}`,
+    key: "Signed in with an API key",
+    out: "Sign out",
+  },
+
+  link: {
+    lost: "No connection to the gateway.",
+    since: (clock) => `Since ${clock}.`,
+    waiting: (seconds) => `Next attempt in ${number(seconds, "second", "seconds")}.`,
+    trying: "Trying now.",
+    now: "Try now",
+    back: "The gateway answers again.",
+  },
+
+  state: {
+    looking: "Looking at the suite…",
+    lost: "How the suite does is not known.",
+    well: (services, venues) =>
+      `All is well: ${number(services, "service", "services")}, ` +
+      `${number(venues, "venue", "venues")} live.`,
+    more: (count) => `${number(count, "more finding", "more findings")} below.`,
+    since: (clock, age) => `Since ${clock}, for ${age}.`,
+    seen: (clock, age) => `Seen since ${clock}, for ${age}.`,
+    titleWell: "All is well",
+    titleBad: (count) => number(count, "finding", "findings"),
+    titleLost: "No connection",
+  },
+
+  problems: { title: "Findings", level: "Level", what: "Finding", since: "Since" },
+
+  level: { ok: "ok", warn: "warning", bad: "error", unknown: "unknown", info: "note" },
+
+  problem: {
+    down: (service, why) => `${service} does not answer: ${why}`,
+    degraded: (service, why) => `${service} is degraded: ${why}`,
+    missing: (name, why) => `${name}: ${why}`,
+    unit: (unit, result) => `${unit} has failed: ${result}`,
+    venueList: (market, why) => `The instruments of ${market} are not known: ${why}`,
+    feedDown: (name, why) => `${name} is not connected: ${why}`,
+    feedSubscribing: (name) => `${name} is subscribing`,
+    books: (name, missing, all) => `${name}: ${missing} of ${all} books are not in step`,
+    collectorBus: (state) => `The collector has no connection to NATS: ${state}`,
+    store: (kind, why) => `${kind}: rows cannot be stored: ${why}`,
+    reader: (kind, state) => `${kind}: storage gets no blocks: ${state}`,
+    gaps: (gaps, ids) =>
+      `${number(gaps, "gap is", "gaps are")} open, ` +
+      `${number(ids, "id is", "ids are")} missing`,
+    source: (name, why) => `Nothing new about ${name}: ${why}`,
+    stream: (why) => `The live stream is interrupted: ${why}`,
+    noReason: "no reason was given",
+    connecting: "connecting",
+    unitResult: "no result was given",
+  },
+
+  source: {
+    gateway: "the gateway's checks",
+    overview: "the overview",
+    services: "the services",
+    alerts: "the alerts",
+    collector: "the collector",
+    exchanges: "the venues",
+    gaps: "the gaps",
+    storage: "the store",
+    symbols: "the symbols",
+    broker: "the broker",
+    streams: "the streams",
+  },
+
+  failure: {
+    network: "no connection",
+    slow: "no answer in time",
+    status: (status, detail) => `${status}, ${detail}`,
+    forbidden: "this needs another scope",
+    shape: "the answer is not what was expected",
+  },
+
+  age: {
+    asOf: (age) => `as of ${age} ago`,
+    old: (age) => `old: as of ${age} ago`,
+    never: "not seen yet",
+    forbidden: "not shown: this needs another scope",
+  },
+
+  services: {
+    title: "Services",
+    name: "Service",
+    state: "State",
+    unit: "Unit",
+    since: "Runs for",
+    memory: "Memory",
+    restarts: "Restarts",
+    says: "What it says",
+    empty: "No services are known yet.",
+    memoryOf: (used, most) => `${used} of ${most}`,
+    unitState: (active, sub) => `${active} (${sub})`,
+    units: (error) => `Unit states are not known: ${error}`,
+    words: {
+      up: "up",
+      ok: "up",
+      degraded: "degraded",
+      failed: "failed",
+      down: "down",
+      unknown: "unknown",
+      active: "active",
+      reloading: "reloading",
+      refreshing: "refreshing",
+      activating: "starting",
+      deactivating: "stopping",
+      inactive: "inactive",
+      maintenance: "maintenance",
+    },
+  },
+
+  alerts: {
+    title: "Alerts",
+    name: "Alert",
+    state: "State",
+    since: "For",
+    summary: "Summary",
+    empty: "No alert is pending or firing.",
+    words: { firing: "firing", pending: "pending", resolved: "resolved", inactive: "inactive" },
+    stateOf: (state, severity) => `${state}, ${severity}`,
+  },
+
+  venues: {
+    title: "Venues",
+    market: "Market",
+    state: "State",
+    last: "Last message",
+    frames: "Messages/s",
+    events: "Events/s",
+    books: "Books in step",
+    instruments: "Instruments",
+    connections: "Connections",
+    lost: "Lost",
+    rejects: "Rejects",
+    empty: "The collector names no venue.",
+    of: (some, all) => `${some} of ${all}`,
+    words: { live: "live", partly: "partly", down: "down", idle: "idle" },
+  },
+
+  kinds: {
+    title: "Kinds",
+    kind: "Kind",
+    state: "State",
+    rate: "Rows/s",
+    stored: "Last stored",
+    lag: "Lag, blocks",
+    pending: "Pending",
+    inHand: "In hand",
+    fill: "Stream",
+    duplicates: "Duplicates",
+    rejected: "Rejected",
+    empty: "Storage names no kind.",
+    words: { flowing: "flowing", waiting: "waiting", failing: "not stored", unread: "not read" },
+  },
+
+  gaps: {
+    title: "Gaps",
+    of: "Of",
+    state: "State",
+    when: "When",
+    ids: "Missing after … before",
+    cause: "Cause",
+    summary: (open, missing) =>
+      `${number(open, "gap", "gaps")} open, ${number(missing, "id", "ids")} missing.`,
+    empty: "The collector has recorded no gap since it was started.",
+    range: (after, before) => `${after} … ${before}`,
+    words: { open: "open", healed: "healed", lost: "lost" },
+  },
+
+  market: {
+    title: "Live market",
+    symbol: "Symbol",
+    hint: "venue/market/symbol, such as binance/spot/BTC-USDT",
+    show: "Show",
+    hold: "Hold",
+    go: "Go on",
+    bad: "Write venue/market/symbol, such as binance/spot/BTC-USDT.",
+    nothing: "No symbol is stored yet.",
+    book: "Order book",
+    side: "Side",
+    price: "Price",
+    qty: "Quantity",
+    ask: "ask",
+    bid: "bid",
+    spread: (spread) => `Spread ${spread}`,
+    noSpread: "Spread unknown",
+    trades: "Trades",
+    time: "Time",
+    buy: "buy",
+    sell: "sell",
+    rate: (rate) => `${rate} trades/s`,
+    fresh: "Latest of each kind",
+    age: "Received",
+    ago: (age) => `${age} ago`,
+    unseen: "not seen",
+    waitingBook: "Waiting for the book's snapshot.",
+    stale: (reason) => `Out of step: ${reason}. Waiting for a snapshot.`,
+    gap: (count) => `${number(count, "event", "events")} left out`,
+    waitingTrades: "No trade has come yet.",
+    held: "Held. What comes is not shown.",
+  },
+
+  stream: {
+    connecting: "connecting",
+    open: "live",
+    quiet: (reason) => `no events: ${reason}`,
+    waiting: (seconds) => `interrupted, next attempt in ${number(seconds, "second", "seconds")}`,
+    idle: "not connected",
+    closed: (code, reason) => (reason ? `${reason}` : `closed with ${code}`),
+    silent: "the gateway was silent",
+    bus: "the gateway has no connection to the bus",
+  },
+};

@@ -1,0 +1,160 @@
+//! The state of every backend that requests change: its breaker, and what may be repeated.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use settings::Breaker as Rules;
+
+use crate::breaker::{Breaker, Outcome, Phase, Ticket, View};
+use crate::budget::Budget;
+use crate::metrics::Metrics;
+use crate::routes::Backend;
+
+/// All backends, by [`Backend::index`].
+pub(crate) struct Backends {
+    backends: Vec<Mutex<State>>,
+    metrics: Metrics,
+}
+
+struct State {
+    breaker: Breaker,
+    budget: Budget,
+}
+
+/// One backend's breaker in `/_gateway/stats` and `/_gateway/services`.
+#[derive(Debug, Serialize)]
+pub(crate) struct BreakerDocument {
+    backend: &'static str,
+    /// `closed`, `open` or `half_open`.
+    state: &'static str,
+    state_seconds: u64,
+    /// Results within the window, and the failures among them.
+    requests: u32,
+    failures: u32,
+    /// Until one request tries the backend again; absent unless open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_try_seconds: Option<f64>,
+}
+
+impl Backends {
+    pub(crate) fn new(metrics: Metrics) -> Backends {
+        let now = Instant::now();
+        let state = || State { breaker: Breaker::new(now), budget: Budget::new() };
+        for backend in Backend::ALL {
+            metrics.breaker(backend, Phase::Closed);
+        }
+        Backends { backends: Backend::ALL.iter().map(|_| Mutex::new(state())).collect(), metrics }
+    }
+
+    fn lock(&self, backend: Backend) -> MutexGuard<'_, State> {
+        // Counters and times only: a panic in between leaves nothing that could not be.
+        self.backends[backend.index()].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a request through to its backend, or says how long to wait.
+    pub(crate) fn admit<'a>(
+        &'a self,
+        backend: Backend,
+        rules: &'a Rules,
+    ) -> Result<Pass<'a>, Duration> {
+        let admitted = self.change(backend, rules, |breaker, now| breaker.admit(rules, now));
+        match admitted {
+            Ok(ticket) => Ok(Pass { backends: self, backend, rules, ticket: Some(ticket) }),
+            Err(wait) => {
+                self.metrics.breaker_refused(backend);
+                Err(wait)
+            }
+        }
+    }
+
+    /// Counts a request that is sent for the first time.
+    pub(crate) fn earn(&self, backend: Backend) {
+        self.lock(backend).budget.earn();
+    }
+
+    /// Whether a request may be repeated; if so it is taken for repeated.
+    pub(crate) fn spend(&self, backend: Backend) -> bool {
+        let may = self.lock(backend).budget.spend();
+        if may {
+            self.metrics.repeated(backend);
+        }
+        may
+    }
+
+    /// Shows a backend's breaker.
+    pub(crate) fn document(&self, backend: Backend, rules: &Rules) -> BreakerDocument {
+        let View { phase, age, requests, failures, next_try } =
+            self.lock(backend).breaker.view(rules, Instant::now());
+        BreakerDocument {
+            backend: backend.name(),
+            state: phase.as_str(),
+            state_seconds: age.as_secs(),
+            requests,
+            failures,
+            next_try_seconds: next_try.map(|wait| wait.as_secs_f64()),
+        }
+    }
+
+    /// Changes a breaker, and tells everyone if its phase is another afterwards.
+    fn change<T>(
+        &self,
+        backend: Backend,
+        rules: &Rules,
+        change: impl FnOnce(&mut Breaker, Instant) -> T,
+    ) -> T {
+        let now = Instant::now();
+        let mut state = self.lock(backend);
+        let before = state.breaker.view(rules, now);
+        let result = change(&mut state.breaker, now);
+        let after = state.breaker.phase();
+        drop(state);
+        if before.phase != after {
+            self.tell(backend, before, after);
+        }
+        result
+    }
+
+    fn tell(&self, backend: Backend, before: View, after: Phase) {
+        self.metrics.breaker(backend, after);
+        let backend = backend.name();
+        match after {
+            Phase::Open => {
+                let View { requests, failures, .. } = before;
+                tracing::warn!(backend, requests, failures, "backend fails and is left alone");
+            }
+            Phase::HalfOpen => tracing::info!(backend, "backend is tried again"),
+            Phase::Closed => tracing::info!(backend, "backend works again"),
+        }
+    }
+}
+
+/// A request's leave to go to its backend. Dropped without a result it says nothing.
+#[must_use]
+pub(crate) struct Pass<'a> {
+    backends: &'a Backends,
+    backend: Backend,
+    rules: &'a Rules,
+    ticket: Option<Ticket>,
+}
+
+impl Pass<'_> {
+    /// Tells what became of the request.
+    pub(crate) fn settle(mut self, outcome: Outcome) {
+        self.give_back(outcome);
+    }
+
+    fn give_back(&mut self, outcome: Outcome) {
+        if let Some(ticket) = self.ticket.take() {
+            self.backends.change(self.backend, self.rules, |breaker, now| {
+                breaker.settle(ticket, outcome, self.rules, now);
+            });
+        }
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        self.give_back(Outcome::Unknown);
+    }
+}

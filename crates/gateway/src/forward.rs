@@ -1,0 +1,148 @@
+//! A request's way to its backend: cache, breaker, one repetition where it is safe, headers.
+
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, StatusCode, Uri};
+use hyper::body::Body as _;
+
+use crate::backends::Pass;
+use crate::body::{Progress, Upload};
+use crate::breaker::Outcome;
+use crate::cache::{self, Answer, CacheKey, Kept};
+use crate::caller::Caller;
+use crate::gate::{Gate, Routing};
+use crate::headers;
+use crate::proxy::Failure;
+use crate::refusal::Refusal;
+use crate::routes::Backend;
+use crate::visit::Visit;
+
+impl Gate {
+    /// Sends a request to its backend and returns the answer as the client gets it.
+    pub(crate) async fn forward(
+        &self,
+        routing: &Routing,
+        backend: Backend,
+        caller: &Caller,
+        visit: &mut Visit,
+        request: Request,
+    ) -> Result<Response, Refusal> {
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path_and_query().cloned();
+        let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let uri = routing.bases[backend.index()].0.join(&path);
+        let uri = uri.map_err(|_| {
+            Refusal::new(StatusCode::BAD_REQUEST, "the request's target is not a path")
+        })?;
+        let kept = CacheKey::of(&parts.method, &uri, &parts.headers)
+            .filter(|_| routing.cache_bytes > 0 && body.is_end_stream());
+        if let Some(answer) = kept.as_ref().and_then(|key| self.recall(key)) {
+            return Ok(answer);
+        }
+        let headers = headers::to_backend(parts.headers, caller, &visit.id, self.token.as_ref());
+        let (upload, progress) = Upload::new(body);
+        visit.upload = Some(Arc::clone(&progress));
+        let method = parts.method;
+        let mut response = if may_be_repeated(&method, &progress) {
+            let head = (method.clone(), uri, headers);
+            self.send_safely(routing, backend, visit, head).await?
+        } else {
+            let head = (method.clone(), uri, headers);
+            let pass = self.pass(routing, backend)?;
+            let sent = self.proxy.send(visit.route, backend, head, (upload, progress)).await;
+            settle(pass, sent).map_err(Failure::into_refusal)?
+        };
+        let status = response.status();
+        headers::to_client(response.headers_mut(), &method, status);
+        Ok(match kept {
+            Some(key) => self.keep(key, response, routing.cache_bytes),
+            None => response,
+        })
+    }
+
+    fn recall(&self, key: &CacheKey) -> Option<Response> {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let Answer { headers, body } = cache.get(key, Instant::now())?;
+        drop(cache);
+        self.metrics.recalled();
+        let mut response = Response::new(Body::from(body));
+        *response.headers_mut() = headers;
+        Some(response)
+    }
+
+    /// Keeps an answer once it has passed as a whole, if it says that it may be kept.
+    fn keep(&self, key: CacheKey, response: Response, bytes_max: usize) -> Response {
+        let Some(fresh) = cache::freshness(response.status(), response.headers()) else {
+            return response;
+        };
+        let Ok(place) = Arc::clone(&self.copies).try_acquire_owned() else { return response };
+        let (cache, headers) = (Arc::clone(&self.cache), response.headers().clone());
+        let came = Instant::now();
+        response.map(|body| {
+            Body::new(Kept::new(body, place, move |body| {
+                let answer = Answer { headers, body };
+                let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+                // Its time began when its head came.
+                cache.put(key, answer, fresh, bytes_max, came);
+            }))
+        })
+    }
+
+    /// Sends a request that changes nothing, and once more if the backend broke off.
+    async fn send_safely(
+        &self,
+        routing: &Routing,
+        backend: Backend,
+        visit: &Visit,
+        head: (Method, Uri, HeaderMap),
+    ) -> Result<Response, Refusal> {
+        let pass = self.pass(routing, backend)?;
+        self.backends.earn(backend);
+        let sent = self.proxy.send(visit.route, backend, head.clone(), Upload::nothing()).await;
+        let failure = match settle(pass, sent) {
+            Ok(response) => return Ok(response),
+            Err(failure) => failure,
+        };
+        let Failure::Backend { may_help: true, .. } = failure else {
+            return Err(failure.into_refusal());
+        };
+        if !self.backends.spend(backend) {
+            return Err(failure.into_refusal());
+        }
+        // The breaker may have opened by the first attempt: then that one's failure is the answer.
+        let Ok(pass) = self.backends.admit(backend, &routing.breaker) else {
+            return Err(failure.into_refusal());
+        };
+        let sent = self.proxy.send(visit.route, backend, head, Upload::nothing()).await;
+        settle(pass, sent).map_err(Failure::into_refusal)
+    }
+
+    fn pass<'a>(&'a self, routing: &'a Routing, backend: Backend) -> Result<Pass<'a>, Refusal> {
+        self.backends.admit(backend, &routing.breaker).map_err(|wait: Duration| {
+            let detail = format!("{} fails and is left alone for a while", backend.name());
+            Refusal::unavailable(detail, wait)
+        })
+    }
+}
+
+/// Whether a request may be sent twice: it changes nothing (RFC 9110 §9.2.1), and has no body that
+/// has been sent already.
+fn may_be_repeated(method: &Method, progress: &Progress) -> bool {
+    (method == Method::GET || method == Method::HEAD) && progress.is_complete()
+}
+
+/// Tells the breaker what became of a request.
+fn settle(pass: Pass<'_>, sent: Result<Response, Failure>) -> Result<Response, Failure> {
+    pass.settle(match &sent {
+        Ok(response) if response.status().is_server_error() => Outcome::Failure,
+        Ok(_) => Outcome::Success,
+        Err(Failure::Backend { .. }) => Outcome::Failure,
+        Err(Failure::Client(_)) => Outcome::Unknown,
+    });
+    sent
+}

@@ -1,0 +1,220 @@
+//! What is said on a connection: subscriptions, confirmed stream by stream, and the text `ping`.
+
+use super::{BUSINESS, Okx};
+use crate::dialect::{Act, Conversation, Door, Listed};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a connection may be quiet on both sides.
+const QUIET_MAX: Duration = Duration::from_secs(30);
+
+/// Longest request, in bytes.
+const REQUEST_BYTES_MAX: usize = 64 * 1_024;
+
+/// Which connection this is; a real venue has a number for each.
+const CONNECTION: &str = "a4d3ae55";
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Talk {
+    okx: Okx,
+    door: &'static Door,
+    listed: Listed,
+    streams: BTreeSet<String>,
+    quiet_since: Instant,
+}
+
+#[derive(Deserialize)]
+struct Order {
+    #[serde(default)]
+    id: Option<String>,
+    op: String,
+    args: Vec<Arg>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Arg {
+    channel: String,
+    inst_id: Option<String>,
+    inst_type: Option<String>,
+}
+
+impl Arg {
+    /// The stream that it names, `channel:name`.
+    fn stream(&self) -> String {
+        let name = self.inst_id.as_deref().or(self.inst_type.as_deref()).unwrap_or_default();
+        format!("{}:{name}", self.channel)
+    }
+
+    fn echo(&self) -> Value {
+        match (&self.inst_id, &self.inst_type) {
+            (Some(name), _) => json!({"channel": self.channel, "instId": name}),
+            (None, Some(name)) => json!({"channel": self.channel, "instType": name}),
+            (None, None) => json!({"channel": self.channel}),
+        }
+    }
+}
+
+impl Talk {
+    pub(super) const fn new(okx: Okx, door: &'static Door, listed: Listed, now: Instant) -> Self {
+        Self { okx, door, listed, streams: BTreeSet::new(), quiet_since: now }
+    }
+
+    /// Whether the stream exists, and is served at this door.
+    fn serves(&self, arg: &Arg) -> bool {
+        let name = arg.inst_id.as_deref().unwrap_or_default();
+        let is_business = self.door.path == BUSINESS;
+        let is_contract = !self.okx.is_spot();
+        let exists = match arg.channel.as_str() {
+            "trades" | "books" | "bbo-tbt" | "tickers" => self.listed.contains(name),
+            "mark-price" | "open-interest" | "funding-rate" => {
+                is_contract && self.listed.contains(name)
+            }
+            "index-tickers" => {
+                let contract = format!("{name}{}", self.okx.suffix);
+                is_contract && self.listed.contains(&contract)
+            }
+            "liquidation-orders" => {
+                is_contract && arg.inst_type.as_deref() == Some(self.okx.inst_type)
+            }
+            channel => channel.starts_with("candle") && self.listed.contains(name),
+        };
+        exists && is_business == arg.channel.starts_with("candle")
+    }
+
+    fn order(&mut self, order: &Order) -> Vec<Act> {
+        let Order { id, op, args } = order;
+        let mut acts = Vec::new();
+        for arg in args {
+            let stream = arg.stream();
+            match op.as_str() {
+                "subscribe" if !self.serves(arg) => {
+                    let message = format!(
+                        "Wrong URL or channel:{stream} doesn't exist. Please use the correct URL, channel and parameters referring to API document."
+                    );
+                    acts.push(refusal(id.as_deref(), "60018", &message));
+                    continue;
+                }
+                // Joined twice is confirmed twice, and begins once.
+                "subscribe" => {
+                    if self.streams.insert(stream.clone()) {
+                        acts.push(Act::Join(vec![stream]));
+                    }
+                }
+                "unsubscribe" => {
+                    self.streams.remove(&stream);
+                    acts.push(Act::Leave(vec![stream]));
+                }
+                _ => return vec![refusal(id.as_deref(), "60012", "Illegal request")],
+            }
+            let mut answer = json!({"event": op, "arg": arg.echo(), "connId": CONNECTION});
+            if let Some(id) = id {
+                answer["id"] = json!(id);
+            }
+            acts.push(Act::Say(answer.to_string()));
+        }
+        acts
+    }
+}
+
+fn refusal(id: Option<&str>, code: &str, message: &str) -> Act {
+    let mut answer = json!({"event": "error", "code": code, "msg": message, "connId": CONNECTION});
+    if let Some(id) = id {
+        answer["id"] = json!(id);
+    }
+    Act::Say(answer.to_string())
+}
+
+impl Conversation for Talk {
+    fn hear(&mut self, text: &str, now: Instant) -> Vec<Act> {
+        self.quiet_since = now;
+        if text == "ping" {
+            return vec![Act::Say("pong".to_owned())];
+        }
+        match serde_json::from_str::<Order>(text) {
+            Ok(order) if text.len() <= REQUEST_BYTES_MAX => self.order(&order),
+            Ok(_) | Err(_) => vec![refusal(None, "60012", "Illegal request")],
+        }
+    }
+
+    fn sent(&mut self, now: Instant) {
+        self.quiet_since = now;
+    }
+
+    fn due_at(&self) -> Option<Instant> {
+        Some(self.quiet_since + QUIET_MAX)
+    }
+
+    fn due(&mut self, now: Instant) -> Vec<Act> {
+        if now < self.quiet_since + QUIET_MAX {
+            return Vec::new();
+        }
+        vec![Act::Close(Some((4004, "No data received in 30s.")))]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::DOORS;
+    use super::*;
+    use std::sync::Arc;
+
+    fn talk(door: usize) -> (Talk, Instant) {
+        let listed = BTreeSet::from(["BTC-USDT-SWAP".to_owned()]);
+        let now = Instant::now();
+        (Talk::new(Okx::PERP, &DOORS[door], Arc::new(listed), now), now)
+    }
+
+    fn subscribe(channel: &str, name: &str) -> String {
+        format!(
+            r#"{{"id":"4","op":"subscribe","args":[{{"channel":"{channel}","instId":"{name}"}}]}}"#
+        )
+    }
+
+    fn said(acts: &[Act]) -> Value {
+        let Some(Act::Say(text)) = acts.last() else { panic!("{acts:?}") };
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_stream_is_joined_once_and_confirmed_as_often_as_it_is_asked_for() {
+        let (mut talk, now) = talk(0);
+        let order = subscribe("books", "BTC-USDT-SWAP");
+        let acts = talk.hear(&order, now);
+        assert_eq!(acts[0], Act::Join(vec!["books:BTC-USDT-SWAP".to_owned()]));
+        let answer = json!({"event": "subscribe", "id": "4", "connId": CONNECTION,
+            "arg": {"channel": "books", "instId": "BTC-USDT-SWAP"}});
+        assert_eq!(said(&acts), answer);
+        assert_eq!(talk.hear(&order, now), acts[1..]);
+    }
+
+    #[test]
+    fn what_does_not_exist_or_is_served_elsewhere_is_refused() {
+        let (mut talk, now) = talk(0);
+        for (channel, name) in
+            [("books", "ETH-USDT-SWAP"), ("candle1m", "BTC-USDT-SWAP"), ("bets", "BTC-USDT-SWAP")]
+        {
+            let acts = talk.hear(&subscribe(channel, name), now);
+            assert_eq!((acts.len(), &said(&acts)["code"]), (1, &json!("60018")), "{channel}");
+        }
+        let (mut business, now) = self::talk(1);
+        assert_eq!(business.hear(&subscribe("candle1m", "BTC-USDT-SWAP"), now).len(), 2);
+        assert_eq!(business.hear(&subscribe("books", "BTC-USDT-SWAP"), now).len(), 1);
+        assert_eq!(said(&talk.hear("{}", now))["code"], "60012");
+    }
+
+    #[test]
+    fn a_quiet_connection_is_closed_unless_it_pings() {
+        let (mut talk, now) = talk(0);
+        assert_eq!(talk.due_at(), Some(now + QUIET_MAX));
+        let later = now + Duration::from_secs(20);
+        assert_eq!(talk.hear("ping", later), [Act::Say("pong".to_owned())]);
+        assert_eq!(talk.due(now + QUIET_MAX), []);
+        let closed = talk.due(later + QUIET_MAX);
+        assert!(matches!(closed[..], [Act::Close(Some((4004, _)))]), "{closed:?}");
+    }
+}

@@ -1,0 +1,54 @@
+// Checks the rules of the modules that need no page. Runs inside one, and returns what is wrong.
+
+const [done] = [...arguments].slice(-1);
+const wrong = [];
+
+function same(what, found, expected) {
+  const [a, b] = [found, expected].map((value) => JSON.stringify(value));
+  if (a !== b) wrong.push(`${what}: ${a}, expected ${b}`);
+}
+
+function book({ Book }) {
+  const one = new Book();
+  const diff = (ids, bids = [], asks = []) => one.take({ type: "diff", ...ids, bids, asks });
+  same("a diff before the snapshot", [diff({ first_id: 1, last_id: 1 }), one.isSynced], [true, false]);
+  const bids = [["100", "1"], ["9", "2"], ["101", "3"]];
+  one.take({ type: "snapshot", last_id: 10, bids, asks: [["102", "3"], ["103.5", "1"]] });
+  same("the best bids", one.best("bids", 2), [["101", "3"], ["100", "1"]]);
+  same("the next id follows", diff({ first_id: 11, last_id: 12 }, [["101", "0"], ["100.5", "4"]]), true);
+  same("zero removes", one.best("bids", 9), [["100.5", "4"], ["100", "1"], ["9", "2"]]);
+  same("prev_id follows", diff({ prev_id: 12, last_id: 20 }, [], [["102", "0"]]), true);
+  same("the best ask", one.best("asks", 1), [["103.5", "1"]]);
+  same("a hole breaks it", [diff({ first_id: 22, last_id: 22 }), one.isSynced], [false, false]);
+  one.take({ type: "snapshot", last_id: 30, bids: [], asks: [] });
+  same("a snapshot heals it", [one.isSynced, one.best("bids", 9)], [true, []]);
+}
+
+function format({ age, difference, exact, rate }) {
+  same("digits stay", exact("64000.10"), "64,000.10");
+  const long = "123456789012345678.123456789012345678";
+  same("no double", exact(long), "123,456,789,012,345,678.123456789012345678");
+  same("difference", difference("64000.10", "63999.9"), "0.20");
+  same("negative difference", difference("2", "3.5"), "-1.5");
+  same("age", [59_000, 3_725_000, 90_000_000, NaN].map(age), ["59s", "1h 2m", "1d 1h", "–"]);
+  same("rate", [0, 3.14, 1234.5, null].map(rate), ["0", "3.1", "1,235", "–"]);
+}
+
+function rates({ Rates }) {
+  const one = new Rates();
+  same("one reading says nothing", one.note("a", 5, 1000), null);
+  same("two do", one.note("a", 25, 3000), 10);
+  same("the same answer twice", one.note("a", 25, 3000), 10);
+  same("a counter that began anew", one.note("a", 1, 4000), null);
+  one.note("a", 11, 5000);
+  same("and goes on", one.of("a"), 10);
+}
+
+Promise.all(["book", "format", "rates"].map((name) => import(`/assets/${name}.js`)))
+  .then(([books, formats, counters]) => {
+    book(books);
+    format(formats);
+    rates(counters);
+  })
+  .catch((error) => wrong.push(String(error)))
+  .finally(() => done(wrong));
