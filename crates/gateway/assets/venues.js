@@ -78,7 +78,10 @@ function kindState(writer, consumers) {
   }
   const isRead = ({ waiting, ack_pending: inHand }) => waiting > 0 || inHand > 0;
   const isLeft = consumers.length > 0 && !consumers.some(isRead);
-  return state(isLeft ? "warn" : "ok", text.kinds.words[isLeft ? "unread" : "flowing"]);
+  if (isLeft) return state("warn", text.kinds.words.unread);
+  // What never came does not flow.
+  const isIdle = writer.last_cut_age_ms === null;
+  return isIdle ? text.none : state("ok", text.kinds.words.flowing);
 }
 
 function kindRow(writer, streams) {
