@@ -19,7 +19,7 @@ use bus::Bus;
 use bytes::Bytes;
 use daemon::Task;
 use feed::backfill::{Backfill, Command, Failure, OpenGaps, Page, Patience};
-use model::{Event, Kind};
+use model::{Event, Instrument, Kind};
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::Chain;
@@ -39,6 +39,8 @@ fn patience() -> Patience {
 /// What a backfill needs.
 pub(crate) struct Parts<A> {
     pub(crate) adapter: A,
+    /// The venue's list, by which its answers are read: sizes of contracts, for instance.
+    pub(crate) list: watch::Receiver<Option<Arc<[Instrument]>>>,
     /// Whether anything is fetched; if not, gaps that late trades filled are closed all the same.
     pub(crate) fetching: bool,
     pub(crate) fetches: mpsc::Sender<Fetch>,
@@ -63,6 +65,7 @@ pub(crate) struct Backfiller<A> {
 
 enum Wake {
     Bus,
+    List,
     Open,
     Answer(Answer),
     Order(Box<Event>),
@@ -87,13 +90,14 @@ impl<A: Adapter> Backfiller<A> {
     ///
     /// None; the signature is the task's.
     pub(crate) async fn run(mut self, task: Task) -> anyhow::Result<()> {
-        self.bus_changed();
+        self.list_changed();
         self.open_changed();
         while let Some(()) = self.obey(&task).await
             && let Some(wake) = self.wake(&task).await
         {
             match wake {
                 Wake::Bus => self.bus_changed(),
+                Wake::List => self.list_changed(),
                 Wake::Open => self.open_changed(),
                 Wake::Answer(answer) => self.answered(answer),
                 Wake::Order(event) => {
@@ -116,6 +120,7 @@ impl<A: Adapter> Backfiller<A> {
                 biased;
                 Ok(()) = self.bus_state.changed() => Wake::Bus,
                 Ok(()) = self.behind.changed() => Wake::Bus,
+                Ok(()) = self.parts.list.changed() => Wake::List,
                 Ok(()) = self.open.changed() => Wake::Open,
                 Some(answer) = self.answers.1.recv() => Wake::Answer(answer),
                 Some(event) = self.parts.orders.recv() => Wake::Order(Box::new(event)),
@@ -127,11 +132,20 @@ impl<A: Adapter> Backfiller<A> {
         .await
     }
 
-    /// A bus that is behind is as good as away.
+    /// A bus that is behind is as good as away; and without a list no answer can be read rightly.
     fn bus_changed(&mut self) {
         let connected = self.bus_state.borrow_and_update().is_connected();
         let behind = *self.behind.borrow_and_update();
-        self.machine.handle_bus(connected && !behind, now());
+        let listed = self.parts.list.borrow().is_some();
+        self.machine.handle_bus(connected && !behind && listed, now());
+    }
+
+    fn list_changed(&mut self) {
+        let list = self.parts.list.borrow_and_update().clone();
+        if let Some(list) = list {
+            self.parts.adapter.set_instruments(&list);
+        }
+        self.bus_changed();
     }
 
     fn open_changed(&mut self) {

@@ -12,7 +12,7 @@ use daemon::Tasks;
 use model::{Event, Kind, Market as ModelMarket, Venue};
 use net::Tls;
 use settings::{Collector as Settings, Invalid, VenueMarket};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use venue::Adapter;
 
 /// One enabled market, in the order of the board.
@@ -135,8 +135,10 @@ impl Visitor for Staff<'_> {
         let name = format!("{venue}-{market}");
         let door = hosts.door::<A>(&name, &settings)?;
         let tls = Tls::new(settings.ca_file.as_deref()).context("load the trusted certificates")?;
+        let (list, listed) = watch::channel(None);
         let backfill = Backfiller::new(backfill::Parts {
             adapter: adapter.clone(),
+            list: listed,
             fetching,
             fetches: door.spare.clone(),
             orders,
@@ -151,6 +153,7 @@ impl Visitor for Staff<'_> {
             stream_url: settings.stream_url.url().clone(),
             tls,
             door,
+            list,
             ways,
         };
         Ok(Box::new(move |tasks| {

@@ -50,6 +50,8 @@ pub(crate) struct Market {
     pub(crate) stream_url: Url,
     pub(crate) tls: Tls,
     pub(crate) door: Door,
+    /// Where the list goes beside the feeds.
+    pub(crate) list: watch::Sender<Option<Arc<[Instrument]>>>,
     pub(crate) ways: Ways,
 }
 
@@ -85,6 +87,7 @@ impl Market {
         let (mut feeds, mut handles) = (JoinSet::new(), Vec::new());
         let mut listed = adapter;
         listed.set_instruments(&list);
+        self.list.send_replace(Some(Arc::from(list.as_slice())));
         let instruments = self.instruments(&list);
         for plan in self.plans(&listed, &instruments) {
             let (feed, handle) = self.feed(listed.clone(), plan, &instruments, &last_ids)?;
