@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use units::UnixNanos;
 
-/// Between speed and size; a book's text shrinks to about a tenth.
+/// Between speed and size.
 const LEVEL: i32 = 3;
 
 /// Where recordings go and how large they may become.
@@ -122,21 +122,23 @@ impl Recordings {
             .map_err(|source| write(&self.options.directory, source))?;
         let bytes = piece.len() as u64;
         self.make_room(connection, bytes)?;
-        if self.open.get(connection).is_none_or(|open| self.is_over(open, now)) {
-            self.begin(connection, now)?;
-        }
-        let Some(open) = self.open.get_mut(connection) else { return Ok(0) };
-        let path = open.name.path(&self.options.directory);
+        let last = self.open.remove(connection).filter(|open| !self.is_over(open, now));
+        let mut open = match last {
+            Some(open) => open,
+            None => self.begin(connection, now)?,
+        };
         if let Err(source) = open.file.write_all(&piece) {
+            let path = open.name.path(&self.options.directory);
             // Half a piece would hide what follows it. A file that cannot be mended ends here.
-            if open.file.set_len(open.bytes).is_err() {
-                self.open.remove(connection);
+            if open.file.set_len(open.bytes).is_ok() {
+                self.open.insert(connection.to_owned(), open);
             }
             return Err(write(&path, source));
         }
         open.bytes += bytes;
         self.files.insert(open.name.clone(), open.bytes);
         self.bytes += bytes;
+        self.open.insert(connection.to_owned(), open);
         Ok(bytes)
     }
 
@@ -145,8 +147,7 @@ impl Recordings {
         open.bytes >= self.options.file_bytes || age >= self.options.file_age
     }
 
-    fn begin(&mut self, connection: &str, now: UnixNanos) -> Result<(), Error> {
-        self.open.remove(connection);
+    fn begin(&mut self, connection: &str, now: UnixNanos) -> Result<Open, Error> {
         let mut name = Name::new(connection, now)?;
         // A clock that was set back must not lead into a file that is there.
         while self.files.contains_key(&name) {
@@ -158,8 +159,7 @@ impl Recordings {
             .and_then(|()| File::options().append(true).create_new(true).open(&path));
         let file = made.map_err(|source| Error::Write { path, source })?;
         self.files.insert(name.clone(), 0);
-        self.open.insert(connection.to_owned(), Open { file, name, bytes: 0 });
-        Ok(())
+        Ok(Open { file, name, bytes: 0 })
     }
 
     /// Removes the oldest files until so many bytes more are within the budget: those that are
