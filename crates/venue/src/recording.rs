@@ -11,6 +11,7 @@
 mod tests;
 
 use std::fmt;
+use std::io::Write as _;
 use units::UnixNanos;
 
 /// What a line of a recording is.
@@ -96,14 +97,15 @@ impl<'a> Record<'a> {
     ///
     /// [`RecordError::LineBreak`] if it would not read back as one line; nothing is appended then.
     pub fn write_to(&self, out: &mut Vec<u8>) -> Result<(), RecordError> {
-        let source = self.source.to_string();
-        if self.frame.contains(&b'\n') || source.contains(['\t', '\n']) {
+        let breaks = |text: &str| text.contains(['\t', '\n']);
+        let source_breaks = match self.source {
+            Source::Ws | Source::Sent => false,
+            Source::Connect(text) | Source::Get(text) => breaks(text),
+        };
+        if source_breaks || memchr::memchr(b'\n', self.frame).is_some() {
             return Err(RecordError::LineBreak);
         }
-        out.extend_from_slice(self.recv_time.to_string().as_bytes());
-        out.push(b'\t');
-        out.extend_from_slice(source.as_bytes());
-        out.push(b'\t');
+        write!(out, "{}\t{}\t", self.recv_time, self.source).expect("memory takes everything");
         out.extend_from_slice(self.frame);
         out.push(b'\n');
         Ok(())
