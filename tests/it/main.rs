@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at its first surprise")]
 
+mod alerts;
 mod faults;
 mod first_light;
 mod fixture;
@@ -13,6 +14,7 @@ mod hosts;
 mod install;
 mod lintian;
 mod operations;
+mod pair;
 mod releases;
 mod tamper;
 mod torture;

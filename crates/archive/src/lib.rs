@@ -23,6 +23,7 @@ mod coverage;
 mod cut;
 mod error;
 mod filter;
+pub mod fuzzing;
 mod manifest;
 mod page;
 mod parquet_file;

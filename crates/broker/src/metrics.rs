@@ -269,3 +269,15 @@ fn number(value: u64) -> i64 {
 fn count(value: usize) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exposition_is_documented() {
+        let registry = telemetry::Registry::new("broker");
+        registry.with(Metrics::register);
+        expect_test::expect_file!["../metrics.txt"].assert_eq(&registry.encode().unwrap());
+    }
+}

@@ -310,7 +310,8 @@ impl Bus {
         }
     }
 
-    async fn get(
+    /// Reads the message that the request describes.
+    pub(crate) async fn get(
         &self,
         stream: &str,
         request: &Value,
@@ -353,7 +354,7 @@ impl Bus {
     }
 
     /// Creates the stream if it is missing, and changes what differs and can be changed without
-    /// losing a message. Only for the broker.
+    /// losing a message. Only for the broker's user.
     ///
     /// Its consumers have as many replicas as the stream, since they are declared without a number
     /// of their own.
@@ -425,6 +426,21 @@ impl Bus {
         let config = Value::Object(config);
         let info: StreamInfo = self.api(&format!("STREAM.UPDATE.{name}"), &config).await?;
         Ok(info.config)
+    }
+
+    /// Removes the stream of a replay with all that is in it; whether there was one. Only for the
+    /// broker's user.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`].
+    pub async fn remove_replay(&self, root: &wire::ReplayRoot) -> Result<bool, RequestError> {
+        let method = format!("STREAM.DELETE.{}", root.stream());
+        match self.api::<Ignored>(&method, &Value::Null).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_stream_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Creates the consumer if it is missing, and changes what differs and can be changed. Only for

@@ -4,6 +4,7 @@
 //! collector ── publish_live  ──▶ md.…   ──▶ subscribe_live ── gateway, storage (hot)
 //!           └─ publish_block ──▶ mdb.…  ──▶ blocks ────────── storage (cold)
 //! broker    ── ensure_stream, ensure_consumer, stream_info, purge_below, …
+//! scheduler ── Lease, Bucket ──▶ $KV.…
 //! ```
 //!
 //! A [`Bus`] connects in the background and reconnects for ever; a service starts without NATS and
@@ -15,12 +16,14 @@
 //! refuse answers of servers older than themselves (`query_account` on 2.9) and create what only
 //! the broker may create. No feature beyond nats-server 2.9 is used.
 //!
-//! It never retries a publish, never creates a stream on its own, and never deletes a block unless
+//! It never retries a publish, never creates a stream on its own but for those of a bucket, and never deletes a block unless
 //! the broker calls [`Bus::purge_below`].
 
 mod blocks;
+mod bucket;
 mod connection;
 mod jetstream;
+mod lease;
 mod live;
 mod metrics;
 mod observer;
@@ -29,11 +32,13 @@ mod request;
 mod state;
 
 pub use blocks::{AckError, Acker, BatchLimits, Block, Blocks, Condition, Place};
+pub use bucket::{Bucket, BucketSpec, Entry};
 pub use connection::{Bus, ConnectError, Server, password};
 pub use jetstream::{
     ACK_PENDING_MAX, AccountInfo, ClusterInfo, Config, ConsumerInfo, ConsumerSpec, Difference,
     Ensured, Position, Refused, Replica, StoredMessage, StreamInfo, StreamSpec, StreamState,
 };
+pub use lease::{Holder, LEASES, Lease, LeaseError, Tenure};
 pub use live::{Dropped, LiveId, LiveMessage, LiveSubscription};
 pub use metrics::Metrics;
 pub use publish::{Ack, PublishError};

@@ -105,14 +105,14 @@ impl PublishError {
 /// The answer to a publish
 /// (<https://docs.nats.io/reference/reference-protocols/nats_api_reference>).
 #[derive(Deserialize)]
-struct PubAck {
+pub(crate) struct PubAck {
     #[serde(default)]
     stream: String,
     #[serde(default)]
-    seq: u64,
+    pub(crate) seq: u64,
     #[serde(default)]
     duplicate: bool,
-    error: Option<ApiError>,
+    pub(crate) error: Option<ApiError>,
 }
 
 impl Bus {
@@ -125,12 +125,27 @@ impl Bus {
     ///
     /// [`PublishError`]; unless it is [`PublishError::is_transient`], the block can never be sent.
     pub async fn publish_block(&self, id: &BlockId, payload: Bytes) -> Result<Ack, PublishError> {
-        let mut headers = HeaderMap::new();
-        headers.insert(PRODUCER, &*id.producer);
-        headers.insert(EPOCH, id.epoch.to_string());
-        headers.insert(SEQ, id.seq.to_string());
-        headers.insert(MSG_ID, id.msg_id());
-        self.publish(id.subject, headers, payload).await
+        let headers = chained(id, &id.msg_id());
+        self.publish(id.subject.to_string(), headers, payload).await
+    }
+
+    /// As [`Bus::publish_block`], below the root of a replay.
+    ///
+    /// The message id is the caller's: it tells what the block holds, so that a block that another
+    /// run of the replay has published already is recognised, and one that came out otherwise is
+    /// not taken for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bus::publish_block`].
+    pub async fn publish_replayed(
+        &self,
+        root: &wire::ReplayRoot,
+        id: &BlockId,
+        msg_id: &str,
+        payload: Bytes,
+    ) -> Result<Ack, PublishError> {
+        self.publish(root.durable_subject(id.subject), chained(id, msg_id), payload).await
     }
 
     /// Publishes a row that could not be stored, and waits until the server has stored it.
@@ -173,7 +188,7 @@ impl Bus {
         if let Some(msg_id) = msg_id {
             headers.insert(MSG_ID, msg_id);
         }
-        self.publish(subject, headers, payload).await
+        self.publish(subject.to_string(), headers, payload).await
     }
 
     /// Asks a stream whether it answers to publishing, without storing anything. Only for the
@@ -206,12 +221,12 @@ impl Bus {
 
     async fn publish(
         &self,
-        subject: DurableSubject,
+        subject: String,
         headers: HeaderMap,
         payload: Bytes,
     ) -> Result<Ack, PublishError> {
         let bytes = payload.len();
-        let result = self.send(subject.to_string(), headers, payload).await;
+        let result = self.send(subject, headers, payload).await;
         match &result {
             Ok(ack) => self.inner.metrics.block_published(bytes, ack.duplicate),
             Err(error) => self.inner.metrics.publish_error(error.reason()),
@@ -228,6 +243,16 @@ impl Bus {
         let answer = self.request(subject.clone(), Some(headers), payload).await;
         answer.map_err(PublishError::from_request).and_then(|answer| read(subject, &answer.payload))
     }
+}
+
+/// The headers of a block that is part of a chain.
+fn chained(id: &BlockId, msg_id: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(PRODUCER, &*id.producer);
+    headers.insert(EPOCH, id.epoch.to_string());
+    headers.insert(SEQ, id.seq.to_string());
+    headers.insert(MSG_ID, msg_id);
+    headers
 }
 
 fn read(subject: String, answer: &[u8]) -> Result<Ack, PublishError> {

@@ -25,6 +25,8 @@ pub(crate) mod code {
     pub(crate) const STORAGE_RESOURCES_EXCEEDED: u64 = 10_047;
     pub(crate) const STREAM_NOT_FOUND: u64 = 10_059;
     pub(crate) const WRONG_LAST_SEQUENCE: u64 = 10_071;
+    /// The same in two words: newer servers have another while a write of the subject is under way.
+    pub(crate) const WRONG_LAST_SEQUENCES: [u64; 2] = [WRONG_LAST_SEQUENCE, 10_164];
     pub(crate) const REPLICAS_NOT_SUPPORTED: u64 = 10_074;
     pub(crate) const NOT_ENABLED: u64 = 10_076;
     pub(crate) const STORE_FAILED: u64 = 10_077;

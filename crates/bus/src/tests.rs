@@ -1,6 +1,7 @@
 //! The bus against real nats-servers.
 
 mod cluster;
+mod replay;
 
 use crate::*;
 use bytes::Bytes;
@@ -27,7 +28,7 @@ fn settings(server: &NatsServer) -> settings::Bus {
     }
 }
 
-async fn connect(server: &NatsServer) -> Bus {
+pub(crate) async fn connect(server: &NatsServer) -> Bus {
     let bus = Bus::connect(&settings(server), "broker", None, Metrics::default()).await.unwrap();
     connected(&bus).await;
     bus

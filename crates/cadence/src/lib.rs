@@ -1,4 +1,4 @@
-//! Cron expressions, next fire times and what happens to a tick that was missed.
+//! Schedules, next fire times and what happens to a tick that was missed.
 //!
 //! ```text
 //! text + zone ──▶ Schedule ──▶ Ticker ──▶ Run(tick) | Skip(ticks)
@@ -16,4 +16,4 @@ mod schedule;
 mod ticker;
 
 pub use schedule::{ParseError, Reason, Schedule};
-pub use ticker::{Command, MISSED_MAX, Ticker};
+pub use ticker::{AHEAD_MAX, CatchUp, Command, MISSED_MAX, Policy, Ticker};

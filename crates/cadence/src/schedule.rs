@@ -1,4 +1,4 @@
-//! Cron expressions.
+//! Cron expressions, intervals and single times.
 //!
 //! # Rules
 //!
@@ -10,6 +10,10 @@
 //!    demands both.
 //! 4. A clock that jumps forward: a fixed time inside the jump fires right after it; `*` and `*/n`
 //!    skip it. A clock that goes back: a fixed time fires once, `*` and `*/n` in both passes.
+//! 5. `@every 90s` or `@every 1h30m`: at the whole multiples of that length since the Unix epoch, so
+//!    neither a restart nor a change of the clock moves them.
+//! 6. `@at 2026-12-01T03:00:00Z`: once. Without an offset it is a wall clock time of the zone; one
+//!    inside a jump of the clock is as much later, and of a repeated one the first counts.
 //!
 //! Comments below cite these rules by number.
 
@@ -17,11 +21,24 @@ use std::fmt;
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
+use jiff::civil::DateTime;
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 use units::UnixNanos;
 
 /// Rule 1. Vixie's `@reboot` has no meaning for a task that calls a service.
 const NICKNAMES: [&str; 6] = ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@hourly"];
+
+/// Rule 5.
+const EVERY: &str = "@every";
+
+/// Rule 6.
+const AT: &str = "@at";
+
+/// The units of an interval, in seconds.
+const UNITS: [(char, i64); 4] = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400)];
+
+/// The longest interval in seconds, a year: a longer one is a mistake, or a date.
+const PERIOD_MAX: i64 = 366 * 86_400;
 
 const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 const MONTHS: [&str; 12] =
@@ -83,6 +100,16 @@ pub enum Reason {
         /// What the field can have.
         allowed: &'static str,
     },
+    /// What follows `@every` is no interval.
+    BadInterval {
+        /// As written.
+        value: String,
+    },
+    /// What follows `@at` is no time.
+    BadTime {
+        /// As written.
+        value: String,
+    },
     /// Well-formed, but no date has it, such as 31 February.
     NeverFires,
 }
@@ -97,22 +124,37 @@ impl fmt::Display for Reason {
                  the week), or 6 with seconds first, not {found}"
             ),
             Self::UnknownNickname { name } => {
-                write!(f, "{name:?} is none of {}", NICKNAMES.join(", "))
+                write!(f, "{name:?} is none of {}, {EVERY}, {AT}", NICKNAMES.join(", "))
             }
             Self::BadValue { value, field, allowed } => {
                 write!(f, "{value:?} is no {field} ({allowed})")
+            }
+            Self::BadInterval { value } => {
+                write!(f, "{value:?} is no interval from 1s to 366d, such as 90s or 1h30m")
+            }
+            Self::BadTime { value } => {
+                write!(f, "{value:?} is no time such as 2026-12-01T03:00:00Z")
             }
             Self::NeverFires => f.write_str("no date ever matches this cron expression"),
         }
     }
 }
 
-/// A cron expression in a time zone. It fires at least once.
+/// When something happens, in a time zone. It fires at least once.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     text: String,
-    cron: Cron,
+    rule: Rule,
     zone: TimeZone,
+}
+
+#[derive(Clone, Debug)]
+enum Rule {
+    Cron(Box<Cron>),
+    /// Every so many nanoseconds since the epoch, rule 5.
+    Every(i64),
+    /// Rule 6.
+    At(UnixNanos),
 }
 
 impl Schedule {
@@ -122,39 +164,23 @@ impl Schedule {
     ///
     /// [`ParseError`] with the first place that cannot be understood.
     pub fn parse(text: &str, zone: TimeZone) -> Result<Self, ParseError> {
-        let refuse = |column, reason| ParseError { text: text.to_owned(), column, reason };
         let fields = fields(text);
-        let Some(&(first_column, first)) = fields.first() else {
-            return Err(refuse(1, Reason::Empty));
+        let rule = match fields.first() {
+            None => Err((1, Reason::Empty)),
+            Some(&(column, first)) if first.eq_ignore_ascii_case(EVERY) => {
+                let value = after(text, first);
+                period(&value).map(Rule::Every).ok_or((column, Reason::BadInterval { value }))
+            }
+            Some(&(column, first)) if first.eq_ignore_ascii_case(AT) => {
+                let value = after(text, first);
+                instant(&value, &zone).map(Rule::At).ok_or((column, Reason::BadTime { value }))
+            }
+            Some(&first) => cron(text, first, &fields).map(|cron| Rule::Cron(Box::new(cron))),
         };
-        let mut date_column = first_column;
-        if first.starts_with('@') {
-            let known = NICKNAMES.iter().any(|name| name.eq_ignore_ascii_case(first));
-            if !known || fields.len() > 1 {
-                let name = text.trim().to_owned();
-                return Err(refuse(first_column, Reason::UnknownNickname { name }));
-            }
-        } else {
-            let skipped = match fields.len() {
-                5 => 1,
-                6 => 0,
-                found => {
-                    let column = fields.get(6).map_or(first_column, |&(column, _)| column);
-                    return Err(refuse(column, Reason::FieldCount { found }));
-                }
-            };
-            for (place, &(column, field)) in fields.iter().enumerate() {
-                check_field(place + skipped, column, field)
-                    .map_err(|(column, reason)| refuse(column, reason))?;
-            }
-            date_column = fields[3 - skipped].0;
+        match rule {
+            Ok(rule) => Ok(Self { text: text.trim().to_owned(), rule, zone }),
+            Err((column, reason)) => Err(ParseError { text: text.to_owned(), column, reason }),
         }
-        let cron = parser()
-            .parse(text)
-            .map_err(|_| refuse(first_column, Reason::FieldCount { found: fields.len() }))?;
-        cron.find_next_occurrence(&CHECK_FROM.to_zoned(TimeZone::UTC), true)
-            .map_err(|_| refuse(date_column, Reason::NeverFires))?;
-        Ok(Self { text: text.trim().to_owned(), cron, zone })
     }
 
     /// The expression as it was written.
@@ -163,18 +189,31 @@ impl Schedule {
         &self.text
     }
 
-    /// The first tick strictly after `after`, or `None` if it lies beyond the year 2262.
+    /// The first tick strictly after `after`, or `None` if there is none before the year 2262.
     #[must_use]
     pub fn next_after(&self, after: UnixNanos) -> Option<UnixNanos> {
-        let found = self.cron.find_next_occurrence(&self.zoned(after), false).ok()?;
-        nanos(&found)
+        match &self.rule {
+            Rule::Cron(cron) => nanos(&cron.find_next_occurrence(&self.zoned(after), false).ok()?),
+            Rule::Every(period) => {
+                let next = after.as_i64().div_euclid(*period).checked_add(1)?;
+                next.checked_mul(*period).map(UnixNanos::new)
+            }
+            Rule::At(time) => (*time > after).then_some(*time),
+        }
     }
 
-    /// The last tick at or before `until`, or `None` if it lies before the year 1678.
+    /// The last tick at or before `until`, or `None` if there is none after the year 1678.
     #[must_use]
     pub fn last_until(&self, until: UnixNanos) -> Option<UnixNanos> {
-        let found = self.cron.find_previous_occurrence(&self.zoned(until), true).ok()?;
-        nanos(&found)
+        match &self.rule {
+            Rule::Cron(cron) => {
+                nanos(&cron.find_previous_occurrence(&self.zoned(until), true).ok()?)
+            }
+            Rule::Every(period) => {
+                until.as_i64().div_euclid(*period).checked_mul(*period).map(UnixNanos::new)
+            }
+            Rule::At(time) => (*time <= until).then_some(*time),
+        }
     }
 
     fn zoned(&self, time: UnixNanos) -> Zoned {
@@ -186,6 +225,71 @@ impl Schedule {
 
 fn nanos(time: &Zoned) -> Option<UnixNanos> {
     i64::try_from(time.timestamp().as_nanosecond()).ok().map(UnixNanos::new)
+}
+
+/// A cron expression whose first field is `first`, or the place where it cannot be understood.
+fn cron(
+    text: &str,
+    (first_column, first): (usize, &str),
+    fields: &[(usize, &str)],
+) -> Result<Cron, (usize, Reason)> {
+    let mut date_column = first_column;
+    if first.starts_with('@') {
+        let known = NICKNAMES.iter().any(|name| name.eq_ignore_ascii_case(first));
+        if !known || fields.len() > 1 {
+            return Err((first_column, Reason::UnknownNickname { name: text.trim().to_owned() }));
+        }
+    } else {
+        let skipped = match fields.len() {
+            5 => 1,
+            6 => 0,
+            found => {
+                let column = fields.get(6).map_or(first_column, |&(column, _)| column);
+                return Err((column, Reason::FieldCount { found }));
+            }
+        };
+        for (place, &(column, field)) in fields.iter().enumerate() {
+            check_field(place + skipped, column, field)?;
+        }
+        date_column = fields[3 - skipped].0;
+    }
+    let cron = parser()
+        .parse(text)
+        .map_err(|_| (first_column, Reason::FieldCount { found: fields.len() }))?;
+    cron.find_next_occurrence(&CHECK_FROM.to_zoned(TimeZone::UTC), true)
+        .map_err(|_| (date_column, Reason::NeverFires))?;
+    Ok(cron)
+}
+
+/// What follows the first field.
+fn after(text: &str, first: &str) -> String {
+    text.trim().get(first.len()..).unwrap_or_default().trim().to_owned()
+}
+
+/// The length of an interval in nanoseconds: whole numbers, each with a unit.
+fn period(text: &str) -> Option<i64> {
+    let mut rest = text;
+    let mut seconds = 0_i64;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let (number, unit) = rest.split_at(digits);
+        let mut letters = unit.chars();
+        let letter = letters.next()?;
+        let (_, length) = UNITS.iter().find(|(name, _)| *name == letter)?;
+        let part = number.parse::<i64>().ok()?.checked_mul(*length)?;
+        seconds = seconds.checked_add(part)?;
+        rest = letters.as_str();
+    }
+    (1..=PERIOD_MAX).contains(&seconds).then(|| seconds * 1_000_000_000)
+}
+
+/// The instant of a single time.
+fn instant(text: &str, zone: &TimeZone) -> Option<UnixNanos> {
+    let time = match text.parse::<Timestamp>() {
+        Ok(time) => time,
+        Err(_) => text.parse::<DateTime>().ok()?.to_zoned(zone.clone()).ok()?.timestamp(),
+    };
+    i64::try_from(time.as_nanosecond()).ok().map(UnixNanos::new)
 }
 
 fn parser() -> CronParser {

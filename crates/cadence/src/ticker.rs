@@ -3,9 +3,15 @@
 //! # Rules
 //!
 //! 1. Every tick is answered exactly once, in order: it runs, or it is reported as skipped.
-//! 2. Of the ticks due at once only the last one may run, and only within the grace; the ones before
-//!    it are skipped. A catch-up never runs a task many times in a row.
-//! 3. A clock set back repeats nothing: ticks wait until the clock has passed the last answered one.
+//! 2. Of the ticks due at once, [`CatchUp::None`] runs the last one if it is within the grace,
+//!    [`CatchUp::Once`] the last one however late it is; the ones before it are skipped.
+//! 3. [`CatchUp::All`] runs one tick per call, the oldest first; of more than its limit the oldest
+//!    are skipped.
+//! 4. A clock set back repeats nothing: ticks wait until the clock has passed the last answered one.
+//!    A clock set forward makes ticks missed, like an absence. An answered tick more than
+//!    [`AHEAD_MAX`] in the future is of a clock that was wrong, and is forgotten: the ticks from now
+//!    on count.
+//! 5. The delay shifts every tick alike, so their order and number stay; it does not count as late.
 
 use std::time::Duration;
 
@@ -16,6 +22,10 @@ use crate::schedule::Schedule;
 /// How far skipped ticks are counted; a schedule by the second and a month of absence would
 /// otherwise be counted for seconds.
 pub const MISSED_MAX: u32 = 1_000;
+
+/// How far a clock may be set back before what it had answered is forgotten: further than any zone,
+/// leap second or drift.
+pub const AHEAD_MAX: Duration = Duration::from_hours(24);
 
 /// What the caller must do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +48,37 @@ pub enum Command {
     },
 }
 
+/// What becomes of ticks that were missed, because nothing ran or the clock jumped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CatchUp {
+    /// They are skipped, but for the last one within the grace.
+    #[default]
+    None,
+    /// The last of them runs in place of all.
+    Once,
+    /// Each of them runs, one after another.
+    All {
+        /// How many at most; the oldest ones beyond are skipped.
+        limit: u32,
+    },
+}
+
+/// How a schedule is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// How late a tick may run with [`CatchUp::None`].
+    pub grace: Duration,
+    /// What becomes of missed ticks.
+    pub catch_up: CatchUp,
+    /// How long after its tick a run starts.
+    pub delay: Duration,
+}
+
 /// A schedule that knows which ticks were answered.
 #[derive(Clone, Debug)]
 pub struct Ticker {
     schedule: Schedule,
-    grace: Duration,
+    policy: Policy,
     answered: UnixNanos,
     next: Option<UnixNanos>,
 }
@@ -50,11 +86,10 @@ pub struct Ticker {
 impl Ticker {
     /// Takes up a schedule whose ticks up to `answered` need no answer any more: the last answered
     /// tick of an earlier life, or the present for a task never seen before.
-    /// A tick later than `grace` is skipped.
     #[must_use]
-    pub fn new(schedule: Schedule, grace: Duration, answered: UnixNanos) -> Self {
+    pub fn new(schedule: Schedule, policy: Policy, answered: UnixNanos) -> Self {
         let next = schedule.next_after(answered);
-        Self { schedule, grace, answered, next }
+        Self { schedule, policy, answered, next }
     }
 
     /// The schedule.
@@ -65,8 +100,8 @@ impl Ticker {
 
     /// When [`Ticker::handle_time`] has something to say next; `None` if never.
     #[must_use]
-    pub const fn poll_timeout(&self) -> Option<UnixNanos> {
-        self.next
+    pub fn poll_timeout(&self) -> Option<UnixNanos> {
+        self.next.map(|next| next.plus(self.policy.delay))
     }
 
     /// The last tick that was answered, which a later [`Ticker::new`] takes up from.
@@ -75,26 +110,50 @@ impl Ticker {
         self.answered
     }
 
-    /// Answers every tick up to `now`: at most one skip, then at most one run.
+    /// Answers the ticks up to `now`: at most one skip, then at most one run. With
+    /// [`CatchUp::All`] further ticks may stay due, for the next call.
     #[must_use]
     pub fn handle_time(&mut self, now: UnixNanos) -> Vec<Command> {
+        let delay = i64::try_from(self.policy.delay.as_nanos()).unwrap_or(i64::MAX);
+        let now = UnixNanos::new(now.as_i64().saturating_sub(delay));
+        if self.answered > now.plus(AHEAD_MAX) {
+            self.answered = now;
+            self.next = self.schedule.next_after(now);
+        }
         let Some(first) = self.next.filter(|&next| next <= now) else {
             return Vec::new();
         };
         let latest = self.schedule.last_until(now).map_or(first, |latest| latest.max(first));
-        self.answered = latest;
-        self.next = self.schedule.next_after(latest);
+        let late = |tick| Duration::from_nanos(u64::try_from(now.since(tick)).unwrap_or(0));
+        let (tick, runs) = match self.policy.catch_up {
+            CatchUp::None => (latest, late(latest) <= self.policy.grace),
+            CatchUp::Once => (latest, true),
+            CatchUp::All { limit } => (self.oldest(first, latest, limit), true),
+        };
+        self.answered = tick;
+        self.next = self.schedule.next_after(tick);
 
-        let late = Duration::from_nanos(u64::try_from(now.since(latest)).unwrap_or(0));
-        let runs = late <= self.grace;
         let mut commands = Vec::with_capacity(2);
-        if let Some((last, count)) = self.missed(first, latest, runs) {
+        if let Some((last, count)) = self.missed(first, tick, runs) {
             commands.push(Command::Skip { first, last, count });
         }
         if runs {
-            commands.push(Command::Run { tick: latest, late });
+            commands.push(Command::Run { tick, late: late(tick) });
         }
         commands
+    }
+
+    /// The oldest of the last `limit` ticks from `first` to `latest`.
+    fn oldest(&self, first: UnixNanos, latest: UnixNanos, limit: u32) -> UnixNanos {
+        let mut oldest = latest;
+        for _ in 1..limit {
+            let before = UnixNanos::new(oldest.as_i64().saturating_sub(1));
+            match self.schedule.last_until(before).filter(|&tick| tick >= first) {
+                Some(tick) => oldest = tick,
+                None => break,
+            }
+        }
+        oldest
     }
 
     /// The last of the ticks from `first` to `latest` that do not run, and how many they are.

@@ -1,9 +1,7 @@
 //! `marketprism archive`: whether what is stored is what was stored, and moving days into it.
 
-use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use archive::{Finding, Progress, Report, Verified};
@@ -18,8 +16,6 @@ mod transfer;
 
 /// Where the storage service keeps it.
 const DEFAULT_DIR: &str = "/var/lib/marketprism/storage/archive";
-/// How often progress is reported on a terminal, and elsewhere.
-const PACE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
 /// Arguments of `marketprism archive`.
 #[derive(Debug, clap::Args)]
@@ -101,8 +97,10 @@ pub(crate) fn run(args: &Args, configuration: &Path) -> anyhow::Result<ExitCode>
 
 fn verify(args: &Verify) -> anyhow::Result<ExitCode> {
     let kinds = args.kind.as_ref().map_or(Kind::ALL, std::slice::from_ref);
-    let mut meter = Meter::new(io::stderr().is_terminal());
-    let result = archive::verify(&args.dir, kinds, &mut |progress| meter.show(progress));
+    let mut meter = output::Meter::new();
+    let result = archive::verify(&args.dir, kinds, &mut |progress| {
+        meter.show(|| progress_text(progress));
+    });
     meter.end();
     let report = result.with_context(|| format!("verify {}", args.dir.display()))?;
     if args.json {
@@ -177,36 +175,10 @@ fn describe(found: &Finding) -> String {
     format!("\n{path}{row}: {check}: {what}{more}\n  remedy: {remedy}")
 }
 
-/// Says on stderr how far the work is: in place on a terminal, now and then elsewhere.
-struct Meter {
-    is_terminal: bool,
-    shown_at: Instant,
-    has_shown: bool,
-}
-
-impl Meter {
-    fn new(is_terminal: bool) -> Self {
-        Self { is_terminal, shown_at: Instant::now(), has_shown: false }
-    }
-
-    fn show(&mut self, progress: Progress) {
-        let pace = if self.is_terminal { PACE.0 } else { PACE.1 };
-        if self.shown_at.elapsed() < pace {
-            return;
-        }
-        (self.shown_at, self.has_shown) = (Instant::now(), true);
-        let Progress { files, bytes, files_total, bytes_total } = progress;
-        let (bytes, total) = (output::bytes(bytes), output::bytes(bytes_total));
-        let end = if self.is_terminal { "\x1b[K\r" } else { "\n" };
-        // Progress that cannot be shown must not end the work.
-        write!(io::stderr(), "{files} of {files_total} files, {bytes} of {total}{end}").ok();
-    }
-
-    fn end(&self) {
-        if self.is_terminal && self.has_shown {
-            write!(io::stderr(), "\x1b[K").ok();
-        }
-    }
+fn progress_text(progress: Progress) -> String {
+    let Progress { files, bytes, files_total, bytes_total } = progress;
+    let (bytes, total) = (output::bytes(bytes), output::bytes(bytes_total));
+    format!("{files} of {files_total} files, {bytes} of {total}")
 }
 
 #[cfg(test)]

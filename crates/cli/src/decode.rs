@@ -1,16 +1,17 @@
 //! `marketprism decode`: a recording to the events that would go on the bus.
 
+pub(crate) mod adapters;
 mod bench;
-mod input;
-mod summary;
+pub(crate) mod input;
+pub(crate) mod summary;
 #[cfg(test)]
 mod tests;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use feed::{Options, Output, Pipeline, replay};
 use model::{Market, Venue};
 use std::io::{self, BufRead, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use units::UnixNanos;
 use venue::Adapter;
@@ -28,10 +29,6 @@ is ws, sent, connect <url> or GET <path?query>. It may be compressed with gzip o
 Nothing but the files is read: no clock, no network. Several files are one stream.
 
 Exit codes: 0 done, 1 a file or line could not be read, 2 wrong usage";
-
-/// The markets that there are adapters for.
-const KNOWN: &str = "binance spot, perp, future; okx spot, perp, future, option; \
-                     deribit perp, future, option, spot, index";
 
 /// Output bytes collected before they are written.
 const WRITE_BYTES: usize = 1 << 20;
@@ -70,6 +67,16 @@ pub(crate) struct Lines {
     pub(crate) end: UnixNanos,
 }
 
+impl Lines {
+    /// Counts a line that is no record.
+    pub(crate) fn refuse(&mut self, number: u64, error: RecordError) {
+        self.unreadable += 1;
+        if self.examples.len() < EXAMPLES_MAX {
+            self.examples.push((number, error));
+        }
+    }
+}
+
 /// How many unreadable lines are named in the summary.
 const EXAMPLES_MAX: usize = 3;
 
@@ -79,33 +86,37 @@ const EXAMPLES_MAX: usize = 3;
 ///
 /// If the venue has no adapter, a file cannot be read, or the output cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    match (args.venue, args.market) {
-        (Venue::Binance, Market::Spot) => run_with(venue_binance::Spot::new(), args),
-        (Venue::Binance, Market::Perp) => run_with(venue_binance::Perp::new(), args),
-        (Venue::Binance, Market::Future) => run_with(venue_binance::Future::new(), args),
-        (Venue::Okx, Market::Spot) => run_with(venue_okx::Spot::new(), args),
-        (Venue::Okx, Market::Perp) => run_with(venue_okx::Perp::new(), args),
-        (Venue::Okx, Market::Future) => run_with(venue_okx::Future::new(), args),
-        (Venue::Okx, Market::Option) => run_with(venue_okx::Options::new(), args),
-        (Venue::Deribit, Market::Perp) => run_with(venue_deribit::Perp::new(), args),
-        (Venue::Deribit, Market::Future) => run_with(venue_deribit::Futures::new(), args),
-        (Venue::Deribit, Market::Option) => run_with(venue_deribit::Options::new(), args),
-        (Venue::Deribit, Market::Spot) => run_with(venue_deribit::Spot::new(), args),
-        (Venue::Deribit, Market::Index) => run_with(venue_deribit::Index::new(), args),
-        (venue, market) => {
-            bail!("there is no adapter for {market} on {venue}; known: {KNOWN}")
-        }
+    adapters::with(args.venue, args.market, Run(args))?
+}
+
+struct Run<'a>(&'a Args);
+
+impl adapters::Visit for Run<'_> {
+    type Out = anyhow::Result<ExitCode>;
+
+    fn visit<A: Adapter + Clone + 'static>(self, adapter: A) -> Self::Out {
+        run_with(adapter, self.0)
     }
+}
+
+/// Hands an adapter the instrument list in a file.
+///
+/// # Errors
+///
+/// If it cannot be read, or is none of the venue's.
+pub(crate) fn read_instruments<A: Adapter>(adapter: &mut A, path: &Path) -> anyhow::Result<()> {
+    let list = std::fs::read(path)
+        .with_context(|| format!("read the instrument list {}", path.display()))?;
+    let list = adapter
+        .parse_instruments(&list)
+        .with_context(|| format!("understand the instrument list {}", path.display()))?;
+    adapter.set_instruments(&list);
+    Ok(())
 }
 
 fn run_with<A: Adapter + Clone>(mut adapter: A, args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.instruments {
-        let list = std::fs::read(path)
-            .with_context(|| format!("read the instrument list {}", path.display()))?;
-        let list = adapter
-            .parse_instruments(&list)
-            .with_context(|| format!("understand the instrument list {}", path.display()))?;
-        adapter.set_instruments(&list);
+        read_instruments(&mut adapter, path)?;
     }
     if args.bench {
         return bench::run(&adapter, &args.files);
@@ -155,12 +166,7 @@ pub(crate) fn decode<A: Adapter>(
                 replay(pipeline, &record, &mut outputs).ok();
                 write_events(&mut outputs, &mut json, out)?;
             }
-            Err(error) => {
-                lines.unreadable += 1;
-                if lines.examples.len() < EXAMPLES_MAX {
-                    lines.examples.push((lines.read, error));
-                }
-            }
+            Err(error) => lines.refuse(lines.read, error),
         }
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! `marketprism doctor`: who holds the ports that our services want.
+//! `marketprism doctor`: what is wrong, and what mends it; first who holds the ports that our
+//! services want.
 
 mod sockets;
 
@@ -8,6 +9,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 use settings::Suite;
 
+use crate::check::{self, Trouble};
 use crate::output;
 use crate::status::{NATS, SERVICES, listen};
 use sockets::{Holder, Listener};
@@ -15,12 +17,14 @@ use sockets::{Holder, Listener};
 /// Arguments of `marketprism doctor`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Only root sees the processes of other users.
+Looks at who holds the ports of the services, and then at everything
+that marketprism check looks at. Only root sees the processes of other
+users, and has the token that services want.
 
 Examples:
   sudo marketprism doctor
 
-Exit codes: 0 no port is held by a stranger, 1 one is")]
+Exit codes: 0 nothing is wrong, 1 something is")]
 pub(crate) struct Args {
     /// Prints one document instead of a table.
     #[arg(long)]
@@ -49,15 +53,36 @@ enum State {
     Hidden,
 }
 
-pub(crate) fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> {
     let findings = examine(Path::new("/proc"), suite)?;
+    let troubles = Box::pin(check::troubles(suite)).await?;
     if args.json {
-        output::json(&serde_json::json!({ "ports": findings }))?;
+        output::json(&serde_json::json!({ "ports": findings, "troubles": troubles }))?;
     } else {
         print(&findings)?;
+        for line in advice(&findings, &troubles) {
+            output::line(line)?;
+        }
     }
-    let is_well = findings.iter().all(|finding| finding.state != State::Foreign);
+    let is_free = findings.iter().all(|finding| finding.state != State::Foreign);
+    let is_well = is_free && troubles.is_empty();
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What is wrong, a line each, with what mends it.
+fn advice(findings: &[Finding], troubles: &[Trouble]) -> Vec<String> {
+    let is_taken = |finding: &&Finding| finding.state == State::Foreign;
+    let taken = findings.iter().filter(is_taken).map(|finding| {
+        let Finding { service, address, .. } = finding;
+        let key = if *service == NATS { "broker.nats".to_owned() } else { (*service).to_owned() };
+        format!(
+            "{address} is taken: end the process that holds it, or set {key}.listen in \
+             services.yaml to a free port, then marketprism restart {service}"
+        )
+    });
+    let told = troubles.iter().map(|trouble| format!("{}: {}", trouble.check, trouble.text));
+    let lines: Vec<String> = taken.chain(told).collect();
+    if lines.is_empty() { vec!["nothing is wrong".to_owned()] } else { lines }
 }
 
 fn examine(proc: &Path, suite: &Suite) -> anyhow::Result<Vec<Finding>> {

@@ -2,10 +2,14 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, Color, ContentArrangement, Table};
 use serde::Serialize;
+
+/// How often progress is reported on a terminal, and elsewhere.
+const PACE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
 /// Prints a line of data.
 ///
@@ -14,6 +18,56 @@ use serde::Serialize;
 /// If stdout cannot be written; the same for the other functions here.
 pub(crate) fn line(text: impl Display) -> anyhow::Result<()> {
     Ok(writeln!(io::stdout().lock(), "{text}")?)
+}
+
+/// Takes text that is to be printed, such as [`text`].
+pub(crate) type Print<'a> = &'a mut dyn FnMut(&str) -> anyhow::Result<()>;
+
+/// Prints text that has its line ends already.
+pub(crate) fn text(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    Ok(stdout.flush()?)
+}
+
+/// Whether a person sees what is printed.
+pub(crate) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Says on a terminal, beside the data, how far long work is.
+pub(crate) struct Progress {
+    is_wanted: bool,
+    is_shown: bool,
+}
+
+impl Progress {
+    /// Shows nothing unless it is wanted and stderr is a terminal.
+    pub(crate) fn new(is_wanted: bool) -> Self {
+        Self { is_wanted: is_wanted && io::stderr().is_terminal(), is_shown: false }
+    }
+
+    /// Puts a text in the place of the one before.
+    pub(crate) fn show(&mut self, text: &str) -> anyhow::Result<()> {
+        if self.is_wanted {
+            self.is_shown = true;
+            let mut stderr = io::stderr().lock();
+            write!(stderr, "\r{text}\x1b[K")?;
+            stderr.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Leaves the line empty, for what comes next.
+    pub(crate) fn end(&mut self) -> anyhow::Result<()> {
+        if self.is_shown {
+            self.is_shown = false;
+            let mut stderr = io::stderr().lock();
+            write!(stderr, "\r\x1b[K")?;
+            stderr.flush()?;
+        }
+        Ok(())
+    }
 }
 
 /// Prints a line for a person, beside the data.
@@ -76,6 +130,37 @@ pub(crate) fn judged(text: impl ToString, is_good: bool) -> Cell {
 fn is_plain() -> bool {
     let asked = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     asked || !io::stdout().is_terminal()
+}
+
+/// Says on stderr how far the work is: in place on a terminal, now and then elsewhere.
+pub(crate) struct Meter {
+    is_terminal: bool,
+    shown_at: Instant,
+    has_shown: bool,
+}
+
+impl Meter {
+    pub(crate) fn new() -> Self {
+        let is_terminal = io::stderr().is_terminal();
+        Self { is_terminal, shown_at: Instant::now(), has_shown: false }
+    }
+
+    pub(crate) fn show(&mut self, text: impl FnOnce() -> String) {
+        let pace = if self.is_terminal { PACE.0 } else { PACE.1 };
+        if self.shown_at.elapsed() < pace {
+            return;
+        }
+        (self.shown_at, self.has_shown) = (Instant::now(), true);
+        let end = if self.is_terminal { "\x1b[K\r" } else { "\n" };
+        // Progress that cannot be shown must not end the work.
+        write!(io::stderr(), "{}{end}", text()).ok();
+    }
+
+    pub(crate) fn end(&self) {
+        if self.is_terminal && self.has_shown {
+            write!(io::stderr(), "\x1b[K").ok();
+        }
+    }
 }
 
 /// A number of bytes in the largest unit that leaves at least 1.

@@ -21,17 +21,19 @@ use settings::{Credentials, Endpoint};
 const CREDENTIALS: &str = "/etc/credstore";
 /// Largest answer of the storage that is read.
 const STORAGE_ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Largest answer of the others that is read.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// Where the storage is, and what it is shown.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Target {
     /// The storage's HTTP interface [default: as configured on this host].
     #[arg(long, value_name = "URL")]
-    storage: Option<Endpoint>,
+    pub(crate) storage: Option<Endpoint>,
     /// A file with the token that services show one another; - is stdin [default: the credential
     /// in /etc/credstore, if there is one].
     #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 impl Target {
@@ -39,6 +41,46 @@ impl Target {
     pub(crate) fn storage(&self, listen: SocketAddr) -> anyhow::Result<Service> {
         let (endpoint, token) = (self.storage.as_ref(), self.token_file.as_deref());
         Service::new("storage", endpoint, token, listen, STORAGE_ANSWER_BYTES_MAX)
+    }
+}
+
+/// Where the collector is, and what it is shown.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CollectorTarget {
+    /// The collector's HTTP interface [default: as configured on this host].
+    #[arg(long, value_name = "URL")]
+    pub(crate) collector: Option<Endpoint>,
+    /// A file with the token that services show one another; - is stdin [default: the credential
+    /// in /etc/credstore, if there is one].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+impl CollectorTarget {
+    /// Aims at what was named, else at the address where the collector of this host listens.
+    pub(crate) fn collector(&self, listen: SocketAddr) -> anyhow::Result<Service> {
+        let (endpoint, token) = (self.collector.as_ref(), self.token_file.as_deref());
+        Service::new("collector", endpoint, token, listen, ANSWER_BYTES_MAX)
+    }
+}
+
+/// Where the broker is, and what it is shown.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BrokerTarget {
+    /// The broker's HTTP interface [default: as configured on this host].
+    #[arg(long, value_name = "URL")]
+    pub(crate) broker: Option<Endpoint>,
+    /// A file with the token that services show one another; - is stdin [default: the credential
+    /// in /etc/credstore, if there is one].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+impl BrokerTarget {
+    /// Aims at what was named, else at the address where the broker of this host listens.
+    pub(crate) fn broker(&self, listen: SocketAddr) -> anyhow::Result<Service> {
+        let (endpoint, token) = (self.broker.as_ref(), self.token_file.as_deref());
+        Service::new("broker", endpoint, token, listen, ANSWER_BYTES_MAX)
     }
 }
 
@@ -84,7 +126,7 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// If there is no answer within this time, or it is anything but 200.
+    /// If there is no answer within this time, or it is anything but 200 or 202.
     pub(crate) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -127,7 +169,7 @@ impl Service {
             .with_context(|| format!("no answer within {} s", within.as_secs()))?
             .with_context(|| format!("ask the {name} at {base}: is marketprism-{name} running?"))?;
         match status {
-            StatusCode::OK => {
+            StatusCode::OK | StatusCode::ACCEPTED => {
                 // Nothing to say is a value too.
                 let body: &[u8] = if body.is_empty() { b"null" } else { &body };
                 serde_json::from_slice(body).with_context(|| format!("read the {name}'s answer"))
@@ -148,7 +190,7 @@ fn reason(status: StatusCode, body: &[u8]) -> String {
     said.map_or_else(|| format!("answered {status}"), str::to_owned)
 }
 
-fn read_token(path: &Path) -> anyhow::Result<SecretString> {
+pub(crate) fn read_token(path: &Path) -> anyhow::Result<SecretString> {
     let text = if path.as_os_str() == "-" {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map(|_| text)
@@ -160,7 +202,7 @@ fn read_token(path: &Path) -> anyhow::Result<SecretString> {
 }
 
 /// The address where a service listens; the wildcard address means this host.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
@@ -193,8 +235,9 @@ pub(crate) mod testing {
                 assert!(reader.read_line(&mut head).unwrap() > 0);
             }
             let length = head.to_lowercase();
-            let length = length.split("content-length: ").nth(1).unwrap();
-            let length: usize = length.lines().next().unwrap().parse().unwrap();
+            let length =
+                length.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
+            let length: usize = length.map_or(0, |length| length.parse().unwrap());
             let mut body = vec![0; length];
             reader.read_exact(&mut body).unwrap();
             (&stream).write_all(answer.as_bytes()).unwrap();

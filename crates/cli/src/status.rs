@@ -1,8 +1,9 @@
-//! `marketprism status`: what runs on this host, and whether it is ready.
+//! `marketprism status`: what runs on this host, whether it is ready, and what is missing.
 //!
 //! systemd says what runs, over D-Bus; each service says by itself, over HTTP, whether it is ready
 //! and how much it has done. Without systemd only the second half is left, and said so.
 
+mod flow;
 mod probe;
 mod systemd;
 
@@ -16,7 +17,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use settings::Suite;
 
+use crate::live::{Interrupt, Screen, interval};
 use crate::output;
+use flow::Flow;
 use probe::{Probe, Readiness};
 use systemd::{Systemd, Unit};
 
@@ -33,9 +36,14 @@ const RATE_WINDOW: Duration = Duration::from_secs(1);
 /// Arguments of `marketprism status`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Gaps and lag are known to root, or where the services want no token.
+
 Examples:
   marketprism status
+  sudo marketprism status --watch
   marketprism status --json | jq '.units[] | select(.ready != true)'
+
+Ctrl-C ends --watch.
 
 Exit codes: 0 every installed service runs and is ready, 1 one does not")]
 pub(crate) struct Args {
@@ -45,66 +53,101 @@ pub(crate) struct Args {
     /// Leaves out the rates, which take a second to measure.
     #[arg(long)]
     no_rates: bool,
+    /// Shows it anew every two seconds, or as often as said, such as --watch=5.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "2", value_parser = interval, conflicts_with = "json")]
+    watch: Option<Duration>,
 }
 
 /// The whole answer; the JSON form's names are stable.
 #[derive(Debug, Serialize)]
-struct Report {
+pub(crate) struct Report {
     /// Units that are active.
-    running: usize,
+    pub(crate) running: usize,
     /// Units that are installed.
-    of: usize,
+    pub(crate) of: usize,
     /// Whether every unit runs and is ready.
-    ok: bool,
+    pub(crate) ok: bool,
     /// Why systemd could not be asked; absent if it could.
-    no_systemd: Option<String>,
-    units: Vec<Line>,
+    pub(crate) no_systemd: Option<String>,
+    #[serde(flatten)]
+    pub(crate) flow: Flow,
+    pub(crate) units: Vec<Line>,
 }
 
 /// One unit.
-#[derive(Debug, Serialize)]
-struct Line {
-    unit: String,
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Line {
+    pub(crate) unit: String,
     /// `active`, `failed`, …; absent without systemd.
-    active: Option<String>,
-    sub: Option<String>,
-    pid: Option<u32>,
-    port: Option<u16>,
-    memory_bytes: Option<u64>,
+    pub(crate) active: Option<String>,
+    pub(crate) sub: Option<String>,
+    pub(crate) pid: Option<u32>,
+    pub(crate) port: Option<u16>,
+    pub(crate) memory_bytes: Option<u64>,
     /// When the unit became active.
-    since: Option<Timestamp>,
-    uptime_seconds: Option<u64>,
-    restarts: Option<u32>,
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) uptime_seconds: Option<u64>,
+    pub(crate) restarts: Option<u32>,
     /// What the service says it is doing.
-    status_text: Option<String>,
+    pub(crate) status_text: Option<String>,
     /// Absent for a unit that is not one of the six services.
-    ready: Option<bool>,
+    pub(crate) ready: Option<bool>,
     /// Why it is not ready.
-    not_ready_because: Option<String>,
-    rate: Option<Rate>,
+    pub(crate) not_ready_because: Option<String>,
+    pub(crate) rate: Option<Rate>,
 }
 
 /// How fast a service works.
 #[derive(Debug, Serialize)]
-struct Rate {
+pub(crate) struct Rate {
     /// The counter it is taken from.
-    metric: &'static str,
+    pub(crate) metric: &'static str,
     /// What is counted.
-    noun: &'static str,
-    per_second: f64,
+    pub(crate) noun: &'static str,
+    pub(crate) per_second: f64,
 }
 
 pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> {
-    let report = gather(suite, !args.no_rates).await;
+    if let Some(pause) = args.watch {
+        return Box::pin(watch(args, suite, pause)).await;
+    }
+    let report = look(args, suite).await;
     if args.json {
         output::json(&report)?;
     } else {
         print(&report)?;
     }
-    Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(code(&report))
 }
 
-async fn gather(suite: &Suite, with_rates: bool) -> Report {
+/// Shows it until Ctrl-C; the exit code is that of the last look.
+async fn watch(args: &Args, suite: &Suite, pause: Duration) -> anyhow::Result<ExitCode> {
+    let (mut interrupt, mut screen) = (Interrupt::new()?, Screen::new());
+    let mut last = ExitCode::SUCCESS;
+    while let Some(report) = interrupt.or(Box::pin(look(args, suite))).await {
+        screen.show(&render(&report))?;
+        last = code(&report);
+        if interrupt.or(tokio::time::sleep(pause)).await.is_none() {
+            break;
+        }
+    }
+    Ok(last)
+}
+
+fn code(report: &Report) -> ExitCode {
+    if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+async fn look(args: &Args, suite: &Suite) -> Report {
+    let (report, flow) = (Box::pin(gather(suite, !args.no_rates)), Box::pin(flow::ask(suite)));
+    let (mut report, flow) = tokio::join!(report, flow);
+    report.flow = flow;
+    report
+}
+
+/// Asks systemd and every service how they are; not what flows.
+pub(crate) async fn gather(suite: &Suite, with_rates: bool) -> Report {
     let now = Timestamp::now();
     let (units, no_systemd) = match Systemd::units().await {
         Ok(units) => (units, None),
@@ -120,7 +163,7 @@ async fn gather(suite: &Suite, with_rates: bool) -> Report {
         line.active.as_deref().is_none_or(|active| active == "active") && line.ready != Some(false)
     };
     let ok = !units.is_empty() && running == units.len() && units.iter().all(is_well);
-    Report { running, of: units.len(), ok, no_systemd, units }
+    Report { running, of: units.len(), ok, no_systemd, flow: Flow::default(), units }
 }
 
 async fn observe(unit: Unit, suite: &Suite, with_rates: bool, now: Timestamp) -> Line {
@@ -196,17 +239,22 @@ async fn rate(probe: &Probe, service: &str) -> Option<Rate> {
     (per_second >= 0.0).then_some(Rate { metric, noun, per_second })
 }
 
-fn print(report: &Report) -> anyhow::Result<()> {
-    let Report { running, of, no_systemd, units, ok: _ } = report;
-    if let Some(why) = no_systemd {
+/// Prints a report for a person.
+pub(crate) fn print(report: &Report) -> anyhow::Result<()> {
+    if let Some(why) = &report.no_systemd {
         output::remark(format!(
             "marketprism: systemd cannot be asked ({why}); showing who answers over HTTP"
         ))?;
     }
+    output::line(render(report))
+}
+
+/// The report as text.
+fn render(report: &Report) -> String {
+    let Report { running, of, flow, units, no_systemd: _, ok: _ } = report;
     if units.is_empty() {
-        return output::line("no MarketPrism service is installed on this host");
+        return "no MarketPrism service is installed on this host".to_owned();
     }
-    output::line(format!("{running} of {of} running"))?;
     let header = ["UNIT", "STATE", "PID", "PORT", "MEMORY", "UPTIME", "READY", "RATE", "DOING"];
     let mut table = output::new_table(&header);
     for line in units {
@@ -217,7 +265,7 @@ fn print(report: &Report) -> anyhow::Result<()> {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    output::table(table)
+    format!("{running} of {of} running{flow}\n{}", output::render(table))
 }
 
 fn cells(line: &Line) -> Vec<Cell> {

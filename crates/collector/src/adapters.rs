@@ -23,13 +23,14 @@ pub(crate) fn visit<V: Visitor>(venue: Venue, market: Market, visitor: V) -> Opt
         (Venue::Okx, Market::Perp) => visitor.visit(venue_okx::Perp::new()),
         (Venue::Okx, Market::Future) => visitor.visit(venue_okx::Future::new()),
         (Venue::Okx, Market::Option) => visitor.visit(venue_okx::Options::new()),
+        (Venue::Deribit, Market::Spot) => visitor.visit(venue_deribit::Spot::new()),
         (Venue::Deribit, Market::Perp) => visitor.visit(venue_deribit::Perp::new()),
         (Venue::Deribit, Market::Future) => visitor.visit(venue_deribit::Futures::new()),
         (Venue::Deribit, Market::Option) => visitor.visit(venue_deribit::Options::new()),
         (Venue::Deribit, Market::Index) => visitor.visit(venue_deribit::Index::new()),
-        (Venue::Binance, Market::Option | Market::Index)
-        | (Venue::Okx, Market::Index)
-        | (Venue::Deribit, Market::Spot) => return None,
+        (Venue::Binance, Market::Option | Market::Index) | (Venue::Okx, Market::Index) => {
+            return None;
+        }
     })
 }
 
@@ -40,11 +41,15 @@ pub(crate) struct Offer {
     pub(crate) kinds: Vec<Kind>,
     /// The kinds of which single events can be fetched by their ids.
     pub(crate) fetchable: Vec<Kind>,
+    /// The lengths of candles.
+    pub(crate) intervals: &'static [&'static str],
+    /// Whether the venue tells how much of each instrument is traded.
+    pub(crate) volumes: bool,
 }
 
 /// What a market has; nothing if it has no adapter.
 pub(crate) fn offer(venue: Venue, market: Market) -> Offer {
-    let none = Offer { kinds: Vec::new(), fetchable: Vec::new() };
+    let none = Offer { kinds: Vec::new(), fetchable: Vec::new(), intervals: &[], volumes: false };
     visit(venue, market, Asking).flatten().unwrap_or(none)
 }
 
@@ -68,6 +73,8 @@ impl Visitor for Asking {
         Some(Offer {
             kinds: all().filter(|kind| is_streamed(*kind) || is_polled(*kind)).collect(),
             fetchable: all().filter(|kind| is_fetched(*kind)).collect(),
+            intervals: A::INTERVALS,
+            volumes: !adapter.volumes_requests().is_empty(),
         })
     }
 }

@@ -1,14 +1,18 @@
 //! The HTTP interface.
 
 mod gaps;
+mod instruments;
+mod subscriptions;
 
 use crate::board::{Board, FeedHandle, FeedState, MarketView, Query};
 use crate::line::now;
 use crate::outbox::Producer;
+use crate::pair::Leading;
 use crate::publisher::LaneView;
+use crate::roster::Aside;
 use axum::Router;
 use axum::extract::State;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use bus::Bus;
 use feed::BookView;
 use model::{InstrumentId, Level, Market, Venue};
@@ -39,6 +43,9 @@ pub(crate) struct Api {
     pub(crate) bus: Bus,
     pub(crate) lane: watch::Receiver<LaneView>,
     pub(crate) producer: Producer,
+    /// The redundant pair that this is one of.
+    pub(crate) pair: Option<Arc<str>>,
+    pub(crate) leading: Leading,
     pub(crate) started: UnixNanos,
 }
 
@@ -47,7 +54,12 @@ pub(crate) fn router(api: Api) -> Router {
     Router::new()
         .route("/api/v1/collector/status", get(status))
         .route("/api/v1/collector/exchanges", get(exchanges))
-        .route("/api/v1/collector/subscriptions", get(subscriptions))
+        .route("/api/v1/collector/instruments", get(instruments::list))
+        .route("/api/v1/collector/subscriptions", get(subscriptions::list).post(subscriptions::add))
+        .route(
+            "/api/v1/collector/subscriptions/{venue}/{market}/{symbol}",
+            delete(subscriptions::remove),
+        )
         .route("/api/v1/collector/gaps", get(gaps::list))
         .route("/api/v1/collector/backfill", post(gaps::order))
         .route("/api/v1/orderbook/{venue}/{market}/{symbol}", get(order_book))
@@ -58,6 +70,9 @@ pub(crate) fn router(api: Api) -> Router {
 struct StatusAnswer {
     producer: Arc<str>,
     epoch: u64,
+    /// Absent if it is alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pair: Option<PairAnswer>,
     uptime_seconds: u64,
     feeds: usize,
     feeds_synced: usize,
@@ -70,6 +85,13 @@ struct StatusAnswer {
     gaps_open: usize,
     ids_missing: u64,
     connections: Vec<ConnectionAnswer>,
+}
+
+#[derive(Serialize)]
+struct PairAnswer {
+    name: Arc<str>,
+    /// Whether it is this one that speaks on the live lane and fetches what is missing.
+    leading: bool,
 }
 
 #[derive(Serialize)]
@@ -108,6 +130,7 @@ async fn status(State(api): State<Api>) -> Json<StatusAnswer> {
     Json(StatusAnswer {
         producer: api.producer.name,
         epoch: api.producer.epoch,
+        pair: api.pair.map(|name| PairAnswer { name, leading: *api.leading.borrow() }),
         uptime_seconds: Duration::from_nanos(uptime).as_secs(),
         feeds: feeds.len(),
         feeds_synced: feeds.iter().filter(|feed| feed.status.borrow().is_synced()).count(),
@@ -164,11 +187,28 @@ struct ExchangeAnswer {
     /// Instruments of the venue's list; absent until it was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     listed: Option<usize>,
+    /// When it was last read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refreshed: Option<i64>,
+    /// Why there is no list yet, or no newer one.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Arc<str>>,
     instruments: usize,
+    /// Wanted symbols that the venue does not list.
+    unknown: Vec<String>,
+    /// Streams that the venue refuses; they are tried again when the list is read again.
+    set_aside: Vec<AsideAnswer>,
     connections: usize,
     connections_up: usize,
+}
+
+#[derive(Serialize)]
+struct AsideAnswer {
+    stream: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    symbol: Option<String>,
+    reason: Arc<str>,
+    since: i64,
 }
 
 async fn exchanges(State(api): State<Api>) -> Json<ExchangesAnswer> {
@@ -178,8 +218,11 @@ async fn exchanges(State(api): State<Api>) -> Json<ExchangesAnswer> {
         rest_url: Arc::clone(&market.rest_url),
         stream_url: Arc::clone(&market.stream_url),
         listed: market.listed,
+        refreshed: market.refreshed.map(UnixNanos::as_i64),
         reason: market.reason.clone(),
         instruments: instruments(market),
+        unknown: market.unknown.clone(),
+        set_aside: set_aside(market),
         connections: market.feeds.len(),
         connections_up: market
             .feeds
@@ -191,36 +234,22 @@ async fn exchanges(State(api): State<Api>) -> Json<ExchangesAnswer> {
     Json(ExchangesAnswer { exchanges })
 }
 
+/// What the venue refuses of a market.
+fn set_aside(market: &MarketView) -> Vec<AsideAnswer> {
+    let asides = market.feeds.iter().map(|feed| Arc::clone(&feed.status.borrow().aside));
+    let answer = |aside: &Aside| AsideAnswer {
+        stream: aside.stream.clone(),
+        symbol: aside.instrument.as_ref().map(|id| id.symbol.to_string()),
+        reason: Arc::clone(&aside.reason),
+        since: aside.since.as_i64(),
+    };
+    asides.flat_map(|asides| asides.iter().map(answer).collect::<Vec<_>>()).collect()
+}
+
 /// How many instruments are recorded; the streams of one may be on several connections.
 fn instruments(market: &MarketView) -> usize {
     let all = market.feeds.iter().flat_map(|feed| &*feed.instruments);
     all.collect::<BTreeSet<_>>().len()
-}
-
-#[derive(Serialize)]
-struct SubscriptionsAnswer {
-    subscriptions: Vec<SubscriptionAnswer>,
-    /// Configured symbols that the venue does not list.
-    unknown: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct SubscriptionAnswer {
-    connection: Arc<str>,
-    stream: String,
-}
-
-async fn subscriptions(State(api): State<Api>) -> Json<SubscriptionsAnswer> {
-    let markets = api.board.markets();
-    let feeds = markets.iter().flat_map(|market| &market.feeds);
-    let subscriptions = feeds.flat_map(|feed| {
-        feed.streams.iter().map(|stream| SubscriptionAnswer {
-            connection: Arc::clone(&feed.name),
-            stream: stream.clone(),
-        })
-    });
-    let unknown = markets.iter().flat_map(|market| market.unknown.iter().cloned()).collect();
-    Json(SubscriptionsAnswer { subscriptions: subscriptions.collect(), unknown })
 }
 
 #[derive(Deserialize)]
@@ -259,7 +288,7 @@ async fn order_book(
     }
     let (instrument, feed) = find(&api.board, venue, market, &path.symbol)?;
     let (answer, answered) = oneshot::channel();
-    let query = Query { instrument: Arc::clone(&instrument), depth, answer };
+    let query = Query::Book { instrument: Arc::clone(&instrument), depth, answer };
     let busy = || Problem::unavailable("the feed is busy", Some(SYNC_RETRY));
     feed.queries.try_send(query).map_err(|_| busy())?;
     let view = tokio::time::timeout(ANSWER_MAX, answered).await.map_err(|_| busy())?;

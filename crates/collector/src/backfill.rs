@@ -15,11 +15,13 @@ use crate::board::Board;
 use crate::fetcher::{Answer, Fetch};
 use crate::line::{instant_of, now};
 use crate::metrics::Metrics;
+use crate::pair::Leading;
+use crate::roster::Roster;
 use bus::Bus;
 use bytes::Bytes;
 use daemon::Task;
 use feed::backfill::{Backfill, Command, Failure, OpenGaps, Page, Patience};
-use model::{Event, Instrument, Kind};
+use model::{Event, Kind};
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::Chain;
@@ -40,7 +42,7 @@ fn patience() -> Patience {
 pub(crate) struct Parts<A> {
     pub(crate) adapter: A,
     /// The venue's list, by which its answers are read: sizes of contracts, for instance.
-    pub(crate) list: watch::Receiver<Option<Arc<[Instrument]>>>,
+    pub(crate) roster: watch::Receiver<Option<Arc<Roster>>>,
     /// Whether anything is fetched; if not, gaps that late trades filled are closed all the same.
     pub(crate) fetching: bool,
     pub(crate) fetches: mpsc::Sender<Fetch>,
@@ -50,6 +52,7 @@ pub(crate) struct Parts<A> {
     pub(crate) batches: mpsc::Sender<Batch>,
     pub(crate) board: Board,
     pub(crate) metrics: Metrics,
+    pub(crate) leading: Leading,
 }
 
 /// The task's state.
@@ -65,7 +68,7 @@ pub(crate) struct Backfiller<A> {
 
 enum Wake {
     Bus,
-    List,
+    Roster,
     Open,
     Answer(Answer),
     Order(Box<Event>),
@@ -90,14 +93,14 @@ impl<A: Adapter> Backfiller<A> {
     ///
     /// None; the signature is the task's.
     pub(crate) async fn run(mut self, task: Task) -> anyhow::Result<()> {
-        self.list_changed();
+        self.roster_changed();
         self.open_changed();
         while let Some(()) = self.obey(&task).await
             && let Some(wake) = self.wake(&task).await
         {
             match wake {
                 Wake::Bus => self.bus_changed(),
-                Wake::List => self.list_changed(),
+                Wake::Roster => self.roster_changed(),
                 Wake::Open => self.open_changed(),
                 Wake::Answer(answer) => self.answered(answer),
                 Wake::Order(event) => {
@@ -120,7 +123,8 @@ impl<A: Adapter> Backfiller<A> {
                 biased;
                 Ok(()) = self.bus_state.changed() => Wake::Bus,
                 Ok(()) = self.behind.changed() => Wake::Bus,
-                Ok(()) = self.parts.list.changed() => Wake::List,
+                Ok(()) = self.parts.leading.changed() => Wake::Bus,
+                Ok(()) = self.parts.roster.changed() => Wake::Roster,
                 Ok(()) = self.open.changed() => Wake::Open,
                 Some(answer) = self.answers.1.recv() => Wake::Answer(answer),
                 Some(event) = self.parts.orders.recv() => Wake::Order(Box::new(event)),
@@ -132,18 +136,20 @@ impl<A: Adapter> Backfiller<A> {
         .await
     }
 
-    /// A bus that is behind is as good as away; and without a list no answer can be read rightly.
+    /// A bus that is behind is as good as away; without a list no answer can be read rightly; and
+    /// of a pair one fetches for both.
     fn bus_changed(&mut self) {
         let connected = self.bus_state.borrow_and_update().is_connected();
         let behind = *self.behind.borrow_and_update();
-        let listed = self.parts.list.borrow().is_some();
-        self.machine.handle_bus(connected && !behind && listed, now());
+        let leading = *self.parts.leading.borrow_and_update();
+        let listed = self.parts.roster.borrow().is_some();
+        self.machine.handle_bus(connected && !behind && listed && leading, now());
     }
 
-    fn list_changed(&mut self) {
-        let list = self.parts.list.borrow_and_update().clone();
-        if let Some(list) = list {
-            self.parts.adapter.set_instruments(&list);
+    fn roster_changed(&mut self) {
+        let roster = self.parts.roster.borrow_and_update().clone();
+        if let Some(roster) = roster {
+            self.parts.adapter.set_instruments(&roster.list);
         }
         self.bus_changed();
     }

@@ -1,10 +1,12 @@
 //! What the rest of the service may see of the feeds: states, recent gaps, and whom to ask for a
 //! book.
 
-use feed::BookView;
+use crate::orders::Order;
+use crate::roster::{Aside, Carried};
 use feed::backfill::OpenGaps;
-use model::{Body, Event, GapState, InstrumentId, Kind, Market, Venue};
-use std::collections::VecDeque;
+use feed::{BookView, Flow};
+use model::{Body, Event, GapState, Instrument, InstrumentId, Kind, Market, Venue};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use units::UnixNanos;
@@ -16,13 +18,28 @@ const GAPS_KEPT: usize = 1_000;
 /// When full the request is answered with 503.
 pub(crate) const QUERIES_CAPACITY: usize = 64;
 
-/// A request for a book, answered by the feed that keeps it.
+/// A question, answered by the feed that it is about.
 #[derive(Debug)]
-pub(crate) struct Query {
+pub(crate) enum Query {
+    /// For a book that it keeps.
+    Book {
+        instrument: Arc<InstrumentId>,
+        depth: usize,
+        /// `None` if nothing was heard of the instrument yet.
+        answer: oneshot::Sender<Option<BookView>>,
+    },
+    /// For how its streams run, in the order of their names.
+    Streams(oneshot::Sender<Vec<StreamView>>),
+}
+
+/// How one stream of a connection stands.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct StreamView {
+    pub(crate) stream: String,
+    /// Whose it is; of a stream that several share, the first one's.
     pub(crate) instrument: Arc<InstrumentId>,
-    pub(crate) depth: usize,
-    /// `None` if nothing was heard of the instrument yet.
-    pub(crate) answer: oneshot::Sender<Option<BookView>>,
+    /// What came of each kind that it carries.
+    pub(crate) flows: Vec<(Kind, Flow)>,
 }
 
 /// How a connection stands.
@@ -52,10 +69,12 @@ pub(crate) struct FeedStatus {
     pub(crate) synced: usize,
     /// Connections lost so far.
     pub(crate) disconnects: u64,
+    /// Streams that the venue refuses.
+    pub(crate) aside: Arc<[Aside]>,
 }
 
 impl FeedStatus {
-    pub(crate) const fn new(books: usize, now: UnixNanos) -> Self {
+    pub(crate) fn new(books: usize, now: UnixNanos) -> Self {
         Self {
             state: FeedState::Down(None),
             since: now,
@@ -66,6 +85,7 @@ impl FeedStatus {
             books,
             synced: 0,
             disconnects: 0,
+            aside: Arc::from([]),
         }
     }
 
@@ -80,6 +100,7 @@ impl FeedStatus {
 pub(crate) struct FeedHandle {
     pub(crate) name: Arc<str>,
     pub(crate) streams: Arc<[String]>,
+    pub(crate) carried: Arc<Carried>,
     pub(crate) instruments: Arc<[Arc<InstrumentId>]>,
     /// Those whose books it keeps: an instrument's streams may be on several connections.
     pub(crate) books: Arc<[Arc<InstrumentId>]>,
@@ -87,7 +108,8 @@ pub(crate) struct FeedHandle {
     pub(crate) queries: mpsc::Sender<Query>,
 }
 
-/// Gaps asked for by hand and waiting for the backfill. When full the request is answered with 503.
+/// Gaps asked for by hand and waiting for the backfill, and changes of what is recorded waiting for
+/// the market. When full the request is answered with 503.
 pub(crate) const ORDERS_CAPACITY: usize = 64;
 
 /// How to ask a market's backfill for something.
@@ -108,10 +130,16 @@ pub(crate) struct MarketView {
     pub(crate) stream_url: Arc<str>,
     /// Instruments of the venue's list; `None` before it was read.
     pub(crate) listed: Option<usize>,
-    /// Why there is no list yet.
+    /// When it was last read.
+    pub(crate) refreshed: Option<UnixNanos>,
+    /// Why there is no list yet, or no newer one.
     pub(crate) reason: Option<Arc<str>>,
-    /// Configured symbols that the venue does not list.
+    /// Instruments that are chosen from it.
+    pub(crate) chosen: usize,
+    /// Wanted symbols that the venue does not list.
     pub(crate) unknown: Vec<String>,
+    /// How to have something added or removed.
+    pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) feeds: Vec<FeedHandle>,
     /// `None` if it is switched off.
     pub(crate) backfill: Option<BackfillHandle>,
@@ -124,6 +152,8 @@ pub(crate) struct Board {
     gaps: Arc<watch::Sender<VecDeque<Event>>>,
     open: Arc<watch::Sender<Arc<OpenGaps>>>,
     behind: Arc<watch::Sender<bool>>,
+    /// The venues' lists, by market.
+    lists: Arc<watch::Sender<BTreeMap<usize, Arc<[Instrument]>>>>,
 }
 
 impl Board {
@@ -133,6 +163,7 @@ impl Board {
             gaps: Arc::new(watch::Sender::new(VecDeque::new())),
             open: Arc::new(watch::Sender::new(Arc::default())),
             behind: Arc::new(watch::Sender::new(false)),
+            lists: Arc::new(watch::Sender::new(BTreeMap::new())),
         }
     }
 
@@ -148,6 +179,18 @@ impl Board {
     /// The markets at this moment.
     pub(crate) fn markets(&self) -> Vec<MarketView> {
         self.markets.borrow().clone()
+    }
+
+    /// Replaces what the venue of a market lists.
+    pub(crate) fn set_list(&self, index: usize, list: Arc<[Instrument]>) {
+        self.lists.send_modify(|lists| {
+            lists.insert(index, list);
+        });
+    }
+
+    /// What the venues list, as far as their lists were read.
+    pub(crate) fn lists(&self) -> Vec<Arc<[Instrument]>> {
+        self.lists.borrow().values().cloned().collect()
     }
 
     /// Adds a gap record to the recent ones.

@@ -6,18 +6,23 @@
 //!          └────── fetcher ◀────────┘
 //! ```
 //!
-//! The feed owns its books; others ask for them ([`Query`]). Before the venue ends a connection
+//! The feed owns its books; others ask for them ([`Query`]). What it carries may change while it is
+//! connected ([`Assignment`]): it then leaves and joins streams, and the others notice nothing. What
+//! the venue refuses is set aside, and the connection goes on without it. Before the venue ends a connection
 //! for its age, and when it announces that it will, a second one is opened beside it, and the
 //! first is left once the second has delivered for a while: nothing is missed.
 
+mod change;
 mod session;
 
-use crate::board::{FeedState, FeedStatus, QUERIES_CAPACITY, Query};
+use crate::board::{FeedState, FeedStatus, QUERIES_CAPACITY, Query, StreamView};
 use crate::capture::Tap;
-use crate::fetcher::{Answer, Fetch};
+use crate::fetcher::{Answer, FETCHES_CAPACITY, Fetch};
+use crate::handover::Key;
 use crate::line::{Dial, now};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
+use crate::roster::{Aside, Assignment};
 use daemon::Task;
 use feed::{Command, Output, Pipeline};
 use model::{Body, Connection, Event, InstrumentId, Status};
@@ -27,11 +32,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::Chain;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use venue::recording::{Record, Source};
-use venue::{Adapter, Backoff, ConnectionPlan, Request, RestRequest};
+use venue::{Adapter, Backoff, RestRequest};
 
 /// A feed that waits longer than this for the publisher drops its connection: the venue would do
 /// so anyway, and a gap that is on record is better than a stale feed.
@@ -49,42 +54,47 @@ const RECONNECT_UP_MAX: Duration = Duration::from_secs(8);
 /// A connection that lasted this long is a success: the next wait begins from the shortest.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
 
-/// How long after a book's streams were joined again they are not joined yet again.
-const REJOIN_PAUSE: Duration = Duration::from_secs(20);
-
 /// How often the status is renewed.
 const TICK: Duration = Duration::from_secs(1);
 
 /// What a feed is made of.
 pub(crate) struct Parts<A> {
-    pub(crate) plan: ConnectionPlan,
+    pub(crate) name: Arc<str>,
+    /// What it is to carry; `None` once that is nothing any more, and it is to end.
+    pub(crate) assigned: watch::Receiver<Option<Arc<Assignment>>>,
     pub(crate) pipeline: Pipeline<A>,
     pub(crate) dial: Dial,
-    /// The instruments of the plan whose books are subscribed to.
-    pub(crate) books: Vec<Arc<InstrumentId>>,
-    /// How long it may bring nothing; for ever if all that it carries is rare.
-    pub(crate) silence_max: Option<Duration>,
     pub(crate) fetches: mpsc::Sender<Fetch>,
     pub(crate) outbox: Outbox,
+    /// Whom to tell that the venue's list has changed.
+    pub(crate) relisted: Arc<Notify>,
     pub(crate) metrics: Metrics,
     pub(crate) state_directory: PathBuf,
     /// Takes down what is received, if that is wanted.
     pub(crate) tap: Option<Tap>,
-    /// What [`Pipeline::resume`] said already.
-    pub(crate) outputs: Vec<Output>,
 }
 
 /// The task's state.
 pub(crate) struct Feed<A> {
     parts: Parts<A>,
-    name: Arc<str>,
+    /// What it carries; `None` once it is to end.
+    work: Option<Arc<Assignment>>,
+    /// Of that, what the venue refuses.
+    aside: BTreeMap<String, Aside>,
+    /// Whether all of it is refused.
+    nothing_left: bool,
+    /// The instruments whose books it keeps.
+    books: BTreeSet<Arc<InstrumentId>>,
+    /// How long it may bring nothing; for ever if all that it carries is rare.
+    silence_max: Option<Duration>,
+    /// The streams that were taken up where an earlier run had left them.
+    resumed: BTreeSet<Key>,
+    outputs: Vec<Output>,
     status: watch::Sender<FeedStatus>,
     queries: mpsc::Receiver<Query>,
     answers: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
     /// Snapshots asked for and not answered.
     fetching: BTreeSet<Arc<InstrumentId>>,
-    /// When the streams of a book were last joined again.
-    rejoined: BTreeMap<Arc<InstrumentId>, Instant>,
     next_id: u64,
     tick_at: Instant,
     /// Rejects that are in the sample on disk.
@@ -97,9 +107,12 @@ pub(crate) enum Lost {
     /// The socket's reason.
     #[error(transparent)]
     Socket(#[from] SocketError),
-    /// The venue refused what we subscribed to.
-    #[error("subscription refused: {message} ({code})")]
-    Refused { code: i64, message: String },
+    /// The venue was asked too often.
+    #[error("asked too often: {message} ({code})")]
+    TooOften { code: i64, message: String },
+    /// The venue refuses everything that was left to subscribe to.
+    #[error("the venue refuses all that is wanted of it")]
+    NothingLeft,
     /// Not everything was confirmed in time.
     #[error("subscription not confirmed in time")]
     Unconfirmed,
@@ -119,7 +132,7 @@ impl Lost {
             Self::Socket(SocketError::ConnectTimeout(_) | SocketError::Connect { .. }) => "connect",
             Self::Socket(SocketError::Handshake { .. } | SocketError::Refused(_)) => "handshake",
             Self::Socket(_) => "broken",
-            Self::Refused { .. } | Self::Unconfirmed => "subscription",
+            Self::TooOften { .. } | Self::NothingLeft | Self::Unconfirmed => "subscription",
             Self::NoData(_) => "no_data",
             Self::Stalled(_) => "stalled",
         }
@@ -129,31 +142,40 @@ impl Lost {
 impl<A: Adapter> Feed<A> {
     /// A feed, and how others see and ask it.
     pub(crate) fn new(parts: Parts<A>) -> (Self, watch::Receiver<FeedStatus>, mpsc::Sender<Query>) {
-        let status = watch::Sender::new(FeedStatus::new(parts.books.len(), now()));
+        let status = watch::Sender::new(FeedStatus::new(0, now()));
         let (queries_tx, queries) = mpsc::channel(QUERIES_CAPACITY);
-        // At most one request per instrument is under way, so no answer ever waits for room.
-        let answers = mpsc::channel(parts.plan.instruments.len().max(1));
         let view = status.subscribe();
-        let feed = Self {
-            name: Arc::from(parts.plan.name.as_str()),
+        let mut feed = Self {
             parts,
+            work: None,
+            aside: BTreeMap::new(),
+            nothing_left: true,
+            books: BTreeSet::new(),
+            silence_max: None,
+            resumed: BTreeSet::new(),
+            outputs: Vec::new(),
             status,
             queries,
-            answers,
+            // At most one request per instrument is under way, and a connection has fewer of those.
+            answers: mpsc::channel(FETCHES_CAPACITY),
             fetching: BTreeSet::new(),
-            rejoined: BTreeMap::new(),
             next_id: 1,
             tick_at: Instant::now(),
             sampled: 0,
         };
+        feed.take_up();
         (feed, view, queries_tx)
     }
 
-    /// Connects, and connects again, until it is stopped.
+    /// Connects, and connects again, until it is stopped or has nothing to carry any more.
     pub(crate) async fn run(mut self, task: Task) -> anyhow::Result<()> {
         let mut backoff = Backoff::new(RECONNECT_MIN, RECONNECT_MAX);
-        self.parts.metrics.connected(&self.name, false);
-        while !task.stopping() {
+        self.parts.metrics.connected(&self.parts.name, false);
+        while !task.stopping() && self.work.is_some() {
+            if self.nothing_left {
+                self.pause(&task, None).await;
+                continue;
+            }
             let began = Instant::now();
             let ended = self.session(&task).await;
             let was_up = self.status.borrow().state == FeedState::Up;
@@ -164,31 +186,39 @@ impl<A: Adapter> Feed<A> {
             }
             let longest = if was_up { RECONNECT_UP_MAX } else { RECONNECT_MAX };
             let wait = backoff.next_within(longest, &mut rand::rng());
-            tracing::warn!(connection = &*self.name, error = %Chain(&lost), ?wait, "connection lost");
-            self.pause(&task, wait).await;
+            tracing::warn!(connection = &*self.parts.name, error = %Chain(&lost), ?wait, "connection lost");
+            self.pause(&task, Some(Instant::now() + wait)).await;
         }
-        self.parts.pipeline.finish(now(), &mut self.parts.outputs);
-        let mut outputs = std::mem::take(&mut self.parts.outputs);
-        if self.parts.outbox.send(&mut outputs, FEED_STALL_MAX).await.is_err() {
-            task.alive(self.parts.outbox.flush()).await;
+        if self.work.is_none() {
+            self.parts.metrics.forget(&self.parts.name);
         }
+        self.parts.pipeline.finish(now(), &mut self.outputs);
+        self.send_out(&task).await;
         Ok(())
+    }
+
+    /// Hands out what is left to say while there is no connection.
+    async fn send_out(&mut self, task: &Task) {
+        let outbox = &mut self.parts.outbox;
+        if outbox.send(&mut self.outputs, FEED_STALL_MAX).await.is_err() {
+            task.alive(outbox.flush()).await;
+        }
     }
 
     /// Tells everybody that the connection is gone.
     async fn leave(&mut self, task: &Task, lost: Option<&Lost>) {
-        let Parts { plan, pipeline, outputs, outbox, metrics, .. } = &mut self.parts;
         // What the stalled publisher has not taken yet comes before what follows from the loss.
-        task.alive(outbox.flush()).await;
-        metrics.connected(&self.name, false);
+        task.alive(self.parts.outbox.flush()).await;
+        let Parts { name, pipeline, metrics, .. } = &mut self.parts;
+        metrics.connected(name, false);
         let reason: Option<Arc<str>> = lost.map(|lost| Chain(lost).to_string().into());
-        let instruments = plan.instruments.iter().map(|id| &**id);
-        pipeline.handle_disconnect(instruments, now(), outputs);
+        let instruments = self.work.iter().flat_map(|work| &work.plan.instruments);
+        pipeline.handle_disconnect(instruments.map(|id| &**id), now(), &mut self.outputs);
         if let Some(lost) = lost {
-            metrics.disconnected(&self.name, lost.reason());
+            metrics.disconnected(name, lost.reason());
         }
         if !matches!(self.status.borrow().state, FeedState::Down(_)) {
-            self.announce(Connection::Disconnected, reason.clone());
+            self.announce_all(Connection::Disconnected, reason.as_ref());
         }
         self.status.send_modify(|status| {
             status.state = FeedState::Down(reason.or_else(|| Some(Arc::from("stopped"))));
@@ -196,41 +226,55 @@ impl<A: Adapter> Feed<A> {
             status.synced = 0;
             status.disconnects += u64::from(lost.is_some());
         });
-        let mut outputs = std::mem::take(&mut self.parts.outputs);
-        if self.parts.outbox.send(&mut outputs, FEED_STALL_MAX).await.is_err() {
-            task.alive(self.parts.outbox.flush()).await;
-        }
-        self.parts.outputs = outputs;
+        self.send_out(task).await;
     }
 
-    /// Waits, answering whoever asks meanwhile.
-    async fn pause(&mut self, task: &Task, wait: Duration) {
-        let until = Instant::now() + wait;
+    /// Waits, answering whoever asks meanwhile; without a time, until it is to carry something else.
+    async fn pause(&mut self, task: &Task, until: Option<Instant>) {
         let waiting = task.until_stopped(async {
             loop {
                 tokio::select! {
                     biased;
-                    () = tokio::time::sleep_until(until) => break,
-                    Some(query) = self.queries.recv() => {
-                        answer(&self.parts.pipeline, query);
+                    () = tokio::time::sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => break,
+                    Ok(()) = self.parts.assigned.changed() => {
+                        self.take_up();
+                        if until.is_none() || self.work.is_none() {
+                            break;
+                        }
                     }
+                    Some(query) = self.queries.recv() => self.reply(query),
                     Some(Answer { instrument: Some(instrument), .. }) = self.answers.1.recv() => {
                         // It belongs to the connection that is gone.
                         self.fetching.remove(&instrument);
                     }
+                    // The market is gone, and the process about to be.
+                    else => std::future::pending().await,
                 }
             }
         });
         // Both ways out are the end of the pause.
         let _: Option<()> = waiting.await;
+        self.send_out(task).await;
     }
 
     /// Emits a status event for each instrument of the connection.
-    fn announce(&mut self, state: Connection, reason: Option<Arc<str>>) {
+    fn announce_all(&mut self, state: Connection, reason: Option<&Arc<str>>) {
+        if let Some(work) = self.work.clone() {
+            self.announce(&work.plan.instruments, state, reason);
+        }
+    }
+
+    /// Emits a status event for each of these instruments.
+    fn announce(
+        &mut self,
+        instruments: &[Arc<InstrumentId>],
+        state: Connection,
+        reason: Option<&Arc<str>>,
+    ) {
         let recv_time = now();
-        for instrument in &self.parts.plan.instruments {
-            let connection = Arc::clone(&self.name);
-            let status = Status { connection, state, reason: reason.clone() };
+        for instrument in instruments {
+            let connection = Arc::clone(&self.parts.name);
+            let status = Status { connection, state, reason: reason.map(Arc::clone) };
             let event = Event {
                 instrument: Arc::clone(instrument),
                 venue_time: None,
@@ -238,37 +282,29 @@ impl<A: Adapter> Feed<A> {
                 origin: None,
                 body: Body::Status(status),
             };
-            self.parts.outputs.push(Output { event, lanes: feed::Lanes::Both });
+            self.outputs.push(Output { event, lanes: feed::Lanes::Both });
         }
     }
 
-    /// Sends out the snapshot requests that the pipeline wants. Returns what has to be said on the
-    /// connection instead.
-    fn fetch(&mut self) -> Vec<Request> {
-        let mut requests = Vec::new();
+    /// Sends out the snapshot requests that the pipeline wants. Returns the streams that have to be
+    /// left and joined again instead, but for those that are `joining` already.
+    fn fetch(&mut self, joining: impl Fn(&[String]) -> bool) -> Vec<String> {
+        let mut again = Vec::new();
         while let Some(command) = self.parts.pipeline.next_command() {
             match command {
                 Command::FetchSnapshot { instrument, request } => {
                     self.fetch_snapshot(instrument, request);
                 }
                 // It comes again if it is still wanted then.
-                Command::Rejoin { instrument, .. } if self.is_joining(&instrument) => {}
+                Command::Rejoin { streams, .. } if joining(&streams) => {}
                 Command::Rejoin { instrument, streams } => {
-                    tracing::debug!(connection = &*self.name, %instrument, "joining its book again");
-                    let adapter = self.parts.pipeline.adapter();
-                    requests.extend(adapter.unsubscribe(&streams, &mut self.next_id));
-                    requests.extend(adapter.subscribe(&streams, &mut self.next_id));
-                    self.rejoined.insert(instrument, Instant::now());
+                    tracing::debug!(connection = &*self.parts.name, %instrument, "joining its book again");
+                    let is_ours = |stream: &String| !self.aside.contains_key(stream);
+                    again.extend(streams.into_iter().filter(is_ours));
                 }
             }
         }
-        requests
-    }
-
-    /// Whether a book's streams were joined again a moment ago: the request may still wait behind
-    /// those of other books, and a venue limits how often it may be made.
-    fn is_joining(&self, instrument: &Arc<InstrumentId>) -> bool {
-        self.rejoined.get(instrument).is_some_and(|at| at.elapsed() < REJOIN_PAUSE)
+        again
     }
 
     fn fetch_snapshot(&mut self, instrument: Arc<InstrumentId>, request: RestRequest) {
@@ -279,7 +315,7 @@ impl<A: Adapter> Feed<A> {
         let fetch = Fetch { instrument: Some(Arc::clone(&instrument)), request, answers };
         if self.parts.fetches.try_send(fetch).is_err() {
             self.fetching.remove(&instrument);
-            let outputs = &mut self.parts.outputs;
+            let outputs = &mut self.outputs;
             self.parts.pipeline.handle_snapshot_failure(&instrument, now(), outputs);
         }
     }
@@ -288,7 +324,7 @@ impl<A: Adapter> Feed<A> {
     fn answered(&mut self, answer: Answer) {
         let Answer { instrument: Some(instrument), path, result } = answer else { return };
         self.fetching.remove(&instrument);
-        let Parts { pipeline, outputs, tap, .. } = &mut self.parts;
+        let (Parts { name, pipeline, tap, .. }, outputs) = (&mut self.parts, &mut self.outputs);
         let failure = match result {
             Ok(reply) => {
                 if let Some(tap) = tap {
@@ -302,7 +338,7 @@ impl<A: Adapter> Feed<A> {
             Err(error) => Some(Chain(&error).to_string()),
         };
         if let Some(error) = failure {
-            tracing::warn!(connection = &*self.name, %instrument, error, "no snapshot");
+            tracing::warn!(connection = &**name, %instrument, error, "no snapshot");
             pipeline.handle_snapshot_failure(&instrument, now(), outputs);
         }
     }
@@ -316,11 +352,11 @@ impl<A: Adapter> Feed<A> {
         if let Some(tap) = &mut self.parts.tap {
             tap.pass_on_if_due();
         }
-        let Parts { pipeline, books, metrics, .. } = &self.parts;
+        let Parts { name, pipeline, metrics, .. } = &self.parts;
         let counts = pipeline.counts();
         let synced =
             |id: &&Arc<InstrumentId>| pipeline.book(id, 0, now()).is_some_and(|book| book.synced);
-        let synced = books.iter().filter(synced).count();
+        let synced = self.books.iter().filter(synced).count();
         let rejects = counts.rejects().map(|(_, count)| count).sum();
         self.status.send_modify(|status| {
             status.frames = counts.frames().map(|(_, count)| count).sum();
@@ -329,7 +365,8 @@ impl<A: Adapter> Feed<A> {
         });
         let age = self.status.borrow().last_frame.map_or(0, |at| now().since(at).max(0));
         let age = Duration::from_nanos(u64::try_from(age).unwrap_or(0));
-        metrics.feed(&self.name, counts, age.as_secs_f64());
+        metrics.feed(name, counts, age.as_secs_f64());
+        metrics.set_aside(name, self.aside.len());
         if rejects > self.sampled {
             self.sampled = rejects;
             self.write_sample(task).await?;
@@ -347,16 +384,32 @@ impl<A: Adapter> Feed<A> {
                 tracing::debug!(error = %error, "a rejected frame is not in the sample");
             }
         }
-        let path = self.parts.state_directory.join(format!("rejected-{}.tsv", self.name));
+        let path = self.parts.state_directory.join(format!("rejected-{}.tsv", self.parts.name));
         let write = spawn_blocking(move || std::fs::write(path, text));
         if let Err(error) = task.alive(write).await? {
             tracing::debug!(error = %error, "cannot keep the rejected frames");
         }
         Ok(())
     }
-}
 
-/// Answers a request for a book; whoever asked may be gone already.
-fn answer<A: Adapter>(pipeline: &Pipeline<A>, query: Query) {
-    drop(query.answer.send(pipeline.book(&query.instrument, query.depth, now())));
+    /// Answers a question; whoever asked may be gone already.
+    fn reply(&self, query: Query) {
+        let pipeline = &self.parts.pipeline;
+        match query {
+            Query::Book { instrument, depth, answer } => {
+                drop(answer.send(pipeline.book(&instrument, depth, now())));
+            }
+            Query::Streams(answer) => {
+                let carried = self.work.iter().flat_map(|work| work.carried.iter());
+                let views = carried.map(|(stream, cargo)| StreamView {
+                    stream: stream.clone(),
+                    instrument: Arc::clone(&cargo.instrument),
+                    flows: (cargo.kinds.iter())
+                        .map(|kind| (*kind, pipeline.flow(&cargo.instrument, *kind)))
+                        .collect(),
+                });
+                drop(answer.send(views.collect()));
+            }
+        }
+    }
 }

@@ -24,9 +24,9 @@ pub(crate) const FETCHES_CAPACITY: usize = 1_024;
 /// request to slow down before it becomes a ban.
 const CONCURRENT_MAX: usize = 4;
 
-/// Requests that can wait, at most: the backfill and the polls of each market have one on their way
-/// at a time, and a host has fewer than ten markets.
-pub(crate) const SPARE_CAPACITY: usize = 20;
+/// Requests that can wait, at most: the backfill, the polls and the list of each market have one on
+/// their way at a time, and a host has fewer than ten markets.
+pub(crate) const SPARE_CAPACITY: usize = 30;
 
 /// How long to leave a venue alone that asks for it and does not say how long.
 const SLOW_DOWN: Duration = Duration::from_secs(60);

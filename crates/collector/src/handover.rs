@@ -173,6 +173,14 @@ impl Handover {
         self.open.noted(run)
     }
 
+    /// Notes a gap record that the other of a pair has handed over: what is open there is taken up,
+    /// and what is closed there is closed. Returns the record that had to be forgotten for it.
+    pub(crate) fn overheard(&mut self, run: &Run) -> Option<Arc<Gap>> {
+        let forgotten = self.open.noted(run);
+        self.open.handed(run);
+        forgotten
+    }
+
     /// Notes that the record of a break in a book is about to be handed over. Returns whether it is
     /// new: then this must be on the disk before, or a crash would take what follows the break for
     /// its continuation.

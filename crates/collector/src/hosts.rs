@@ -1,6 +1,8 @@
-//! The REST interfaces: whoever asks at the same one shares its request weight.
+//! The venues' hosts: whoever asks at the same REST interface shares its request weight, and whoever
+//! connects to the same streams the number of connections that may be made.
 
 use crate::fetcher::{self, FETCHES_CAPACITY, Fetch, Queues, Quota, SPARE_CAPACITY};
+use crate::gate::Gate;
 use crate::line::now;
 use crate::metrics::Metrics;
 use anyhow::Context as _;
@@ -8,6 +10,7 @@ use daemon::Tasks;
 use model::Venue;
 use net::{Rest, RestOptions, Tls};
 use settings::VenueMarket;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use venue::Adapter;
 
@@ -36,11 +39,27 @@ pub(crate) struct Hosts {
     /// How much of the weight is for what can wait, in percent.
     spare_percent: u32,
     hosts: Vec<Host>,
+    /// By venue, host and port of the streams.
+    gates: Vec<((Venue, String), Arc<Gate>)>,
 }
 
 impl Hosts {
     pub(crate) const fn new(spare_percent: u32) -> Self {
-        Self { spare_percent, hosts: Vec::new() }
+        Self { spare_percent, hosts: Vec::new(), gates: Vec::new() }
+    }
+
+    /// What says when a connection to a market's streams may be made; markets of one venue at the
+    /// same host have the same.
+    pub(crate) fn gate<A: Adapter>(&mut self, settings: &VenueMarket) -> Arc<Gate> {
+        let url = settings.stream_url.url();
+        let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default());
+        let key = (A::VENUE, format!("{host}:{}", port.unwrap_or_default()));
+        if let Some((_, gate)) = self.gates.iter().find(|(known, _)| *known == key) {
+            return Arc::clone(gate);
+        }
+        let gate = Arc::new(Gate::new(&A::LIMITS));
+        self.gates.push((key, Arc::clone(&gate)));
+        gate
     }
 
     /// The way to a market's interface, which may be another market's already: the limits are then
@@ -90,5 +109,26 @@ impl Hosts {
             let metrics = metrics.clone();
             tasks.spawn(name, move |task| fetcher::run(task, rest, quota, queues, metrics));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markets_of_one_venue_and_host_connect_through_one_gate() {
+        let venues = settings::Venues::default();
+        let mut hosts = Hosts::new(20);
+        let spot = hosts.gate::<venue_okx::Spot>(&venues.okx.spot);
+        let perp = hosts.gate::<venue_okx::Perp>(&venues.okx.perp);
+        assert!(Arc::ptr_eq(&spot, &perp));
+        let other = hosts.gate::<venue_deribit::Perp>(&venues.deribit.perp);
+        assert!(!Arc::ptr_eq(&spot, &other));
+        // The two of Binance are limited each by itself.
+        let spot = hosts.gate::<venue_binance::Spot>(&venues.binance.spot);
+        let perp = hosts.gate::<venue_binance::Perp>(&venues.binance.perp);
+        assert!(!Arc::ptr_eq(&spot, &perp));
+        assert_eq!(hosts.gates.len(), 4);
     }
 }

@@ -14,11 +14,16 @@
 //! exactly what is lost.
 //!
 //! The `lineup` has these tasks for each enabled market; only `adapters` knows the venues by name.
-//! Markets that ask at the same host (`hosts`) share a fetcher. What no stream carries is asked for
+//! What a market records may change while it does: the `market` reads the venue's list again and
+//! again, chooses from it, and tells each feed what to carry. Markets that ask at the same host
+//! (`hosts`) share a fetcher. What no stream carries is asked for
 //! by a `poller`, and leaves it as a feed's events do.
 //!
 //! What is missing of trades nevertheless is fetched by the `backfill`, within a share of the venue's
 //! request weight, and is on the durable lane only.
+//!
+//! Two collectors may record the same, as a `pair`: both publish the durable lane, one leads. What
+//! the other of the pair (`partner`) has on record as missing is taken up by whoever leads.
 //!
 //! With `collector.capture` the `capture` writes down what the venues sent, as they sent it.
 //!
@@ -36,6 +41,7 @@ mod checkpoint;
 mod disk;
 mod feed;
 mod fetcher;
+mod gate;
 mod handover;
 mod hosts;
 mod lane;
@@ -43,11 +49,15 @@ mod line;
 mod lineup;
 mod market;
 mod metrics;
+mod orders;
 mod outbox;
+mod pair;
+mod partner;
 mod poller;
 mod publisher;
 mod recovery;
 mod reporter;
+mod roster;
 mod service;
 #[cfg(test)]
 mod testing;

@@ -1,12 +1,16 @@
 //! One socket of a feed and how far its subscription has come.
 
+use crate::capture::Tap;
+use crate::gate::Gate;
 use net::{Frame, Socket, SocketError, SocketOptions, Tls};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use units::UnixNanos;
 use url::Url;
-use venue::{Keepalive, Limits, Request};
+use venue::recording::Source;
+use venue::{Granted, Keepalive, Limits, Pacer, Request, Subscription, Verdict};
 
 /// How to reach a venue's streams.
 #[derive(Debug, Clone)]
@@ -14,27 +18,30 @@ pub(crate) struct Dial {
     pub(crate) url: Url,
     pub(crate) tls: Tls,
     pub(crate) limits: Limits,
+    pub(crate) gate: Arc<Gate>,
 }
 
-/// A socket, the subscription frames not sent yet, and the confirmations outstanding.
+/// A socket, the requests not sent yet, and those not answered.
 pub(crate) struct Line {
     socket: Socket,
     unsent: VecDeque<Request>,
     send_at: Instant,
     pace: Duration,
+    /// What the venue grants of requests to join and to leave streams.
+    budget: Option<Pacer>,
     keepalive: Option<Keepalive>,
     /// When something was last received, or said to keep the connection open.
     alive_at: Instant,
-    unconfirmed: usize,
+    subscription: Subscription,
     pub(crate) opened: Instant,
-    /// When something that has to be confirmed was last sent.
+    /// When something that has to be answered was last sent.
     pub(crate) asked_at: Instant,
-    /// When all of it was subscribed.
+    /// When all of it was answered for the first time.
     pub(crate) subscribed: Option<Instant>,
 }
 
 impl Line {
-    /// Connects; `requests` are sent afterwards, by [`Line::send_due`].
+    /// Connects once the venue allows it; `requests` are sent afterwards, by [`Line::send_due`].
     ///
     /// # Errors
     ///
@@ -46,21 +53,25 @@ impl Line {
             silence_max: SocketOptions::default().silence_max.min(limits.silence_max),
             ..SocketOptions::default()
         };
+        dial.gate.pass().await;
         let socket = Socket::connect(&dial.url, &dial.tls, options, now).await?;
         let opened = Instant::now();
-        Ok(Self {
+        let mut line = Self {
             socket,
-            unconfirmed: requests.iter().map(|request| request.confirmations).sum(),
-            unsent: requests.into(),
+            unsent: VecDeque::new(),
             send_at: opened,
             keepalive: limits.keepalive,
             alive_at: opened,
             // One frame per second is left for pongs and pings.
             pace: Duration::from_secs(1) / limits.frames_per_second.saturating_sub(1).max(1),
+            budget: limits.subscribes.map(|(count, window)| Pacer::new(count, window)),
+            subscription: Subscription::default(),
             opened,
             asked_at: opened,
             subscribed: None,
-        })
+        };
+        line.say(requests);
+        Ok(line)
     }
 
     /// When the next frame may be sent, if one is left.
@@ -73,11 +84,16 @@ impl Line {
         self.keepalive.map(|keepalive| self.alive_at + keepalive.after)
     }
 
-    /// Puts requests behind those that wait. Their confirmations belong to the subscription as long
-    /// as that is not complete.
+    /// When a refused request has to be looked at, if there is one.
+    pub(crate) fn judge_at(&self) -> Option<Instant> {
+        self.subscription.poll_timeout().map(|at| self.opened + at)
+    }
+
+    /// Puts requests behind those that wait. Their answers belong to the subscription as long as
+    /// that is not complete.
     pub(crate) fn say(&mut self, requests: impl IntoIterator<Item = Request>) {
         for request in requests {
-            self.unconfirmed += request.confirmations;
+            self.subscription.ask(&request);
             self.unsent.push_back(request);
         }
     }
@@ -85,17 +101,22 @@ impl Line {
     /// Puts an answer that the venue waits for before everything else.
     pub(crate) fn answer(&mut self, answer: Option<Request>) {
         if let Some(request) = answer {
-            self.unconfirmed += request.confirmations;
+            self.subscription.ask(&request);
             self.unsent.push_front(request);
         }
     }
 
-    /// Sends the next frame if its time has come.
+    /// Whether one of these streams is being joined: its request waits to be sent or answered.
+    pub(crate) fn is_joining(&self, streams: &[String]) -> bool {
+        streams.iter().any(|stream| self.subscription.is_asking(stream))
+    }
+
+    /// Sends the next frame if its time has come, and takes it down where that is wanted.
     ///
     /// # Errors
     ///
     /// [`SocketError`]; the line is then of no further use.
-    pub(crate) async fn send_due(&mut self) -> Result<(), SocketError> {
+    pub(crate) async fn send_due(&mut self, tap: Option<&mut Tap>) -> Result<(), SocketError> {
         let now_at = Instant::now();
         if let Some(keepalive) = self.keepalive
             && self.alive_at + keepalive.after <= now_at
@@ -104,23 +125,53 @@ impl Line {
             self.socket.send(keepalive.frame.to_owned()).await?;
         }
         if self.send_at <= now_at
+            && self.is_granted(now_at)
             && let Some(request) = self.unsent.pop_front()
         {
             self.send_at = now_at + self.pace;
-            if request.confirmations > 0 {
+            if request.id.is_some() {
                 self.asked_at = now_at;
+            }
+            if let Some(tap) = tap {
+                tap.note(now(), Source::Sent, request.frame.as_bytes());
             }
             self.socket.send(request.frame).await?;
         }
         Ok(())
     }
 
-    /// Notes that the venue accepted `count` parts of what was asked.
-    pub(crate) fn confirmed(&mut self, count: usize) {
-        self.unconfirmed = self.unconfirmed.saturating_sub(count);
-        if self.unconfirmed == 0 {
+    /// Whether the venue's budget has the next request in it; if not, it waits until it has.
+    fn is_granted(&mut self, now_at: Instant) -> bool {
+        let counts = self.unsent.front().is_some_and(|request| request.id.is_some());
+        let Some(budget) = self.budget.as_mut().filter(|_| counts) else { return true };
+        match budget.take(now_at - self.opened) {
+            Ok(()) => true,
+            Err(wait) => {
+                self.send_at = now_at + wait;
+                false
+            }
+        }
+    }
+
+    /// Takes an answer that accepts a request, or a part of one.
+    pub(crate) fn granted(&mut self, id: Option<u64>, granted: Granted) {
+        self.subscription.handle_granted(id, granted);
+    }
+
+    /// Takes an answer that refuses a request, or a part of one.
+    pub(crate) fn refused(&mut self, id: Option<u64>, reason: &Arc<str>) {
+        self.subscription.handle_refused(id, reason, self.opened.elapsed());
+    }
+
+    /// What follows from the answers so far; once nothing does and none is awaited, all is
+    /// subscribed.
+    pub(crate) fn next_verdict(&mut self) -> Option<Verdict> {
+        self.subscription.handle_timeout(self.opened.elapsed());
+        let verdict = self.subscription.next_verdict();
+        if verdict.is_none() && self.subscription.is_settled() && self.unsent.is_empty() {
             self.subscribed.get_or_insert_with(Instant::now);
         }
+        verdict
     }
 
     /// Waits for frames. Cancel-safe.

@@ -1,12 +1,13 @@
 //! The enabled markets, and the tasks that each of them needs.
 
-use crate::adapters::{self, Visitor};
+use crate::adapters::{self, Offer, Visitor};
 use crate::backfill::{self, Backfiller};
 use crate::block::is_trade;
 use crate::board::{BackfillHandle, MarketView, ORDERS_CAPACITY};
 use crate::hosts::Hosts;
-use crate::market::{Market, Wanted, Ways};
+use crate::market::{Market, Ways, wanted};
 use crate::metrics::Metrics;
+use crate::orders::Order;
 use anyhow::Context as _;
 use daemon::Tasks;
 use model::{Event, Kind, Market as ModelMarket, Venue};
@@ -21,7 +22,9 @@ pub(crate) struct Seat {
     market: ModelMarket,
     settings: VenueMarket,
     /// Gaps asked for by hand.
-    orders: mpsc::Receiver<Event>,
+    gaps: mpsc::Receiver<Event>,
+    /// Changes of what is recorded, by hand.
+    orders: mpsc::Receiver<Order>,
     /// Whether gaps are fetched, and not only closed.
     fetching: bool,
 }
@@ -44,7 +47,7 @@ pub(crate) struct Lineup {
 pub(crate) fn check(settings: &Settings) -> Result<(), Invalid> {
     for (venue, market, settings) in settings.venues.markets() {
         let key = |name: &str| format!("collector.venues.{venue}.{market}.{name}");
-        let offered = adapters::offer(venue, market).kinds;
+        let Offer { kinds: offered, intervals, volumes, .. } = adapters::offer(venue, market);
         if offered.is_empty() {
             if settings.enabled {
                 let message = "must be `false`: this version cannot record the market";
@@ -59,6 +62,22 @@ pub(crate) fn check(settings: &Settings) -> Result<(), Invalid> {
                 return Err(Invalid::new(key(&format!("kinds[{index}]")), message));
             }
         }
+        if settings.top.is_some() && !volumes {
+            return Err(Invalid::new(
+                key("top"),
+                "must be `null`: the venue counts no volumes of it",
+            ));
+        }
+        if !offered.contains(&Kind::Kline) {
+            continue;
+        }
+        for (index, interval) in settings.kline_intervals.iter().enumerate() {
+            if !intervals.contains(&interval.as_str()) {
+                let message =
+                    format!("is no interval that it has; those are {}", intervals.join(", "));
+                return Err(Invalid::new(key(&format!("kline_intervals[{index}]")), message));
+            }
+        }
     }
     Ok(())
 }
@@ -68,11 +87,12 @@ pub(crate) fn seats(settings: &Settings) -> (Vec<Seat>, Vec<MarketView>) {
     let enabled = settings.venues.markets().filter(|(_, _, market)| market.enabled);
     enabled
         .map(|(venue, market, wanted)| {
+            let (gaps_tx, gaps) = mpsc::channel(ORDERS_CAPACITY);
             let (orders_tx, orders) = mpsc::channel(ORDERS_CAPACITY);
             let fetchable = adapters::offer(venue, market).fetchable;
             let kinds = wanted.kinds.iter().filter_map(|kind| kind.parse().ok());
             let kinds = kinds.filter(|kind| is_trade(*kind) && fetchable.contains(kind)).collect();
-            let handle = BackfillHandle { kinds, orders: orders_tx };
+            let handle = BackfillHandle { kinds, orders: gaps_tx };
             let backfill = settings.backfill.enabled.then_some(handle);
             let fetching = settings.backfill.enabled;
             let view = MarketView {
@@ -81,12 +101,15 @@ pub(crate) fn seats(settings: &Settings) -> (Vec<Seat>, Vec<MarketView>) {
                 rest_url: wanted.rest_url.as_str().into(),
                 stream_url: wanted.stream_url.as_str().into(),
                 listed: None,
+                refreshed: None,
                 reason: None,
+                chosen: 0,
                 unknown: Vec::new(),
+                orders: orders_tx,
                 feeds: Vec::new(),
                 backfill,
             };
-            (Seat { venue, market, settings: wanted.clone(), orders, fetching }, view)
+            (Seat { venue, market, settings: wanted.clone(), gaps, orders, fetching }, view)
         })
         .unzip()
 }
@@ -131,29 +154,35 @@ impl Visitor for Staff<'_> {
 
     fn visit<A: Adapter + Clone + Send + Sync + 'static>(self, adapter: A) -> Self::Output {
         let Self { index, seat, hosts, ways } = self;
-        let Seat { venue, market, settings, orders, fetching } = seat;
+        let Seat { venue, market, settings, gaps, orders, fetching } = seat;
         let name = format!("{venue}-{market}");
         let door = hosts.door::<A>(&name, &settings)?;
+        let gate = hosts.gate::<A>(&settings);
+        let (roster, rosters) = watch::channel(None);
         let tls = Tls::new(settings.ca_file.as_deref()).context("load the trusted certificates")?;
-        let (list, listed) = watch::channel(None);
         let backfill = Backfiller::new(backfill::Parts {
             adapter: adapter.clone(),
-            list: listed,
+            roster: rosters,
             fetching,
             fetches: door.spare.clone(),
-            orders,
+            orders: gaps,
             bus: ways.bus.clone(),
             batches: ways.batches.clone(),
             board: ways.board.clone(),
             metrics: ways.metrics.clone(),
+            leading: ways.leading.clone(),
         });
         let market = Market {
             index,
+            venue,
+            market,
             wanted: wanted(&settings)?,
             stream_url: settings.stream_url.url().clone(),
             tls,
             door,
-            list,
+            gate,
+            orders,
+            roster,
             ways,
         };
         Ok(Box::new(move |tasks| {
@@ -161,15 +190,4 @@ impl Visitor for Staff<'_> {
             tasks.spawn(format!("{name}-backfill"), |task| backfill.run(task));
         }))
     }
-}
-
-fn wanted(settings: &VenueMarket) -> anyhow::Result<Wanted> {
-    let kinds: Result<Vec<Kind>, _> = settings.kinds.iter().map(|kind| kind.parse()).collect();
-    Ok(Wanted {
-        symbols: settings.symbols.clone(),
-        kinds: kinds?,
-        intervals: settings.kline_intervals.iter().map(|text| text.as_str().into()).collect(),
-        depth: usize::try_from(settings.depth)?,
-        streams_per_connection: settings.streams_per_connection,
-    })
 }

@@ -1,41 +1,55 @@
-//! Task: one market of one venue: its instrument list, and the feeds that follow from it.
+//! Task: one market of one venue: its instrument list, what is wanted of it, and the feeds that
+//! follow from that.
+//!
+//! ```text
+//!  list, again and again ─┐
+//!  the venue's notice ────┤            ┌─ Assignment ─▶ feed, feed, …
+//!  configuration, reloaded ┼▶ select ──▶ replan
+//!  orders by hand ────────┤            └─ Roster ─────▶ poller, backfill
+//!  the end of a contract ─┘
+//! ```
+//!
+//! What is recorded changes while it is recorded: streams that stay are not touched. A feed lasts
+//! as long as it carries anything.
 
-use crate::batch::Batch;
-use crate::board::{Board, FeedHandle};
-use crate::capture::Taps;
-use crate::feed::{Feed, Parts};
+mod crew;
+mod listing;
+
+use crate::board::Board;
+use crate::capture::{Tap, Taps};
 use crate::fetcher::Fetch;
+use crate::gate::Gate;
 use crate::hosts::Door;
-use crate::line::Dial;
 use crate::metrics::Metrics;
+use crate::orders::{self, Changes, Order};
 use crate::outbox::{Outbox, Producer};
-use crate::poller::{self, Poller};
+use crate::pair::Leading;
 use crate::publisher::LastIds;
+use crate::roster::Roster;
 use anyhow::Context as _;
 use bus::Bus;
+use crew::Crew;
 use daemon::Task;
-use feed::{Options, Pipeline};
-use model::{Instrument, InstrumentId, Kind};
+use listing::Listing;
+use model::{InstrumentId, Kind, Market as ModelMarket, Venue};
 use net::Tls;
-use std::collections::BTreeSet;
+use settings::{Suite, VenueMarket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::Chain;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, mpsc, watch};
 use url::Url;
-use venue::{Adapter, Backoff, ConnectionPlan};
+use venue::{Adapter, Backoff, Glob, Selection};
 
 /// First and longest wait before the instrument list is asked for again.
 const LIST_RETRY_MIN: Duration = Duration::from_secs(1);
 const LIST_RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// What is wanted of a market.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wanted {
-    /// Symbols, as the instrument list has them.
-    pub(crate) symbols: Vec<String>,
+    pub(crate) selection: Selection,
     pub(crate) kinds: Vec<Kind>,
     pub(crate) intervals: Vec<Arc<str>>,
     pub(crate) depth: usize,
@@ -46,79 +60,77 @@ pub(crate) struct Wanted {
 pub(crate) struct Market {
     /// Its place on the board.
     pub(crate) index: usize,
+    pub(crate) venue: Venue,
+    pub(crate) market: ModelMarket,
     pub(crate) wanted: Wanted,
     pub(crate) stream_url: Url,
     pub(crate) tls: Tls,
     pub(crate) door: Door,
-    /// Where the list goes beside the feeds.
-    pub(crate) list: watch::Sender<Option<Arc<[Instrument]>>>,
+    pub(crate) gate: Arc<Gate>,
+    /// Changes of what is recorded, by hand.
+    pub(crate) orders: mpsc::Receiver<Order>,
+    /// Who else has to know what is recorded.
+    pub(crate) roster: watch::Sender<Option<Arc<Roster>>>,
     pub(crate) ways: Ways,
 }
 
 /// What all markets share: where their events go and where they come to know things from.
 #[derive(Clone)]
 pub(crate) struct Ways {
+    pub(crate) suite: watch::Receiver<Arc<Suite>>,
     pub(crate) last_ids: watch::Receiver<Option<LastIds>>,
     pub(crate) bus: Bus,
     pub(crate) producer: Producer,
-    pub(crate) batches: mpsc::Sender<Batch>,
+    pub(crate) batches: mpsc::Sender<crate::batch::Batch>,
     pub(crate) board: Board,
     pub(crate) metrics: Metrics,
     pub(crate) state_directory: PathBuf,
+    /// Whether this one of a pair speaks and fetches.
+    pub(crate) leading: Leading,
     /// Where recordings begin, if any are made.
     pub(crate) taps: Option<Taps>,
 }
 
 impl Market {
-    /// Loads the list, starts the feeds, and waits for their end.
+    /// Loads the list, starts the feeds, follows what changes, and waits for the feeds' end.
     ///
     /// # Errors
     ///
-    /// If a feed ends before it is asked to.
+    /// If a feed ends before it is asked to, or what was ordered by hand cannot be read.
     pub(crate) async fn run<A>(mut self, adapter: A, task: Task) -> anyhow::Result<()>
     where
         A: Adapter + Clone + Send + Sync + 'static,
     {
+        let path = orders::path(&self.ways.state_directory, &self.name());
+        let changes = Changes::load(&path).context("read what was ordered by hand")?;
         let known = task.until_stopped(async {
             let last_ids = self.ways.last_ids.wait_for(Option::is_some).await.ok()?.clone();
             Some((last_ids?, self.load(&adapter).await))
         });
-        let Some(Some((last_ids, list))) = known.await else { return Ok(()) };
-        let (mut feeds, mut handles) = (JoinSet::new(), Vec::new());
-        let mut listed = adapter;
-        listed.set_instruments(&list);
-        self.list.send_replace(Some(Arc::from(list.as_slice())));
-        let instruments = self.instruments(&list);
-        for plan in self.plans(&listed, &instruments) {
-            let (feed, handle) = self.feed(listed.clone(), plan, &instruments, &last_ids)?;
-            feeds.spawn(feed.run(task.clone()));
-            handles.push(handle);
+        let Some(Some((last_ids, listing))) = known.await else { return Ok(()) };
+        let mut crew = Crew::new(self, adapter, listing, last_ids, changes);
+        crew.muster(&task)?;
+        while let Some(wake) = task.until_stopped(crew.wake()).await {
+            crew.act(wake, &task).await?;
         }
-        if let Some(poller) = self.poller(listed, &instruments) {
-            feeds.spawn(poller.run(task.clone()));
-        }
-        tracing::info!(instruments = list.len(), connections = handles.len(), "market planned");
-        self.ways.board.update(self.index, |market| market.feeds = handles);
-        // The feeds hold what they need: the publisher's queue ends with the last of them.
-        drop(self);
+        // Only the feeds are left, and hold what they need: the publisher's queue ends with the
+        // last of them.
+        let mut feeds = crew.disband();
         while let Some(ended) = task.alive(feeds.join_next()).await {
-            ended.context("run a feed")??;
+            ended.context("run a feed")?.1?;
         }
-        task.stopped().await;
         Ok(())
     }
 
     /// Asks for the instrument list until it is there.
-    async fn load<A: Adapter>(&self, adapter: &A) -> Vec<Instrument> {
+    async fn load<A: Adapter>(&self, adapter: &A) -> Listing {
         let mut backoff = Backoff::new(LIST_RETRY_MIN, LIST_RETRY_MAX);
         loop {
-            match self.try_load(adapter).await {
-                Ok(list) => {
-                    self.ways.board.update(self.index, |market| {
-                        (market.listed, market.reason) = (Some(list.len()), None);
-                    });
-                    return list;
-                }
+            let with_volumes = self.wanted.selection.top.is_some();
+            let listing =
+                Listing::read(adapter, &self.door.urgent, with_volumes, self.tap("list")).await;
+            match listing {
+                Ok(listing) => return listing,
                 Err(error) => {
                     let reason: Arc<str> = Chain(error.as_ref()).to_string().into();
                     let wait = backoff.next(&mut rand::rng());
@@ -130,45 +142,27 @@ impl Market {
         }
     }
 
-    async fn try_load<A: Adapter>(&self, adapter: &A) -> anyhow::Result<Vec<Instrument>> {
-        let (answers, mut answer) = mpsc::channel(1);
-        let request = adapter.instruments_request();
-        let fetch = Fetch { instrument: None, request, answers };
-        self.door.urgent.send(fetch).await.context("reach the fetcher")?;
-        let answer = answer.recv().await.context("hear from the fetcher")?;
-        let reply = answer.result.context("load the instrument list")?;
-        let list = adapter.parse_instruments(&reply.body).context("read the instrument list")?;
-        anyhow::ensure!(!list.is_empty(), "the instrument list is empty");
-        Ok(list)
+    /// Its name, such as `binance-spot`.
+    fn name(&self) -> String {
+        format!("{}-{}", self.venue, self.market)
     }
 
-    /// The wanted instruments of the list.
-    fn instruments(&self, list: &[Instrument]) -> Vec<Arc<InstrumentId>> {
-        let (mut wanted, mut unknown) = (Vec::new(), Vec::new());
-        for symbol in &self.wanted.symbols {
-            match list.iter().find(|listed| listed.id.symbol.as_str() == symbol) {
-                Some(listed) => wanted.push(Arc::clone(&listed.id)),
-                None => unknown.push(symbol.clone()),
-            }
-        }
-        if !unknown.is_empty() {
-            let symbols = unknown.join(", ");
-            tracing::warn!(symbols, "the venue does not list these symbols");
-        }
-        self.ways.board.update(self.index, |market| market.unknown = unknown);
-        wanted
+    /// The key of its section in the configuration.
+    fn section(&self) -> String {
+        format!("collector.venues.{}.{}", self.venue, self.market)
     }
 
-    /// What to subscribe to, spread over connections.
-    fn plans<A: Adapter>(
-        &self,
-        adapter: &A,
-        instruments: &[Arc<InstrumentId>],
-    ) -> Vec<ConnectionPlan> {
-        let wanted: Vec<_> = instruments.iter().flat_map(|id| self.feeds_of(id)).collect();
-        adapter.connections(&wanted, self.wanted.streams_per_connection)
+    /// What the configuration wants of it now; `None` if that cannot be told.
+    fn configured(&mut self) -> Option<Wanted> {
+        let suite = Arc::clone(&self.ways.suite.borrow_and_update());
+        let mut markets = suite.collector.venues.markets();
+        let ours = |(venue, market, _): &(Venue, ModelMarket, &VenueMarket)| {
+            (*venue, *market) == (self.venue, self.market)
+        };
+        wanted(markets.find(ours)?.2).ok()
     }
 
+    /// What to subscribe to of an instrument.
     fn feeds_of(&self, id: &Arc<InstrumentId>) -> Vec<venue::Feed> {
         let of = |kind, interval| venue::Feed { instrument: Arc::clone(id), kind, interval };
         let mut feeds = Vec::new();
@@ -183,21 +177,6 @@ impl Market {
         feeds
     }
 
-    /// What asks for the kinds that no stream carries, if any are wanted.
-    fn poller<A: Adapter>(
-        &self,
-        adapter: A,
-        instruments: &[Arc<InstrumentId>],
-    ) -> Option<Poller<A>> {
-        Poller::new(poller::Parts {
-            adapter,
-            instruments: instruments.to_vec(),
-            kinds: self.wanted.kinds.clone(),
-            fetches: self.door.spare.clone(),
-            outbox: self.outbox(),
-        })
-    }
-
     fn outbox(&self) -> Outbox {
         Outbox::new(
             self.ways.bus.clone(),
@@ -205,81 +184,44 @@ impl Market {
             self.ways.batches.clone(),
             self.ways.board.clone(),
             self.ways.metrics.clone(),
+            self.ways.leading.clone(),
         )
     }
 
-    fn feed<A: Adapter>(
-        &self,
-        adapter: A,
-        plan: ConnectionPlan,
-        instruments: &[Arc<InstrumentId>],
-        last_ids: &LastIds,
-    ) -> anyhow::Result<(Feed<A>, FeedHandle)> {
-        let streams: BTreeSet<&String> = plan.streams.iter().collect();
-        let carries = |feed: &venue::Feed| {
-            let names = adapter.streams(feed);
-            !names.is_empty() && names.iter().all(|name| streams.contains(name))
-        };
-        let carries_of = |id: &Arc<InstrumentId>, kind| {
-            carries(&venue::Feed { instrument: Arc::clone(id), kind, interval: None })
-        };
-        let books = plan.instruments.iter().filter(|id| carries_of(id, Kind::Book));
-        let books: Vec<_> = books.map(Arc::clone).collect();
-        let feeds = plan.instruments.iter().flat_map(|id| self.feeds_of(id));
-        let silence_max = feeds.filter(&carries).filter_map(|feed| silence_max(feed.kind)).min();
-        let resumed = last_ids.iter().filter(|(key, _)| carries_of(&key.instrument, key.kind));
-        let resumed: Vec<_> = resumed.collect();
-        let options = Options {
-            depth: self.wanted.depth,
-            // The backfill heals what late trades fill, once they are acknowledged.
-            heal_when_seen: false,
-            kinds: self.wanted.kinds.clone(),
-            instruments: Some(Arc::new(instruments.iter().map(Arc::clone).collect())),
-            ..Options::default()
-        };
-        let mut pipeline = Pipeline::new(adapter, options);
-        let mut outputs = Vec::new();
-        for (key, last) in resumed {
-            let now = crate::line::now();
-            pipeline
-                .resume(&key.instrument, key.kind, *last, now, &mut outputs)
-                .context("resume an instrument")?;
-        }
-        let url = format!("{}{}", self.stream_url.as_str().trim_end_matches('/'), plan.path);
-        let url = Url::parse(&url).context("put together the address of the streams")?;
-        let name = Arc::from(plan.name.as_str());
-        let (streams, instruments) = (plan.streams.clone().into(), plan.instruments.clone().into());
-        let kept = books.clone().into();
-        let (feed, status, queries) = Feed::new(Parts {
-            plan,
-            pipeline,
-            dial: Dial { url, tls: self.tls.clone(), limits: A::LIMITS },
-            books,
-            silence_max,
-            fetches: self.door.urgent.clone(),
-            outbox: self.outbox(),
-            metrics: self.ways.metrics.clone(),
-            state_directory: self.ways.state_directory.clone(),
-            tap: self.ways.taps.as_ref().map(|taps| taps.of(&name)),
-            outputs,
-        });
-        Ok((feed, FeedHandle { name, streams, instruments, books: kept, status, queries }))
+    /// Takes down what is said beside the feeds, if that is wanted.
+    fn tap(&self, what: &str) -> Option<Tap> {
+        let taps = self.ways.taps.as_ref()?;
+        Some(taps.of(&format!("{}-{what}", self.name())))
+    }
+
+    /// Where requests go that can wait.
+    fn spare(&self) -> mpsc::Sender<Fetch> {
+        self.door.spare.clone()
     }
 }
 
-/// How long a subscribed stream may bring nothing before its connection is left: a venue may confirm
-/// a subscription and never serve it. Several times the interval of what comes by the clock; what
-/// comes with a trade may take a while in a quiet market, and a liquidation may never come.
-const fn silence_max(kind: Kind) -> Option<Duration> {
-    match kind {
-        Kind::Book
-        | Kind::Ticker
-        | Kind::Mark
-        | Kind::Funding
-        | Kind::OpenInterest
-        | Kind::LongShortRatio
-        | Kind::VolatilityIndex => Some(Duration::from_secs(120)),
-        Kind::Trade | Kind::AggTrade | Kind::Bbo | Kind::Kline => Some(Duration::from_secs(900)),
-        Kind::Liquidation | Kind::Gap | Kind::Status => None,
-    }
+/// Reads what is wanted from the settings of a market.
+///
+/// # Errors
+///
+/// If a kind is none.
+pub(crate) fn wanted(settings: &VenueMarket) -> anyhow::Result<Wanted> {
+    let kinds: Result<Vec<Kind>, _> = settings.kinds.iter().map(|kind| kind.parse()).collect();
+    let globs = |patterns: &[String]| patterns.iter().map(Glob::new).collect();
+    Ok(Wanted {
+        selection: Selection {
+            symbols: settings.symbols.clone(),
+            patterns: globs(&settings.r#match),
+            top: settings.top.map(usize::try_from).transpose()?,
+            expires_within: settings.expires_within,
+            exclude: globs(&settings.exclude),
+        },
+        kinds: kinds?,
+        intervals: settings.kline_intervals.iter().map(|text| text.as_str().into()).collect(),
+        depth: usize::try_from(settings.depth)?,
+        streams_per_connection: settings.streams_per_connection,
+    })
 }
+
+/// Tells a market that its venue's list has changed.
+pub(crate) type Relisted = Arc<Notify>;

@@ -78,6 +78,9 @@ pub(crate) struct Metrics {
     connected: Family<Connection, Gauge>,
     connects: Family<Connection, Counter>,
     disconnects: Family<Reason, Counter>,
+    set_aside: Family<Connection, Gauge>,
+    refused: Family<Connection, Counter>,
+    listings: Family<Answer, Counter>,
     last_event_age: Family<Connection, Gauge<f64, AtomicU64>>,
     lag: Histogram,
     live_delay: Histogram,
@@ -85,6 +88,7 @@ pub(crate) struct Metrics {
     requests: Family<Answer, Counter>,
     backfilled: Family<KindLabel, Counter>,
     open_gaps: Gauge,
+    leading: Gauge,
     blocks_in_flight: Gauge,
     memory: Gauge,
     spool: Gauge,
@@ -111,6 +115,9 @@ impl Metrics {
             connected: Family::default(),
             connects: Family::default(),
             disconnects: Family::default(),
+            set_aside: Family::default(),
+            refused: Family::default(),
+            listings: Family::default(),
             last_event_age: Family::default(),
             lag: Histogram::new(LAG_BOUNDS),
             live_delay: delays(),
@@ -118,6 +125,7 @@ impl Metrics {
             requests: Family::default(),
             backfilled: Family::default(),
             open_gaps: Gauge::default(),
+            leading: Gauge::default(),
             blocks_in_flight: Gauge::default(),
             memory: Gauge::default(),
             spool: Gauge::default(),
@@ -186,6 +194,21 @@ impl Metrics {
             self.disconnects.clone(),
         );
         registry.register(
+            "streams_set_aside",
+            "Streams that the venue refuses and that are left out until the list is read again",
+            self.set_aside.clone(),
+        );
+        registry.register(
+            "streams_refused",
+            "Streams that the venue refused",
+            self.refused.clone(),
+        );
+        registry.register(
+            "instrument_refreshes",
+            "Times the instrument list of a venue was read, by result",
+            self.listings.clone(),
+        );
+        registry.register(
             "rest_requests",
             "REST requests to venues, by result",
             self.requests.clone(),
@@ -203,6 +226,11 @@ impl Metrics {
     }
 
     fn register_lane(&self, registry: &mut Registry) {
+        registry.register(
+            "leading",
+            "Whether this collector speaks on the live lane and fetches what is missing: of a pair one does",
+            self.leading.clone(),
+        );
         registry.register_with_unit(
             "live_delay",
             "From the receipt of an event until it was handed to the live lane",
@@ -293,6 +321,35 @@ impl Metrics {
         if up {
             self.connects.get_or_create(&labels).inc();
         }
+    }
+
+    /// Notes how many streams of a connection the venue refuses.
+    pub(crate) fn set_aside(&self, connection: &Arc<str>, count: usize) {
+        let labels = Connection { connection: Arc::clone(connection) };
+        self.set_aside.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a stream that the venue refused.
+    pub(crate) fn refused(&self, connection: &Arc<str>) {
+        self.refused.get_or_create(&Connection { connection: Arc::clone(connection) }).inc();
+    }
+
+    /// Notes whether this one of a pair speaks.
+    pub(crate) fn leading(&self, leading: bool) {
+        self.leading.set(i64::from(leading));
+    }
+
+    /// Counts an attempt to read an instrument list.
+    pub(crate) fn listing(&self, result: &'static str) {
+        self.listings.get_or_create(&Answer { result }).inc();
+    }
+
+    /// Forgets how a connection stands that is wanted no more. What it counted stays.
+    pub(crate) fn forget(&self, connection: &Arc<str>) {
+        let labels = Connection { connection: Arc::clone(connection) };
+        self.connected.remove(&labels);
+        self.set_aside.remove(&labels);
+        self.last_event_age.remove(&labels);
     }
 
     /// Counts a connection that was lost.

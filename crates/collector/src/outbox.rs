@@ -3,6 +3,8 @@
 use crate::batch::{Batch, Item, encode};
 use crate::board::Board;
 use crate::metrics::Metrics;
+use crate::pair::Leading;
+use anyhow::Context as _;
 use bus::{Bus, LiveId};
 use bytes::Bytes;
 use feed::Output;
@@ -28,6 +30,18 @@ pub(crate) struct Producer {
     pub(crate) epoch: u64,
 }
 
+impl Producer {
+    /// A producer whose run began at `started`.
+    ///
+    /// # Errors
+    ///
+    /// The clock is before 1970.
+    pub(crate) fn new(name: &str, started: UnixNanos) -> anyhow::Result<Self> {
+        let epoch = u64::try_from(started.as_i64()).context("read the clock")?;
+        Ok(Self { name: name.into(), epoch })
+    }
+}
+
 /// The way out for the events of one feed.
 pub(crate) struct Outbox {
     bus: Bus,
@@ -35,6 +49,7 @@ pub(crate) struct Outbox {
     batches: mpsc::Sender<Batch>,
     board: Board,
     metrics: Metrics,
+    leading: Leading,
     /// Subject and last sequence of the live lane.
     subjects: BTreeMap<(Kind, Arc<InstrumentId>), (String, u64)>,
     /// Encoded and waiting for the publisher.
@@ -59,9 +74,10 @@ impl Outbox {
         batches: mpsc::Sender<Batch>,
         board: Board,
         metrics: Metrics,
+        leading: Leading,
     ) -> Self {
         let (subjects, waiting, live) = (BTreeMap::new(), None, Vec::new());
-        Self { bus, producer, batches, board, metrics, subjects, waiting, live }
+        Self { bus, producer, batches, board, metrics, leading, subjects, waiting, live }
     }
 
     /// Sends events: to the live lane at once, to the publisher within `limit`.
@@ -124,6 +140,10 @@ impl Outbox {
     }
 
     async fn send_live(&mut self, bytes: &Bytes) {
+        if !*self.leading.borrow() {
+            // The other of the pair speaks.
+            self.live.clear();
+        }
         for Live { kind, instrument, recv_time, text } in self.live.drain(..) {
             let entry = self.subjects.entry((kind, instrument));
             let fresh = |key: &(Kind, Arc<InstrumentId>)| (wire::live_subject(key.0, &key.1), 0);

@@ -4,7 +4,7 @@
 //! Agenda ──request──▶ fetcher ──▶ venue
 //!                        │ answer
 //!                        ▼
-//! Published ──what is new──▶ Outbox ──▶ live lane, publisher
+//! Points ──what is new──▶ Outbox ──▶ live lane, publisher
 //! ```
 //!
 //! One request is on its way at a time, and it is one that can wait: it has a share of the request
@@ -15,37 +15,43 @@
 #[cfg(test)]
 mod tests;
 
+use crate::capture::Tap;
 use crate::feed::FEED_STALL_MAX;
 use crate::fetcher::{Answer, Fetch};
 use crate::outbox::Outbox;
+use crate::roster::Roster;
 use daemon::Task;
-use feed::{Lanes, Output};
-use model::{Body, Event, InstrumentId, Kind, Origin};
-use std::collections::{BTreeMap, BTreeSet};
+use feed::{Output, Points};
+use model::{InstrumentId, Kind};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use telemetry::Chain;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
-use units::UnixNanos;
+use venue::recording::Source;
 use venue::{Adapter, Poll, RestAnswer};
 
 /// What a poller needs.
 pub(crate) struct Parts<A> {
     pub(crate) adapter: A,
-    /// The instruments to ask for, and the kinds that are wanted of them.
-    pub(crate) instruments: Vec<Arc<InstrumentId>>,
+    /// The instruments to ask for, which may change, and the kinds that are wanted of them.
+    pub(crate) roster: watch::Receiver<Option<Arc<Roster>>>,
     pub(crate) kinds: Vec<Kind>,
     pub(crate) fetches: mpsc::Sender<Fetch>,
     pub(crate) outbox: Outbox,
+    /// Takes down what is received, if that is wanted.
+    pub(crate) tap: Option<Tap>,
 }
 
 /// The task's state.
 pub(crate) struct Poller<A> {
     adapter: A,
+    roster: watch::Receiver<Option<Arc<Roster>>>,
     fetches: mpsc::Sender<Fetch>,
     outbox: Outbox,
+    tap: Option<Tap>,
     agenda: Agenda,
-    published: Published,
+    published: Points,
     /// Room for the one request on its way.
     answers: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
 }
@@ -53,16 +59,17 @@ pub(crate) struct Poller<A> {
 impl<A: Adapter> Poller<A> {
     /// A poller, or `None` if there is nothing to ask for.
     pub(crate) fn new(parts: Parts<A>) -> Option<Self> {
-        let Parts { adapter, instruments, kinds, fetches, outbox } = parts;
-        let polls = A::POLLS.iter().filter(|poll| kinds.contains(&poll.kind));
-        let agenda = Agenda::new(polls.copied(), &instruments, Instant::now());
-        let published = Published::default();
-        (!agenda.due.is_empty()).then(|| Self {
+        let Parts { adapter, roster, kinds, fetches, outbox, tap } = parts;
+        let polls: Vec<Poll> =
+            A::POLLS.iter().filter(|poll| kinds.contains(&poll.kind)).copied().collect();
+        (!polls.is_empty()).then(|| Self {
             adapter,
+            roster,
             fetches,
             outbox,
-            agenda,
-            published,
+            tap,
+            agenda: Agenda::new(polls),
+            published: Points::default(),
             answers: mpsc::channel(1),
         })
     }
@@ -73,24 +80,48 @@ impl<A: Adapter> Poller<A> {
     ///
     /// None; the signature is the task's.
     pub(crate) async fn run(mut self, task: Task) -> anyhow::Result<()> {
-        while let Some((due, number)) = self.agenda.due.pop_first() {
-            if task.until_stopped(sleep_until(due)).await.is_none() {
-                break;
+        self.roster.mark_changed();
+        loop {
+            let next = self.agenda.due.first().cloned();
+            let due = next.as_ref().map(|(due, _)| *due);
+            let is_due = task.until_stopped(async {
+                tokio::select! {
+                    biased;
+                    Ok(()) = self.roster.changed() => false,
+                    () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => true,
+                    // The market is gone, and the process about to be.
+                    else => std::future::pending().await,
+                }
+            });
+            match is_due.await {
+                None => return Ok(()),
+                Some(false) => self.enlist(),
+                Some(true) => {
+                    let Some((due, item)) = next else { continue };
+                    self.agenda.due.pop_first();
+                    let Some(answer) = self.ask(&item, &task).await else { return Ok(()) };
+                    let mut outputs = self.outputs(answer);
+                    if task.alive(self.outbox.send(&mut outputs, FEED_STALL_MAX)).await.is_err() {
+                        task.alive(self.outbox.flush()).await;
+                    }
+                    self.agenda.again(item, due, Instant::now());
+                }
             }
-            let Some(answer) = self.ask(number, &task).await else { break };
-            let mut outputs = self.outputs(answer);
-            if task.alive(self.outbox.send(&mut outputs, FEED_STALL_MAX)).await.is_err() {
-                task.alive(self.outbox.flush()).await;
-            }
-            self.agenda.again(number, due, Instant::now());
         }
-        Ok(())
+    }
+
+    /// Takes over what is to be asked for.
+    fn enlist(&mut self) {
+        let roster = self.roster.borrow_and_update().clone();
+        if let Some(roster) = roster {
+            self.adapter.set_instruments(&roster.list);
+            self.agenda.set(&roster.wanted, Instant::now());
+        }
     }
 
     /// Asks for one thing. `None` once the task is asked to stop.
-    async fn ask(&mut self, number: usize, task: &Task) -> Option<Answer> {
-        let (poll, instrument) = &self.agenda.items[number];
-        let request = poll.request(instrument);
+    async fn ask(&mut self, (number, instrument): &Item, task: &Task) -> Option<Answer> {
+        let request = self.agenda.polls.get(*number)?.request(instrument);
         let instrument = Some(Arc::clone(instrument));
         let fetch = Fetch { instrument, request, answers: self.answers.0.clone() };
         let asking = async {
@@ -111,6 +142,10 @@ impl<A: Adapter> Poller<A> {
                 return Vec::new();
             }
         };
+        if let Some(tap) = &mut self.tap {
+            tap.note(reply.recv_time, Source::Get(&path), &reply.body);
+            tap.pass_on_if_due();
+        }
         match self.adapter.parse_rest(&path, &reply.body) {
             Ok(RestAnswer::Points { slot, points }) => {
                 let instrument = self.adapter.instrument(slot);
@@ -132,78 +167,45 @@ impl<A: Adapter> Poller<A> {
     }
 }
 
+/// The number of a poll, and whom it is about.
+type Item = (usize, Arc<InstrumentId>);
+
 /// What is asked for when.
 #[derive(Debug)]
 struct Agenda {
-    items: Vec<(Poll, Arc<InstrumentId>)>,
-    /// The time of each item that is not being asked for, and its number.
-    due: BTreeSet<(Instant, usize)>,
+    polls: Vec<Poll>,
+    wanted: Arc<BTreeSet<Arc<InstrumentId>>>,
+    /// Each item that is not being asked for, with its time.
+    due: BTreeSet<(Instant, Item)>,
 }
 
 impl Agenda {
-    /// Spreads the first round over the interval of each poll, so that requests do not come in
-    /// heaps.
-    fn new(
-        polls: impl Iterator<Item = Poll>,
-        instruments: &[Arc<InstrumentId>],
-        now: Instant,
-    ) -> Self {
-        let (mut items, mut due) = (Vec::new(), BTreeSet::new());
-        let count = u32::try_from(instruments.len()).unwrap_or(u32::MAX).max(1);
-        for poll in polls {
-            for (number, instrument) in (0..).zip(instruments) {
-                due.insert((now + poll.interval / count * number, items.len()));
-                items.push((poll, Arc::clone(instrument)));
+    fn new(polls: Vec<Poll>) -> Self {
+        Self { polls, wanted: Arc::default(), due: BTreeSet::new() }
+    }
+
+    /// Takes over the instruments. The first rounds of those that are new are spread over the
+    /// interval of each poll, so that requests do not come in heaps; the others keep their times.
+    fn set(&mut self, wanted: &Arc<BTreeSet<Arc<InstrumentId>>>, now: Instant) {
+        let new: Vec<_> = wanted.difference(&self.wanted).cloned().collect();
+        self.due.retain(|(_, (_, instrument))| wanted.contains(instrument));
+        self.wanted = Arc::clone(wanted);
+        let count = u32::try_from(new.len()).unwrap_or(u32::MAX).max(1);
+        for (at, poll) in self.polls.iter().enumerate() {
+            for (number, instrument) in (0..).zip(&new) {
+                let due = now + poll.interval / count * number;
+                self.due.insert((due, (at, Arc::clone(instrument))));
             }
         }
-        Self { items, due }
     }
 
-    /// Puts an item down for its next time; rounds that could not be kept are left out.
-    fn again(&mut self, number: usize, due: Instant, now: Instant) {
-        let interval = self.items[number].0.interval;
-        let next = if due + interval > now { due + interval } else { now + interval };
-        self.due.insert((next, number));
-    }
-}
-
-/// How far the points of each instrument and kind were published: by the minor part of an identity,
-/// its major one, which is the time.
-#[derive(Debug, Default)]
-struct Published(BTreeMap<(Arc<InstrumentId>, Kind, u64), u64>);
-
-impl Published {
-    /// Makes events of what is newer than everything before it, oldest first. The newest of each is
-    /// news; those before it are stored only.
-    fn fresh(
-        &mut self,
-        instrument: &Arc<InstrumentId>,
-        points: Vec<(UnixNanos, Body)>,
-        recv_time: UnixNanos,
-    ) -> Vec<Output> {
-        let event = |(venue_time, body)| {
-            let (venue_time, origin) = (Some(venue_time), Some(Origin::Rest));
-            Event { instrument: Arc::clone(instrument), venue_time, recv_time, origin, body }
+    /// Puts an item down for its next time, if it is still wanted; rounds that could not be kept
+    /// are left out.
+    fn again(&mut self, item: Item, due: Instant, now: Instant) {
+        let Some(poll) = self.polls.get(item.0).filter(|_| self.wanted.contains(&item.1)) else {
+            return;
         };
-        let mut events: Vec<Event> = points.into_iter().map(event).collect();
-        events.sort_by_key(Event::identity);
-        let mut outputs: Vec<Output> = Vec::new();
-        for event in events {
-            let identity = event.identity();
-            let key = (Arc::clone(instrument), event.kind(), identity.minor);
-            let known = self.0.get(&key).copied();
-            if known.is_some_and(|known| identity.major <= known) {
-                continue;
-            }
-            self.0.insert(key, identity.major);
-            outputs.push(Output { event, lanes: Lanes::Both });
-        }
-        let mut newer = BTreeSet::new();
-        for Output { event, lanes } in outputs.iter_mut().rev() {
-            if !newer.insert((event.kind(), event.identity().minor)) {
-                *lanes = Lanes::Durable;
-            }
-        }
-        outputs
+        let next = due + poll.interval;
+        self.due.insert((if next > now { next } else { now + poll.interval }, item));
     }
 }

@@ -72,6 +72,8 @@ pub(crate) struct Parts {
     pub(crate) bus: Bus,
     pub(crate) producer: Producer,
     pub(crate) batches: mpsc::Receiver<Batch>,
+    /// Gap records that the other of a pair has handed over.
+    pub(crate) overheard: mpsc::Receiver<Vec<Run>>,
     /// Told once what the run before had handed over.
     pub(crate) last_ids: watch::Sender<Option<LastIds>>,
     pub(crate) checkpoints: Checkpoints,
@@ -102,6 +104,7 @@ enum Wake {
     Answered(Answer),
     Bus,
     Batches(Vec<Batch>),
+    Overheard(Vec<Run>),
     Due,
 }
 
@@ -141,6 +144,10 @@ impl Publisher {
                 }
                 Wake::Bus => self.bus_changed(&task).await,
                 Wake::Batches(batches) => self.append(batches, &task).await,
+                Wake::Overheard(runs) => {
+                    let handover = &mut self.parts.handover;
+                    runs.iter().for_each(|run| forgotten(handover.overheard(run)));
+                }
                 Wake::Due => {}
             }
             self.parts.lane.handle_timeout(now());
@@ -167,6 +174,7 @@ impl Publisher {
                     self.closed = count == 0;
                     Wake::Batches(std::mem::take(&mut batches))
                 }
+                Some(runs) = self.parts.overheard.recv() => Wake::Overheard(runs),
                 () = self.parts.checkpoints.written() => Wake::Due,
                 () = sleep_until(due) => Wake::Due,
             }

@@ -1,9 +1,11 @@
 //! Task: tells systemd, `/ready` and the metrics how the feeds and the bus stand.
 
+use crate::api::Api;
 use crate::board::{Board, FeedState, MarketView};
+use crate::pair::Leading;
 use crate::publisher::LaneView;
 use bus::Bus;
-use daemon::{Dependency, Health, Required, Status, Task};
+use daemon::{Context, Dependency, Health, Required, Status, Task};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -12,14 +14,27 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the reporter looks at and whom it tells.
 pub(crate) struct Reporter {
-    pub(crate) board: Board,
-    pub(crate) bus: Bus,
-    pub(crate) lane: watch::Receiver<LaneView>,
-    pub(crate) status: Status,
-    pub(crate) health: Health,
+    board: Board,
+    bus: Bus,
+    lane: watch::Receiver<LaneView>,
+    leading: Leading,
+    status: Status,
+    health: Health,
 }
 
 impl Reporter {
+    /// A reporter that looks at what the handlers look at.
+    pub(crate) fn new(api: &Api, context: &Context) -> Self {
+        Self {
+            board: api.board.clone(),
+            bus: api.bus.clone(),
+            lane: api.lane.clone(),
+            leading: api.leading.clone(),
+            status: context.status.clone(),
+            health: context.health.clone(),
+        }
+    }
+
     /// Reports until it is stopped.
     ///
     /// # Errors
@@ -52,7 +67,11 @@ impl Reporter {
             }
             let total = self.events();
             let (lane, open) = (*self.lane.borrow(), self.board.open().borrow().len());
-            self.status.set(line(&views, total.saturating_sub(events), lane, open));
+            let mut text = line(&views, total.saturating_sub(events), lane, open);
+            if !*self.leading.borrow() {
+                text.push_str(", the other of the pair leads");
+            }
+            self.status.set(text);
             events = total;
             if !task.sleep(INTERVAL).await {
                 return Ok(());
@@ -76,6 +95,10 @@ fn trouble(market: &MarketView) -> Option<String> {
     if market.listed.is_none() {
         let reason = market.reason.as_deref().unwrap_or("not yet tried");
         return Some(format!("no instruments yet: {reason}"));
+    }
+    if market.chosen == 0 {
+        let section = format!("collector.venues.{}.{}", market.venue, market.market);
+        return Some(format!("nothing that the venue lists is chosen: see {section}.symbols"));
     }
     market.feeds.iter().find_map(|feed| match &feed.status.borrow().state {
         FeedState::Up => None,
@@ -132,6 +155,7 @@ mod tests {
             FeedHandle {
                 name: Arc::from("binance-spot-0"),
                 streams: Arc::from([]),
+                carried: Arc::default(),
                 instruments: Arc::from([]),
                 books: Arc::from([]),
                 status: watch::Sender::new(status).subscribe(),
@@ -144,8 +168,11 @@ mod tests {
             rest_url: Arc::from(""),
             stream_url: Arc::from(""),
             listed,
+            refreshed: None,
             reason: None,
+            chosen: states.len(),
             unknown: Vec::new(),
+            orders: mpsc::channel(1).0,
             feeds: states.into_iter().map(feed).collect(),
             backfill: None,
         }
@@ -171,5 +198,8 @@ mod tests {
         let down = market(Some(9), vec![FeedState::Up, FeedState::Down(Some("silent".into()))]);
         assert_eq!(trouble(&down).unwrap(), "binance-spot-0: silent");
         assert!(trouble(&market(None, vec![])).unwrap().starts_with("no instruments yet"));
+        let nothing =
+            "nothing that the venue lists is chosen: see collector.venues.binance.spot.symbols";
+        assert_eq!(trouble(&market(Some(9), vec![])).unwrap(), nothing);
     }
 }

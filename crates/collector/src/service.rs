@@ -3,7 +3,7 @@
 use crate::api::{self, Api};
 use crate::batch::BATCHES_CAPACITY;
 use crate::board::Board;
-use crate::capture::Recorder;
+use crate::capture::{Recorder, Taps};
 use crate::checkpoint::{self, Checkpoints};
 use crate::disk;
 use crate::handover::Handover;
@@ -13,14 +13,16 @@ use crate::lineup::{self, Lineup};
 use crate::market::Ways;
 use crate::metrics::Metrics;
 use crate::outbox::Producer;
+use crate::pair::{Pair, Redundancy};
+use crate::partner::Partner;
 use crate::publisher::{LaneView, Parts, Publisher};
 use crate::reporter::Reporter;
 use anyhow::Context as _;
 use bus::Bus;
 use daemon::{Context, Required, Tasks};
-use settings::Suite;
+use settings::{Collector as Settings, Suite};
 use spool::Spool;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
@@ -35,6 +37,7 @@ pub struct Collector {
     publisher: Publisher,
     reporter: Reporter,
     recorder: Option<Recorder>,
+    pair: Option<(Pair, Partner)>,
     lineup: Lineup,
 }
 
@@ -54,28 +57,22 @@ impl daemon::Service for Collector {
         let password = bus::password(&suite.bus, &context.credentials, "collector")?;
         let bus = Bus::connect(&suite.bus, "collector", password, bus_metrics).await?;
         let started = now();
-        let epoch = u64::try_from(started.as_i64()).context("read the clock")?;
-        let producer = Producer { name: settings.name.as_str().into(), epoch };
+        let producer = Producer::new(&settings.name, started)?;
         let spool_health = context.health.dependency("spool", Required::Yes);
         let directory = context.state_directory.clone();
         let (spool, handover) = recall(directory.clone(), settings.spool_max.bytes()).await?;
         spool_health.up();
 
         let (seats, views) = lineup::seats(settings);
+        let Redundancy { leading, overheard, pair } =
+            Redundancy::new(&suite, &bus, &producer, &metrics, &views);
         let board = Board::new(views);
         let (batches_tx, batches) = mpsc::channel(BATCHES_CAPACITY);
         let (last_ids, last_ids_rx) = watch::channel(None);
         let (view, lane) = watch::channel(LaneView::default());
-        let limits =
-            Limits { block_bytes: BLOCK_BYTES_MAX, memory_bytes: settings.memory_max.len() };
-        let (recorder, taps) = if settings.capture.enabled {
-            let opened = Recorder::open(&settings.capture, &directory, metrics.clone());
-            let (recorder, taps) = opened.context("open the recordings")?;
-            (Some(recorder), Some(taps))
-        } else {
-            (None, None)
-        };
+        let (recorder, taps) = recordings(settings, &directory, &metrics)?.unzip();
         let ways = Ways {
+            suite: context.suite.clone(),
             last_ids: last_ids_rx,
             bus: bus.clone(),
             producer: producer.clone(),
@@ -83,17 +80,19 @@ impl daemon::Service for Collector {
             board: board.clone(),
             metrics: metrics.clone(),
             state_directory: directory.clone(),
+            leading: leading.clone(),
             taps,
         };
         let lineup = Lineup::new(seats, settings.backfill.weight_percent, &ways)?;
         // The publisher's queue ends with the last of those that hand something in.
         drop(ways);
         let parts = Parts {
-            lane: Lane::new(Arc::clone(&producer.name), producer.epoch, limits),
+            lane: lane_of(&producer, settings),
             handover,
             bus: bus.clone(),
             producer: producer.clone(),
             batches,
+            overheard,
             last_ids,
             checkpoints: Checkpoints::new(directory),
             view,
@@ -101,19 +100,15 @@ impl daemon::Service for Collector {
             board: board.clone(),
             metrics,
         };
-        let (status, health) = (context.status.clone(), context.health.clone());
+        let pair_name = settings.pair.as_deref().map(Arc::from);
+        let api = Api { board, bus, lane, producer, pair: pair_name, leading, started };
         Ok(Self {
             publisher: Publisher::new(parts, spool),
-            reporter: Reporter {
-                board: board.clone(),
-                bus: bus.clone(),
-                lane: lane.clone(),
-                status,
-                health,
-            },
+            reporter: Reporter::new(&api, context),
             recorder,
             lineup,
-            api: Api { board, bus, lane, producer, started },
+            api,
+            pair,
         })
     }
 
@@ -121,10 +116,14 @@ impl daemon::Service for Collector {
         api::router(self.api.clone())
     }
 
-    /// Upstream first: at the stop the feeds end, then the publisher drains and writes the last
+    /// Upstream first: at the stop the other of a pair takes over, the feeds end, then the publisher drains and writes the last
     /// checkpoint.
     fn start(self, tasks: &mut Tasks) -> anyhow::Result<()> {
-        let Self { publisher, reporter, recorder, lineup, api: _ } = self;
+        let Self { publisher, reporter, recorder, pair, lineup, api: _ } = self;
+        if let Some((pair, partner)) = pair {
+            tasks.spawn("pair", |task| pair.run(task));
+            tasks.spawn("partner", |task| partner.run(task));
+        }
         tasks.spawn("reporter", |task| reporter.run(task));
         lineup.start(tasks);
         tasks.spawn("publisher", |task| publisher.run(task));
@@ -133,6 +132,24 @@ impl daemon::Service for Collector {
         }
         Ok(())
     }
+}
+
+/// What makes the recordings, if they are wanted.
+fn recordings(
+    settings: &Settings,
+    directory: &Path,
+    metrics: &Metrics,
+) -> anyhow::Result<Option<(Recorder, Taps)>> {
+    let opened = settings
+        .capture
+        .enabled
+        .then(|| Recorder::open(&settings.capture, directory, metrics.clone()));
+    opened.transpose().context("open the recordings")
+}
+
+fn lane_of(producer: &Producer, settings: &Settings) -> Lane {
+    let limits = Limits { block_bytes: BLOCK_BYTES_MAX, memory_bytes: settings.memory_max.len() };
+    Lane::new(Arc::clone(&producer.name), producer.epoch, limits)
 }
 
 /// Reads what the run before left: its checkpoint and its spool.

@@ -10,14 +10,23 @@ use axum::extract::ws::{Message, WebSocket};
 use axum::extract::{State, WebSocketUpgrade};
 use axum::response::Response;
 use axum::routing::get;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
-const INSTRUMENTS: &str = r#"{"symbols":[{"symbol":"BTCUSDT","status":"TRADING",
-    "baseAsset":"BTC","quoteAsset":"USDT","filters":[]}]}"#;
+/// A list of pairs with USDT, each with its status.
+fn list(entries: &[(&str, &str)]) -> String {
+    let entry = |(base, status): &(&str, &str)| {
+        format!(
+            r#"{{"symbol":"{base}USDT","status":"{status}","baseAsset":"{base}","quoteAsset":"USDT","filters":[]}}"#
+        )
+    };
+    let entries: Vec<_> = entries.iter().map(entry).collect();
+    format!(r#"{{"symbols":[{}]}}"#, entries.join(","))
+}
 
 /// Frames on their way to the connections: more than any test sends at once.
 const FRAMES: usize = 65_536;
@@ -32,7 +41,10 @@ enum Say {
 struct Shared {
     frames: broadcast::Sender<Say>,
     depth: Arc<watch::Sender<String>>,
-    listed: Arc<watch::Sender<bool>>,
+    /// The instrument list, if there is one.
+    list: Arc<watch::Sender<Option<String>>>,
+    /// The streams that are joined, by whichever connection.
+    streams: Arc<watch::Sender<BTreeSet<String>>>,
     /// Connections subscribed now, and ever.
     connected: Arc<watch::Sender<(usize, usize)>>,
 }
@@ -42,13 +54,25 @@ impl Shared {
         Self {
             frames: broadcast::Sender::new(FRAMES),
             depth: Arc::new(watch::Sender::new(depth(0))),
-            listed: Arc::new(watch::Sender::new(true)),
+            list: Arc::new(watch::Sender::new(Some(list(&[("BTC", "TRADING")])))),
+            streams: Arc::default(),
             connected: Arc::new(watch::Sender::new((0, 0))),
         }
     }
 
     fn say(&self, frame: String) {
         self.frames.send(Say::Text(frame)).unwrap();
+    }
+
+    /// Notes which streams are joined and left.
+    fn note(&self, request: &serde_json::Value) {
+        let names = request["params"].as_array().unwrap().iter();
+        let names = names.map(|name| name.as_str().unwrap().to_owned());
+        self.streams.send_modify(|streams| match request["method"].as_str().unwrap() {
+            "SUBSCRIBE" => streams.extend(names),
+            "UNSUBSCRIBE" => names.for_each(|name| assert!(streams.remove(&name), "{name}")),
+            other => panic!("{other}"),
+        });
     }
 
     async fn subscribed(&self, count: usize) {
@@ -107,7 +131,32 @@ impl FakeVenue {
 
     /// Whether there is an instrument list.
     pub(crate) fn set_listed(&self, listed: bool) {
-        self.shared.listed.send_replace(listed);
+        let text = listed.then(|| list(&[("BTC", "TRADING")]));
+        self.shared.list.send_replace(text);
+    }
+
+    /// What is listed: pairs with USDT, each with its status.
+    pub(crate) fn set_list(&self, entries: &[(&str, &str)]) {
+        self.shared.list.send_replace(Some(list(entries)));
+    }
+
+    /// Waits until exactly these streams are joined.
+    pub(crate) async fn joined(&self, expected: &[&str]) {
+        let expected: BTreeSet<String> = expected.iter().map(|it| (*it).to_owned()).collect();
+        let mut streams = self.shared.streams.subscribe();
+        let reached = streams.wait_for(|streams| *streams == expected);
+        let joined = tokio::time::timeout(Duration::from_secs(20), reached).await.is_ok();
+        assert!(joined, "{:?}", self.shared.streams.borrow());
+    }
+
+    /// Forgets which streams were joined by connections that are gone.
+    pub(crate) fn forget(&self) {
+        self.shared.streams.send_replace(BTreeSet::new());
+    }
+
+    /// Connections that were ever subscribed.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.connected.borrow().1
     }
 
     /// Waits until `count` connections have been subscribed since the start.
@@ -123,8 +172,8 @@ impl FakeVenue {
     }
 }
 
-async fn instruments(State(shared): State<Shared>) -> Result<&'static str, http::StatusCode> {
-    if *shared.listed.borrow() { Ok(INSTRUMENTS) } else { Err(http::StatusCode::BAD_GATEWAY) }
+async fn instruments(State(shared): State<Shared>) -> Result<String, http::StatusCode> {
+    shared.list.borrow().clone().ok_or(http::StatusCode::BAD_GATEWAY)
 }
 
 async fn stream(State(shared): State<Shared>, upgrade: WebSocketUpgrade) -> Response {
@@ -143,6 +192,7 @@ async fn serve(shared: &Shared, mut socket: WebSocket) {
                 Some(Ok(Message::Text(text))) => {
                     let request: serde_json::Value = serde_json::from_str(&text).unwrap();
                     let answer = format!("{{\"result\":null,\"id\":{}}}", request["id"]);
+                    shared.note(&request);
                     if !subscribed {
                         subscribed = true;
                         shared.connected.send_modify(|(now, ever)| (*now, *ever) = (*now + 1, *ever + 1));
@@ -169,8 +219,14 @@ fn depth(last_id: u64) -> String {
 }
 
 pub(crate) fn trade(id: u64) -> String {
+    trade_of("BTC", id)
+}
+
+/// A trade of a pair with USDT.
+pub(crate) fn trade_of(base: &str, id: u64) -> String {
+    let stream = base.to_lowercase();
     format!(
-        r#"{{"stream":"btcusdt@trade","data":{{"e":"trade","E":1700000000123,"s":"BTCUSDT","t":{id},"p":"100.5","q":"0.25","T":1700000000120,"m":true,"M":true}}}}"#
+        r#"{{"stream":"{stream}usdt@trade","data":{{"e":"trade","E":1700000000123,"s":"{base}USDT","t":{id},"p":"100.5","q":"0.25","T":1700000000120,"m":true,"M":true}}}}"#
     )
 }
 

@@ -5,7 +5,8 @@ use model::{Body, Event, GapState, Kind};
 use venue::{FrameType, Reject};
 
 /// The frame types that are no event.
-const CONTROL: [&str; 6] = ["accepted", "refused", "closing", "alive", "probe", "skipped"];
+const CONTROL: [&str; 7] =
+    ["accepted", "refused", "closing", "alive", "probe", "skipped", "relisted"];
 
 /// Counters since the pipeline was made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,6 +68,7 @@ impl Counts {
             FrameType::Alive => self.control_frames[3] += 1,
             FrameType::Probe => self.control_frames[4] += 1,
             FrameType::Skipped { .. } => self.control_frames[5] += 1,
+            FrameType::Relisted => self.control_frames[6] += 1,
         }
     }
 
@@ -113,10 +115,15 @@ mod tests {
         }
         let mut counts = Counts::default();
         counts.frame(&FrameType::Data(Kind::Bbo));
-        for control in [FrameType::Closing, FrameType::Alive, FrameType::Probe] {
+        let controls =
+            [FrameType::Closing, FrameType::Alive, FrameType::Probe, FrameType::Relisted];
+        for control in controls {
             counts.frame(&control);
         }
         let counted: Vec<_> = counts.frames().filter(|(_, count)| *count > 0).collect();
-        assert_eq!(counted, [("bbo", 1), ("closing", 1), ("alive", 1), ("probe", 1)]);
+        assert_eq!(
+            counted,
+            [("bbo", 1), ("closing", 1), ("alive", 1), ("probe", 1), ("relisted", 1)]
+        );
     }
 }

@@ -1,18 +1,21 @@
 //! The pipeline: one adapter, the state of its instruments, and what they emit.
 
+mod state;
 #[cfg(test)]
 mod tests;
 
+use crate::Flow;
 use crate::backfill::fetched;
 use crate::continuity::{Continuity, Seen, Verdict, trade_ids};
 use crate::counts::Counts;
-use crate::keeper::{BookView, Context, Keeper, Report};
+use crate::keeper::{BookView, Context, Report};
 use crate::options::Options;
 use crate::output::{Command, Lanes, Output, REJECTS_KEPT, Rejected};
-use crate::recent::RecentIds;
+use crate::points::Points;
 use book::Update;
 use model::{Body, Book, BookType, Event, Gap, InstrumentId, Kind, Origin};
-use std::collections::VecDeque;
+use state::State;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use units::UnixNanos;
 use venue::{Adapter, Feed, FrameType, Message, ParseError, RestAnswer, Slot, Snapshots};
@@ -29,6 +32,7 @@ pub struct Pipeline<A> {
     wanted: [bool; Kind::ALL.len()],
     /// State by slot.
     instruments: Vec<State>,
+    points: Points,
     commands: VecDeque<Command>,
     /// No timer is due before; it may be early, never late.
     deadline: Option<UnixNanos>,
@@ -36,15 +40,6 @@ pub struct Pipeline<A> {
     rejected: VecDeque<Rejected>,
     /// Kept for its capacity.
     messages: Vec<Message>,
-}
-
-#[derive(Debug)]
-struct State {
-    wanted: bool,
-    trades: Continuity,
-    agg_trades: Continuity,
-    bbos: RecentIds,
-    keeper: Keeper,
 }
 
 impl<A: Adapter> Pipeline<A> {
@@ -58,6 +53,7 @@ impl<A: Adapter> Pipeline<A> {
             options,
             wanted,
             instruments: Vec::new(),
+            points: Points::default(),
             commands: VecDeque::new(),
             deadline: None,
             counts: Counts::default(),
@@ -86,6 +82,25 @@ impl<A: Adapter> Pipeline<A> {
     /// The frames refused last, oldest first.
     pub fn rejected(&self) -> impl Iterator<Item = &Rejected> {
         self.rejected.iter()
+    }
+
+    /// Takes over which instruments are wanted from now on. One that is wanted no more is left as if
+    /// its connection were gone: its book is no longer in step, and says so. What it had seen is
+    /// kept, so that what is missed until it is wanted again is on record then.
+    pub fn want(
+        &mut self,
+        instruments: Arc<BTreeSet<Arc<InstrumentId>>>,
+        now: UnixNanos,
+        out: &mut Vec<Output>,
+    ) {
+        self.options.instruments = Some(instruments);
+        for slot in self.slots() {
+            let wanted = self.options.wants(self.adapter.instrument(slot));
+            let known = &mut self.instruments[slot.index()].wanted;
+            if std::mem::replace(known, wanted) && !wanted {
+                self.with(slot, now, out, State::disconnect);
+            }
+        }
     }
 
     /// Takes over the last id that an earlier run published: of trades, or of the book. What lies
@@ -178,6 +193,10 @@ impl<A: Adapter> Pipeline<A> {
                     body: Body::Book(book),
                 };
                 self.with(slot, recv_time, out, |state, context| {
+                    // Asked for before it was left.
+                    if !state.wanted {
+                        return Report::default();
+                    }
                     state.keeper.handle_snapshot(event, last_id, context)
                 });
                 Ok(())
@@ -196,11 +215,9 @@ impl<A: Adapter> Pipeline<A> {
                 Ok(())
             }
             Ok(RestAnswer::Points { slot, points }) => {
-                for (venue_time, body) in points {
-                    let instrument = Arc::clone(self.adapter.instrument(slot));
-                    let (venue_time, origin) = (Some(venue_time), Some(Origin::Rest));
-                    let event = Event { instrument, venue_time, recv_time, origin, body };
-                    self.route(Message { slot, event }, recv_time, out);
+                let instrument = Arc::clone(self.adapter.instrument(slot));
+                for output in self.points.fresh(&instrument, points, recv_time) {
+                    self.deliver(slot, output, recv_time, out);
                 }
                 Ok(())
             }
@@ -227,11 +244,7 @@ impl<A: Adapter> Pipeline<A> {
         now: UnixNanos,
         out: &mut Vec<Output>,
     ) {
-        self.each(instruments, now, out, |state, context| {
-            state.trades.handle_disconnect();
-            state.agg_trades.handle_disconnect();
-            state.keeper.handle_disconnect(context)
-        });
+        self.each(instruments, now, out, State::disconnect);
     }
 
     /// Acts on whatever is due; call it when [`Pipeline::poll_timeout`] says.
@@ -273,6 +286,13 @@ impl<A: Adapter> Pipeline<A> {
     pub fn book(&self, id: &InstrumentId, depth: usize, now: UnixNanos) -> Option<BookView> {
         let slot = self.adapter.find(id)?;
         Some(self.instruments.get(slot.index())?.keeper.view(depth, now))
+    }
+
+    /// How the events of an instrument's kind run.
+    #[must_use]
+    pub fn flow(&self, id: &InstrumentId, kind: Kind) -> Flow {
+        let state = self.adapter.find(id).and_then(|slot| self.instruments.get(slot.index()));
+        state.map_or_else(Flow::default, |state| state.flows.get(kind))
     }
 
     /// Sends a message through the part of the state that watches its kind.
@@ -321,6 +341,17 @@ impl<A: Adapter> Pipeline<A> {
         });
     }
 
+    /// Hands out an event that nothing has to watch.
+    fn deliver(&mut self, slot: Slot, output: Output, now: UnixNanos, out: &mut Vec<Output>) {
+        let kind_wanted = self.wanted[output.event.kind() as usize];
+        self.with(slot, now, out, |state, context| {
+            if kind_wanted && state.wanted {
+                context.out.push(output);
+            }
+            Report::default()
+        });
+    }
+
     /// Takes an id that is no event's as seen.
     fn skip(&mut self, slot: Slot, kind: Kind, id: u64, now: UnixNanos, out: &mut Vec<Output>) {
         self.with(slot, now, out, |state, context| {
@@ -357,8 +388,10 @@ impl<A: Adapter> Pipeline<A> {
             self.commands.push_back(command);
         }
         self.counts.report(&report);
+        state.flows.broke(report.breaks);
         for output in &out[from..] {
             self.counts.event(&output.event);
+            state.flows.event(&output.event);
         }
     }
 
@@ -389,35 +422,6 @@ impl<A: Adapter> Pipeline<A> {
         let frame = frame[..frame.len().min(REJECTED_BYTES_MAX)].into();
         self.rejected.push_back(Rejected { recv_time, error: error.clone(), frame });
         error
-    }
-}
-
-impl State {
-    fn new(rule: book::Rule, wanted: bool) -> Self {
-        Self {
-            wanted,
-            trades: Continuity::new(Kind::Trade),
-            agg_trades: Continuity::new(Kind::AggTrade),
-            bbos: RecentIds::default(),
-            keeper: Keeper::new(rule),
-        }
-    }
-
-    fn poll_timeout(&self) -> Option<UnixNanos> {
-        [self.trades.poll_timeout(), self.agg_trades.poll_timeout(), self.keeper.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    /// Declares the holes that are due by `until`.
-    fn declare(&mut self, until: UnixNanos, context: &mut Context<'_>) {
-        let mut gaps = Vec::new();
-        self.trades.handle_timeout(until, &mut gaps);
-        self.agg_trades.handle_timeout(until, &mut gaps);
-        for gap in gaps {
-            context.push(Body::Gap(gap), None, Lanes::Both);
-        }
     }
 }
 

@@ -24,7 +24,7 @@ use crate::tokens::{self, Claims, Signer, TokenError, Use};
 
 /// What a request shows to be let in.
 #[derive(Debug, PartialEq, Eq)]
-enum Shown<'a> {
+pub(crate) enum Shown<'a> {
     Nothing,
     /// `Authorization` in another scheme, twice, or not text.
     Unusable,
@@ -283,7 +283,8 @@ fn scope(target: Target, method: &Method) -> Scope {
     }
 }
 
-fn shown(headers: &HeaderMap, target: Target) -> Shown<'_> {
+/// What a request's headers show, by the first of the places that has something.
+pub(crate) fn shown(headers: &HeaderMap, target: Target) -> Shown<'_> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let key = match (values.next(), values.next()) {
         (Some(_), Some(_)) => return Shown::Unusable,

@@ -49,8 +49,10 @@ impl Gate {
         visit.upload = Some(Arc::clone(&progress));
         let method = parts.method;
         let mut response = if may_be_repeated(&method, &progress) {
-            let head = (method.clone(), uri, headers);
-            self.send_safely(routing, backend, visit, head).await?
+            let head = (method.clone(), uri, headers.clone());
+            let sent = self.send_safely(routing, backend, visit, head).await;
+            let head = (method.clone(), headers);
+            Box::pin(self.or_elsewhere(routing, visit, &path, head, sent)).await?
         } else {
             let head = (method.clone(), uri, headers);
             let pass = self.pass(routing, backend)?;

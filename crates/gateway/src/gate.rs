@@ -44,6 +44,8 @@ const STREAM_RETRY: Duration = Duration::from_secs(5);
 pub(crate) struct Routing {
     /// Address and text of every backend, by [`Backend::index`].
     pub(crate) bases: Vec<(Base, String)>,
+    /// The collectors beside the first.
+    pub(crate) collectors: Vec<Base>,
     trusted_proxies: Vec<Network>,
     cors_origins: Vec<String>,
     per_key: Quota,
@@ -68,9 +70,14 @@ impl Routing {
             Ok((base, endpoint.as_str().to_owned()))
         };
         let bases = Backend::ALL.into_iter().map(base).collect::<anyhow::Result<_>>()?;
+        let further = section.backends.collectors.iter().enumerate().map(|(index, endpoint)| {
+            Base::of(endpoint).with_context(|| format!("gateway.backends.collectors[{index}]"))
+        });
+        let collectors = further.collect::<anyhow::Result<_>>()?;
         let quota = |requests| Quota { requests, window: section.rate.window };
         Ok(Routing {
             bases,
+            collectors,
             trusted_proxies: section.trusted_proxies.clone(),
             cors_origins: section.cors_origins.clone(),
             per_key: quota(section.rate.per_key),

@@ -88,7 +88,10 @@ pub(crate) struct Route {
 }
 
 /// Number of lines in [`TABLE`].
-pub(crate) const ROUTES: usize = 19;
+pub(crate) const ROUTES: usize = 20;
+
+/// Where books are asked for; the collectors share them.
+pub(crate) const BOOKS: &str = "/api/v1/orderbook/*";
 
 /// For what a service answers from memory; more is a fault.
 const QUICK: Duration = Duration::from_secs(10);
@@ -107,7 +110,7 @@ pub(crate) static TABLE: [Route; ROUTES] = [
     route(2, "/_gateway/services", Target::Services, QUICK),
     route(3, "/_gateway/stats", Target::Stats, QUICK),
     route(4, "/api/v1/collector/*", Target::Backend(Backend::Collector), USUAL),
-    route(5, "/api/v1/orderbook/*", Target::Backend(Backend::Collector), QUICK),
+    route(5, BOOKS, Target::Backend(Backend::Collector), QUICK),
     route(6, "/api/v1/storage/*", Target::Backend(Backend::Storage), LONG),
     route(7, "/api/v1/overview", Target::Backend(Backend::Monitoring), QUICK),
     route(8, "/api/v1/services", Target::Backend(Backend::Monitoring), QUICK),
@@ -120,7 +123,9 @@ pub(crate) static TABLE: [Route; ROUTES] = [
     route(15, "/api/v1/auth/login", Target::Login, QUICK),
     route(16, "/api/v1/auth/refresh", Target::Refresh, QUICK),
     route(17, "/assets/*", Target::Home, QUICK),
-    route(18, "none", Target::Nowhere, QUICK),
+    // Alertmanager's own, for `amtool` and Grafana.
+    route(18, "/api/v2/*", Target::Backend(Backend::Monitoring), QUICK),
+    route(19, "none", Target::Nowhere, QUICK),
 ];
 
 const fn route(index: usize, pattern: &'static str, target: Target, answer: Duration) -> Route {

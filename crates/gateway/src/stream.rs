@@ -15,7 +15,7 @@ mod books;
 mod client;
 pub(crate) mod desk;
 mod hub;
-mod message;
+pub(crate) mod message;
 mod pattern;
 mod socket;
 

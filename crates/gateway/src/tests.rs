@@ -4,6 +4,7 @@
 
 mod abuse;
 mod bodies;
+mod collectors;
 mod doors;
 mod framing;
 mod guards;

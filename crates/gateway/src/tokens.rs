@@ -133,7 +133,11 @@ impl Signer {
             granted,
             expires: granted.saturating_add(seconds),
         };
-        let claims = serde_json::to_vec(&claims).expect("texts and numbers are JSON");
+        self.sign(&serde_json::to_vec(&claims).expect("texts and numbers are JSON"))
+    }
+
+    /// Makes a token of claims as they are, readable or not.
+    pub(crate) fn sign(&self, claims: &[u8]) -> String {
         let signed = format!("{HEADER}.{}", BASE64_URL_SAFE_NO_PAD.encode(claims));
         let signature = hmac::sign(&self.key, signed.as_bytes());
         format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))

@@ -25,23 +25,13 @@ impl fmt::Display for InstrumentId {
     }
 }
 
-/// In which unit an instrument's quantities are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QtyUnit {
-    /// Base units: spot and linear contracts.
-    Base,
-    /// Quote units: inverse contracts.
-    Quote,
-}
-
-impl QtyUnit {
-    /// The text used in answers and tables.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Base => "base",
-            Self::Quote => "quote",
-        }
+names! {
+    /// In which unit an instrument's quantities are.
+    QtyUnit, "quantity unit", "base, quote", {
+        /// Base units: spot and linear contracts.
+        Base = "base",
+        /// Quote units: inverse contracts.
+        Quote = "quote",
     }
 }
 

@@ -321,4 +321,11 @@ mod tests {
         metrics.found(&[]);
         assert!(!registry.encode().unwrap().contains("disk_used_ratio{"));
     }
+
+    #[test]
+    fn the_exposition_is_documented() {
+        let registry = telemetry::Registry::new("monitoring");
+        registry.with(Metrics::register);
+        expect_test::expect_file!["../metrics.txt"].assert_eq(&registry.encode().unwrap());
+    }
 }

@@ -3,6 +3,9 @@
 //! Times are nanoseconds since the epoch, numbers of runs are text. A field that is not known is
 //! absent.
 
+mod own;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -12,14 +15,15 @@ use axum::{Json, Router};
 use daemon::clock;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tokio::sync::{mpsc, oneshot, watch};
+use settings::{Suite, Task};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
-use web::{Path, Problem, Query};
+use web::{Body, Path, Problem, Query};
 
-use crate::call::method_name;
+use crate::call::{Caller, method_name};
 use crate::history::History;
 use crate::view::{TaskView, View};
-use crate::wish::{Refusal, Request, Wish};
+use crate::wish::{Granted, Refusal, Request, Wish};
 
 /// Entries of one page, if the client does not say.
 const PAGE_DEFAULT: usize = 100;
@@ -36,17 +40,29 @@ pub struct Access {
     pub requests: mpsc::Sender<Request>,
     /// For reading.
     pub history: History,
+    /// The configuration, which changes at a reload.
+    pub suite: watch::Receiver<Arc<Suite>>,
+    /// Where copies of the configuration are kept.
+    pub state_directory: PathBuf,
+    /// For the daily report.
+    pub caller: Caller,
+    /// One copy at a time.
+    pub copying: Arc<Mutex<()>>,
 }
 
 /// The routes.
 pub fn router(access: Access) -> Router {
     Router::new()
         .route("/api/v1/scheduler/status", get(status))
-        .route("/api/v1/scheduler/tasks", get(tasks))
-        .route("/api/v1/scheduler/tasks/{id}", get(task))
+        .route("/api/v1/scheduler/tasks", get(tasks).post(create))
+        .route("/api/v1/scheduler/tasks/{id}", get(task).put(replace).delete(delete))
         .route("/api/v1/scheduler/tasks/{id}/run", post(run))
         .route("/api/v1/scheduler/tasks/{id}/cancel", post(cancel))
+        .route("/api/v1/scheduler/tasks/{id}/pause", post(pause))
+        .route("/api/v1/scheduler/tasks/{id}/resume", post(resume))
         .route("/api/v1/scheduler/history", get(history))
+        .route("/api/v1/scheduler/backup", post(own::backup))
+        .route("/api/v1/scheduler/report", post(own::report))
         .with_state(access)
 }
 
@@ -68,8 +84,12 @@ async fn status(State(access): State<Access>) -> Json<Value> {
             "enabled": view.tasks.iter().filter(|view| view.task.enabled).count(),
         },
         "running": running,
+        "acts": view.acts,
         "history": {"writable": view.history_error.is_none()},
     });
+    if let Some(other) = &view.other {
+        body["acting"] = json!(other);
+    }
     if let Some((task, at)) = view.next() {
         body["next"] = json!({"task": task, "at": at});
     }
@@ -89,6 +109,41 @@ async fn task(State(access): State<Access>, Path(id): Path<String>) -> web::Resu
     view.task(&id).map(|view| Json(describe(view))).ok_or_else(|| unknown(&id))
 }
 
+async fn create(
+    State(access): State<Access>,
+    Body(body): Body<Map<String, Value>>,
+) -> web::Result<(StatusCode, Json<Value>)> {
+    let task = read(body)?;
+    let (_, answer) = wish(&access, task.id.clone(), Wish::Create(Box::new(task))).await?;
+    Ok((StatusCode::CREATED, answer))
+}
+
+async fn replace(
+    State(access): State<Access>,
+    Path(id): Path<String>,
+    Body(mut body): Body<Map<String, Value>>,
+) -> web::Result<(StatusCode, Json<Value>)> {
+    body.entry("id").or_insert_with(|| json!(id));
+    let task = read(body)?;
+    if task.id != id {
+        return Err(Problem::bad_request("`id` is another than in the path"));
+    }
+    wish(&access, id, Wish::Replace(Box::new(task))).await
+}
+
+async fn delete(
+    State(access): State<Access>,
+    Path(id): Path<String>,
+) -> web::Result<(StatusCode, Json<Value>)> {
+    wish(&access, id, Wish::Delete).await
+}
+
+/// A task with the keys that it has in the configuration.
+fn read(body: Map<String, Value>) -> web::Result<Task> {
+    serde_json::from_value(Value::Object(body))
+        .map_err(|error| Problem::bad_request(format!("this is no task: {error}")))
+}
+
 async fn run(
     State(access): State<Access>,
     Path(id): Path<String>,
@@ -103,17 +158,40 @@ async fn cancel(
     wish(&access, id, Wish::Cancel).await
 }
 
+async fn pause(
+    State(access): State<Access>,
+    Path(id): Path<String>,
+) -> web::Result<(StatusCode, Json<Value>)> {
+    wish(&access, id, Wish::Pause).await
+}
+
+async fn resume(
+    State(access): State<Access>,
+    Path(id): Path<String>,
+) -> web::Result<(StatusCode, Json<Value>)> {
+    wish(&access, id, Wish::Resume).await
+}
+
 async fn wish(access: &Access, task: String, wish: Wish) -> web::Result<(StatusCode, Json<Value>)> {
     let stopping = || Problem::unavailable("the scheduler is stopping", None);
     let (reply, replied) = oneshot::channel();
     let request = Request { task: task.clone(), wish, reply };
     access.requests.send(request).await.map_err(|_| stopping())?;
     match replied.await.map_err(|_| stopping())? {
-        Ok(run) => Ok((StatusCode::ACCEPTED, Json(json!({"task": task, "run": run.to_string()})))),
-        Err(Refusal::Unknown) => Err(unknown(&task)),
-        Err(refusal @ (Refusal::Running(_) | Refusal::Idle)) => {
-            Err(Problem::conflict(refusal.to_string()))
+        Ok(Granted::Run(run)) => {
+            Ok((StatusCode::ACCEPTED, Json(json!({"task": task, "run": run.to_string()}))))
         }
+        Ok(Granted::Done) => Ok((StatusCode::OK, Json(json!({"task": task})))),
+        Err(Refusal::Unknown) => Err(unknown(&task)),
+        Err(Refusal::Invalid(why)) => Err(Problem::bad_request(why)),
+        Err(
+            refusal @ (Refusal::Running(_)
+            | Refusal::Idle
+            | Refusal::Configured
+            | Refusal::Exists
+            | Refusal::StandingBy
+            | Refusal::TooMany(_)),
+        ) => Err(Problem::conflict(refusal.to_string())),
         Err(refusal @ Refusal::History(_)) => Err(Problem::unavailable(refusal.to_string(), None)),
     }
 }
@@ -165,14 +243,24 @@ fn describe(view: &TaskView) -> Value {
         }
     };
     known("id", Some(json!(task.id)));
+    known("origin", Some(json!(view.origin.as_str())));
     known("schedule", Some(json!(task.schedule)));
     known("service", Some(json!(task.service)));
     known("method", Some(json!(method_name(task.method))));
     known("path", Some(json!(task.path)));
     known("body", task.body.clone());
     known("grace", Some(json!(settings::duration::format(task.grace))));
+    known("catch_up", Some(json!(task.catch_up)));
+    if task.catch_up == settings::CatchUp::All {
+        known("catch_up_limit", Some(json!(task.catch_up_limit)));
+    }
+    known("overlap", Some(json!(task.overlap)));
+    known("jitter", Some(json!(settings::duration::format(task.jitter))));
     known("timeout", Some(json!(settings::duration::format(task.timeout))));
+    known("retries", Some(json!(task.retries)));
+    known("retry_delay", Some(json!(settings::duration::format(task.retry_delay))));
     known("enabled", Some(json!(task.enabled)));
+    known("paused_since", view.paused.map(Value::from));
     known("next", view.next.map(Value::from));
     known("running", view.running.as_ref().map(|run| json!(run)));
     known("last", view.last.as_ref().map(|run| json!(run)));

@@ -1,6 +1,7 @@
 //! Calls a service over HTTP.
 
 use std::error::Error as _;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
@@ -63,7 +64,23 @@ impl Caller {
             Ok(request) => request,
             Err(error) => return Called::Failed(error),
         };
-        match tokio::time::timeout(task.timeout, self.exchange(request)).await {
+        self.within(task.timeout, request).await
+    }
+
+    /// Asks a service for something that belongs to no task.
+    pub async fn get(&self, service: &Endpoint, path: &str, timeout: Duration) -> Called {
+        let mut request = Request::builder().method(Method::GET).uri(format!("{service}{path}"));
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, token);
+        }
+        match request.body(Full::new(Bytes::new())) {
+            Ok(request) => self.within(timeout, request).await,
+            Err(error) => Called::Failed(error.to_string()),
+        }
+    }
+
+    async fn within(&self, timeout: Duration, request: Request<Full<Bytes>>) -> Called {
+        match tokio::time::timeout(timeout, self.exchange(request)).await {
             Ok(Ok(answer)) => Called::Answered(answer),
             Ok(Err(error)) => Called::Failed(error),
             Err(_) => Called::TimedOut,

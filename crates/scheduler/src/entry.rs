@@ -20,6 +20,7 @@ pub fn start(plan: &Plan, trigger: Trigger, now: UnixNanos) -> Run {
         started_at: now.as_i64(),
         finished_at: None,
         request: Some(format!("{} {} {}", method_name(task.method), task.service, task.path)),
+        attempts: None,
         answer: None,
         error: None,
         skipped: None,
@@ -45,10 +46,23 @@ pub fn answer(plan: &Plan, command: &Command, open: bool, now: UnixNanos) -> Run
     }
 }
 
-/// A run with what came of its call; `None` if it was cancelled. Only a status from 200 to 299 is
-/// a success.
+/// A tick that was claimed, and whose run was cut before it began.
 #[must_use]
-pub fn end(run: Run, called: Option<Called>, now: i64) -> Run {
+pub fn cut(plan: &Plan, tick: i64, now: UnixNanos) -> Run {
+    Run {
+        tick: Some(tick),
+        state: State::Interrupted,
+        finished_at: Some(now.as_i64()),
+        error: Some("the scheduler ended before it asked the service".to_owned()),
+        ..start(plan, Trigger::Schedule, now)
+    }
+}
+
+/// A run with what came of its last call, and how many there were; `None` if it was cancelled. Only
+/// a status from 200 to 299 is a success.
+#[must_use]
+pub fn end(run: Run, called: Option<(Called, u32)>, now: i64) -> Run {
+    let (called, attempts) = called.unzip();
     let (state, answer, error) = match called {
         None => (State::Cancelled, None, None),
         Some(Called::TimedOut) => (State::TimedOut, None, None),
@@ -58,5 +72,5 @@ pub fn end(run: Run, called: Option<Called>, now: i64) -> Run {
         }
         Some(Called::Answered(answer)) => (State::Failed, Some(answer), None),
     };
-    Run { state, finished_at: Some(now), answer, error, ..run }
+    Run { state, finished_at: Some(now), attempts, answer, error, ..run }
 }

@@ -10,6 +10,8 @@
 //!
 //! Everything here blocks; the caller keeps it off the runtime's threads.
 
+mod kept;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -35,6 +37,10 @@ const BY_TASK: TableDefinition<'_, (&str, u64), ()> = TableDefinition::new("by_t
 const OPEN: TableDefinition<'_, u64, ()> = TableDefinition::new("open");
 /// Task → [`Answered`], as JSON.
 const ANSWERED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("answered");
+/// Task → what a request made of it, as JSON.
+const TASKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("tasks");
+/// Task → since when it is paused, nanoseconds since the epoch.
+const PAUSED: TableDefinition<'_, &str, i64> = TableDefinition::new("paused");
 /// The number of the next run; a number is not used again when its run is pruned.
 const NEXT: TableDefinition<'_, (), u64> = TableDefinition::new("next");
 
@@ -235,6 +241,8 @@ impl History {
 fn interrupt(transaction: &WriteTransaction) -> Result<Vec<Run>, HistoryError> {
     transaction.open_table(BY_TASK).map_err(access)?;
     transaction.open_table(ANSWERED).map_err(access)?;
+    transaction.open_table(PAUSED).map_err(access)?;
+    transaction.open_table(TASKS).map_err(access)?;
     transaction.open_table(NEXT).map_err(access)?;
     let mut runs = transaction.open_table(RUNS).map_err(access)?;
     let mut open = transaction.open_table(OPEN).map_err(access)?;

@@ -3,7 +3,7 @@
 //! ```text
 //! configuration ──▶ plan ──ticks──▶ runner ──▶ call ──HTTP──▶ service
 //!                                   │    ▲
-//!                        history ◀──┘    └── api (run, cancel)
+//!                        history ◀──┘    └── api (run, cancel, pause, resume)
 //! ```
 //!
 //! One task owns everything that changes: it asks the tickers what is due, writes the start of a run
@@ -11,17 +11,31 @@
 //! across `kill -9`: the tick and the start of its run are one synced transaction, and a run without
 //! an end is found `interrupted` at the next start.
 //!
-//! Absent on purpose: retries and chains of tasks, and a second run of a task that is still running.
+//! Tasks come from the configuration, and from requests; those are kept in the file of the history.
+//! An attempt that may go otherwise later is repeated within the run ([`retry`]).
+//!
+//! Of several schedulers that hold one another's place, only the one with the lease acts
+//! ([`standing`]), and each tick is claimed before it is answered ([`ticks`]).
+//!
+//! Two things that no other service has it does itself when asked over HTTP, so that they can be
+//! tasks as well: a [`backup`] of the configuration, and the daily [`report`].
+//!
+//! Absent on purpose: chains of tasks, and a second run of a task that is still running.
 
 pub mod api;
+pub mod backup;
 pub mod call;
 pub mod entry;
 pub mod history;
 pub mod metrics;
 pub mod plan;
+pub mod report;
+pub mod retry;
 pub mod run;
 pub mod runner;
 pub mod service;
+pub mod standing;
+pub mod ticks;
 pub mod view;
 pub mod wish;
 

@@ -15,10 +15,12 @@ use crate::run::{Reason, State};
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     task_runs: Family<ResultLabels, Counter>,
+    task_retries: Family<TaskLabels, Counter>,
     task_duration: Family<TaskLabels, Gauge<f64, AtomicU64>>,
     task_last_success: Family<TaskLabels, Gauge>,
     ticks_skipped: Family<SkipLabels, Counter>,
     runs_open: Gauge,
+    acts: Gauge,
     history_failures: Counter,
 }
 
@@ -44,6 +46,11 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         registry.register("task_runs", "Runs that ended, by result", metrics.task_runs.clone());
+        registry.register(
+            "task_retries",
+            "Attempts after the first one of a run",
+            metrics.task_retries.clone(),
+        );
         registry.register_with_unit(
             "task_duration",
             "How long the task's last run took",
@@ -63,6 +70,11 @@ impl Metrics {
         );
         registry.register("runs_open", "Runs that wait for an answer", metrics.runs_open.clone());
         registry.register(
+            "acts",
+            "Whether this scheduler acts, rather than another that holds the lease",
+            metrics.acts.clone(),
+        );
+        registry.register(
             "history_failures",
             "Writes to the history that failed",
             metrics.history_failures.clone(),
@@ -81,6 +93,11 @@ impl Metrics {
         }
     }
 
+    /// Counts an attempt after the first one.
+    pub fn retried(&self, task: &str) {
+        self.task_retries.get_or_create(&TaskLabels { task: task.to_owned() }).inc();
+    }
+
     /// Counts ticks without a run.
     pub fn skipped(&self, task: &str, reason: Reason, ticks: u32) {
         let reason = match reason {
@@ -94,6 +111,11 @@ impl Metrics {
     /// Notes how many runs wait for an answer.
     pub fn open(&self, runs: usize) {
         self.runs_open.set(i64::try_from(runs).unwrap_or(i64::MAX));
+    }
+
+    /// Notes whether this scheduler acts.
+    pub fn acts(&self, acts: bool) {
+        self.acts.set(i64::from(acts));
     }
 
     /// Counts a failed write to the history.

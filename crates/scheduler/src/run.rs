@@ -27,7 +27,10 @@ pub struct Run {
     /// What was asked: method, service and path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
-    /// The answer, if there was one.
+    /// How often the service was asked; absent before the end, and if the run was cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// The last answer, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
     /// What went wrong.

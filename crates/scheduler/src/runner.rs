@@ -1,5 +1,9 @@
 //! The one task that owns plans, runs and the history.
 
+mod grants;
+mod planning;
+mod seat;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,10 +20,13 @@ use crate::call::{Called, Caller};
 use crate::entry;
 use crate::history::{Answered, History, HistoryError};
 use crate::metrics::Metrics;
-use crate::plan::{Plan, plans};
-use crate::run::{Run, State, Trigger};
+use crate::plan::Plan;
+use crate::retry;
+use crate::run::{Run, State};
 use crate::view::{TaskView, View};
-use crate::wish::{Refusal, Request, Wish};
+use crate::wish::Request;
+
+pub use seat::Seat;
 
 /// The longest sleep: a clock that was set is noticed within this time.
 const SLEEP_MAX: Duration = Duration::from_secs(5);
@@ -27,13 +34,11 @@ const SLEEP_MAX: Duration = Duration::from_secs(5);
 /// How long a history that cannot be written is left alone.
 const HISTORY_PAUSE: Duration = Duration::from_secs(5);
 
-/// How far back the last run and the last skip of a task are looked for at the start.
-const RECALLED: usize = 50;
-
 /// The runner's parts; see [`Runner::run`].
 #[derive(Debug)]
 pub struct Runner {
     suite: watch::Receiver<Arc<Suite>>,
+    instance: String,
     plans: Vec<Plan>,
     open: BTreeMap<String, Open>,
     ended: BTreeMap<String, Ended>,
@@ -47,6 +52,8 @@ pub struct Runner {
     status: Status,
     metrics: Metrics,
     views: watch::Sender<Arc<View>>,
+    /// `None` if there is no other scheduler.
+    seat: Option<Seat>,
 }
 
 /// A run that waits for an answer.
@@ -63,11 +70,11 @@ struct Ended {
     skip: Option<Run>,
 }
 
-/// A call that came to an end; `None` if it was cancelled.
+/// A run that came to an end: its last call and how many there were; `None` if it was cancelled.
 #[derive(Debug)]
 struct Finished {
     task: String,
-    called: Option<Called>,
+    called: Option<(Called, u32)>,
     took: Duration,
 }
 
@@ -76,6 +83,8 @@ enum Event {
     Finished(Finished),
     Requested(Request),
     Configured,
+    /// The lease was asked for again.
+    Round,
     Due,
 }
 
@@ -91,14 +100,17 @@ impl Runner {
         history: History,
         requests: mpsc::Receiver<Request>,
         metrics: Metrics,
+        seat: Option<Seat>,
     ) -> anyhow::Result<Self> {
         let mut suite = context.suite.clone();
         let configured = suite.borrow_and_update().scheduler.clone();
-        let plans = plan(&history, configured).await?;
+        let instance = context.instance.clone();
+        let plans = planning::plan(&history, configured, &instance).await?;
         let store = context.health.dependency("history", Required::Yes);
         store.up();
         let mut runner = Self {
             suite,
+            instance,
             plans,
             open: BTreeMap::new(),
             ended: BTreeMap::new(),
@@ -112,7 +124,9 @@ impl Runner {
             status: context.status.clone(),
             metrics,
             views: watch::Sender::default(),
+            seat,
         };
+        runner.metrics.acts(runner.acts());
         runner.recall().await?;
         runner.publish();
         Ok(runner)
@@ -148,6 +162,7 @@ impl Runner {
             Some(finished) = self.calls.join_next() => Event::Finished(finished?),
             Some(request) = self.requests.recv() => Event::Requested(request),
             Ok(()) = self.suite.changed() => Event::Configured,
+            () = seat::round(self.seat.as_mut()) => Event::Round,
             () = tokio::time::sleep(pause) => Event::Due,
         })
     }
@@ -156,11 +171,19 @@ impl Runner {
         if self.history_error.is_some() {
             return HISTORY_PAUSE;
         }
+        if !self.acts() {
+            return SLEEP_MAX;
+        }
         let now = now();
-        let next = self.plans.iter().filter_map(Plan::next).min();
-        next.map_or(SLEEP_MAX, |next| {
+        let next = self.plans.iter().filter(|plan| !self.holds_back(plan)).filter_map(Plan::next);
+        next.min().map_or(SLEEP_MAX, |next| {
             Duration::from_nanos(u64::try_from(next.since(now)).unwrap_or(0)).min(SLEEP_MAX)
         })
+    }
+
+    /// Whether the plan's next tick waits for the end of an open run.
+    fn holds_back(&self, plan: &Plan) -> bool {
+        plan.waits() && self.open.contains_key(&plan.task.id)
     }
 
     async fn handle(&mut self, event: Event) {
@@ -168,6 +191,7 @@ impl Runner {
             Event::Finished(finished) => self.finish(finished).await,
             Event::Requested(request) => self.grant(request).await,
             Event::Configured => self.follow_configuration().await,
+            Event::Round => self.follow_lease().await,
             Event::Due => {
                 self.save().await;
                 self.probe().await;
@@ -179,10 +203,17 @@ impl Runner {
     /// Answers every tick up to `now`. A tick whose answer cannot be written is asked for again.
     async fn answer_ticks(&mut self, now: UnixNanos) {
         for place in 0..self.plans.len() {
+            if !self.acts() {
+                return;
+            }
             let plan = &self.plans[place];
-            let Some(mut ticker) = plan.ticker.clone() else { continue };
+            let Some(mut ticker) = plan.ticker.clone().filter(|_| !self.holds_back(plan)) else {
+                continue;
+            };
             let commands = ticker.handle_time(now);
             if commands.is_empty() {
+                // It may have found that the clock had been wrong.
+                self.plans[place].ticker = Some(ticker);
                 continue;
             }
             let open = self.open.contains_key(&plan.task.id);
@@ -190,6 +221,9 @@ impl Runner {
                 commands.iter().map(|command| entry::answer(plan, command, open, now)).collect();
             let answered = Answered::new(&plan.identity, ticker.answered());
             let id = plan.task.id.clone();
+            if !self.claim(place, &answered).await {
+                return;
+            }
             match self.begin(&id, Some(answered), entries).await {
                 Ok(runs) => {
                     self.plans[place].ticker = Some(ticker);
@@ -252,7 +286,7 @@ impl Runner {
     fn launch(&mut self, place: usize, run: Run) {
         let task = self.plans[place].task.clone();
         let service = self.suite.borrow().monitoring.services.get(&task.service).cloned();
-        let caller = self.caller.clone();
+        let (caller, metrics) = (self.caller.clone(), self.metrics.clone());
         let cancel = CancellationToken::new();
         let cancelled = cancel.clone();
         let key = run.tick.map_or_else(
@@ -266,8 +300,11 @@ impl Runner {
             let began = Instant::now();
             let call = async {
                 match &service {
-                    Some(service) => caller.call(service, &task, &key).await,
-                    None => Called::Failed(format!("no service `{}` is configured", task.service)),
+                    Some(service) => retry::persist(&caller, service, &task, &key, &metrics).await,
+                    None => {
+                        let unknown = format!("no service `{}` is configured", task.service);
+                        (Called::Failed(unknown), 0)
+                    }
                 }
             };
             let called = tokio::select! {
@@ -322,69 +359,8 @@ impl Runner {
         }
     }
 
-    async fn grant(&mut self, request: Request) {
-        let Request { task, wish, reply } = request;
-        let result = match (wish, self.open.get(&task)) {
-            (Wish::Run, Some(open)) => Err(Refusal::Running(open.run.run)),
-            (Wish::Run, None) => self.run_now(&task).await,
-            (Wish::Cancel, Some(open)) => {
-                open.cancel.cancel();
-                Ok(open.run.run)
-            }
-            (Wish::Cancel, None) if self.place(&task).is_none() => Err(Refusal::Unknown),
-            (Wish::Cancel, None) => Err(Refusal::Idle),
-        };
-        // Nobody waits any more if the client went away; what was granted is done all the same.
-        drop(reply.send(result));
-    }
-
-    async fn run_now(&mut self, task: &str) -> Result<u64, Refusal> {
-        let place = self.place(task).ok_or(Refusal::Unknown)?;
-        let entry = entry::start(&self.plans[place], Trigger::Manual, now());
-        let runs = self.begin(task, None, vec![entry]).await.map_err(Refusal::History)?;
-        let number = runs.first().map_or(0, |run| run.run);
-        self.take_up(place, runs);
-        Ok(number)
-    }
-
     fn place(&self, task: &str) -> Option<usize> {
         self.plans.iter().position(|plan| plan.task.id == task)
-    }
-
-    /// Takes up a configuration that was changed while running. It was checked before it got here.
-    async fn follow_configuration(&mut self) {
-        let configured = self.suite.borrow_and_update().scheduler.clone();
-        match plan(&self.history, configured).await {
-            Ok(plans) => self.plans = plans,
-            Err(error) => tracing::error!(
-                error = %Chain(error.as_ref()), "cannot take up the changed tasks, keeping the old"
-            ),
-        }
-        if let Err(error) = self.recall().await {
-            tracing::error!(error = %Chain(&error), "cannot read the last runs");
-        }
-    }
-
-    /// Reads the last run and the last skip of tasks that nothing is known of yet.
-    async fn recall(&mut self) -> Result<(), HistoryError> {
-        for place in 0..self.plans.len() {
-            let id = self.plans[place].task.id.clone();
-            if self.ended.contains_key(&id) {
-                continue;
-            }
-            let task = id.clone();
-            let runs = blocking(&self.history, move |history| {
-                history.list(Some(&task), u64::MAX, RECALLED)
-            })
-            .await?;
-            let newest = |skip: bool| {
-                runs.iter()
-                    .find(|run| run.state != State::Running && run.skipped.is_some() == skip)
-                    .cloned()
-            };
-            self.ended.insert(id, Ended { run: newest(false), skip: newest(true) });
-        }
-        Ok(())
     }
 
     /// Writes every open run down as interrupted; the services may go on with theirs.
@@ -407,6 +383,8 @@ impl Runner {
             let ended = self.ended.get(&plan.task.id).cloned().unwrap_or_default();
             TaskView {
                 task: plan.task.clone(),
+                origin: plan.origin,
+                paused: plan.paused,
                 next: plan.next().map(UnixNanos::as_i64),
                 running: self.open.get(&plan.task.id).map(|open| open.run.clone()),
                 last: ended.run,
@@ -417,32 +395,12 @@ impl Runner {
             timezone: self.suite.borrow().scheduler.timezone.clone(),
             tasks: tasks.collect(),
             history_error: self.history_error.clone(),
+            acts: self.acts(),
+            other: self.seat.as_ref().and_then(Seat::other),
         };
         self.status.set(view.status_line());
         self.views.send_replace(Arc::new(view));
     }
-}
-
-/// Plans the tasks from where the history left them, and writes down where new ones begin, so that
-/// a tick missed right after that is noticed.
-async fn plan(history: &History, configured: settings::Scheduler) -> anyhow::Result<Vec<Plan>> {
-    let mut plans = plans(&configured)?;
-    let plans = blocking(history, move |history| {
-        for plan in &mut plans {
-            let earlier = history.answered(&plan.task.id)?;
-            plan.resume(earlier.as_ref(), now());
-            match plan.answered() {
-                Some(answered) if earlier.as_ref() != Some(&answered) => {
-                    history.begin(&plan.task.id, Some(&answered), Vec::new())?;
-                }
-                None if earlier.is_some() => history.release(&plan.task.id)?,
-                Some(_) | None => {}
-            }
-        }
-        Ok(plans)
-    })
-    .await?;
-    Ok(plans)
 }
 
 /// Runs `work` on the history off the runtime's threads.

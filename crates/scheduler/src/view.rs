@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use settings::Task;
 
+use crate::plan::Origin;
 use crate::run::Run;
 
 /// Everything known after the last event.
@@ -14,6 +15,10 @@ pub struct View {
     pub tasks: Vec<TaskView>,
     /// Why the history cannot be written; `None` if it can.
     pub history_error: Option<String>,
+    /// Whether this scheduler acts, rather than another.
+    pub acts: bool,
+    /// The other one that acts, if it is known.
+    pub other: Option<String>,
 }
 
 /// One configured task.
@@ -21,7 +26,11 @@ pub struct View {
 pub struct TaskView {
     /// As configured.
     pub task: Task,
-    /// When it runs next, nanoseconds since the epoch; `None` while it is disabled.
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Since when it is paused, nanoseconds since the epoch.
+    pub paused: Option<i64>,
+    /// When it runs next, nanoseconds since the epoch; `None` while it is disabled or paused.
     pub next: Option<i64>,
     /// The run that waits for an answer.
     pub running: Option<Run>,
@@ -47,6 +56,12 @@ impl View {
             .min_by_key(|&(_, next)| next)
     }
 
+    /// The other scheduler, for a sentence.
+    #[must_use]
+    pub fn acting(&self) -> &str {
+        self.other.as_deref().unwrap_or("one that is not known")
+    }
+
     /// The line that `systemctl status` shows, such as
     /// `2 tasks, 1 running, next archive-roll at 2026-11-23T00:10:00Z`.
     #[must_use]
@@ -61,6 +76,9 @@ impl View {
             && let Ok(next) = Timestamp::from_nanosecond(i128::from(next))
         {
             line.push_str(&format!(", next {task} at {next}"));
+        }
+        if !self.acts {
+            line.push_str(&format!(", standing by for {}", self.acting()));
         }
         if let Some(error) = &self.history_error {
             line.push_str(&format!(", nothing runs: {error}"));

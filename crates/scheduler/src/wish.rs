@@ -1,11 +1,15 @@
 //! What somebody wants of a task, from the HTTP interface to the runner.
 
+use settings::Task;
 use tokio::sync::oneshot;
 
 use crate::history::HistoryError;
 
 /// Requests waiting for the runner; when full, the HTTP handler waits.
 pub const REQUESTS_CAPACITY: usize = 16;
+
+/// Tasks that requests may make: the whole list is one answer, of half a kilobyte each.
+pub const TASKS_MAX: usize = 1_000;
 
 /// What somebody wants of a task.
 #[derive(Debug)]
@@ -14,17 +18,36 @@ pub struct Request {
     pub task: String,
     /// What is wanted.
     pub wish: Wish,
-    /// Takes the number of the run that was started or cancelled, or why it was not.
-    pub reply: oneshot::Sender<Result<u64, Refusal>>,
+    /// Takes what was done, or why it was not.
+    pub reply: oneshot::Sender<Result<Granted, Refusal>>,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Granted {
+    /// The run of this number was started, or is being cancelled.
+    Run(u64),
+    /// The task is as wished, and stays so after a restart.
+    Done,
 }
 
 /// What can be wanted of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Wish {
-    /// Run it at once, enabled or not.
+    /// Run it at once, enabled or not, paused or not.
     Run,
     /// Abandon the run that waits for an answer.
     Cancel,
+    /// Let its ticks pass until it is resumed. A run that waits for an answer goes on.
+    Pause,
+    /// Run it by itself again, from the next tick on.
+    Resume,
+    /// Have it from now on, unless there is one of this id.
+    Create(Box<Task>),
+    /// Have it so from now on. A run that waits for an answer ends as it began.
+    Replace(Box<Task>),
+    /// Have it no longer; its runs stay in the history.
+    Delete,
 }
 
 /// Why a wish is not granted.
@@ -33,6 +56,21 @@ pub enum Refusal {
     /// No such task is configured.
     #[error("no task of this name is configured")]
     Unknown,
+    /// Only the scheduler that holds the lease runs tasks.
+    #[error("another scheduler holds the lease: ask that one")]
+    StandingBy,
+    /// What the configuration says is changed there.
+    #[error("the task belongs to the configuration, where it can be changed")]
+    Configured,
+    /// Another task has the id.
+    #[error("there is a task of this name")]
+    Exists,
+    /// [`TASKS_MAX`] tasks are kept.
+    #[error("{0} tasks are kept already, and no more can be")]
+    TooMany(usize),
+    /// The task cannot be.
+    #[error("{0}")]
+    Invalid(String),
     /// One run at a time.
     #[error("run {0} of this task still waits for an answer")]
     Running(u64),

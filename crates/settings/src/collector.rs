@@ -18,6 +18,10 @@ pub struct Collector {
     ///
     /// Two collectors of one bus must not share it. Letters, digits, `-` and `_`.
     pub name: String,
+    /// Name of the redundant pair that this collector is one of; alone if there is none.
+    ///
+    /// Both have the same, and differ in `name` and `listen`. Letters, digits, `-` and `_`.
+    pub pair: Option<String>,
     /// Space on disk for what the bus has not acknowledged.
     pub spool_max: Size,
     /// Memory for what the bus has not acknowledged, before the spool takes over.
@@ -26,6 +30,8 @@ pub struct Collector {
     pub backfill: Backfill,
     /// What the venues sent, as they sent it.
     pub capture: Capture,
+    /// How the venues' instrument lists are followed.
+    pub instruments: Instruments,
     /// The venues.
     pub venues: Venues,
 }
@@ -35,12 +41,33 @@ impl Default for Collector {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 8081).into(),
             name: "collector".to_owned(),
+            pair: None,
             spool_max: Size::gib(1),
             memory_max: Size::mib(64),
             backfill: Backfill::default(),
             capture: Capture::default(),
+            instruments: Instruments::default(),
             venues: Venues::default(),
         }
+    }
+}
+
+/// How the venues' instrument lists are followed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Instruments {
+    /// How often a list is read, at least 1m. What is new is recorded from then on if it is wanted,
+    /// what has ended is left, and what the venue refused is tried again.
+    #[serde(with = "crate::duration")]
+    pub refresh: Duration,
+}
+
+/// The shortest time between two looks at a list: some weigh as much as many other requests.
+const REFRESH_MIN: Duration = Duration::from_secs(60);
+
+impl Default for Instruments {
+    fn default() -> Self {
+        Self { refresh: Duration::from_secs(3_600) }
     }
 }
 
@@ -103,9 +130,11 @@ impl Capture {
 
 impl Collector {
     pub(crate) fn check(&self, faults: &mut Faults) {
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if self.name.is_empty() || self.name.len() > 64 || !self.name.chars().all(plain) {
-            faults.add("collector.name", "must be 1 to 64 letters, digits, `-` or `_`");
+        let names = [("collector.name", Some(&self.name)), ("collector.pair", self.pair.as_ref())];
+        for (key, name) in names {
+            if name.is_some_and(|name| !is_plain(name)) {
+                faults.add(key, "must be 1 to 64 letters, digits, `-` or `_`");
+            }
         }
         faults.nonzero("collector.spool_max", self.spool_max.bytes());
         faults.nonzero("collector.memory_max", self.memory_max.bytes());
@@ -113,6 +142,14 @@ impl Collector {
             faults.add("collector.backfill.weight_percent", "must be from 1 to 50");
         }
         self.capture.check(faults);
+        if self.instruments.refresh < REFRESH_MIN {
+            faults.add("collector.instruments.refresh", "must be at least 1m");
+        }
         self.venues.check(faults);
     }
+}
+
+fn is_plain(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    (1..=64).contains(&name.len()) && name.chars().all(plain)
 }

@@ -76,5 +76,37 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
     })
 }
 
+/// For fields that may be `null`: `#[serde(with = "settings::duration::optional")]`.
+pub mod optional {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    /// Reads what [`super::deserialize`] reads, inside an option.
+    #[derive(Deserialize)]
+    struct Text(#[serde(with = "super")] Duration);
+
+    /// Writes a duration as text, or nothing.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the serializer reports.
+    pub fn serialize<S: Serializer>(
+        duration: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        duration.map(super::format).serialize(serializer)
+    }
+
+    /// Reads a duration from text, or nothing.
+    ///
+    /// # Errors
+    ///
+    /// If it is neither.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<Text>::deserialize(from)?.map(|Text(duration)| duration))
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -120,6 +120,8 @@ impl Gateway {
 pub struct Backends {
     /// The market data collector.
     pub collector: Endpoint,
+    /// Further collectors, of a pair or of shards: a book is asked for at each in turn.
+    pub collectors: Vec<Endpoint>,
     /// The data storage.
     pub storage: Endpoint,
     /// The monitoring.
@@ -134,6 +136,7 @@ impl Default for Backends {
     fn default() -> Self {
         Self {
             collector: Endpoint::fixed("http://127.0.0.1:8081"),
+            collectors: Vec::new(),
             storage: Endpoint::fixed("http://127.0.0.1:8082"),
             monitoring: Endpoint::fixed("http://127.0.0.1:8083"),
             scheduler: Endpoint::fixed("http://127.0.0.1:8084"),
@@ -158,6 +161,10 @@ impl Backends {
     fn check(&self, faults: &mut Faults) {
         for (name, endpoint) in self.all() {
             faults.scheme(&format!("gateway.backends.{name}"), endpoint, &["http", "https"]);
+        }
+        for (index, endpoint) in self.collectors.iter().enumerate() {
+            let key = format!("gateway.backends.collectors[{index}]");
+            faults.scheme(&key, endpoint, &["http", "https"]);
         }
     }
 }

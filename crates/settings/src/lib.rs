@@ -37,7 +37,7 @@ mod venues;
 pub use broker::{Broker, Nats, Streams};
 pub use bus::Bus;
 pub use check::{Faults, Invalid};
-pub use collector::{Backfill, Capture, Collector};
+pub use collector::{Backfill, Capture, Collector, Instruments};
 pub use credentials::Credentials;
 pub use endpoint::{Endpoint, Endpoints};
 pub use error::{Error, Place, Report};
@@ -47,7 +47,7 @@ pub use monitoring::{
     Channel, ChannelKind, Comparison, Inhibit, Measure, Monitoring, Notify, Route, Rule, Severity,
 };
 pub use network::Network;
-pub use scheduler::{Method, Scheduler, Task};
+pub use scheduler::{CatchUp, Method, Overlap, Scheduler, SchedulerBackup, SchedulerLease, Task};
 pub use size::Size;
 pub use storage::{Archive, ClickHouse, Cluster, Cut, Hot, Redis, Retention, Storage, Warehouse};
 pub use telemetry::Telemetry;

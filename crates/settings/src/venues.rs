@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use model::{Market, Venue};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -15,6 +16,15 @@ pub struct VenueMarket {
     pub enabled: bool,
     /// The symbols: `BASE-QUOTE`, or the venue's own names of what ends one day.
     pub symbols: Vec<String>,
+    /// Patterns of more symbols: `*` stands for any characters, `?` for one.
+    pub r#match: Vec<String>,
+    /// So many more with the largest volumes of 24 hours, of those that match.
+    pub top: Option<u32>,
+    /// Those more that end within this time, of those that match.
+    #[serde(with = "crate::duration::optional")]
+    pub expires_within: Option<Duration>,
+    /// Patterns of what is not recorded, whatever the other keys say.
+    pub exclude: Vec<String>,
     /// The kinds of data.
     pub kinds: Vec<String>,
     /// The intervals of the candles, in the venue's notation.
@@ -40,6 +50,14 @@ struct Given {
     #[serde(deserialize_with = "given")]
     symbols: Option<Vec<String>>,
     #[serde(deserialize_with = "given")]
+    r#match: Option<Vec<String>>,
+    #[serde(deserialize_with = "given")]
+    top: Option<Option<u32>>,
+    #[serde(deserialize_with = "given_duration")]
+    expires_within: Option<Option<Duration>>,
+    #[serde(deserialize_with = "given")]
+    exclude: Option<Vec<String>>,
+    #[serde(deserialize_with = "given")]
     kinds: Option<Vec<String>>,
     #[serde(deserialize_with = "given")]
     kline_intervals: Option<Vec<String>>,
@@ -60,11 +78,22 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Opti
     T::deserialize(from).map(Some)
 }
 
+/// As [`given`], for a time.
+fn given_duration<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Option<Duration>>, D::Error> {
+    crate::duration::optional::deserialize(from).map(Some)
+}
+
 impl Given {
     fn over(self, default: VenueMarket) -> VenueMarket {
         VenueMarket {
             enabled: self.enabled.unwrap_or(default.enabled),
             symbols: self.symbols.unwrap_or(default.symbols),
+            r#match: self.r#match.unwrap_or(default.r#match),
+            top: self.top.unwrap_or(default.top),
+            expires_within: self.expires_within.unwrap_or(default.expires_within),
+            exclude: self.exclude.unwrap_or(default.exclude),
             kinds: self.kinds.unwrap_or(default.kinds),
             kline_intervals: self.kline_intervals.unwrap_or(default.kline_intervals),
             rest_url: self.rest_url.unwrap_or(default.rest_url),
@@ -153,6 +182,8 @@ venue! {
 venue! {
     /// The markets of Deribit.
     Deribit {
+        /// The spot pairs.
+        spot: market(DERIBIT, &["BTC-USDC"], TRADED),
         /// The perpetuals.
         perp: market(DERIBIT, &["BTC-USD"], &[
             "trade", "book", "bbo", "ticker", "kline", "mark", "funding", "open_interest",
@@ -193,6 +224,7 @@ impl Venues {
             (Venue::Okx, Market::Perp, &okx.perp),
             (Venue::Okx, Market::Future, &okx.future),
             (Venue::Okx, Market::Option, &okx.option),
+            (Venue::Deribit, Market::Spot, &deribit.spot),
             (Venue::Deribit, Market::Perp, &deribit.perp),
             (Venue::Deribit, Market::Future, &deribit.future),
             (Venue::Deribit, Market::Option, &deribit.option),
@@ -203,7 +235,7 @@ impl Venues {
 
     pub(crate) fn check(&self, faults: &mut Faults) {
         for (venue, market, settings) in self.markets() {
-            settings.check(&format!("collector.venues.{venue}.{market}"), faults);
+            settings.check(market, &format!("collector.venues.{venue}.{market}"), faults);
         }
     }
 }
@@ -214,6 +246,10 @@ fn market([rest, stream]: [&str; 2], symbols: &[&str], kinds: &[&str]) -> VenueM
     VenueMarket {
         enabled: false,
         symbols: owned(symbols),
+        r#match: Vec::new(),
+        top: None,
+        expires_within: None,
+        exclude: Vec::new(),
         kinds: owned(kinds),
         kline_intervals: owned(&["1m"]),
         rest_url: Endpoint::fixed(rest),
@@ -225,7 +261,7 @@ fn market([rest, stream]: [&str; 2], symbols: &[&str], kinds: &[&str]) -> VenueM
 }
 
 impl VenueMarket {
-    fn check(&self, section: &str, faults: &mut Faults) {
+    fn check(&self, market: Market, section: &str, faults: &mut Faults) {
         let key = |name: &str| format!("{section}.{name}");
         faults.scheme(&key("rest_url"), &self.rest_url, &["http", "https"]);
         faults.scheme(&key("stream_url"), &self.stream_url, &["ws", "wss"]);
@@ -249,7 +285,33 @@ impl VenueMarket {
                 faults.add(&format!("{section}.kinds[{index}]"), error.to_string());
             }
         }
-        if self.enabled && self.symbols.is_empty() {
+        self.check_selection(market, section, faults);
+    }
+
+    fn check_selection(&self, market: Market, section: &str, faults: &mut Faults) {
+        let key = |name: &str| format!("{section}.{name}");
+        for (name, patterns) in [("match", &self.r#match), ("exclude", &self.exclude)] {
+            for (index, pattern) in patterns.iter().enumerate() {
+                let rest = pattern.replace(['*', '?'], "");
+                let message = match model::Symbol::new(&rest) {
+                    Err(error) if !rest.is_empty() => error.to_string(),
+                    Err(_) if pattern.is_empty() => "is empty: it matches nothing".to_owned(),
+                    Ok(_) | Err(_) => continue,
+                };
+                faults.add(&format!("{section}.{name}[{index}]"), message);
+            }
+        }
+        if self.top == Some(0) {
+            faults.add(&key("top"), "must be at least 1");
+        }
+        if let Some(within) = self.expires_within {
+            faults.positive(&key("expires_within"), within);
+            if !matches!(market, Market::Future | Market::Option) {
+                faults.add(&key("expires_within"), "is for what ends one day: future and option");
+            }
+        }
+        let is_open = self.top.is_some() || self.expires_within.is_some();
+        if self.enabled && self.symbols.is_empty() && self.r#match.is_empty() && !is_open {
             faults.add(&key("symbols"), "is empty although the market is enabled");
         }
     }

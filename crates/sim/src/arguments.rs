@@ -1,11 +1,12 @@
 //! The command line of `marketprism-sim`.
 
 use crate::dialect::{Dialect, MarketId};
-use crate::fault::Fault;
+use crate::fault::{Fault, seconds};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Serves a market of a venue on loopback, and compares what it sent with what a gateway returns.
 #[derive(Debug, Parser)]
@@ -40,8 +41,12 @@ Markets, and the events a second of each instrument with `--symbols N`:
   okx/spot          4, BTC-USDT
   okx/perp          4, BTC-USDT-SWAP
   okx/future        4, BTC-USDT-300329
+  okx/option        4, BTC-USD-300329-20000-C
   deribit/perp      2, BTC-PERPETUAL
   deribit/future    2, BTC-29MAR30
+  deribit/option    2, BTC-29MAR30-20000-C
+  deribit/spot      2, BTC_USDC
+  deribit/index     2, btc_usd, a volatility index
 
 Faults strike at a time after the opening of the market:
   gap@10s:50            the next 50 messages are not sent
@@ -124,6 +129,9 @@ pub struct Serve {
     /// Seed of the generated market.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Open the market when for so long no client has subscribed to anything, such as `10s`.
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = time)]
+    pub settle: Duration,
     /// Trades of each instrument that are kept for those who missed them, 32 bytes each; 500000, or
     /// less of more than a hundred instruments.
     #[arg(long, value_name = "N")]
@@ -151,6 +159,11 @@ pub enum Symbols {
     Count(usize),
 }
 
+/// Reads `250ms`, `10s` or `2m`.
+fn time(text: &str) -> Result<Duration, String> {
+    seconds(text).ok_or_else(|| format!("`{text}`: a time is written `250ms`, `10s` or `2m`"))
+}
+
 /// Events per second of a market whose instruments are named.
 const RATE: f64 = 1_000.0;
 
@@ -175,17 +188,12 @@ impl FromStr for Symbols {
 }
 
 impl Symbols {
-    /// The names. The first of many are of coins that exist, the others `S2`, `S3` and so on.
+    /// The names, see [`Dialect::nth`].
     #[must_use]
     pub fn names(&self, dialect: &dyn Dialect) -> Vec<String> {
-        let name = |number: usize| match number {
-            0 => dialect.name("BTC"),
-            1 => dialect.name("ETH"),
-            _ => dialect.name(&format!("S{number}")),
-        };
         match self {
             Self::Named(names) => names.clone(),
-            Self::Count(count) => (0..*count).map(name).collect(),
+            Self::Count(count) => (0..*count).map(|number| dialect.nth(number)).collect(),
         }
     }
 
@@ -245,7 +253,8 @@ mod tests {
             let market = dialect.market().to_string();
             let line = words.into_iter().find(|words| words.first() == Some(&&*market)).unwrap();
             assert_eq!(line[1].trim_end_matches(','), dialect.rate().to_string(), "{market}");
-            assert_eq!(line.last(), Some(&&*symbol));
+            // Of some it is said what the symbol is.
+            assert!(line[2..].iter().any(|word| word.trim_end_matches(',') == symbol), "{market}");
             assert_eq!("1".parse::<Symbols>().unwrap().rate(&*dialect).to_string(), "1000");
             let many = "500".parse::<Symbols>().unwrap().rate(&*dialect);
             assert_eq!(many.to_string(), (500.0 * dialect.rate()).to_string());

@@ -27,7 +27,7 @@ const TICK: Duration = Duration::from_millis(2);
 /// is disconnected, as the venue does.
 pub const CLIENT_QUEUE: usize = 5_000;
 
-/// How long no client may have changed its subscriptions before the market opens.
+/// How long no client may have changed its subscriptions before the market opens, if nobody says.
 const SETTLE: Duration = Duration::from_millis(500);
 
 /// What drives the market.
@@ -80,6 +80,7 @@ pub struct Conductor {
     waiting: Vec<Waiting>,
     openings: Vec<Opening>,
     opened: Option<Instant>,
+    settle: Duration,
     last_change: Option<Instant>,
     emitted: u64,
     frames: u64,
@@ -129,6 +130,7 @@ impl Conductor {
             waiting: Vec::new(),
             openings: Vec::new(),
             opened: None,
+            settle: SETTLE,
             last_change: None,
             emitted: 0,
             frames: 0,
@@ -144,6 +146,14 @@ impl Conductor {
     #[must_use]
     pub fn with_history(mut self, kept: usize) -> Self {
         self.history = History::new(kept);
+        self
+    }
+
+    /// Waits for so long with the opening of the market after a subscription, instead of half a
+    /// second: a client of many connections has them one after the other.
+    #[must_use]
+    pub fn with_settle(mut self, settle: Duration) -> Self {
+        self.settle = settle;
         self
     }
 
@@ -221,6 +231,11 @@ impl Conductor {
         if self.interference.is_silent(now) {
             return;
         }
+        if let (Some(interval), Source::Generated { market, .. }) =
+            (self.dialect.interval(&stream), &mut self.source)
+        {
+            market.want(interval);
+        }
         if self.dialect.opens(&stream).is_none() {
             self.audience.add(client, stream);
             return;
@@ -292,7 +307,7 @@ impl Conductor {
 
     fn tick(&mut self, now: Instant) -> anyhow::Result<()> {
         if self.opened.is_none() {
-            let settled = self.last_change.is_some_and(|change| now - change >= SETTLE);
+            let settled = self.last_change.is_some_and(|change| now - change >= self.settle);
             if !(self.audience.wants() && settled) {
                 // Books that streams begin with do not wait for the market.
                 self.send(Vec::new(), now);
@@ -409,4 +424,39 @@ async fn wait(until: Option<Instant>) {
 fn count_until(elapsed: Duration, rate: f64) -> u64 {
     // A duration of whole nanoseconds: exact for years at any rate in use.
     Duration::from_secs_f64(elapsed.as_secs_f64() * rate / 1e9).as_nanos().try_into().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::task::JoinSet;
+    use tokio::time::sleep;
+
+    async fn is_open(commands: &mpsc::Sender<Command>) -> bool {
+        let (answer, answered) = oneshot::channel();
+        commands.send(Command::Progress { answer }).await.unwrap();
+        answered.await.unwrap().started
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_market_opens_when_nobody_has_subscribed_for_the_time_to_settle() {
+        let market = Generator::new(&["BTCUSDT".to_owned()], 5);
+        let source = Source::Generated { market, rate: 10.0, length: None };
+        let ledger = Ledger::create(None).unwrap();
+        let conductor = Conductor::new(source, ledger, Vec::new(), || 0).unwrap();
+        let conductor = conductor.with_settle(Duration::from_secs(15));
+        let (commands, received) = mpsc::channel(8);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(conductor.run(received, CancellationToken::new()));
+        let (frames, _sent) = mpsc::channel(CLIENT_QUEUE);
+        commands.send(Command::Join { client: 1, frames }).await.unwrap();
+        for stream in ["btcusdt@trade", "btcusdt@bookTicker"] {
+            let (add, remove) = (vec![stream.to_owned()], Vec::new());
+            commands.send(Command::Subscribe { client: 1, add, remove }).await.unwrap();
+            sleep(Duration::from_secs(14)).await;
+            assert!(!is_open(&commands).await, "{stream}");
+        }
+        sleep(Duration::from_secs(2)).await;
+        assert!(is_open(&commands).await);
+    }
 }

@@ -16,12 +16,14 @@ pub mod spot;
 pub mod usdm;
 
 mod conversation;
+mod option;
 
 pub use conversation::{Act, Conversation};
 
 use crate::event::Event;
 use crate::frame::Frame;
 use crate::history::{Page, Past};
+use crate::interval::Interval;
 use crate::malformed::Forms;
 use crate::scale::Scale;
 use crate::shadow::View;
@@ -48,8 +50,19 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// Events per second of one instrument, for a market of many.
     fn rate(&self) -> f64;
 
+    /// The price at which an instrument opens that is worth so many dollars, in ticks.
+    fn opening_tick(&self, dollars: u64) -> u64 {
+        dollars * self.scale().tick.per_unit()
+    }
+
     /// The venue's own name of an instrument, by what is bought: `BTC`.
     fn name(&self, base: &str) -> String;
+
+    /// The name of one of many instruments. The first are of coins that exist, the others of `S2`,
+    /// `S3` and so on.
+    fn nth(&self, number: usize) -> String {
+        self.name(&base(number))
+    }
 
     /// The symbol that the collector has for a name.
     fn symbol(&self, name: &str) -> String;
@@ -61,6 +74,9 @@ pub trait Dialect: fmt::Debug + Send + Sync {
 
     /// Appends the frames that tell of an event, each for the stream that it belongs to.
     fn frames(&self, event: &Event, out: &mut Vec<Frame>);
+
+    /// The interval of the candles that a stream carries.
+    fn interval(&self, stream: &str) -> Option<Interval>;
 
     /// The instrument with whose book a stream begins, where streams do.
     fn opens<'a>(&self, stream: &'a str) -> Option<&'a str> {
@@ -102,6 +118,15 @@ pub trait Dialect: fmt::Debug + Send + Sync {
 
     /// What its malformed frames look like.
     fn forms(&self) -> Forms;
+}
+
+/// What is bought of one of many instruments.
+fn base(number: usize) -> String {
+    match number {
+        0 => "BTC".to_owned(),
+        1 => "ETH".to_owned(),
+        _ => format!("S{number}"),
+    }
 }
 
 /// The names that a market lists.
@@ -153,8 +178,12 @@ pub fn all() -> Vec<Arc<dyn Dialect>> {
         Arc::new(okx::Okx::SPOT),
         Arc::new(okx::Okx::PERP),
         Arc::new(okx::Okx::FUTURE),
+        Arc::new(okx::Okx::OPTION),
         Arc::new(deribit::Deribit::PERP),
         Arc::new(deribit::Deribit::FUTURE),
+        Arc::new(deribit::Deribit::OPTION),
+        Arc::new(deribit::Deribit::SPOT),
+        Arc::new(deribit::Deribit::INDEX),
     ]
 }
 
@@ -315,16 +344,14 @@ mod tests {
             assert_eq!(market.to_string().parse::<MarketId>(), Ok(market));
             assert_eq!(of(market).market(), market);
         }
-        let error = "okx/option".parse::<MarketId>().unwrap_err();
+        let error = "okx/index".parse::<MarketId>().unwrap_err();
         assert!(error.contains("okx/perp"), "{error}");
     }
 
     #[test]
     fn names_of_many_instruments_are_told_apart_by_symbol() {
         for dialect in all() {
-            let bases = ["BTC".to_owned(), "ETH".to_owned()].into_iter();
-            let bases = bases.chain((0..1_000).map(|number| format!("S{number}")));
-            let names: BTreeSet<String> = bases.map(|base| dialect.name(&base)).collect();
+            let names: BTreeSet<String> = (0..1_002).map(|number| dialect.nth(number)).collect();
             let symbols: BTreeSet<String> = names.iter().map(|name| dialect.symbol(name)).collect();
             assert_eq!((names.len(), symbols.len()), (1_002, 1_002), "{}", dialect.market());
         }

@@ -1,6 +1,7 @@
 //! What happens in a market, before any venue has words for it: prices are whole numbers of ticks,
 //! quantities of steps.
 
+use crate::interval::Interval;
 use std::sync::Arc;
 
 /// Every so many trades one is a liquidation, where there are any.
@@ -125,9 +126,11 @@ impl Summary {
     }
 }
 
-/// A candle of a minute.
+/// A candle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candle {
+    /// Of what length.
+    pub interval: Interval,
     /// When it began.
     pub open_ms: i64,
     /// The first trade inside.

@@ -3,16 +3,21 @@
 //! The invariants of real venues hold: trade ids are contiguous per instrument, update ids rise,
 //! each diff names the last, and a quote shows the book as of its update id.
 
+use crate::candles::Candles;
 use crate::dialect::{Dialect, binance_spot};
-use crate::event::{Candle, Diff, Event, Level, Quote, Summary, Trade, What};
+use crate::event::{Diff, Event, Level, Quote, Summary, Trade, What};
+use crate::interval::Interval;
 use crate::scale::Scale;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Levels a side is never thinner than.
 const LEVELS_MIN: usize = 200;
+
+/// Below this tick the price of a market does not fall: there must be room for all bids.
+const FLOOR: u64 = 5 * LEVELS_MIN as u64;
 
 /// A fifth of the largest quantity of a level, and the largest of a trade, in steps.
 const STEPS: u64 = 100_000;
@@ -32,7 +37,7 @@ struct Instrument {
     asks: BTreeMap<u64, u64>,
     /// Levels changed since the last diff: `(is_bid, tick) → steps`.
     changed: BTreeMap<(bool, u64), u64>,
-    candle: Option<Candle>,
+    candles: Candles,
     quoted: Option<(Level, Level)>,
     next_summary_ms: i64,
     volume: u64,
@@ -46,6 +51,8 @@ pub struct Generator {
     dialect: Arc<dyn Dialect>,
     rng: SmallRng,
     instruments: Vec<Instrument>,
+    /// Of the candles that are made.
+    intervals: BTreeSet<Interval>,
     next: usize,
 }
 
@@ -62,7 +69,12 @@ impl Generator {
         let mut rng = SmallRng::seed_from_u64(seed);
         let instrument = |name: &String| Instrument::new(name, &*dialect, &mut rng);
         let instruments = names.iter().map(instrument).collect();
-        Self { dialect, rng, instruments, next: 0 }
+        Self { dialect, rng, instruments, intervals: BTreeSet::new(), next: 0 }
+    }
+
+    /// Makes candles of an interval as well, of the trades from now on.
+    pub fn want(&mut self, interval: Interval) {
+        self.intervals.insert(interval);
     }
 
     /// How the venue speaks of it.
@@ -78,7 +90,7 @@ impl Generator {
         self.instruments.iter().map(|instrument| instrument.opening_book(&scale)).collect()
     }
 
-    /// Makes one event, and with it the summary and the candle that fall due at `now_ms`.
+    /// Makes one event, and with it the summary and the candles that fall due at `now_ms`.
     pub fn emit(&mut self, now_ms: i64, out: &mut Vec<Event>) {
         let at = self.next;
         self.next = (self.next + 1) % self.instruments.len();
@@ -88,7 +100,8 @@ impl Generator {
         };
         match self.rng.random_range(0..100_u32) {
             0..60 => {
-                let trade = instrument.trade(now_ms, &mut self.rng);
+                let trade = instrument.trade(&mut self.rng);
+                instrument.candles.take(&self.intervals, &trade, now_ms);
                 push(&instrument.name, What::Trade(trade));
             }
             60..85 => {
@@ -107,7 +120,7 @@ impl Generator {
         if now_ms >= instrument.next_summary_ms {
             instrument.next_summary_ms = now_ms + 1_000;
             push(&instrument.name, What::Summary(instrument.summary()));
-            if let Some(candle) = instrument.candle(now_ms) {
+            for candle in instrument.candles.tell(now_ms) {
                 push(&instrument.name, What::Candle(candle));
             }
         }
@@ -129,7 +142,7 @@ pub struct OpeningBook {
 
 impl Instrument {
     fn new(name: &str, dialect: &dyn Dialect, rng: &mut SmallRng) -> Self {
-        let mid = rng.random_range(20_000..60_000_u64) * dialect.scale().tick.per_unit();
+        let mid = dialect.opening_tick(rng.random_range(20_000..60_000_u64));
         let levels = LEVELS_MIN as u64 * 2;
         let first_id = rng.random_range(1_000_000_000..2_000_000_000_u64);
         let (update_id, id_step) = (first_id * 10, dialect.id_step());
@@ -143,7 +156,7 @@ impl Instrument {
             bids: (1..=levels).map(|i| (mid - i, steps(rng))).collect(),
             asks: (0..levels).map(|i| (mid + i, steps(rng))).collect(),
             changed: BTreeMap::new(),
-            candle: None,
+            candles: Candles::default(),
             quoted: None,
             next_summary_ms: 0,
             volume: 0,
@@ -196,12 +209,13 @@ impl Instrument {
             (true, false) => bid - distance,
             (false, false) => ask + distance,
         };
-        let remove = !thin && !improve && rng.random_bool(0.3);
+        let is_low = is_bid && bid <= FLOOR;
+        let remove = !thin && !improve && !is_low && rng.random_bool(0.3);
         self.set(is_bid, tick, if remove { 0 } else { steps(rng) });
     }
 
-    fn trade(&mut self, now_ms: i64, rng: &mut SmallRng) -> Trade {
-        let sells = rng.random_bool(0.5);
+    fn trade(&mut self, rng: &mut SmallRng) -> Trade {
+        let sells = rng.random_bool(0.5) && self.best_bid().0 > FLOOR;
         let (tick, available) = if sells { self.best_bid() } else { self.best_ask() };
         let taken = rng.random_range(1..=available.min(STEPS));
         self.set(sells, tick, available - taken);
@@ -214,32 +228,7 @@ impl Instrument {
         self.trade_id += 1;
         self.volume += taken;
         self.last_tick = tick;
-        self.count(now_ms, tick, taken);
         Trade { id: self.trade_id, tick, steps: taken, sells }
-    }
-
-    /// Adds a trade to the candle of its minute.
-    fn count(&mut self, now_ms: i64, tick: u64, taken: u64) {
-        let open_ms = now_ms - now_ms.rem_euclid(60_000);
-        let id = self.trade_id;
-        let candle = self.candle.get_or_insert(Candle {
-            open_ms,
-            first_id: id,
-            last_id: id,
-            open: tick,
-            high: tick,
-            low: tick,
-            close: tick,
-            volume: 0,
-            trades: 0,
-            closed: false,
-        });
-        candle.last_id = id;
-        candle.high = candle.high.max(tick);
-        candle.low = candle.low.min(tick);
-        candle.close = tick;
-        candle.volume += taken;
-        candle.trades += 1;
     }
 
     fn quote(&mut self) -> Quote {
@@ -269,16 +258,6 @@ impl Instrument {
             ask: self.best_ask(),
         }
     }
-
-    /// The candle as it stands; the last word on it if its minute is over.
-    fn candle(&mut self, now_ms: i64) -> Option<Candle> {
-        let candle = self.candle?;
-        let closed = now_ms >= candle.open_ms + 60_000;
-        if closed {
-            self.candle = None;
-        }
-        Some(Candle { closed, ..candle })
-    }
 }
 
 fn steps(rng: &mut SmallRng) -> u64 {
@@ -292,6 +271,8 @@ mod tests {
     fn run(seed: u64) -> Vec<Event> {
         let names = ["BTCUSDT".to_owned(), "ETHUSDT".to_owned()];
         let mut market = Generator::new(&names, seed);
+        market.want(Interval::minutes(1));
+        market.want(Interval::minutes(3));
         let mut events = Vec::new();
         for i in 0..20_000_i64 {
             market.emit(1_700_000_000_000 + i * 10, &mut events);
@@ -327,10 +308,46 @@ mod tests {
     }
 
     #[test]
-    fn closed_candles_appear_once_a_minute() {
-        let is_closed = |event: &&Event| matches!(event.what, What::Candle(c) if c.closed);
-        let closed = run(3).iter().filter(is_closed).count();
-        // 20,000 events 10 ms apart are 200 s: three whole minutes per instrument at least.
-        assert!((4..=8).contains(&closed), "{closed}");
+    fn candles_that_are_closed_are_those_of_their_trades() {
+        let (mut trades, mut closed) = (Vec::new(), Vec::new());
+        for Event { name, time_ms, what } in run(3) {
+            match what {
+                What::Trade(trade) => trades.push((name, time_ms, trade)),
+                What::Candle(candle) if candle.closed => closed.push((name, candle)),
+                What::Candle(_) | What::Quote(_) | What::Diff(_) | What::Summary(_) => {}
+            }
+        }
+        // 200 s from 22:13:20 on: three whole minutes of each instrument, and one of three minutes.
+        assert_eq!(closed.len(), 2 * (3 + 1));
+        for (name, candle) in closed {
+            let end_ms = candle.open_ms + candle.interval.length_ms();
+            let inside = trades
+                .iter()
+                .filter(|(of, at_ms, _)| *of == name && (candle.open_ms..end_ms).contains(at_ms));
+            let inside: Vec<&Trade> = inside.map(|(_, _, trade)| trade).collect();
+            let ids = inside.first().zip(inside.last()).map(|(a, b)| (a.id, b.id));
+            assert_eq!(ids, Some((candle.first_id, candle.last_id)));
+            let volume: u64 = inside.iter().map(|trade| trade.steps).sum();
+            assert_eq!((candle.volume, candle.trades), (volume, inside.len() as u64));
+            let highest = inside.iter().map(|trade| trade.tick).max();
+            let lowest = inside.iter().map(|trade| trade.tick).min();
+            assert_eq!((Some(candle.high), Some(candle.low)), (highest, lowest));
+        }
+    }
+
+    #[test]
+    fn a_price_that_is_low_falls_no_further() {
+        let mut rng = SmallRng::seed_from_u64(7);
+        let mut low = Instrument::new("LOW", &*binance_spot(), &mut rng);
+        low.bids = (FLOOR - 300..=FLOOR + 100).map(|tick| (tick, steps(&mut rng))).collect();
+        low.asks = (FLOOR + 101..FLOOR + 500).map(|tick| (tick, steps(&mut rng))).collect();
+        let mut lowest = u64::MAX;
+        for _ in 0..200_000 {
+            low.trade(&mut rng);
+            low.mutate(&mut rng);
+            low.diff();
+            lowest = lowest.min(low.best_bid().0);
+        }
+        assert!(lowest > FLOOR - LEVELS_MIN as u64, "{lowest}");
     }
 }

@@ -15,6 +15,7 @@
 
 pub mod arguments;
 mod audience;
+mod candles;
 pub mod command;
 pub mod compare;
 pub mod conductor;
@@ -25,6 +26,7 @@ pub mod frame;
 pub mod generator;
 pub mod history;
 mod interference;
+pub mod interval;
 pub mod ledger;
 pub mod malformed;
 pub mod playback;

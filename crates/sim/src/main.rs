@@ -69,7 +69,8 @@ async fn serve(args: Serve) -> anyhow::Result<()> {
     };
     let ledger = Ledger::create(args.ledger.as_deref()).context("create the ledger")?;
     let kept = args.history.unwrap_or_else(|| history::kept(instruments.len()));
-    let conductor = Conductor::new(source, ledger, args.faults, wall)?.with_history(kept);
+    let conductor = Conductor::new(source, ledger, args.faults, wall)?;
+    let conductor = conductor.with_history(kept).with_settle(args.settle);
     let (commands_tx, commands) = mpsc::channel(COMMANDS);
     let mut venue = server::Venue::of(dialect, commands_tx, instruments, wall);
     if let Some(weight) = args.weight {

@@ -15,6 +15,7 @@
 //! thread; every call blocks on the disk.
 
 mod format;
+pub mod fuzzing;
 mod queue;
 mod spool;
 

@@ -83,6 +83,11 @@ impl Access {
         })
     }
 
+    /// The way to the collector.
+    pub(crate) fn collector(&self) -> Collector {
+        self.collector.clone()
+    }
+
     fn handle(&self, kind: Kind) -> &Handle {
         &self.handles[&kind]
     }

@@ -1,9 +1,10 @@
-//! Asks the collector to fetch what is missing.
+//! Asks the collector to fetch what is missing, and what the venues list.
 
 use crate::audit::HoleFound;
 use anyhow::Context as _;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::request::Builder;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
@@ -27,6 +28,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 const IDS_MAX: u64 = 10_000_000;
 /// Largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// Largest answer with what the venues list: ten times what all of them do.
+const LIST_BYTES_MAX: usize = 32 << 20;
 
 /// The way to the collector; cheap to clone.
 #[derive(Debug, Clone)]
@@ -95,16 +98,41 @@ impl Collector {
 
     /// Asks for the ids of a hole; the answer is the id of the gap record that follows it.
     pub(crate) async fn backfill(&self, found: &HoleFound) -> Result<String, NotStarted> {
-        let service = self.suite.borrow().monitoring.services.get(NAME).cloned();
-        let Some(service) = service else {
+        let Some(service) = self.service() else {
             let reason = format!("`monitoring.services` has no `{NAME}`");
             return Err(NotStarted::Away(reason));
         };
         let request = self.request(&service, found).map_err(NotStarted::Refused)?;
-        match timeout(ANSWER_MAX, self.exchange(request)).await {
+        match timeout(ANSWER_MAX, self.exchange(request, ANSWER_BYTES_MAX)).await {
             Ok(Ok((status, body))) => read(status, &body),
             Ok(Err(error)) => Err(NotStarted::Away(format!("the collector is away: {error}"))),
             Err(_) => Err(NotStarted::Away("the collector does not answer in time".to_owned())),
+        }
+    }
+
+    /// Asks for every instrument that the venues list; the answer is JSON.
+    pub(crate) async fn instruments(&self) -> anyhow::Result<Bytes> {
+        let service = self.service();
+        let service = service.with_context(|| format!("`monitoring.services` has no `{NAME}`"))?;
+        let request = Request::get(format!("{service}/api/v1/collector/instruments"));
+        let request = self.authorize(request).body(Full::new(Bytes::new()))?;
+        let answer = timeout(ANSWER_MAX, self.exchange(request, LIST_BYTES_MAX)).await;
+        let answer = answer.context("the collector does not answer in time")?;
+        let away = |error: String| anyhow::anyhow!("the collector is away: {error}");
+        let (status, body) = answer.map_err(away)?;
+        anyhow::ensure!(status == StatusCode::OK, "the collector answers {status}");
+        Ok(body)
+    }
+
+    /// Where the collector is.
+    fn service(&self) -> Option<Endpoint> {
+        self.suite.borrow().monitoring.services.get(NAME).cloned()
+    }
+
+    fn authorize(&self, request: Builder) -> Builder {
+        match &self.token {
+            Some(token) => request.header(AUTHORIZATION, token),
+            None => request,
         }
     }
 
@@ -125,21 +153,23 @@ impl Collector {
             until: *until,
         };
         let body = serde_json::to_vec(&wish).map_err(|error| error.to_string())?;
-        let mut request = Request::post(format!("{service}/api/v1/collector/backfill"))
+        let request = Request::post(format!("{service}/api/v1/collector/backfill"))
             .header(CONTENT_TYPE, "application/json");
-        if let Some(token) = &self.token {
-            request = request.header(AUTHORIZATION, token);
-        }
-        request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())
+        let request = self.authorize(request).body(Full::new(Bytes::from(body)));
+        request.map_err(|error| error.to_string())
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), String> {
+    async fn exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+        bytes_max: usize,
+    ) -> Result<(StatusCode, Bytes), String> {
         let response = self.client.request(request).await.map_err(|error| {
             // The client's own text says only that it failed; the cause says how.
             error.source().map_or_else(|| error.to_string(), |cause| Chain(cause).to_string())
         })?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let body = Limited::new(response.into_body(), bytes_max).collect().await;
         let body = body.map_err(|error| format!("the answer broke off: {error}"))?;
         Ok((status, body.to_bytes()))
     }

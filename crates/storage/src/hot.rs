@@ -3,22 +3,22 @@
 //!
 //! Questions are answered from memory: it is never behind, and there when Redis is not.
 
-use book::OrderBook;
+use book::{Effect, Follower, PRODUCER_SILENCE_MAX_NS};
 use catalog::StreamKey;
 use hotstore::{Slot, Stamp};
-use model::{Body, BookType, Event, GapState, Kind, Level, Origin};
+use model::{Body, Book, BookType, Event, GapState, Kind, Level};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use units::UnixNanos;
 
 pub(crate) mod desk;
 pub(crate) mod outlet;
 #[cfg(test)]
 mod tests;
 
-/// A producer that said nothing for so long is no longer followed, if another one speaks. What two
-/// of them say at the same time is never so far apart: the later one was stamped by a clock that
-/// has been set back since.
-const PRODUCER_SILENCE_MAX_NS: u64 = 5_000_000_000;
+/// Diffs kept of a book that is read from the cold store: twenty seconds of the busiest ones, and
+/// what is stored lags behind the live lane by a few.
+const RECENT_MAX: usize = 256;
 
 /// What is known of all symbols.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ struct Symbol {
     latest: BTreeMap<Kind, Latest>,
     /// The last trades by id, for each of the two kinds of them.
     trades: BTreeMap<Kind, BTreeMap<u64, Latest>>,
-    book: Option<LiveBook>,
+    book: Option<Follower>,
 }
 
 #[derive(Debug, Clone)]
@@ -44,17 +44,6 @@ struct Latest {
     producer: Option<Arc<str>>,
     recv_time: i64,
     json: Box<[u8]>,
-}
-
-/// A book that follows one producer's diffs.
-#[derive(Debug)]
-struct LiveBook {
-    producer: Option<Arc<str>>,
-    book: OrderBook,
-    last_id: u64,
-    recv_time: i64,
-    /// Why it waits for a snapshot; `None` if it is in step.
-    unsynced: Option<&'static str>,
 }
 
 /// An answer and when the newest event in it was received.
@@ -107,12 +96,10 @@ impl Hot {
             }
             Body::Gap(gap) => {
                 let breaks = (gap.of, gap.state) == (Kind::Book, GapState::Open);
-                let followed = |book: &&mut LiveBook| book.producer.as_ref() == producer;
-                let book = symbol.book.as_mut().filter(|_| breaks).filter(followed).map(|book| {
-                    book.unsynced = Some("the collector reported a gap");
-                    (Slot::Book, 0)
-                });
-                [symbol.take_latest(Kind::Gap, Latest::new(event, json, producer)), book]
+                let book = symbol.book.as_mut().filter(|_| breaks);
+                let broke = book.is_some_and(|book| book.take_gap(gap.after_id, producer));
+                let latest = symbol.take_latest(Kind::Gap, Latest::new(event, json, producer));
+                [latest, broke.then_some((Slot::Book, 0))]
             }
             Body::Bbo(_)
             | Body::Ticker(_)
@@ -129,12 +116,45 @@ impl Hot {
         }
     }
 
+    /// Keeps what the live lane says of a book from here on, since it is about to be read from the
+    /// cold store. Whether it is wanted: the live lane may have brought it already.
+    pub(crate) fn expect_book(&mut self, key: &StreamKey) -> bool {
+        let symbol = self.symbols.entry(key.clone()).or_default();
+        let book = symbol.book.get_or_insert_with(|| Follower::new(0));
+        if !book.is_in_step() {
+            book.keep(RECENT_MAX);
+        }
+        !book.is_in_step()
+    }
+
+    /// Takes a book of the cold store. Whether the book is in step.
+    pub(crate) fn seed_book(&mut self, key: &StreamKey, book: &Book, recv_time: UnixNanos) -> bool {
+        let known = self.symbols.get_mut(key).and_then(|symbol| symbol.book.as_mut());
+        let Some(known) = known else { return false };
+        self.newest = self.newest.max(Some(recv_time.as_i64()));
+        known.take_stored(book, recv_time)
+    }
+
+    /// Keeps no more of a book than what it is, and nothing of one that is not known.
+    pub(crate) fn settle_book(&mut self, key: &StreamKey) {
+        let Some(symbol) = self.symbols.get_mut(key) else { return };
+        if let Some(book) = &mut symbol.book {
+            book.keep(0);
+        }
+        if symbol.known_book().is_none() {
+            symbol.book = None;
+        }
+        if symbol.latest.is_empty() && symbol.trades.is_empty() && symbol.book.is_none() {
+            self.symbols.remove(key);
+        }
+    }
+
     /// The latest of a kind: `limit` trades, a book of so many levels, or one event.
     pub(crate) fn latest(&self, kind: Kind, key: &StreamKey, limit: usize) -> Option<Answer> {
         let symbol = self.symbols.get(key)?;
         match kind {
             Kind::Trade | Kind::AggTrade => trades(symbol.trades.get(&kind)?, limit),
-            Kind::Book => symbol.book.as_ref().map(|book| book.answer(key, limit)),
+            Kind::Book => symbol.known_book().map(|book| answer(book, key, limit)),
             Kind::Bbo
             | Kind::Ticker
             | Kind::Kline
@@ -157,9 +177,9 @@ impl Hot {
         summary.symbols = self.symbols.len();
         for symbol in self.symbols.values() {
             summary.trades += symbol.trades.values().map(BTreeMap::len).sum::<usize>();
-            if let Some(book) = &symbol.book {
+            if let Some(book) = symbol.known_book() {
                 summary.books += 1;
-                summary.books_unsynced += usize::from(book.unsynced.is_some());
+                summary.books_unsynced += usize::from(!book.is_in_step());
             }
         }
         summary
@@ -180,6 +200,11 @@ fn trades(trades: &BTreeMap<u64, Latest>, limit: usize) -> Option<Answer> {
 }
 
 impl Symbol {
+    /// The book, if there is anything to say of it.
+    fn known_book(&self) -> Option<&Follower> {
+        self.book.as_ref().filter(|book| book.is_known())
+    }
+
     fn take_trade(&mut self, kind: Kind, seq: u64, trade: Latest, max: usize) -> Changed {
         let trades = self.trades.entry(kind).or_default();
         trades.insert(seq, trade);
@@ -201,42 +226,14 @@ impl Symbol {
     /// Whether it changes what is said of the book.
     fn take_book(&mut self, event: &Event, producer: Option<&Arc<str>>) -> bool {
         let Body::Book(update) = &event.body else { return false };
-        let recv_time = event.recv_time.as_i64();
-        if update.book_type == BookType::Snapshot {
-            let accepted = self.book.as_ref().is_none_or(|book| book.accepts(event, producer));
-            if accepted {
-                let mut book = OrderBook::new();
-                book.replace(&update.bids, &update.asks);
-                let (producer, last_id) = (producer.cloned(), update.last_id);
-                self.book = Some(LiveBook { producer, book, last_id, recv_time, unsynced: None });
-            }
-            return accepted;
-        }
-        let Some(book) = &mut self.book else { return false };
-        if book.unsynced.is_some() || book.producer.as_ref() != producer {
+        if self.book.is_none() && update.book_type == BookType::Diff {
+            // Of what is not known there is nothing to say.
             return false;
         }
-        let prune = event.origin == Some(Origin::Prune);
-        if update.last_id < book.last_id || (update.last_id == book.last_id && !prune) {
-            // Covered by the snapshot.
-            return false;
+        match self.book.get_or_insert_with(|| Follower::new(0)).take(event, producer) {
+            Effect::Snapshot | Effect::Follows | Effect::Broke(_) => true,
+            Effect::Nothing => false,
         }
-        let follows = match (update.prev_id, update.first_id) {
-            _ if prune => update.last_id == book.last_id,
-            (Some(prev), _) => prev == book.last_id,
-            (None, Some(first)) => first <= book.last_id.saturating_add(1),
-            (None, None) => false,
-        };
-        if !follows {
-            book.unsynced = Some("updates are missing");
-            return true;
-        }
-        book.book.apply(&update.bids, &update.asks);
-        (book.last_id, book.recv_time) = (update.last_id, recv_time);
-        if book.book.is_crossed() {
-            book.unsynced = Some("the book is crossed");
-        }
-        true
     }
 }
 
@@ -266,37 +263,23 @@ impl Latest {
     }
 }
 
-impl LiveBook {
-    /// Whether a snapshot replaces the book: always one of the producer that is followed, another
-    /// one's only after a break or a silence.
-    fn accepts(&self, event: &Event, producer: Option<&Arc<str>>) -> bool {
-        let recv_time = event.recv_time.as_i64();
-        if self.producer.as_ref() == producer {
-            // Live messages come in order; rows of the store may not.
-            producer.is_some() || recv_time >= self.recv_time
-        } else {
-            let apart = recv_time.abs_diff(self.recv_time) > PRODUCER_SILENCE_MAX_NS;
-            // A book from the store is older than what is live, whatever its stamp says.
-            producer.is_some() && (self.producer.is_none() || self.unsynced.is_some() || apart)
-        }
-    }
-
-    fn answer(&self, key: &StreamKey, depth: usize) -> Answer {
-        let (bids, asks) = self.book.top(depth);
-        let levels = |levels: Vec<Level>| -> Vec<[String; 2]> {
-            levels.iter().map(|(price, qty)| [price.to_string(), qty.to_string()]).collect()
-        };
-        let data = serde_json::json!({
-            "venue": key.venue.as_str(),
-            "market": key.market.as_str(),
-            "symbol": key.symbol.as_str(),
-            "recv_time": self.recv_time,
-            "last_id": self.last_id,
-            "synced": self.unsynced.is_none(),
-            "reason": self.unsynced,
-            "bids": levels(bids),
-            "asks": levels(asks),
-        });
-        Answer { recv_time: self.recv_time, data: data.to_string().into_bytes() }
-    }
+/// What is said of a book.
+fn answer(book: &Follower, key: &StreamKey, depth: usize) -> Answer {
+    let (bids, asks) = book.top(depth);
+    let levels = |levels: Vec<Level>| -> Vec<[String; 2]> {
+        levels.iter().map(|(price, qty)| [price.to_string(), qty.to_string()]).collect()
+    };
+    let recv_time = book.recv_time().as_i64();
+    let data = serde_json::json!({
+        "venue": key.venue.as_str(),
+        "market": key.market.as_str(),
+        "symbol": key.symbol.as_str(),
+        "recv_time": recv_time,
+        "last_id": book.last_id(),
+        "synced": book.is_in_step(),
+        "reason": book.unsynced(),
+        "bids": levels(bids),
+        "asks": levels(asks),
+    });
+    Answer { recv_time, data: data.to_string().into_bytes() }
 }

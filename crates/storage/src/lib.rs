@@ -23,6 +23,7 @@ mod collector;
 mod condition;
 mod figures;
 mod hot;
+mod instruments;
 mod keeper;
 mod metrics;
 mod rejects;

@@ -304,4 +304,11 @@ mod tests {
             assert_ne!(shorter, longer, "{pair:?} ms");
         }
     }
+
+    #[test]
+    fn the_exposition_is_documented() {
+        let registry = telemetry::Registry::new("storage");
+        registry.with(Metrics::register);
+        expect_test::expect_file!["../metrics.txt"].assert_eq(&registry.encode().unwrap());
+    }
 }

@@ -1,11 +1,10 @@
 //! Task: cold store → hot store, once after a start.
-//!
-//! Books are not seeded: a book is only whole from a snapshot on, and the live lane brings one of
-//! every book each minute.
+
+mod books;
 
 use crate::cold::Reader;
 use crate::figures::Handles;
-use crate::hot::desk::Seeds;
+use crate::hot::desk::{Rows, Seed};
 use crate::rows;
 use crate::sink::{Condition, Sink};
 use catalog::{Filter, Order, Query, StreamKey};
@@ -20,7 +19,7 @@ pub(crate) async fn run(
     task: Task,
     handles: Handles,
     mut sink: Sink,
-    seeds: mpsc::Sender<Seeds>,
+    seeds: mpsc::Sender<Seed>,
     trades_max: usize,
 ) -> anyhow::Result<()> {
     // The cold store may be away at start, and is waited for.
@@ -40,7 +39,7 @@ pub(crate) async fn run(
             | Kind::Liquidation
             | Kind::LongShortRatio
             | Kind::VolatilityIndex => 1,
-            // Gaps and states go by no order of time, and a book needs its snapshot.
+            // Gaps and states go by no order of time, and a book is more than its latest row.
             Kind::Book | Kind::Gap | Kind::Status => continue,
         };
         let reader = handle.reader.clone();
@@ -57,7 +56,7 @@ pub(crate) async fn run(
             let Some(read) = task.until_stopped(read).await else { return Ok(()) };
             match read? {
                 Ok(rows) => {
-                    if task.until_stopped(seeds.send(rows)).await.is_none() {
+                    if task.until_stopped(seeds.send(Seed::Rows(rows))).await.is_none() {
                         return Ok(());
                     }
                 }
@@ -68,18 +67,32 @@ pub(crate) async fn run(
             }
         }
     }
+    seed_books(&task, &handles, &seeds).await?;
     tracing::debug!("the hot store is seeded");
     task.stopped().await;
     Ok(())
 }
 
-fn latest(reader: &Reader, key: StreamKey, limit: usize) -> anyhow::Result<Seeds> {
-    let StreamKey { venue, market, symbol } = key;
-    let filter = Filter { venue: Some(venue), market: Some(market), symbol: Some(symbol) };
-    let page =
-        reader.query(&Query { filter, order: Order::Descending, limit, ..Query::default() })?;
-    let mut seeds = Seeds::with_capacity(page.count);
-    rows::each(&page, &mut wire::Decoder::new(), |event, json| seeds.push((event, json)))?;
-    seeds.reverse();
-    Ok(seeds)
+async fn seed_books(
+    task: &Task,
+    handles: &Handles,
+    seeds: &mpsc::Sender<Seed>,
+) -> anyhow::Result<()> {
+    let Some(handle) = handles.get(&Kind::Book) else { return Ok(()) };
+    let seeding = Box::pin(books::seed(handle, seeds));
+    task.until_stopped(seeding).await.unwrap_or(Ok(()))
+}
+
+fn latest(reader: &Reader, key: StreamKey, limit: usize) -> anyhow::Result<Rows> {
+    let query = Query { filter: only(key), order: Order::Descending, limit, ..Query::default() };
+    let page = reader.query(&query)?;
+    let mut rows = Rows::with_capacity(page.count);
+    rows::each(&page, &mut wire::Decoder::new(), |event, json| rows.push((event, json)))?;
+    rows.reverse();
+    Ok(rows)
+}
+
+/// The rows of one stream.
+fn only(StreamKey { venue, market, symbol }: StreamKey) -> Filter {
+    Filter { venue: Some(venue), market: Some(market), symbol: Some(symbol) }
 }

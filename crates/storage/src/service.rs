@@ -4,9 +4,10 @@ use crate::api::{self, Access};
 use crate::budget::Budget;
 use crate::cold::{Both, Reader, Remote, Table};
 use crate::figures::{Figures, Handle, Handles};
-use crate::hot::desk::{Desk, QUESTIONS_CAPACITY, SEEDS_CAPACITY, Seeds};
+use crate::hot::desk::{Desk, QUESTIONS_CAPACITY, SEEDS_CAPACITY, Seed};
 use crate::hot::outlet::{self, Pump};
 use crate::hot::{Hot, Summary};
+use crate::instruments::Lists;
 use crate::keeper::Keeper;
 use crate::metrics::Metrics;
 use crate::rejects::Rejects;
@@ -37,7 +38,7 @@ pub struct Storage {
     writers: Vec<Writer>,
     desk: Desk,
     redis: Option<Pump>,
-    seeds: mpsc::Sender<Seeds>,
+    seeds: mpsc::Sender<Seed>,
     trades_max: usize,
     reporter: Reporter,
     /// Watches the cold store's server, if it has one.
@@ -123,6 +124,10 @@ impl Service for Storage {
             tasks.spawn(format!("write-{}", writer.kind), |task| writer.run(task));
         }
         if let Some(probe) = self.probe {
+            let (warehouse, collector) = (probe.warehouse(), self.access.collector());
+            let condition = self.reporter.sink.condition.clone();
+            let lists = Lists { warehouse, condition, collector };
+            tasks.spawn("instruments", |task| lists.run(task));
             tasks.spawn("clickhouse", |task| probe.run(task));
         }
         let (handles, sink) = (Arc::clone(&self.reporter.handles), self.reporter.sink.clone());

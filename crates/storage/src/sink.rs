@@ -143,6 +143,11 @@ pub(crate) async fn open(
 }
 
 impl Probe {
+    /// The server that it watches.
+    pub(crate) fn warehouse(&self) -> Warehouse {
+        self.watcher.warehouse.clone()
+    }
+
     pub(crate) async fn run(self, task: Task) -> anyhow::Result<()> {
         let Self { watcher, mut asked } = self;
         loop {

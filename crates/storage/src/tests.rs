@@ -24,11 +24,13 @@ use units::{Price, Qty, UnixNanos};
 use wire::{BlockId, DurableSubject};
 
 mod audit;
+mod books;
 mod clickhouse;
 mod compaction;
 mod contracts;
 mod dead_letters;
 mod delivery;
+mod instruments;
 mod interface;
 mod redis;
 mod transfer;

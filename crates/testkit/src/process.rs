@@ -172,7 +172,9 @@ impl Drop for Process {
 
 /// Whether a start failed because another process had taken a port.
 pub(crate) fn is_taken(error: &anyhow::Error) -> bool {
-    format!("{error:#}").to_ascii_lowercase().contains(TAKEN)
+    let text = format!("{error:#}").to_ascii_lowercase();
+    // The suite's services say it in their own words.
+    text.contains(TAKEN) || text.contains("another process does")
 }
 
 /// An address on loopback that nobody listens on at the moment.

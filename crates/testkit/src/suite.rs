@@ -61,10 +61,24 @@ impl Suite {
     ///
     /// A program is missing or does not become ready.
     pub fn start(programs: &Path, symbols: &[&str], venue: &[&str]) -> anyhow::Result<Self> {
+        Self::start_with(programs, symbols, venue, "")
+    }
+
+    /// As [`Suite::start`], with a drop-in of the configuration.
+    ///
+    /// # Errors
+    ///
+    /// As [`Suite::start`].
+    pub fn start_with(
+        programs: &Path,
+        symbols: &[&str],
+        venue: &[&str],
+        drop_in: &str,
+    ) -> anyhow::Result<Self> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            match Self::attempt(programs, symbols, venue) {
+            match Self::attempt(programs, symbols, venue, drop_in) {
                 Ok(suite) => return Ok(suite),
                 // Another process took a port between choosing and binding it.
                 Err(error) if is_taken(&error) && attempts < STARTS_MAX => {}
@@ -73,7 +87,12 @@ impl Suite {
         }
     }
 
-    fn attempt(programs: &Path, symbols: &[&str], venue: &[&str]) -> anyhow::Result<Self> {
+    fn attempt(
+        programs: &Path,
+        symbols: &[&str],
+        venue: &[&str],
+        drop_in: &str,
+    ) -> anyhow::Result<Self> {
         let mut suite = Self {
             programs: programs.to_owned(),
             addresses: addresses()?,
@@ -86,6 +105,11 @@ impl Suite {
         fs::create_dir(&credentials)?;
         fs::write(credentials.join("marketprism.internal-token"), TOKEN)?;
         fs::write(suite.configuration_file(), suite.configuration(symbols)?)?;
+        let drop_ins = suite.configuration_file().with_extension("d");
+        fs::create_dir(&drop_ins)?;
+        if !drop_in.is_empty() {
+            fs::write(drop_ins.join("50-test.yaml"), drop_in)?;
+        }
         let listen = suite.addresses["venue"];
         let mut command = suite.program("marketprism-sim")?;
         command.args(["serve", "--listen", &listen.to_string()]).args(venue);
@@ -105,6 +129,12 @@ impl Suite {
     #[must_use]
     pub fn address(&self, service: &str) -> SocketAddr {
         self.addresses[service]
+    }
+
+    /// The URL of the message bus.
+    #[must_use]
+    pub fn bus(&self) -> String {
+        self.nats.url()
     }
 
     /// Where a service keeps what must outlive it.

@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::fault::{Faults, Store};
+use crate::market::Volume;
 use crate::schedule::MINUTES_MIN;
 use clap::Parser;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ const EXAMPLES: &str = "Examples:
   cargo xtask torture --store clickhouse              with ClickHouse and Redis, struck as well
   cargo xtask torture --outage 600 --rate 20000       ClickHouse away for ten minutes, nothing else
   cargo xtask torture --faults none --rate 20000      nothing strikes: how long does everything take?
+  cargo xtask torture --load full --minutes 5         2,400 instruments of three venues, nothing strikes
   cargo xtask torture --seed 42 --plan                what would strike when, and nothing else
 
 It needs root: every run has process, mount and network namespaces of its own, and leaves nothing
@@ -42,6 +44,9 @@ pub struct Arguments {
     /// Instead of a schedule: ClickHouse is away for so many seconds, and nothing else happens.
     #[arg(long, value_name = "SECONDS", conflicts_with_all = ["minutes", "store", "faults"], value_parser = clap::value_parser!(u64).range(10..=7200))]
     pub outage: Option<u64>,
+    /// Instead of two instruments: the markets of three venues at their rates, and no faults.
+    #[arg(long, value_enum, value_name = "VOLUME", conflicts_with_all = ["rate", "faults", "outage"])]
+    pub load: Option<Volume>,
     /// Write the report here as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

@@ -60,7 +60,7 @@ pub struct Crew {
     clocks: Vec<Program>,
     faketime: Option<PathBuf>,
     members: BTreeMap<Program, State>,
-    usages: Usages,
+    usages: Usages<Program>,
     surprises: Vec<Surprise>,
     opened: Instant,
 }
@@ -307,7 +307,7 @@ impl Crew {
     /// The most memory each occupied.
     #[must_use]
     pub fn memory(&self) -> BTreeMap<String, Memory> {
-        self.usages.memory(memory_max)
+        self.usages.memory(|program| memory_max(*program))
     }
 
     /// The processor time of each.

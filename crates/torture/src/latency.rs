@@ -13,7 +13,7 @@ use std::time::Duration;
 pub const WARM_UP: Duration = Duration::from_secs(30);
 
 /// The kinds that the generated market consists of; the others are a few events a second.
-const KINDS: [&str; 3] = ["trade", "book", "bbo"];
+const KINDS: [&str; 4] = ["trade", "agg_trade", "book", "bbo"];
 
 /// What services say of themselves, in Prometheus' text form; `None` while one does not answer.
 #[derive(Debug, Clone, Default)]
@@ -165,7 +165,7 @@ impl fmt::Display for Latency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { way, kind, count, p50, p99, p999, since_restart } = self;
         let [p50, p99, p999] = [p50, p99, p999].map(|seconds| shown(*seconds));
-        write!(f, "{way:<32} {kind:<5} p50 {p50}, p99 {p99}, p99.9 {p999}, of {count}")?;
+        write!(f, "{way:<32} {kind:<9} p50 {p50}, p99 {p99}, p99.9 {p999}, of {count}")?;
         f.write_str(if *since_restart { " since its restart" } else { "" })
     }
 }

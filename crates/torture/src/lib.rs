@@ -9,7 +9,7 @@
 //! ledger, store, gateway, hot store, books, health, memory ─▶ gather ─▶ verify ─▶ report
 //! ```
 //!
-//! [`schedule`], [`recovery`], [`gaps`], [`malformed`], [`latency`], [`verify`] and [`report`] are pure; every demand has a
+//! [`schedule`], [`recovery`], [`gaps`], [`malformed`], [`latency`], [`market`], [`verify`] and [`report`] are pure; every demand has a
 //! negative control. Everything runs in namespaces of its own (see `main.rs`), so that nothing is
 //! left behind. What the kernel would lose in a power cut is not lost here: processes die, the host
 //! does not.
@@ -20,7 +20,9 @@ pub mod fault;
 pub mod gaps;
 pub mod gather;
 pub mod latency;
+pub mod load;
 pub mod malformed;
+pub mod market;
 pub mod poison;
 pub mod proxy;
 pub mod recovery;
@@ -31,5 +33,6 @@ pub mod stage;
 pub mod strike;
 pub mod tables;
 pub mod usage;
+pub mod venues;
 pub mod verify;
 pub mod watch;

@@ -35,7 +35,8 @@ fn main() -> ExitCode {
 fn torture(arguments: &Arguments) -> anyhow::Result<bool> {
     let clock = Path::new(FAKETIME).exists();
     let Arguments { seed, minutes, store, .. } = *arguments;
-    let schedule = match (arguments.outage, arguments.faults) {
+    let faults = if arguments.load.is_some() { Faults::None } else { arguments.faults };
+    let schedule = match (arguments.outage, faults) {
         (Some(seconds), _) => Schedule::outage(seed, Duration::from_secs(seconds)),
         (None, Faults::None) => Schedule::calm(seed, minutes, store),
         (None, Faults::All) => Schedule::draw(seed, minutes, store, clock)
@@ -59,7 +60,7 @@ fn torture(arguments: &Arguments) -> anyhow::Result<bool> {
         }
     }
     print(format_args!("{schedule}"));
-    if !clock && arguments.faults == Faults::All {
+    if !clock && faults == Faults::All {
         print(format_args!("no clock jumps: apt-get install libfaketime"));
     }
     // The programs' TLS and ours; there is only ring to choose.

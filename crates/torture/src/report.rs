@@ -2,9 +2,11 @@
 
 use crate::fault::{Fault, Kind, Link, Program, Store};
 use crate::latency::{Latency, WARM_UP};
+use crate::load::Carried;
 use crate::poison::Poison;
 use crate::recovery::Recovery;
 use crate::schedule::{Schedule, Strike};
+use crate::usage::Taken;
 use crate::verify::{self, Check, Facts};
 use crate::watch::Sample;
 use serde::Serialize;
@@ -102,6 +104,8 @@ pub struct Load {
     pub latencies: Vec<Latency>,
     /// Processor time of each process until the market was over.
     pub cpu: BTreeMap<String, Duration>,
+    /// What each simulated market took, which is no part of the suite.
+    pub venues: BTreeMap<String, Taken>,
 }
 
 /// The report of a run.
@@ -121,6 +125,8 @@ pub struct Report {
     pub latencies: Vec<Latency>,
     /// Processor time of each process until the market was over.
     pub cpu: BTreeMap<String, Duration>,
+    /// What each simulated market took, which is no part of the suite.
+    pub venues: BTreeMap<String, Taken>,
     /// Faults done, per kind.
     pub faults: BTreeMap<&'static str, usize>,
     /// Ids in the ledger.
@@ -135,6 +141,8 @@ pub struct Report {
     pub unexplained: usize,
     /// The largest lag that was seen.
     pub lag_max: Duration,
+    /// The lag after the warm-up that half of all looks did not exceed, and 99 of 100.
+    pub lag_shares: [Duration; 2],
     /// The most blocks that waited.
     pub lag_blocks_max: u64,
     /// The largest spool that was seen.
@@ -159,7 +167,7 @@ impl Report {
         remedies: u32,
         load: Load,
     ) -> Self {
-        let Load { rate, latencies, cpu } = load;
+        let Load { rate, latencies, cpu, venues } = load;
         let mut faults = BTreeMap::new();
         for recovery in facts.recoveries.iter().filter(|recovery| recovery.not_done.is_none()) {
             *faults.entry(recovery.strike.fault.kind().name()).or_default() += 1;
@@ -173,6 +181,7 @@ impl Report {
             messages_per_second: sent_per_second(samples),
             latencies,
             cpu,
+            venues,
             faults,
             sent: sum(|report| report.sent),
             stored: sum(|report| report.returned),
@@ -180,6 +189,7 @@ impl Report {
             duplicates: sum(|report| report.doubled.len()),
             unexplained: sum(|report| report.missing.len()),
             lag_max: samples.iter().map(|sample| sample.lag).max().unwrap_or_default(),
+            lag_shares: [50, 99].map(|percent| lag(samples, percent)),
             lag_blocks_max: samples.iter().filter_map(|s| s.lag_blocks).max().unwrap_or(0),
             spool_bytes_max: samples.iter().filter_map(|s| s.spool_bytes).max().unwrap_or(0),
             remedies,
@@ -217,6 +227,22 @@ impl Report {
         Ok(())
     }
 
+    /// Every stream, or where there are many markets a line for each.
+    fn write_streams(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.facts.markets.is_empty() {
+            let mut streams = self.facts.streams.iter();
+            return streams.try_for_each(|(stream, report)| writeln!(f, "  {stream}: {report}"));
+        }
+        for (market, carried) in &self.facts.markets {
+            let Carried { streams, sent, stored, lost, cut_off } = carried;
+            writeln!(
+                f,
+                "  {market}: {streams} streams, sent {sent}, stored {stored}, lost {lost}, cut off {cut_off} times"
+            )?;
+        }
+        Ok(())
+    }
+
     fn write_cpu(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total: Duration = self.cpu.values().sum();
         let share = |cpu: &Duration| 100.0 * cpu.div_duration_f64(self.length);
@@ -230,7 +256,12 @@ impl Report {
             "of one processor until the market was over: {:.0} % in all, {}",
             share(&total),
             each.join(", ")
-        )
+        )?;
+        let venue = |(market, taken): (&String, &Taken)| {
+            format!("{market} {:.1} % and {} MiB", share(&taken.cpu), taken.peak_bytes >> 20)
+        };
+        let venues: Vec<String> = self.venues.iter().map(venue).collect();
+        writeln!(f, "beside them the simulated markets: {}", venues.join(", "))
     }
 
     /// Whether every demand is met.
@@ -238,6 +269,17 @@ impl Report {
     pub fn passed(&self) -> bool {
         self.checks.iter().all(Check::holds)
     }
+}
+
+/// The lag that so many of a hundred looks between the warm-up and the end did not exceed.
+fn lag(samples: &[Sample], percent: usize) -> Duration {
+    let running = samples.iter().filter(|sample| {
+        sample.at >= WARM_UP && sample.venue.is_none_or(|(_, finished)| !finished)
+    });
+    let mut lags: Vec<Duration> = running.map(|sample| sample.lag).collect();
+    lags.sort_unstable();
+    let rank = (lags.len() * percent).div_ceil(100);
+    lags.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }
 
 /// Messages per second between the first look after the warm-up and the last before the end.
@@ -283,12 +325,11 @@ impl fmt::Display for Report {
             "ids sent {}, stored {}, in gap records {}, duplicates {}, unexplained {}",
             self.sent, self.stored, self.in_gaps, self.duplicates, self.unexplained
         )?;
-        for (stream, report) in &self.facts.streams {
-            writeln!(f, "  {stream}: {report}")?;
-        }
+        self.write_streams(f)?;
+        let [half, most] = self.lag_shares.map(|lag| lag.as_secs_f64());
         writeln!(
             f,
-            "largest lag {:.1} s and {} blocks, largest spool {} KiB, restarts on advice {}",
+            "lag p50 {half:.2} s, p99 {most:.2} s, largest {:.1} s and {} blocks, largest spool {} KiB, restarts on advice {}",
             self.lag_max.as_secs_f64(),
             self.lag_blocks_max,
             self.spool_bytes_max >> 10,
@@ -337,5 +378,25 @@ impl fmt::Display for Report {
         }
         let verdict = if self.passed() { "every demand is met" } else { "NOT every demand is met" };
         write!(f, "torture: {verdict} (again with --seed {})", self.seed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lags_are_those_of_the_market_between_warm_up_and_end() {
+        let sample = |at: u64, lag: u64, finished: bool| Sample {
+            at: Duration::from_secs(at),
+            lag: Duration::from_secs(lag),
+            venue: Some((9, finished)),
+            ..Sample::default()
+        };
+        let mut samples: Vec<Sample> = (1..=200).map(|lag| sample(40, lag, false)).collect();
+        samples.extend([sample(1, 900, false), sample(300, 900, true)]);
+        let shares = [50, 99, 100].map(|percent| lag(&samples, percent).as_secs());
+        assert_eq!(shares, [100, 198, 200]);
+        assert_eq!(lag(&[], 99), Duration::ZERO);
     }
 }

@@ -43,17 +43,15 @@ const CUT_OFF: u64 = 5;
 /// Room on each disk beyond what is meant to be used.
 const SPARE_BYTES: u64 = 64 << 20;
 
-/// Where a fault proxy leads from.
-#[derive(Debug, Clone, Copy)]
+/// Where the services find what is not one of them: a fault proxy, or the thing itself.
+#[derive(Debug, Clone)]
 pub struct Doors {
-    /// To the message server.
+    /// The message server.
     pub bus: SocketAddr,
-    /// To the venue's WebSocket streams.
-    pub stream: SocketAddr,
-    /// To the venue's REST interface.
-    pub rest: SocketAddr,
-    /// To ClickHouse.
+    /// ClickHouse.
     pub store: SocketAddr,
+    /// The markets, as the section `collector.venues` has them.
+    pub venues: String,
 }
 
 /// How large everything has to be.
@@ -67,6 +65,9 @@ pub struct Size {
     pub wait_max: Duration,
     /// Where the rows are kept.
     pub store: Store,
+    /// Whether there are many instruments: what comes once a second of each is much then, and
+    /// nothing fills up a disk.
+    pub many: bool,
 }
 
 /// The addresses of what listens.
@@ -78,16 +79,18 @@ pub struct Addresses {
     pub monitor: SocketAddr,
     /// The venue itself.
     pub venue: SocketAddr,
+    /// Markets beside it.
+    pub others: Vec<SocketAddr>,
 }
 
 impl Addresses {
-    /// Free ports of loopback. They are all held until the last is known, so that none is given
-    /// twice.
+    /// Free ports of loopback, of so many markets beside the first. They are all held until the
+    /// last is known, so that none is given twice.
     ///
     /// # Errors
     ///
     /// No free port.
-    pub fn choose() -> anyhow::Result<Self> {
+    pub fn choose(others: usize) -> anyhow::Result<Self> {
         let mut held = Vec::new();
         let mut next = || -> anyhow::Result<SocketAddr> {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("a free port")?;
@@ -99,7 +102,14 @@ impl Addresses {
         for program in Program::ALL {
             programs.insert(program, next()?);
         }
-        Ok(Self { programs, monitor: next()?, venue: next()? })
+        let (monitor, venue) = (next()?, next()?);
+        let others = (0..others).map(|_| next()).collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(Self { programs, monitor, venue, others })
+    }
+
+    /// Where the markets are, the one that is struck first.
+    pub fn markets(&self) -> impl Iterator<Item = SocketAddr> {
+        std::iter::once(self.venue).chain(self.others.iter().copied())
     }
 
     /// Where a program listens.
@@ -148,7 +158,8 @@ impl Site {
             fs::create_dir_all(site.state(program))?;
         }
         let stored = size.rate * size.length.as_secs() * STORE_BYTES_PER_EVENT;
-        for disk in size.store.disks() {
+        let disks = if size.many { Vec::new() } else { size.store.disks() };
+        for disk in disks {
             let bytes = SPARE_BYTES
                 + match (disk, size.store) {
                     (Disk::Nats, _) => 2 * file_store(size),
@@ -306,16 +317,17 @@ fn streams(size: Size) -> [(&'static str, u64); 15] {
     let bytes = size.rate * size.wait_max.as_secs() * STREAM_BYTES_PER_EVENT;
     let of = |share: u64| (bytes * share / 60).max(STREAM_BYTES_MIN);
     let small = STREAM_BYTES_MIN;
+    let many = if size.many { of(60) } else { small };
     [
         ("trade", of(60)),
-        ("agg_trade", small),
+        ("agg_trade", many),
         ("book", of(60)),
         ("bbo", of(30)),
-        ("ticker", small),
-        ("kline", small),
-        ("mark", small),
-        ("funding", small),
-        ("open_interest", small),
+        ("ticker", many),
+        ("kline", many),
+        ("mark", many),
+        ("funding", many),
+        ("open_interest", many),
         ("liquidation", small),
         ("long_short_ratio", small),
         ("volatility_index", small),
@@ -376,9 +388,10 @@ fn configuration(addresses: &Addresses, doors: &Doors, size: Size) -> String {
     let kib = |bytes: u64| format!("{}KiB", bytes / 1024);
     let streams: String =
         streams(size).iter().map(|(kind, size)| format!("    {kind}: {}\n", kib(*size))).collect();
-    let symbols = INSTRUMENTS.map(|(_, symbol)| symbol).join(", ");
+    // Little where faults strike, so that a short one reaches the spool.
+    let memory = if size.many { "64MiB" } else { "4MiB" };
     let (spool, store) = (kib(spool_bytes(size)), kib(file_store(size)));
-    let Doors { bus, stream, rest, store: tables } = doors;
+    let Doors { bus, store: tables, venues } = doors;
     let redis = of(Program::Redis);
     let warehouse = match size.store {
         Store::Archive => String::new(),
@@ -390,9 +403,8 @@ fn configuration(addresses: &Addresses, doors: &Doors, size: Size) -> String {
     format!(
         "bus:\n  url: nats://{bus}\n\
          gateway:\n  listen: {gateway}\n  backends:\n{backends}\
-         collector:\n  listen: {collector}\n  spool_max: {spool}\n  memory_max: 4MiB\n\
-         \x20 venues:\n    binance:\n      spot:\n        symbols: [{symbols}]\n\
-         \x20       rest_url: http://{rest}\n        stream_url: ws://{stream}\n\
+         collector:\n  listen: {collector}\n  spool_max: {spool}\n  memory_max: {memory}\n\
+         \x20 venues:\n{venues}\
          storage:\n  listen: {storage}\n  archive:\n    roll_interval: 1m\n{warehouse}\
          monitoring:\n  listen: {monitoring}\n  services:\n{services}\
          scheduler:\n  listen: {scheduler}\n\

@@ -5,33 +5,42 @@ use crate::crew::Crew;
 use crate::fault::{Fault, Program, Store};
 use crate::gather::{self, Doors};
 use crate::latency::{self, Scrape, WARM_UP};
+use crate::load;
 use crate::malformed::malformed;
+use crate::market::{self, Market, Volume};
 use crate::poison;
 use crate::proxy::Proxy;
 use crate::recovery::recovery;
 use crate::report::{Load, Report};
 use crate::schedule::Schedule;
-use crate::site::{self, Addresses, INSTRUMENTS, Site, Size};
+use crate::site::{self, Addresses, Site, Size};
 use crate::strike::Striker;
 use crate::tables;
+use crate::venues::Venues;
 use crate::watch::{self, Asker, Sample};
 use anyhow::{Context as _, bail, ensure};
 use sim::compare::{Client, Streams};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 use testkit::clickhouse::Engine;
 use testkit::progress;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
-/// How long everything together may take to start.
-const START_MAX: Duration = Duration::from_secs(60);
+/// How long everything together may take to start: many markets have hundreds of connections, each
+/// of which waits for its turn.
+const START_MAX: Duration = Duration::from_mins(3);
+
+/// After how long without a further subscription a market opens under full load: what it sends
+/// before the last one would be missing.
+const SETTLE: &str = "15s";
+
+/// For how long the streams hold what comes under full load.
+const FULL_HOLDS: Duration = Duration::from_mins(1);
 
 /// How often processes are looked after.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -105,7 +114,12 @@ impl Interrupt {
 
 async fn perform(arguments: &Arguments, schedule: Schedule, root: &Path) -> anyhow::Result<Report> {
     let mut tasks = JoinSet::new();
-    let addresses = Addresses::choose()?;
+    let markets = match arguments.load {
+        Some(Volume::Full) => Market::full()?,
+        None => vec![Market::pair()],
+    };
+    let many = arguments.load.is_some();
+    let addresses = Addresses::choose(markets.len() - 1)?;
     let nats = addresses.of(Program::Nats);
     let links = Links {
         bus: Proxy::open(nats, &mut tasks).await?,
@@ -113,20 +127,13 @@ async fn perform(arguments: &Arguments, schedule: Schedule, root: &Path) -> anyh
         rest: Proxy::open(addresses.venue, &mut tasks).await?,
         store: Proxy::open(addresses.of(Program::ClickHouse), &mut tasks).await?,
     };
-    let doors = site::Doors {
-        bus: links.bus.address(),
-        stream: links.stream.address(),
-        rest: links.rest.address(),
-        store: links.store.address(),
-    };
-    let size = Size {
-        rate: arguments.rate,
-        length: schedule.length,
-        wait_max: schedule.wait_max(),
-        store: schedule.store,
-    };
+    let doors = links.doors(&markets, &addresses, many);
+    let rate: u64 = if many { markets.iter().map(Market::rate).sum() } else { arguments.rate };
+    let wait_max = if many { FULL_HOLDS } else { schedule.wait_max() };
+    let size = Size { rate, length: schedule.length, wait_max, store: schedule.store, many };
     let site = Site::build(root.to_owned(), addresses, &doors, size)?;
-    let kept = size.history(site::memory_available()?);
+    let options = if many { settled(&schedule) } else { pace(size, &schedule)? };
+    let venues = Venues::start(&arguments.programs, &site, markets, &options)?;
     if schedule.length <= UNMERGED_MAX && !schedule.strikes.is_empty() {
         Engine::hold_merges(&site.state(Program::ClickHouse))?;
     }
@@ -138,24 +145,72 @@ async fn perform(arguments: &Arguments, schedule: Schedule, root: &Path) -> anyh
     let asker = Asker::new(site.addresses.clone(), site.token.clone())?;
     let (samples, warm, end) = (Vec::new(), None, Scrape::default());
     let cpu = BTreeMap::new();
-    let mut stage = Stage { site, crew, asker, links, samples, warm, end, cpu };
+    let mut stage = Stage { site, venues, crew, asker, links, samples, warm, end, cpu };
     let key = stage.key(&arguments.programs).await?;
-    let _venue = stage.start(arguments, &schedule, size.weight(), kept).await?;
+    stage.start(&schedule).await?;
     let (opened, opened_wall) = (Instant::now(), watch::wall());
     stage.crew.open();
     progress(format_args!("the market is open"));
     let (samples_tx, samples) = mpsc::channel(SAMPLES);
     tasks.spawn(watch::watch(stage.asker.clone(), opened, samples_tx));
+    if many {
+        tasks.spawn(watch::end(stage.asker.clone(), opened + schedule.length));
+    }
     let mut striker = Striker::new(&schedule);
     stage.play(&schedule, &mut striker, opened, samples).await?;
     progress(format_args!("the market is over; comparing"));
-    stage.judge(schedule, striker, opened_wall, key, arguments.rate).await
+    Box::pin(stage.judge(schedule, striker, opened_wall, key, size)).await
+}
+
+/// How markets open under full load, as arguments of `marketprism-sim serve`.
+fn settled(schedule: &Schedule) -> Vec<String> {
+    let seed = schedule.seed.to_string();
+    ["--settle", SETTLE, "--seed", &seed].map(str::to_owned).to_vec()
+}
+
+/// How the one market of a run with faults is paced, as arguments of `marketprism-sim serve`.
+fn pace(size: Size, schedule: &Schedule) -> anyhow::Result<Vec<String>> {
+    let kept = size.history(site::memory_available()?);
+    let numbers = [
+        ("--rate", size.rate),
+        ("--seconds", schedule.length.as_secs()),
+        ("--seed", schedule.seed),
+        ("--weight", size.weight()),
+        ("--history", kept),
+    ];
+    let numbers =
+        numbers.iter().flat_map(|(name, number)| [(*name).to_owned(), number.to_string()]);
+    let faults = schedule.of_venue().into_iter();
+    Ok(numbers.chain(faults.flat_map(|words| ["--fault".to_owned(), words])).collect())
+}
+
+impl Links {
+    /// What the services are told: these, or under load the things themselves, for a proxy takes
+    /// its time.
+    fn doors(&self, markets: &[Market], addresses: &Addresses, many: bool) -> site::Doors {
+        if many {
+            let venues: Vec<_> = addresses.markets().map(|address| (address, address)).collect();
+            return site::Doors {
+                bus: addresses.of(Program::Nats),
+                store: addresses.of(Program::ClickHouse),
+                venues: market::section(markets, &venues),
+            };
+        }
+        let venue = [(self.rest.address(), self.stream.address())];
+        site::Doors {
+            bus: self.bus.address(),
+            store: self.store.address(),
+            venues: market::section(markets, &venue),
+        }
+    }
 }
 
 /// What a run consists of.
 pub struct Stage {
     /// Directories and addresses.
     pub site: Site,
+    /// Markets.
+    venues: Venues,
     /// Processes.
     pub crew: Crew,
     /// Questions.
@@ -184,15 +239,8 @@ impl Stage {
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
-    /// Starts everything, the collector last; returns when the market is open.
-    async fn start(
-        &mut self,
-        arguments: &Arguments,
-        schedule: &Schedule,
-        weight: u64,
-        history: u64,
-    ) -> anyhow::Result<Child> {
-        let venue = self.venue(arguments, schedule, weight, history)?;
+    /// Starts all services, the collector last; returns when every market is open.
+    async fn start(&mut self, schedule: &Schedule) -> anyhow::Result<()> {
         for program in schedule.store.programs() {
             self.crew.start(&self.site, program).await?;
             let path = match program {
@@ -211,38 +259,10 @@ impl Stage {
             .await?;
         }
         self.until("the market opens", async |stage| {
-            let progress = stage.asker.venue("/sim/progress").await;
-            progress.is_ok_and(|progress| progress["started"] == true)
+            let markets = stage.asker.markets().await;
+            markets.is_ok_and(|all| all.iter().all(|progress| progress["started"] == true))
         })
-        .await?;
-        Ok(venue)
-    }
-
-    fn venue(
-        &self,
-        arguments: &Arguments,
-        schedule: &Schedule,
-        weight: u64,
-        history: u64,
-    ) -> anyhow::Result<Child> {
-        let log = File::create(self.site.log("venue"))?;
-        let names = INSTRUMENTS.map(|(name, _)| name).join(",");
-        let mut command = Command::new(arguments.programs.join("marketprism-sim"));
-        command
-            .arg("serve")
-            .args(["--listen", &self.site.addresses.venue.to_string()])
-            .args(["--rate", &arguments.rate.to_string()])
-            .args(["--seconds", &schedule.length.as_secs().to_string()])
-            .args(["--seed", &schedule.seed.to_string(), "--symbols", &names])
-            .args(["--weight", &weight.to_string(), "--history", &history.to_string()])
-            .arg("--ledger")
-            .arg(self.site.path("ledger.jsonl"));
-        for words in schedule.of_venue() {
-            command.args(["--fault", &words]);
-        }
-        let output = Stdio::from(log.try_clone()?);
-        command.stdin(Stdio::null()).stdout(output).stderr(log).kill_on_drop(true);
-        command.spawn().context("start marketprism-sim")
+        .await
     }
 
     /// Waits for a condition while looking after the processes.
@@ -254,6 +274,7 @@ impl Stage {
         let deadline = Instant::now() + START_MAX;
         while !condition(self).await {
             self.crew.look(&self.site).await?;
+            self.venues.look();
             if Instant::now() > deadline {
                 bail!("{what}: not within {} s", START_MAX.as_secs());
             }
@@ -290,6 +311,7 @@ impl Stage {
                 }
                 _ = looks.tick() => {
                     self.crew.look(&self.site).await?;
+                    self.venues.look();
                     striker.keep_full(self)?;
                 }
                 sample = samples.recv() => {
@@ -337,10 +359,11 @@ impl Stage {
         striker: Striker,
         opened: i64,
         key: String,
-        rate: u64,
+        size: Size,
     ) -> anyhow::Result<Report> {
-        let mut streams =
-            Streams::read(&self.site.path("ledger.jsonl")).context("read the ledger")?;
+        let ledgers = self.venues.ledgers(&self.site);
+        let (_, ledger) = ledgers.first().context("there is no market")?;
+        let mut streams = Streams::read(ledger).context("read the ledger")?;
         let base = |program| format!("http://{}", self.site.addresses.of(program));
         let doors = Doors {
             storage: Client::new(&base(Program::Storage), Some(self.site.token.clone()))?,
@@ -358,12 +381,20 @@ impl Stage {
         for (i, reason) in striker.not_done(&self.samples, streams.faults) {
             recoveries[i].not_done = Some(reason);
         }
+        if size.many {
+            load::compare(&mut facts, &ledgers, &doors.storage, &self.asker).await?;
+        }
         facts.recoveries = recoveries;
         facts.malformed = malformed(strikes, &self.samples);
         facts.poison = poison;
         if schedule.store == Store::ClickHouse {
             facts.tables = Some(tables::tables(&self.asker).await?);
             facts.copies = Some(tables::copies(&self.asker, &self.site.addresses).await?);
+            facts.candles = tables::candles(&self.asker).await?;
+            progress(format_args!(
+                "{} candles of whole minutes were held against the trades",
+                facts.candles.compared
+            ));
         }
         self.crew.look(&self.site).await?;
         self.crew.dismiss().await?;
@@ -371,7 +402,7 @@ impl Stage {
         facts.memory = self.crew.memory();
         let warm = self.warm.unwrap_or_default();
         let latencies = latency::latencies(&warm, &self.end);
-        let load = Load { rate, latencies, cpu: self.cpu };
+        let load = Load { rate: size.rate, latencies, cpu: self.cpu, venues: self.venues.taken() };
         Ok(Report::new(&schedule, facts, &self.samples, striker.remedies(), load))
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::fault::Program;
 use crate::site::{Addresses, INSTRUMENTS};
-use crate::verify::{Copied, Distinct};
+use crate::verify::{Candles, Copied, Distinct};
 use crate::watch::Asker;
 use anyhow::{Context as _, bail};
 use serde_json::Value;
@@ -39,6 +39,54 @@ pub async fn tables(asker: &Asker) -> anyhow::Result<BTreeMap<String, Distinct>>
         tables.insert(kind.to_owned(), found);
     }
     Ok(tables)
+}
+
+/// Holds the venue's candles against those of the stored trades.
+///
+/// The minute of a stream's first trade is left out: the venue counted before somebody listened.
+///
+/// # Errors
+///
+/// ClickHouse does not answer.
+pub async fn candles(asker: &Asker) -> anyhow::Result<Candles> {
+    let query = "SELECT symbol, toUnixTimestamp64Nano(min(time)) FROM marketprism.trade \
+                 GROUP BY symbol";
+    let firsts = asker.query(query).await.context("find the first trades")?;
+    let query = "SELECT symbol, toUnixTimestamp64Nano(open_time), toUInt8(equal), \
+                 toString(open_time), volume, venue_volume, trades, venue_trades \
+                 FROM marketprism.candle_check WHERE source != 'agg_trade' \
+                 ORDER BY symbol, open_time";
+    let both = asker.query(query).await.context("compare candles")?;
+    compare_candles(&firsts, &both)
+}
+
+/// Reads when each stream began, and of each candle whether it is equal; lines of words with tabs
+/// between them.
+fn compare_candles(firsts: &str, both: &str) -> anyhow::Result<Candles> {
+    let mut began: BTreeMap<&str, i64> = BTreeMap::new();
+    for line in firsts.lines() {
+        let (symbol, at) = line.split_once('\t').context("a symbol and a time")?;
+        began.insert(symbol, at.parse()?);
+    }
+    let mut candles = Candles::default();
+    for line in both.lines() {
+        let words: Vec<&str> = line.split('\t').collect();
+        let [symbol, open, equal, at, volume, venue_volume, trades, venue_trades] = *words else {
+            bail!("{line:?} is no candle");
+        };
+        let open: i64 = open.parse()?;
+        if began.get(symbol).is_none_or(|first| open <= *first) {
+            continue;
+        }
+        candles.compared += 1;
+        if equal != "1" {
+            candles.different.push(format!(
+                "{symbol} at {at}: {volume} in {trades} trades, of the venue {venue_volume} in \
+                 {venue_trades}"
+            ));
+        }
+    }
+    Ok(candles)
 }
 
 /// Compares Redis with what the storage answers, once they have had time to agree.
@@ -87,5 +135,33 @@ fn value(addresses: &Addresses, key: &str) -> anyhow::Result<Value> {
         Reply::Nothing => Ok(Value::Null),
         Reply::Error(text) => bail!("GET {key}: {text}"),
         Reply::Number(_) | Reply::List(_) => bail!("GET {key}: no text"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn candles_of_whole_minutes_are_compared_and_others_are_not() {
+        let firsts = "BTC-USDT\t65000000000\nETH-USDT\t1000000000\n";
+        let line = |symbol: &str, minute: i64, equal: u8| {
+            let open = minute * 60_000_000_000;
+            format!("{symbol}\t{open}\t{equal}\t00:0{minute}\t1.5\t2\t3\t4\n")
+        };
+        let both = [
+            line("BTC-USDT", 1, 0),
+            line("BTC-USDT", 2, 1),
+            line("ETH-USDT", 0, 0),
+            line("ETH-USDT", 1, 0),
+            line("SOL-USDT", 1, 0),
+        ]
+        .concat();
+        let Candles { compared, different } = compare_candles(firsts, &both).unwrap();
+        assert_eq!(compared, 2, "of the others no trade was heard, or not from the beginning");
+        let expected = "ETH-USDT at 00:01: 1.5 in 3 trades, of the venue 2 in 4";
+        assert_eq!(different, [expected]);
+        assert_eq!(compare_candles("", "").unwrap(), Candles::default());
+        assert!(compare_candles("", "Code: 60").is_err());
     }
 }

@@ -1,8 +1,8 @@
 //! What each process took of the machine: memory and processor time.
 
-use crate::fault::Program;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs;
 use std::time::Duration;
 
@@ -21,6 +21,15 @@ pub struct Memory {
     pub cap_bytes: u64,
 }
 
+/// What a process took that has no cap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Taken {
+    /// Processor time.
+    pub cpu: Duration,
+    /// The most memory, as [`Memory::peak_bytes`].
+    pub peak_bytes: u64,
+}
+
 #[derive(Debug, Default)]
 struct Seen {
     peak_bytes: u64,
@@ -31,21 +40,33 @@ struct Seen {
     before: u64,
 }
 
-/// What was seen of all processes.
-#[derive(Debug, Default)]
-pub(crate) struct Usages {
-    seen: BTreeMap<Program, Seen>,
+impl Seen {
+    fn cpu(&self) -> Duration {
+        Duration::from_millis((self.before + self.ticks) * 1_000 / TICKS_PER_SECOND)
+    }
 }
 
-impl Usages {
+/// What was seen of all processes, each by its program.
+#[derive(Debug)]
+pub(crate) struct Usages<P> {
+    seen: BTreeMap<P, Seen>,
+}
+
+impl<P> Default for Usages<P> {
+    fn default() -> Self {
+        Self { seen: BTreeMap::new() }
+    }
+}
+
+impl<P: Display + Ord> Usages<P> {
     /// Looks at a process.
-    pub(crate) fn look(&mut self, program: Program, pid: u32) {
+    pub(crate) fn look(&mut self, program: P, pid: u32) {
         // A process that has just ended has nothing to read.
         let read = |file| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
         self.note(program, pid, high_water(&read("status")), ticks(&read("stat")));
     }
 
-    fn note(&mut self, program: Program, pid: u32, peak_bytes: u64, ticks: u64) {
+    fn note(&mut self, program: P, pid: u32, peak_bytes: u64, ticks: u64) {
         let seen = self.seen.entry(program).or_default();
         if seen.pid != pid {
             seen.before += seen.ticks;
@@ -56,9 +77,9 @@ impl Usages {
     }
 
     /// The most memory each occupied.
-    pub(crate) fn memory(&self, cap: impl Fn(Program) -> u64) -> BTreeMap<String, Memory> {
-        let memory = |(program, seen): (&Program, &Seen)| {
-            let memory = Memory { peak_bytes: seen.peak_bytes, cap_bytes: cap(*program) };
+    pub(crate) fn memory(&self, cap: impl Fn(&P) -> u64) -> BTreeMap<String, Memory> {
+        let memory = |(program, seen): (&P, &Seen)| {
+            let memory = Memory { peak_bytes: seen.peak_bytes, cap_bytes: cap(program) };
             (program.to_string(), memory)
         };
         self.seen.iter().map(memory).collect()
@@ -67,11 +88,15 @@ impl Usages {
     /// The processor time of each, its own and the kernel's for it, of all its starts together.
     /// What it took between the last look and its end is missing.
     pub(crate) fn cpu(&self) -> BTreeMap<String, Duration> {
-        let cpu = |(program, seen): (&Program, &Seen)| {
-            let ticks = seen.before + seen.ticks;
-            (program.to_string(), Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND))
+        self.seen.iter().map(|(program, seen)| (program.to_string(), seen.cpu())).collect()
+    }
+
+    /// Both, where there is no cap.
+    pub(crate) fn taken(&self) -> BTreeMap<String, Taken> {
+        let taken = |(program, seen): (&P, &Seen)| {
+            (program.to_string(), Taken { cpu: seen.cpu(), peak_bytes: seen.peak_bytes })
         };
-        self.seen.iter().map(cpu).collect()
+        self.seen.iter().map(taken).collect()
     }
 }
 
@@ -93,6 +118,7 @@ fn ticks(stat: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::Program;
 
     #[test]
     fn the_high_water_mark_is_read_in_bytes() {
@@ -118,6 +144,8 @@ mod tests {
         let storage = Program::Storage.to_string();
         let expected = Memory { peak_bytes: 70, cap_bytes: 90 };
         assert_eq!(usages.memory(|_| 90)[&storage], expected);
-        assert_eq!(usages.cpu()[&storage], Duration::from_millis(1_800));
+        let cpu = Duration::from_millis(1_800);
+        assert_eq!(usages.cpu()[&storage], cpu);
+        assert_eq!(usages.taken()[&storage], Taken { cpu, peak_bytes: 70 });
     }
 }

@@ -1,6 +1,7 @@
 //! The verdict: what was found, held against what is demanded. Pure.
 
 use crate::crew::Surprise;
+use crate::load::Carried;
 use crate::malformed::Malformed;
 use crate::poison::Poison;
 use crate::recovery::Recovery;
@@ -43,6 +44,8 @@ pub struct Book {
 pub struct Facts {
     /// Ledger and gateway, per stream.
     pub streams: BTreeMap<String, Report>,
+    /// What became of all that each market sent, where there are many.
+    pub markets: BTreeMap<String, Carried>,
     /// When the unexplained trades were made, and what struck then.
     pub around: Vec<String>,
     /// Trades that were missed and not fetched.
@@ -72,6 +75,17 @@ pub struct Facts {
     pub tables: Option<BTreeMap<String, Distinct>>,
     /// The newest in the hot store and in Redis, per stream, if there is a Redis.
     pub copies: Option<BTreeMap<String, Copied>>,
+    /// The venue's candles beside those of the stored trades, if ClickHouse is the store.
+    pub candles: Candles,
+}
+
+/// Candles of whole minutes: the venue's own, held against those of the stored trades.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Candles {
+    /// How many were compared.
+    pub compared: usize,
+    /// Those that differ, and in what.
+    pub different: Vec<String>,
 }
 
 /// How many rows a table has, and how many different ones.
@@ -118,9 +132,11 @@ pub fn checks(facts: &Facts) -> Vec<Check> {
         check("I2 nothing missing in silence", missing(facts)),
         check("I2 every missed trade was fetched", shown(&facts.unfetched)),
         check("I2 no gap record is untrue", shown(&facts.untrue_gaps)),
+        check("a load is stored and nothing of it lost", load(facts)),
         check("storage and gateway return the same", doors(facts)),
         check("I3 books equal the venue's", books(facts)),
         check("I1 no row twice on the disks of ClickHouse", tables(facts)),
+        check("I2 the venue's candles are those of the trades", candles(facts)),
         check("I4 the hot store is as new as the store", newest(facts)),
         check("I4 Redis has what the hot store has", copies(facts)),
         check("I6 memory within its caps", memory(facts)),
@@ -130,6 +146,13 @@ pub fn checks(facts: &Facts) -> Vec<Check> {
         check("every service is well again", services(facts)),
         check("nothing ended unasked", surprises(facts)),
     ]
+}
+
+fn load(facts: &Facts) -> Vec<String> {
+    let wrong = facts.markets.iter().filter_map(|(market, carried)| {
+        carried.complaint().map(|complaint| format!("{market}: {complaint}"))
+    });
+    wrong.collect()
 }
 
 fn shown(all: &[String]) -> Vec<String> {
@@ -148,13 +171,14 @@ fn exactly_once(facts: &Facts) -> Vec<String> {
         let Report { sent, doubled, unknown, changed, .. } = report;
         *sent == 0 || [doubled, unknown, changed].iter().any(|ids| !ids.is_empty())
     });
-    wrong.map(|(stream, report)| format!("{stream}: {report}")).collect()
+    let wrong: Vec<_> = wrong.map(|(stream, report)| format!("{stream}: {report}")).collect();
+    shown(&wrong)
 }
 
 fn missing(facts: &Facts) -> Vec<String> {
     let missing = facts.streams.iter().filter(|(_, report)| !report.missing.is_empty());
-    let streams = missing.map(|(stream, report)| format!("{stream}: {report}"));
-    streams.chain(shown(&facts.around)).collect()
+    let streams: Vec<_> = missing.map(|(stream, report)| format!("{stream}: {report}")).collect();
+    shown(&streams).into_iter().chain(shown(&facts.around)).collect()
 }
 
 fn doors(facts: &Facts) -> Vec<String> {
@@ -191,6 +215,11 @@ fn tables(facts: &Facts) -> Vec<String> {
             format!("{table}: {rows} rows, {identities} of them different")
         })
         .collect()
+}
+
+fn candles(facts: &Facts) -> Vec<String> {
+    // Of trades that are missing is spoken elsewhere.
+    if facts.unfetched.is_empty() { shown(&facts.candles.different) } else { Vec::new() }
 }
 
 fn copies(facts: &Facts) -> Vec<String> {

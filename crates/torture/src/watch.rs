@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 /// How often is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -33,9 +33,9 @@ pub struct Sample {
     pub spool_bytes: Option<u64>,
     /// Whether the broker says that the message server wants a restart.
     pub restart_advised: bool,
-    /// Messages the venue has sent, and whether there are no more.
+    /// Messages that all markets have sent, and whether there are no more.
     pub venue: Option<(u64, bool)>,
-    /// Malformed messages the venue has sent.
+    /// Malformed messages among them.
     pub malformed: Option<u64>,
     /// Messages the collector has refused since it started, by reason.
     pub rejects: Option<BTreeMap<String, u64>>,
@@ -106,6 +106,30 @@ impl Asker {
         Ok(serde_json::from_str(&self.get(&url).await?)?)
     }
 
+    /// How far each market is, the one that is struck first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Asker::json`].
+    pub async fn markets(&self) -> anyhow::Result<Vec<Value>> {
+        let mut found = Vec::new();
+        for address in self.addresses.markets() {
+            let text = self.get(&format!("http://{address}/sim/progress")).await?;
+            found.push(serde_json::from_str(&text)?);
+        }
+        Ok(found)
+    }
+
+    /// Has every market be over.
+    async fn end(&self) -> anyhow::Result<()> {
+        for address in self.addresses.markets() {
+            let url = format!("http://{address}/sim/end");
+            let status = self.http.post(&url).timeout(ANSWER_MAX).send().await?.status();
+            ensure!(status.is_success(), "{url} answered {status}");
+        }
+        Ok(())
+    }
+
     /// The hour of the day, as a program has it and as the venue has it, which runs on the host's
     /// clock: from the `Date` of their answers. After a step back, hyper goes on with the date it had
     /// until the clock has caught up, so only a step forward is seen.
@@ -172,12 +196,12 @@ pub async fn watch(asker: Asker, opened: Instant, samples: mpsc::Sender<Sample>)
     let mut newest = wall();
     loop {
         ticks.tick().await;
-        let (trade, storage, collector, broker, venue) = tokio::join!(
+        let (trade, storage, collector, broker, markets) = tokio::join!(
             asker.newest(),
             asker.text(Program::Storage, "/metrics"),
             asker.text(Program::Collector, "/metrics"),
             asker.text(Program::Broker, "/health"),
-            asker.venue("/sim/progress"),
+            asker.markets(),
         );
         if let Ok(time) = trade {
             newest = newest.max(time);
@@ -193,9 +217,11 @@ pub async fn watch(asker: Asker, opened: Instant, samples: mpsc::Sender<Sample>)
             spool_bytes: of(&collector, "marketprism_collector_spool_bytes"),
             restart_advised: broker
                 .is_ok_and(|text| text.contains("systemctl restart marketprism-nats.service")),
-            malformed: venue.as_ref().ok().and_then(|progress| progress["malformed"].as_u64()),
-            venue: venue.ok().and_then(|progress| {
-                Some((progress["frames"].as_u64()?, progress["finished"].as_bool()?))
+            malformed: markets.as_ref().ok().and_then(|markets| total(markets, "malformed")),
+            venue: markets.ok().and_then(|markets| {
+                let finished = markets.iter().map(|progress| progress["finished"].as_bool());
+                let finished = finished.collect::<Option<Vec<bool>>>()?;
+                Some((total(&markets, "frames")?, finished.into_iter().all(|one| one)))
             }),
             rejects: collector
                 .as_deref()
@@ -207,6 +233,20 @@ pub async fn watch(asker: Asker, opened: Instant, samples: mpsc::Sender<Sample>)
             return;
         }
     }
+}
+
+/// Ends every market at a time: all at once, whenever they began.
+pub async fn end(asker: Asker, at: Instant) {
+    sleep_until(at).await;
+    // A market that does not hear of it does not end, which is noticed.
+    while asker.end().await.is_err() {
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// The sum of a member over all markets; none while one of them does not say it.
+fn total(markets: &[Value], key: &str) -> Option<u64> {
+    markets.iter().map(|progress| progress[key].as_u64()).sum()
 }
 
 /// The sum of a metric over its labels.
@@ -242,7 +282,14 @@ pub(crate) fn wall() -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{by_label, sum};
+    use super::{by_label, sum, total};
+    use serde_json::json;
+
+    #[test]
+    fn what_one_market_does_not_say_is_not_known_of_all() {
+        let markets = [json!({"frames": 4, "clients": 1}), json!({"frames": 5})];
+        assert_eq!((total(&markets, "frames"), total(&markets, "clients")), (Some(9), None));
+    }
 
     #[test]
     fn a_metric_is_summed_over_its_labels_and_not_over_its_neighbours() {

@@ -284,7 +284,7 @@ fn parse_any(text: &[u8], excess: Excess) -> Result<i128, ParseDecimalError> {
                 return Err(TooPrecise);
             }
             if !far && rounds_up(value, rest) {
-                value += 1;
+                value = value.checked_add(1).ok_or(OutOfRange)?;
             }
         }
         value

@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use units::UnixNanos;
-use venue::{FrameType, Instruments, Message, ParseError, Reject};
+use venue::{FrameType, Granted, Instruments, Message, ParseError, Reject};
 
 /// What tells one frame from another.
 #[derive(Deserialize)]
@@ -228,8 +228,12 @@ pub(crate) fn control(probe: &Probe<'_>) -> Option<FrameType> {
         (None, None) => None,
     };
     match refusal {
-        Some((code, message)) => Some(FrameType::Refused { id, code, message: message.to_owned() }),
-        None => probe.id.map(|_| FrameType::Accepted { id, count: 1 }),
+        // Whoever asks too often is cut off, and not refused.
+        Some((code, message)) => {
+            let (message, too_often) = (message.to_owned(), false);
+            Some(FrameType::Refused { id, code, message, too_often })
+        }
+        None => probe.id.map(|_| FrameType::Accepted { id, granted: Granted::All }),
     }
 }
 

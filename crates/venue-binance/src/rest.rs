@@ -6,7 +6,8 @@ use model::{Book, BookType, Trade};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use units::{Price, Qty, UnixNanos};
+use std::sync::Arc;
+use units::{Notional, Price, Qty, UnixNanos};
 use venue::{Instruments, ParseError, Reject, RestRequest, Slot, percent_encode, query_value};
 
 /// A trade and the time that the venue stamped on it.
@@ -145,6 +146,26 @@ pub(crate) fn depth(body: &[u8]) -> Result<Book, ParseError> {
         bids: levels(&required(depth.bids, "bids")?)?,
         asks: levels(&required(depth.asks, "asks")?)?,
     })
+}
+
+/// What was traded of a symbol in 24 hours.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DayTicker<'a> {
+    #[serde(borrow)]
+    symbol: Cow<'a, str>,
+    #[serde(borrow)]
+    quote_volume: Cow<'a, str>,
+}
+
+/// Reads the volumes of 24 hours.
+pub(crate) fn volumes(body: &[u8]) -> Result<Vec<(Arc<str>, Notional)>, ParseError> {
+    let volume = |entry: &RawValue| {
+        let ticker: DayTicker<'_> = serde_json::from_str(entry.get()).ok()?;
+        let volume = Notional::parse_rounded(ticker.quote_volume.as_bytes()).ok()?;
+        Some((Arc::from(ticker.symbol.as_ref()), volume))
+    };
+    Ok(array(body)?.into_iter().filter_map(volume).collect())
 }
 
 /// The entries of an instrument list.

@@ -11,7 +11,7 @@ use crate::rest::weight_per_minute;
 use model::{Instrument, InstrumentId, Kind, Level, Market, Venue};
 use std::sync::Arc;
 use std::time::Duration;
-use units::UnixNanos;
+use units::{Notional, UnixNanos};
 use venue::{
     Adapter, ConnectionPlan, Door, Feed, FrameType, Instruments, Limits, Message, ParseError,
     Request, RestAnswer, RestRequest, Slot, Snapshots, spread,
@@ -74,6 +74,7 @@ impl Adapter for Spot {
         frames_per_second: 5,
         connects: 300,
         connects_window: Duration::from_secs(300),
+        subscribes: None,
         lifetime: Duration::from_secs(24 * 3_600),
         ping_interval: Duration::from_secs(20),
         silence_max: Duration::from_secs(60),
@@ -84,6 +85,7 @@ impl Adapter for Spot {
     };
     const RULE: book::Rule = book::Rule::Contiguous;
     const SNAPSHOTS: Snapshots = Snapshots::Rest;
+    const INTERVALS: &'static [&'static str] = plan::SPOT_INTERVALS;
 
     fn set_instruments(&mut self, list: &[Instrument]) {
         self.instruments.set(list);
@@ -112,11 +114,11 @@ impl Adapter for Spot {
     }
 
     fn subscribe(&self, streams: &[String], next_id: &mut u64) -> Vec<Request> {
-        plan::requests("SUBSCRIBE", streams, next_id, Self::LIMITS.frame_bytes_max)
+        plan::subscribe(streams, next_id, Self::LIMITS.frame_bytes_max)
     }
 
     fn unsubscribe(&self, streams: &[String], next_id: &mut u64) -> Vec<Request> {
-        plan::requests("UNSUBSCRIBE", streams, next_id, Self::LIMITS.frame_bytes_max)
+        plan::unsubscribe(streams, next_id, Self::LIMITS.frame_bytes_max)
     }
 
     fn snapshot_request(&self, instrument: &InstrumentId, depth: usize) -> RestRequest {
@@ -135,6 +137,14 @@ impl Adapter for Spot {
 
     fn instruments_request(&self) -> RestRequest {
         rest::instruments_request()
+    }
+
+    fn volumes_requests(&self) -> Vec<RestRequest> {
+        vec![rest::volumes_request()]
+    }
+
+    fn parse_volumes(&self, body: &[u8]) -> Result<Vec<(Arc<str>, Notional)>, ParseError> {
+        crate::rest::volumes(body)
     }
 
     fn weight_per_minute(path: &str, body: &[u8]) -> Option<u32> {

@@ -13,10 +13,10 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
-use units::UnixNanos;
+use units::{Notional, UnixNanos};
 use venue::{
-    Adapter, ConnectionPlan, Door, Feed, FrameType, Instruments, Limits, Message, ParseError, Poll,
-    Request, RestAnswer, RestRequest, Slot, Snapshots, spread,
+    Adapter, ConnectionPlan, Door, Feed, FrameType, Instruments, Limits, Message, Notice,
+    ParseError, Poll, Request, RestAnswer, RestRequest, Slot, Snapshots, spread,
 };
 
 /// Which contracts of the family an adapter is for.
@@ -131,6 +131,7 @@ impl<C: Contracts> Adapter for Usdm<C> {
         frames_per_second: 10,
         connects: 300,
         connects_window: Duration::from_secs(300),
+        subscribes: None,
         lifetime: Duration::from_secs(24 * 3_600),
         ping_interval: Duration::from_secs(180),
         silence_max: Duration::from_secs(600),
@@ -141,6 +142,7 @@ impl<C: Contracts> Adapter for Usdm<C> {
     };
     const RULE: book::Rule = book::Rule::Linked;
     const SNAPSHOTS: Snapshots = Snapshots::Rest;
+    const INTERVALS: &'static [&'static str] = plan::INTERVALS;
     const POLLS: &'static [Poll] = C::POLLS;
 
     fn set_instruments(&mut self, list: &[Instrument]) {
@@ -175,16 +177,21 @@ impl<C: Contracts> Adapter for Usdm<C> {
         plans
     }
 
+    fn notice(&self) -> Option<Notice> {
+        let path = format!("/{}/stream", Category::Market.as_str());
+        Some(Notice { path, stream: CONTRACT_INFO.to_owned() })
+    }
+
     fn streams(&self, feed: &Feed) -> Vec<String> {
         stream(feed).into_iter().map(|(_, stream)| stream).collect()
     }
 
     fn subscribe(&self, streams: &[String], next_id: &mut u64) -> Vec<Request> {
-        plan::requests("SUBSCRIBE", streams, next_id, Self::LIMITS.frame_bytes_max)
+        plan::subscribe(streams, next_id, Self::LIMITS.frame_bytes_max)
     }
 
     fn unsubscribe(&self, streams: &[String], next_id: &mut u64) -> Vec<Request> {
-        plan::requests("UNSUBSCRIBE", streams, next_id, Self::LIMITS.frame_bytes_max)
+        plan::unsubscribe(streams, next_id, Self::LIMITS.frame_bytes_max)
     }
 
     fn snapshot_request(&self, instrument: &InstrumentId, depth: usize) -> RestRequest {
@@ -203,6 +210,14 @@ impl<C: Contracts> Adapter for Usdm<C> {
 
     fn instruments_request(&self) -> RestRequest {
         rest::instruments_request()
+    }
+
+    fn volumes_requests(&self) -> Vec<RestRequest> {
+        vec![rest::volumes_request()]
+    }
+
+    fn parse_volumes(&self, body: &[u8]) -> Result<Vec<(Arc<str>, Notional)>, ParseError> {
+        crate::rest::volumes(body)
     }
 
     fn weight_per_minute(path: &str, body: &[u8]) -> Option<u32> {
@@ -229,6 +244,11 @@ impl<C: Contracts> Adapter for Usdm<C> {
         }
     }
 }
+
+/// Tells of contracts that are listed, settled or given other rules.
+///
+/// Source: <https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams/Contract-Info-Stream>.
+const CONTRACT_INFO: &str = "!contractInfo";
 
 /// Behind which door a stream is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use model::{Body, Event, Instrument, InstrumentId, Kind, Level, Market, QtyUnit,
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
-use units::UnixNanos;
+use units::{Notional, UnixNanos};
 use venue::{
-    Adapter, ConnectionPlan, Door, Feed, FrameType, Instruments, Limits, Message, ParseError,
-    Request, RestAnswer, RestRequest, Slot, Snapshots, spread,
+    Adapter, ConnectionPlan, Door, Feed, FrameType, Instruments, Limits, Message, Notice,
+    ParseError, Request, RestAnswer, RestRequest, Slot, Snapshots, spread,
 };
 
 /// One market of Deribit.
@@ -47,6 +47,9 @@ pub struct Deribit<M> {
     scratch: Vec<Level>,
     segment: PhantomData<M>,
 }
+
+/// Where streams are served.
+const PATH: &str = "/ws/api/v2";
 
 /// What both parsers work on.
 #[derive(Debug, Clone)]
@@ -114,6 +117,7 @@ impl<M: Segment> Adapter for Deribit<M> {
         // An address may hold so many at once. How fast they may be opened is not said.
         connects: 32,
         connects_window: Duration::from_secs(60),
+        subscribes: None,
         // None is documented: a year stands for it.
         lifetime: Duration::from_secs(365 * 24 * 3_600),
         ping_interval: Duration::from_secs(request::HEARTBEAT_SECONDS),
@@ -126,6 +130,7 @@ impl<M: Segment> Adapter for Deribit<M> {
     };
     const RULE: book::Rule = book::Rule::Chained;
     const SNAPSHOTS: Snapshots = Snapshots::Stream;
+    const INTERVALS: &'static [&'static str] = M::INTERVALS;
 
     fn set_instruments(&mut self, list: &[Instrument]) {
         self.state.instruments.set(list);
@@ -147,7 +152,7 @@ impl<M: Segment> Adapter for Deribit<M> {
         let streams_max = streams_max.clamp(1, Self::LIMITS.streams_per_connection);
         let name = format!("deribit-{}", M::MARKET);
         // Several kinds share the ticker's channel, which is joined once.
-        let door = Door { name: &name, path: "/ws/api/v2" };
+        let door = Door { name: &name, path: PATH };
         spread(wanted, streams_max, &door, |feed| self.streams(feed))
     }
 
@@ -181,16 +186,21 @@ impl<M: Segment> Adapter for Deribit<M> {
         vec![channel]
     }
 
+    fn notice(&self) -> Option<Notice> {
+        let stream = rest::notice(M::MARKET)?;
+        Some(Notice { path: PATH.to_owned(), stream })
+    }
+
     fn greeting(&self, next_id: &mut u64) -> Vec<Request> {
         vec![request::set_heartbeat(next_id)]
     }
 
     fn subscribe(&self, streams: &[String], next_id: &mut u64) -> Vec<Request> {
-        request::subscriptions("public/subscribe", streams, next_id)
+        request::subscribe(streams, next_id)
     }
 
     fn unsubscribe(&self, streams: &[String], next_id: &mut u64) -> Vec<Request> {
-        request::subscriptions("public/unsubscribe", streams, next_id)
+        request::unsubscribe(streams, next_id)
     }
 
     fn probe_answer(&self, next_id: &mut u64) -> Option<Request> {
@@ -213,6 +223,14 @@ impl<M: Segment> Adapter for Deribit<M> {
 
     fn instruments_request(&self) -> RestRequest {
         rest::instruments_request(M::MARKET)
+    }
+
+    fn volumes_requests(&self) -> Vec<RestRequest> {
+        rest::volumes_requests(M::MARKET)
+    }
+
+    fn parse_volumes(&self, body: &[u8]) -> Result<Vec<(Arc<str>, Notional)>, ParseError> {
+        rest::parse_volumes(body)
     }
 
     fn parse_instruments(&self, body: &[u8]) -> Result<Vec<Instrument>, ParseError> {

@@ -42,6 +42,12 @@ const RESOLUTIONS: [Resolution; 12] = [
     Resolution { word: "1D", interval: "1d", minutes: 1_440 },
 ];
 
+/// What a candle length may be called, in our words and then in the venue's.
+pub(crate) const INTERVALS: &[&str] = &[
+    "1m", "3m", "5m", "10m", "15m", "30m", "1h", "2h", "3h", "6h", "12h", "1d", "1", "3", "5",
+    "10", "15", "30", "60", "120", "180", "360", "720", "1D",
+];
+
 impl Resolution {
     /// By the venue's word.
     pub(crate) fn of_word(word: &str) -> Option<&'static Self> {

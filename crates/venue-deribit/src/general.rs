@@ -13,6 +13,9 @@ use std::borrow::Cow;
 use units::{Price, Qty, UnixNanos};
 use venue::{FrameType, Message, ParseError, Reject};
 
+/// How the channels begin that tell of listings.
+const LISTINGS: &str = "instrument.state.";
+
 /// A JSON-RPC message: a notification has a method, an answer a result or an error.
 #[derive(Deserialize)]
 struct Frame<'a> {
@@ -121,6 +124,14 @@ impl<'a> Channel<'a> {
     }
 }
 
+/// Whether a notification tells of an instrument that is listed or ends.
+fn is_listing(params: &RawValue) -> bool {
+    let notification: Result<Notification<'_>, _> = object(params.get().as_bytes());
+    notification.is_ok_and(|Notification { channel, data }| {
+        data.is_some() && channel.is_some_and(|channel| channel.starts_with(LISTINGS))
+    })
+}
+
 pub(crate) fn parse(
     state: &mut State,
     frame: &[u8],
@@ -131,6 +142,9 @@ pub(crate) fn parse(
     match frame.method.as_deref() {
         Some("subscription") => {
             let params = required(frame.params, "params")?;
+            if is_listing(params) {
+                return Ok(FrameType::Relisted);
+            }
             let from = out.len();
             let kind = notification(state, params, recv_time, out);
             if kind.is_err() {

@@ -1,5 +1,6 @@
 //! The markets, and what each of them has.
 
+use crate::candle::INTERVALS;
 use model::{Kind, Market, QtyUnit};
 use std::fmt;
 
@@ -9,6 +10,8 @@ pub trait Segment: fmt::Debug + Clone + Default + Send + Sync + 'static {
     const MARKET: Market;
     /// The kinds of event that it has.
     const KINDS: &'static [Kind];
+    /// The lengths of candles, of a market that has any.
+    const INTERVALS: &'static [&'static str] = &[];
 }
 
 /// The markets as types without values of interest.
@@ -32,6 +35,7 @@ pub mod marker {
 
 impl Segment for marker::Perp {
     const MARKET: Market = Market::Perp;
+    const INTERVALS: &'static [&'static str] = INTERVALS;
     const KINDS: &'static [Kind] = &[
         Kind::Trade,
         Kind::Book,
@@ -46,6 +50,7 @@ impl Segment for marker::Perp {
 
 impl Segment for marker::Future {
     const MARKET: Market = Market::Future;
+    const INTERVALS: &'static [&'static str] = INTERVALS;
     const KINDS: &'static [Kind] = &[
         Kind::Trade,
         Kind::Book,
@@ -65,6 +70,7 @@ impl Segment for marker::Option {
 
 impl Segment for marker::Spot {
     const MARKET: Market = Market::Spot;
+    const INTERVALS: &'static [&'static str] = INTERVALS;
     const KINDS: &'static [Kind] = &[Kind::Trade, Kind::Book, Kind::Bbo, Kind::Ticker, Kind::Kline];
 }
 

@@ -10,13 +10,22 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::sync::Arc;
-use units::{Price, Qty, UnixNanos};
+use units::{Notional, Price, Qty, UnixNanos};
 use venue::{
     Instruments, ParseError, Reject, RestAnswer, RestRequest, percent_encode, query_value,
 };
 
 const INSTRUMENTS: &str = "/api/v2/public/get_instruments";
 const INDICES: &str = "/api/v2/public/get_index_price_names";
+
+/// What was traded of each contract in 24 hours.
+///
+/// Source: <https://docs.deribit.com/api-reference/market-data/public-get_book_summary_by_currency>.
+const SUMMARIES: &str = "/api/v2/public/get_book_summary_by_currency";
+
+/// What contracts are settled in.
+const CURRENCIES: [&str; 4] = ["BTC", "ETH", "USDC", "USDT"];
+
 const TRADES: &str = "/api/v2/public/get_last_trades_by_instrument";
 const ORDER_BOOK: &str = "/api/v2/public/get_order_book";
 
@@ -49,6 +58,14 @@ struct Answer<'a> {
 struct Trades<'a> {
     #[serde(borrow)]
     trades: Option<Vec<&'a RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct Summary<'a> {
+    #[serde(borrow)]
+    instrument_name: Cow<'a, str>,
+    #[serde(borrow)]
+    volume_usd: Option<Number<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -100,6 +117,38 @@ pub(crate) fn instruments_request(market: Market) -> RestRequest {
         }
     };
     RestRequest { path, weight: INSTRUMENTS_WEIGHT }
+}
+
+/// The channel that tells of instruments that are listed or end; there is none of indices.
+///
+/// Source: <https://docs.deribit.com/subscriptions/market-data/instrumentstatekindcurrency>.
+pub(crate) fn notice(market: Market) -> Option<String> {
+    (market != Market::Index).then(|| format!("instrument.state.{}.any", kind_of(market)))
+}
+
+/// Asks for the volumes, which are told by the currency that contracts are settled in.
+pub(crate) fn volumes_requests(market: Market) -> Vec<RestRequest> {
+    if market == Market::Index {
+        return Vec::new();
+    }
+    let request = |currency: &&str| {
+        let kind = kind_of(market);
+        let path = format!("{SUMMARIES}?currency={currency}&kind={kind}");
+        RestRequest { path, weight: 1 }
+    };
+    CURRENCIES.iter().map(request).collect()
+}
+
+/// Reads the volumes, in dollars.
+pub(crate) fn parse_volumes(body: &[u8]) -> Result<Vec<(Arc<str>, Notional)>, ParseError> {
+    let entries: Vec<&RawValue> =
+        serde_json::from_slice(result(body)?).map_err(|error| bad_json(&error))?;
+    let volume = |entry: &RawValue| {
+        let Summary { instrument_name, volume_usd } = serde_json::from_str(entry.get()).ok()?;
+        let volume = Notional::parse_rounded(volume_usd?.0).ok()?;
+        Some((Arc::from(instrument_name.as_ref()), volume))
+    };
+    Ok(entries.into_iter().filter_map(volume).collect())
 }
 
 pub(crate) fn snapshot_request(name: &str, depth: usize) -> RestRequest {

@@ -3,7 +3,12 @@
 use crate::fields::Field;
 use crate::general::Envelope;
 use serde_json::value::RawValue;
-use venue::{FrameType, ParseError, Reject};
+use venue::{FrameType, Granted, ParseError, Reject};
+
+/// Requests are too frequent.
+///
+/// Source: <https://www.okx.com/docs-v5/en/#error-code-websocket>.
+const TOO_OFTEN: i64 = 60_014;
 
 /// The notice that the service is about to be upgraded: this connection ends in a minute.
 ///
@@ -16,11 +21,15 @@ pub(crate) fn read(event: &str, envelope: &Envelope<'_>) -> Result<FrameType, Pa
     let code = text(&envelope.code);
     match event {
         // One confirmation comes for each stream.
-        "subscribe" | "unsubscribe" => Ok(FrameType::Accepted { id, count: 1 }),
+        "subscribe" | "unsubscribe" => {
+            let granted = envelope.stream().map_or(Granted::All, Granted::One);
+            Ok(FrameType::Accepted { id, granted })
+        }
         "error" => {
             // A refusal is one even if its code cannot be read.
             let code = code.parse().unwrap_or(0);
-            Ok(FrameType::Refused { id, code, message: text(&envelope.msg).to_owned() })
+            let (message, too_often) = (text(&envelope.msg).to_owned(), code == TOO_OFTEN);
+            Ok(FrameType::Refused { id, code, message, too_often })
         }
         "notice" if code == UPGRADE => Ok(FrameType::Closing),
         other => {

@@ -16,6 +16,9 @@ use venue::{FrameType, Message, ParseError, Reject};
 /// The answer to the text `ping`.
 const PONG: &[u8] = b"pong";
 
+/// The channel that tells of changes in the instrument list.
+const LISTINGS: &str = "instruments";
+
 #[derive(Debug, Deserialize)]
 pub(crate) struct Envelope<'a> {
     #[serde(borrow)]
@@ -40,6 +43,23 @@ struct Arg<'a> {
     channel: Field<'a>,
     #[serde(borrow, rename = "instId")]
     name: Field<'a>,
+    #[serde(borrow, rename = "instType")]
+    inst_type: Field<'a>,
+}
+
+impl Envelope<'_> {
+    /// The stream that a confirmation is about, in the words of a plan.
+    pub(crate) fn stream(&self) -> Option<String> {
+        let Object(arg) = self.arg.as_ref()?;
+        let Text(channel) = arg.channel.as_ref()?;
+        let Text(name) = arg.name.as_ref().or(arg.inst_type.as_ref())?;
+        Some(format!("{channel}:{name}"))
+    }
+
+    fn is_of(&self, channel: &str) -> bool {
+        let arg = self.arg.as_ref().and_then(|Object(arg)| arg.channel.as_ref());
+        arg.is_some_and(|Text(found)| found == channel)
+    }
 }
 
 /// What a data frame is about.
@@ -92,6 +112,9 @@ pub(crate) fn parse(
         json(frame).inspect_err(|_| unnumbered.distrust())?;
     if let Some(Text(event)) = &envelope.event {
         return control::read(event, &envelope);
+    }
+    if envelope.data.is_some() && envelope.is_of(LISTINGS) {
+        return Ok(FrameType::Relisted);
     }
     let subject = subject(&envelope).inspect_err(|error| {
         if error.reason != Reject::UnknownType {

@@ -7,9 +7,9 @@ use crate::{fast, general, plan, rest};
 use model::{Instrument, InstrumentId, Kind, Level, Market, Venue};
 use std::marker::PhantomData;
 use std::sync::Arc;
-use units::UnixNanos;
+use units::{Notional, UnixNanos};
 use venue::{
-    Adapter, ConnectionPlan, Feed, FrameType, Limits, Message, ParseError, Poll, Request,
+    Adapter, ConnectionPlan, Feed, FrameType, Limits, Message, Notice, ParseError, Poll, Request,
     RestAnswer, RestRequest, Slot, Snapshots,
 };
 
@@ -103,6 +103,7 @@ impl<M: OkxMarket> Adapter for Okx<M> {
     const RULE: book::Rule = book::Rule::Chained;
     const SNAPSHOTS: Snapshots = Snapshots::Stream;
     const POLLS: &'static [Poll] = M::POLLS;
+    const INTERVALS: &'static [&'static str] = plan::INTERVALS;
 
     fn set_instruments(&mut self, list: &[Instrument]) {
         self.known.set(list);
@@ -128,12 +129,20 @@ impl<M: OkxMarket> Adapter for Okx<M> {
         plan::streams::<M>(feed, &self.known)
     }
 
+    fn fits(&self, streams: &[String]) -> bool {
+        plan::fits(streams)
+    }
+
+    fn notice(&self) -> Option<Notice> {
+        Some(plan::notice::<M>())
+    }
+
     fn subscribe(&self, streams: &[String], next_id: &mut u64) -> Vec<Request> {
-        plan::requests("subscribe", streams, next_id)
+        plan::subscribe(streams, next_id)
     }
 
     fn unsubscribe(&self, streams: &[String], next_id: &mut u64) -> Vec<Request> {
-        plan::requests("unsubscribe", streams, next_id)
+        plan::unsubscribe(streams, next_id)
     }
 
     fn snapshot_request(&self, instrument: &InstrumentId, depth: usize) -> RestRequest {
@@ -152,6 +161,18 @@ impl<M: OkxMarket> Adapter for Okx<M> {
 
     fn instruments_request(&self) -> RestRequest {
         rest::instruments_request(M::INST_TYPE)
+    }
+
+    fn more_instruments(&self, path: &str, body: &[u8]) -> Result<Vec<RestRequest>, ParseError> {
+        rest::more_instruments(M::INST_TYPE, path, body)
+    }
+
+    fn volumes_requests(&self) -> Vec<RestRequest> {
+        vec![rest::volumes_request(M::INST_TYPE)]
+    }
+
+    fn parse_volumes(&self, body: &[u8]) -> Result<Vec<(Arc<str>, Notional)>, ParseError> {
+        rest::parse_volumes(body)
     }
 
     fn parse_instruments(&self, body: &[u8]) -> Result<Vec<Instrument>, ParseError> {

@@ -10,22 +10,24 @@ use model::{Kind, Market};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use venue::{ConnectionPlan, Feed, Keepalive, Limits, Request, pack};
+use venue::{ConnectionPlan, Feed, Keepalive, Limits, Notice, Request, pack};
 
 /// What OKX allows.
 ///
 /// A connection is granted 480 requests to subscribe or unsubscribe in an hour. Each carries as
-/// many streams as fit into a frame, so only joining a book again (two requests) counts: 240 times
-/// an hour.
+/// many streams as fit into a frame, and half of them may be sent at once, so that books that fell
+/// out of step together are joined again without waiting.
 /// Sources: <https://www.okx.com/docs-v5/en/#overview-websocket-overview>,
 /// <https://www.okx.com/docs-v5/en/#overview-websocket-subscribe> and each REST call's own section.
 pub(crate) const LIMITS: Limits = Limits {
-    // OKX names no number; so many books would be the most that can be joined again in an hour.
+    // OKX names no number.
     streams_per_connection: 240,
     frame_bytes_max: 64 * 1_024,
-    frames_per_second: 2,
+    // Nor here; what counts is how many requests there are in an hour.
+    frames_per_second: 4,
     connects: 3,
     connects_window: Duration::from_secs(1),
+    subscribes: Some((480, Duration::from_secs(3_600))),
     // OKX names none; a connection is renewed daily all the same.
     lifetime: Duration::from_secs(24 * 3_600),
     // The server never pings: the text `ping` of ours is answered instead.
@@ -171,26 +173,67 @@ fn depth_streams(streams: &[String]) -> usize {
     streams.iter().filter(is_depth).count()
 }
 
-/// Packs streams into as few requests as the frame limit allows; each stream is confirmed.
-pub(crate) fn requests(op: &str, streams: &[String], next_id: &mut u64) -> Vec<Request> {
+/// The lengths of candles. Months are offered, too; how long one is depends on which.
+///
+/// Source: <https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-candlesticks-channel>.
+pub(crate) const INTERVALS: &[&str] = &[
+    "1s", "1m", "3m", "5m", "15m", "30m", "1H", "2H", "4H", "6H", "12H", "1D", "2D", "3D", "5D",
+    "1W", "6Hutc", "12Hutc", "1Dutc", "2Dutc", "3Dutc", "5Dutc", "1Wutc",
+];
+
+/// The stream that tells of instruments that are listed, changed or delisted; it does not begin
+/// with those that there are.
+///
+/// Source: <https://www.okx.com/docs-v5/en/#public-data-websocket-instruments-channel>.
+pub(crate) fn notice<M: OkxMarket>() -> Notice {
+    Notice { path: PUBLIC.to_owned(), stream: format!("instruments:{}", M::INST_TYPE) }
+}
+
+/// Whether these streams may share a connection.
+pub(crate) fn fits(streams: &[String]) -> bool {
+    depth_streams(streams) <= DEPTH_STREAMS_MAX
+}
+
+/// The requests that join streams.
+pub(crate) fn subscribe(streams: &[String], next_id: &mut u64) -> Vec<Request> {
+    requests("subscribe", streams, next_id)
+        .map(|(request, joins)| Request { joins, ..request })
+        .collect()
+}
+
+/// The requests that leave streams.
+pub(crate) fn unsubscribe(streams: &[String], next_id: &mut u64) -> Vec<Request> {
+    requests("unsubscribe", streams, next_id).map(|(request, _)| request).collect()
+}
+
+/// Packs streams into as few requests as the frame limit allows, each with its streams, which are
+/// confirmed one by one.
+fn requests(
+    op: &str,
+    streams: &[String],
+    next_id: &mut u64,
+) -> impl Iterator<Item = (Request, Vec<String>)> {
     // The brackets, the keys and the longest id.
     let overhead = op.len() + 60;
     let args = streams.iter().map(|stream| arg(stream));
     let batches = pack(args, overhead, LIMITS.frame_bytes_max, usize::MAX);
-    let requests = batches.into_iter().map(|batch| {
-        let (args, confirmations) = (batch.join(","), batch.len());
+    let mut rest = streams;
+    batches.into_iter().map(move |batch| {
+        let args = batch.join(",");
         let frame = format!(r#"{{"id":"{next_id}","op":"{op}","args":[{args}]}}"#);
+        let id = Some(*next_id);
         *next_id += 1;
-        Request { frame, confirmations }
-    });
-    requests.collect()
+        let (these, others) = rest.split_at(batch.len());
+        rest = others;
+        (Request { frame, id, joins: Vec::new() }, these.to_vec())
+    })
 }
 
 /// How a request names a stream.
 fn arg(stream: &str) -> String {
     let (channel, name) = stream.split_once(':').unwrap_or((stream, ""));
     let key = match channel {
-        "liquidation-orders" => "instType",
+        "liquidation-orders" | "instruments" => "instType",
         _ => "instId",
     };
     let (channel, name) = (serde_json::Value::from(channel), serde_json::Value::from(name));

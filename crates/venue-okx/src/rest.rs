@@ -1,6 +1,7 @@
 //! REST: the instrument list, trades by their ids, and the book.
 
 mod instruments;
+mod volumes;
 
 use crate::books::levels;
 use crate::channels::{TradeEntry, trade};
@@ -15,6 +16,7 @@ use units::UnixNanos;
 use venue::{ParseError, Poll, Reject, RestAnswer, RestRequest, percent_encode, query_value};
 
 pub(crate) use instruments::parse_instruments;
+pub(crate) use volumes::{parse_volumes, volumes_request};
 
 /// Trades in one answer, at most.
 ///
@@ -23,9 +25,6 @@ pub(crate) const TRADES_MAX: usize = 100;
 
 /// Levels a side of a book, at most.
 const LEVELS_MAX: usize = 400;
-
-/// Options are listed by family only: this is the one that is asked for.
-const OPTION_FAMILY: &str = "BTC-USD";
 
 /// The time that one ratio is for.
 const PERIOD: &str = "5m";
@@ -61,6 +60,14 @@ fn ratio_type(path: &str) -> Option<RatioType> {
 }
 
 const INSTRUMENTS: &str = "/api/v5/public/instruments";
+
+/// What options there are on. They are listed by that only.
+///
+/// Source: <https://www.okx.com/docs-v5/en/#public-data-rest-api-get-underlying>.
+const UNDERLYINGS: &str = "/api/v5/public/underlying";
+
+/// The type of the instruments that are listed by what they are on.
+const OPTION: &str = "OPTION";
 const TRADES: &str = "/api/v5/market/history-trades";
 const BOOKS: &str = "/api/v5/market/books";
 
@@ -85,12 +92,27 @@ struct BookEntry<'a> {
 }
 
 pub(crate) fn instruments_request(inst_type: &str) -> RestRequest {
-    let family = if inst_type == "OPTION" { OPTION_FAMILY } else { "" };
-    let family_key = if family.is_empty() { "" } else { "&instFamily=" };
-    RestRequest {
-        path: format!("{INSTRUMENTS}?instType={inst_type}{family_key}{family}"),
-        weight: 1,
+    let call = if inst_type == OPTION { UNDERLYINGS } else { INSTRUMENTS };
+    RestRequest { path: format!("{call}?instType={inst_type}"), weight: 1 }
+}
+
+/// Asks for the list of each family that the answer names.
+pub(crate) fn more_instruments(
+    inst_type: &str,
+    path: &str,
+    body: &[u8],
+) -> Result<Vec<RestRequest>, ParseError> {
+    if !path.starts_with(UNDERLYINGS) {
+        return Ok(Vec::new());
     }
+    // One list in a list.
+    let lists: Vec<Vec<Text<'_>>> = json(data(body)?.get().as_bytes())?;
+    let request = |Text(family): Text<'_>| {
+        let family = percent_encode(&family);
+        let path = format!("{INSTRUMENTS}?instType={inst_type}&instFamily={family}");
+        RestRequest { path, weight: 1 }
+    };
+    Ok(lists.into_iter().flatten().map(request).collect())
 }
 
 pub(crate) fn snapshot_request(name: &str, depth: usize) -> RestRequest {
@@ -110,7 +132,8 @@ pub(crate) fn trades_request(name: &str, from: u64, limit: usize) -> RestRequest
 pub(crate) fn parse(known: &mut Known, path: &str, body: &[u8]) -> Result<RestAnswer, ParseError> {
     let call = path.split_once('?').map_or(path, |(call, _)| call);
     match call {
-        INSTRUMENTS => parse_instruments(body).map(RestAnswer::Instruments),
+        // A list of names has no instrument in it.
+        INSTRUMENTS | UNDERLYINGS => parse_instruments(body).map(RestAnswer::Instruments),
         TRADES => {
             let name = query_value(path, "instId")?;
             let trades = parse_trades(known, &name, path, body)?;

@@ -12,7 +12,9 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use units::UnixNanos;
-use venue::{Adapter, ConnectionPlan, Feed, FrameType, Message, ParseError, Request, conformance};
+use venue::{
+    Adapter, ConnectionPlan, Feed, FrameType, Granted, Message, ParseError, Request, conformance,
+};
 
 const WS: &str = include_str!("../testdata/ws.jsonl");
 const INSTRUMENTS: &[u8] = include_bytes!("../testdata/instruments.json");
@@ -218,16 +220,17 @@ fn an_instrument_that_only_shares_a_stream_is_where_that_stream_is() {
 }
 
 #[test]
-fn requests_name_each_stream_and_expect_a_confirmation_of_each() {
+fn requests_name_each_stream_that_they_join() {
     let streams = ["books:A-B", "candle1m:A-B", "liquidation-orders:SWAP"].map(str::to_owned);
     let mut next_id = 7;
     let request = Perp::new().subscribe(&streams, &mut next_id).remove(0);
     expect![[r#"{"id":"7","op":"subscribe","args":[{"channel":"books","instId":"A-B"},{"channel":"candle1m","instId":"A-B"},{"channel":"liquidation-orders","instType":"SWAP"}]}"#]]
         .assert_eq(&request.frame);
-    assert_eq!(request.confirmations, 3);
+    assert_eq!((request.id, request.joins), (Some(7), streams.to_vec()));
     let request = Perp::new().unsubscribe(&streams[..1], &mut next_id).remove(0);
     expect![[r#"{"id":"8","op":"unsubscribe","args":[{"channel":"books","instId":"A-B"}]}"#]]
         .assert_eq(&request.frame);
+    assert_eq!((request.id, request.joins.len()), (Some(8), 0));
     assert_eq!(next_id, 9);
     let (mut names, mut asked) = (Vec::new(), Vec::new());
     for number in 0..3_000 {
@@ -235,14 +238,40 @@ fn requests_name_each_stream_and_expect_a_confirmation_of_each() {
     }
     let requests = Spot::new().subscribe(&names, &mut next_id);
     assert!(requests.len() > 1 && requests.len() < 5, "{}", requests.len());
-    for Request { frame, confirmations } in requests {
+    for Request { frame, id: _, joins } in requests {
         assert!(frame.len() <= Spot::LIMITS.frame_bytes_max, "{}", frame.len());
         let request: serde_json::Value = serde_json::from_str(&frame).unwrap();
         let args = request["args"].as_array().unwrap();
-        assert_eq!(args.len(), confirmations);
-        asked.extend(args.iter().map(|arg| format!("books:{}", arg["instId"].as_str().unwrap())));
+        let named = args.iter().map(|arg| format!("books:{}", arg["instId"].as_str().unwrap()));
+        assert_eq!(named.collect::<Vec<_>>(), joins);
+        asked.extend(joins);
     }
     assert_eq!(asked, names);
+}
+
+#[test]
+fn an_answer_names_the_stream_in_the_words_of_the_request() {
+    let streams = ["candle1m:A-B", "liquidation-orders:SWAP", "instruments:SWAP"];
+    for stream in streams.map(str::to_owned) {
+        let request = Perp::new().subscribe(std::slice::from_ref(&stream), &mut 7).remove(0);
+        let sent: serde_json::Value = serde_json::from_str(&request.frame).unwrap();
+        let answer =
+            format!(r#"{{"id":"7","event":"subscribe","arg":{},"connId":"a"}}"#, sent["args"][0]);
+        let granted = Granted::One(stream);
+        let accepted = FrameType::Accepted { id: Some(7), granted };
+        assert_eq!(parse(answer.as_bytes()).0, Ok(accepted));
+    }
+    let too_often = br#"{"event":"error","code":"60014","msg":"Requests too frequent"}"#;
+    assert!(matches!(parse(too_often).0, Ok(FrameType::Refused { too_often: true, .. })));
+}
+
+#[test]
+fn a_change_of_the_list_is_told_by_a_stream_of_its_own() {
+    let notice = Perp::new().notice().unwrap();
+    let told = (notice.path.as_str(), notice.stream.as_str());
+    assert_eq!(told, ("/ws/v5/public", "instruments:SWAP"));
+    let frame = br#"{"arg":{"channel":"instruments","instType":"SWAP"},"data":[{"instType":"SWAP","instId":"A-B-SWAP","state":"live"}]}"#;
+    assert_eq!(parse(frame), (Ok(FrameType::Relisted), Vec::new()));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use model::{Body, Book, Event, Instrument, InstrumentId, Kind, Market, Trade, Ve
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use units::UnixNanos;
+use units::{Notional, UnixNanos};
 
 /// One venue's dialect: how to ask, how to read, and what the venue allows.
 ///
@@ -24,6 +24,8 @@ pub trait Adapter {
     const SNAPSHOTS: Snapshots;
     /// What has to be asked for again and again, because no stream carries it.
     const POLLS: &'static [Poll] = &[];
+    /// The candle lengths that it has, in the words that the configuration takes.
+    const INTERVALS: &'static [&'static str];
 
     /// Takes over the venue's instrument list. Names already seen keep their slots.
     fn set_instruments(&mut self, list: &[Instrument]);
@@ -61,6 +63,17 @@ pub trait Adapter {
     /// numbers the requests.
     fn subscribe(&self, streams: &[String], next_id: &mut u64) -> Vec<Request>;
 
+    /// Whether these streams may share a connection, apart from how many they are.
+    fn fits(&self, streams: &[String]) -> bool {
+        let _ = streams;
+        true
+    }
+
+    /// The stream that tells that the instrument list has changed; `None` if the venue has none.
+    fn notice(&self) -> Option<Notice> {
+        None
+    }
+
     /// Requests that end subscriptions, each within [`Limits::frame_bytes_max`].
     fn unsubscribe(&self, streams: &[String], next_id: &mut u64) -> Vec<Request>;
 
@@ -94,8 +107,34 @@ pub trait Adapter {
         None
     }
 
-    /// Asks for the instrument list.
+    /// Asks for the instrument list, or for the first of its parts.
     fn instruments_request(&self) -> RestRequest;
+
+    /// Asks for the parts of the instrument list that this answer names.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] if the answer should name parts, and cannot be read.
+    fn more_instruments(&self, path: &str, body: &[u8]) -> Result<Vec<RestRequest>, ParseError> {
+        let (_, _) = (path, body);
+        Ok(Vec::new())
+    }
+
+    /// Asks how much of each instrument was traded in a day; nothing where nobody counts that.
+    fn volumes_requests(&self) -> Vec<RestRequest> {
+        Vec::new()
+    }
+
+    /// Reads the answer to one of [`Adapter::volumes_requests`]: the volume of 24 hours in quote
+    /// units, by the venue's own name of the instrument. What cannot be read is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] if the answer as a whole is none.
+    fn parse_volumes(&self, body: &[u8]) -> Result<Vec<(Arc<str>, Notional)>, ParseError> {
+        let _ = body;
+        Ok(Vec::new())
+    }
 
     /// Reads the answer to [`Adapter::instruments_request`]. An entry that cannot be read is left
     /// out.
@@ -150,9 +189,19 @@ pub enum Snapshots {
 pub struct Request {
     /// The frame, as text.
     pub frame: String,
-    /// How many confirmations it leads to: the sum of [`FrameType::Accepted::count`] over the
-    /// answers. A venue that confirms each stream leads to as many as there are streams.
-    pub confirmations: usize,
+    /// The number by which its answer names it; `None` if no answer is waited for.
+    pub id: Option<u64>,
+    /// The streams that it joins; none if it does something else.
+    pub joins: Vec<String>,
+}
+
+/// A stream that tells that the instrument list has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Where it is served, as [`ConnectionPlan::path`].
+    pub path: String,
+    /// The stream, in the venue's words.
+    pub stream: String,
 }
 
 /// Something to subscribe to.
@@ -231,6 +280,9 @@ pub struct Limits {
     pub connects: u32,
     /// See [`Limits::connects`].
     pub connects_window: Duration,
+    /// Requests to join or to leave streams on one connection, and the time for which so many are
+    /// granted; `None` if only the frames are counted.
+    pub subscribes: Option<(u32, Duration)>,
     /// After this long the venue closes a connection; ours is renewed before.
     pub lifetime: Duration,
     /// How often the server sends a ping, to be answered with a pong of the same payload.
@@ -256,6 +308,17 @@ pub struct Keepalive {
     pub frame: &'static str,
 }
 
+/// How much of a request an answer accepts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Granted {
+    /// All of it.
+    All,
+    /// These streams and no others: what it asked for beside them is refused.
+    Only(Vec<String>),
+    /// This stream; the others have answers of their own.
+    One(String),
+}
+
 /// What kind of frame was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FrameType {
@@ -275,10 +338,10 @@ pub enum FrameType {
     Accepted {
         /// Which.
         id: Option<u64>,
-        /// How many of [`Request::confirmations`] this is.
-        count: usize,
+        /// What of it.
+        granted: Granted,
     },
-    /// The venue refused a request.
+    /// The venue refused a request, or a part of one.
     Refused {
         /// Which.
         id: Option<u64>,
@@ -286,7 +349,11 @@ pub enum FrameType {
         code: i64,
         /// The venue's words.
         message: String,
+        /// Whether it is about how often we ask, and not about what we ask for.
+        too_often: bool,
     },
+    /// The instrument list has changed.
+    Relisted,
     /// The venue is about to close the connection: open another one now.
     Closing,
     /// A sign of life that asks for nothing.
@@ -304,6 +371,7 @@ impl FrameType {
             Self::Skipped { .. } => "skipped",
             Self::Accepted { .. } => "accepted",
             Self::Refused { .. } => "refused",
+            Self::Relisted => "relisted",
             Self::Closing => "closing",
             Self::Alive => "alive",
             Self::Probe => "probe",

@@ -5,12 +5,13 @@
 //! venue.
 
 mod damage;
+mod replan;
 
 pub use damage::{Damage, damaged};
 
 use crate::{
     Adapter, ConnectionPlan, Feed, FrameType, Message, ParseError, Reject, Request, RestAnswer,
-    Slot, Snapshots,
+    RestRequest, Slot, Snapshots,
 };
 use model::{Body, Instrument, InstrumentId, Kind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,8 +45,10 @@ pub fn check<A: Adapter + Clone>(adapter: &A, sample: &Sample<'_>) {
     names_keep_their_slots(&mut listed, &list);
     let feeds = every_feed(&list);
     streams_are_of_the_kinds_said(&listed, &list, sample.kinds);
+    every_interval_has_a_stream(&listed, &list, sample.kinds);
     for streams_max in [1, 3, 10, usize::MAX] {
         plans_cover_every_stream_once(&listed, &feeds, streams_max);
+        replan::check(&listed, &feeds, streams_max);
     }
     let streams: Vec<String> = feeds.iter().flat_map(|feed| listed.streams(feed)).collect();
     requests_are_within_the_limits(&listed, &streams);
@@ -119,6 +122,16 @@ fn streams_are_of_the_kinds_said<A: Adapter>(adapter: &A, list: &[Instrument], k
     }
 }
 
+/// A market without candles has no intervals.
+fn every_interval_has_a_stream<A: Adapter>(adapter: &A, list: &[Instrument], kinds: &[Kind]) {
+    assert_eq!(A::INTERVALS.is_empty(), !kinds.contains(&Kind::Kline));
+    for interval in A::INTERVALS {
+        let instrument = Arc::clone(&list[0].id);
+        let feed = Feed { instrument, kind: Kind::Kline, interval: Some(Arc::from(*interval)) };
+        assert_eq!(adapter.streams(&feed).len(), 1, "{interval}");
+    }
+}
+
 fn plans_cover_every_stream_once<A: Adapter>(adapter: &A, feeds: &[Feed], streams_max: usize) {
     let plans: Vec<ConnectionPlan> = adapter.connections(feeds, streams_max);
     let planned: Vec<&String> = plans.iter().flat_map(|plan| &plan.streams).collect();
@@ -154,6 +167,9 @@ fn carried<A: Adapter>(adapter: &A, feeds: &[Feed], stream: &String) -> Vec<Arc<
     instruments
 }
 
+/// Words requests about streams.
+type Ask<A> = fn(&A, &[String], &mut u64) -> Vec<Request>;
+
 fn requests_are_within_the_limits<A: Adapter>(adapter: &A, streams: &[String]) {
     let mut next_id = 1;
     let within = |requests: &[Request]| {
@@ -164,18 +180,18 @@ fn requests_are_within_the_limits<A: Adapter>(adapter: &A, streams: &[String]) {
     };
     within(&adapter.greeting(&mut next_id));
     within(adapter.probe_answer(&mut next_id).as_slice());
-    for ask in [A::subscribe, A::unsubscribe] {
+    for (ask, is_join) in [(A::subscribe as Ask<A>, true), (A::unsubscribe as Ask<A>, false)] {
         let first_id = next_id;
         let requests = ask(adapter, streams, &mut next_id);
         within(&requests);
         assert!(!requests.is_empty() && next_id > first_id, "nothing is asked, or without an id");
-        let confirmations: usize = requests.iter().map(|request| request.confirmations).sum();
-        assert!(
-            (requests.len()..=streams.len().max(requests.len())).contains(&confirmations),
-            "{confirmations} confirmations of {} requests for {} streams",
-            requests.len(),
-            streams.len(),
-        );
+        assert!(requests.iter().all(|request| request.id.is_some()), "no answer is waited for");
+        let ids: BTreeSet<_> = requests.iter().map(|request| request.id).collect();
+        assert_eq!(ids.len(), requests.len(), "two requests have one number");
+        let joins: Vec<&String> = requests.iter().flat_map(|request| &request.joins).collect();
+        // Whoever leaves streams joins none.
+        let expected: Vec<&String> = if is_join { streams.iter().collect() } else { Vec::new() };
+        assert_eq!(joins, expected);
         assert!(ask(adapter, &[], &mut next_id).is_empty(), "nothing is to be asked for");
     }
 }
@@ -188,6 +204,10 @@ fn answers_are_known_by_their_path<A: Adapter>(
     let path = adapter.instruments_request().path;
     let answer = adapter.parse_rest(&path, sample.instruments).expect("the list can be read");
     assert_eq!(answer, RestAnswer::Instruments(list.to_vec()));
+    for RestRequest { path, weight } in adapter.volumes_requests() {
+        assert!(path.starts_with('/') && weight <= A::LIMITS.weight_per_minute, "{path}");
+        adapter.parse_volumes(b"<html>").expect_err("no answer of the venue");
+    }
     let mut paths = Vec::new();
     for Instrument { id, .. } in list {
         if A::SNAPSHOTS == Snapshots::Rest {

@@ -234,6 +234,26 @@ const STATUS: &[Column] = &[
     column("reason", Type::OptionalText),
 ];
 
+/// The columns of the instruments' table, in the order in which they are written and read.
+pub(crate) const INSTRUMENTS: &[Column] = &[
+    column("venue", Type::Key),
+    column("market", Type::Key),
+    column("symbol", Type::Text),
+    column("instrument", Type::Text),
+    column("base", Type::Key),
+    column("quote", Type::Key),
+    column("tick_size", Type::OptionalDecimal),
+    column("lot_size", Type::OptionalDecimal),
+    column("contract_size", Type::OptionalDecimal),
+    column("qty_unit", Type::Key),
+    column("expiry", Type::OptionalTime),
+    column("strike", Type::OptionalDecimal),
+    column("option_side", Type::OptionalText),
+    column("listing", Type::Key),
+    column("first_seen", Type::Time),
+    column("last_seen", Type::Time),
+];
+
 /// The columns of a kind's table, in the order in which they are written and read.
 pub(crate) fn columns(kind: Kind) -> Vec<Column> {
     let own = match kind {
@@ -288,6 +308,11 @@ pub(crate) fn since_contracts(kind: Kind) -> Vec<Column> {
 
 /// The names of a kind's columns, quoted, with commas.
 pub(crate) fn names(kind: Kind) -> String {
-    let names: Vec<String> = columns(kind).iter().map(|c| format!("`{}`", c.name)).collect();
+    quoted(&columns(kind))
+}
+
+/// The names of columns, quoted, with commas.
+pub(crate) fn quoted(columns: &[Column]) -> String {
+    let names: Vec<String> = columns.iter().map(|c| format!("`{}`", c.name)).collect();
     names.join(", ")
 }

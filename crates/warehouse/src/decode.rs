@@ -2,9 +2,11 @@
 
 use crate::Error;
 use crate::encode::STREAM;
+use crate::instruments::Listed;
 use model::{
-    Bbo, Body, Book, Event, Funding, Gap, Greeks, InstrumentId, Kind, Kline, Level, Liquidation,
-    LongShortRatio, Mark, NameError, OpenInterest, Status, Symbol, Ticker, Trade, VolatilityIndex,
+    Bbo, Body, Book, Event, Funding, Gap, Greeks, Instrument, InstrumentId, Kind, Kline, Level,
+    Liquidation, LongShortRatio, Mark, NameError, OpenInterest, Status, Symbol, Ticker, Trade,
+    VolatilityIndex,
 };
 use std::str::FromStr;
 use std::sync::Arc;
@@ -115,6 +117,29 @@ impl<'a> Answer<'a> {
         }
         Ok(levels)
     }
+}
+
+/// Reads one row of the instruments' columns.
+pub(crate) fn listed(answer: &mut Answer<'_>) -> Result<Listed, Error> {
+    let instrument = Instrument {
+        id: Arc::new(InstrumentId {
+            venue: answer.name()?,
+            market: answer.name()?,
+            symbol: answer.name::<Symbol>()?,
+            name: answer.shared()?,
+        }),
+        base: answer.shared()?,
+        quote: answer.shared()?,
+        tick_size: answer.optional(Answer::price)?,
+        lot_size: answer.optional(Answer::qty)?,
+        contract_size: answer.optional(Answer::qty)?,
+        qty_unit: answer.name()?,
+        expiry: answer.optional(Answer::time)?,
+        strike: answer.optional(Answer::price)?,
+        option_side: answer.optional(Answer::name)?,
+        listing: answer.name()?,
+    };
+    Ok(Listed { instrument, first_seen: answer.time()?, last_seen: answer.time()? })
 }
 
 /// A stored event and the stream sequence of the block it came in.

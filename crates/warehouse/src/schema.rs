@@ -4,7 +4,7 @@
 //! happens below it.
 
 use crate::client::Connection;
-use crate::columns::{Column, columns, since_contracts};
+use crate::columns::{Column, INSTRUMENTS, columns, since_contracts};
 use crate::error::Error;
 use crate::layout::Layout;
 use crate::progress::Progress;
@@ -22,6 +22,10 @@ const TOKENS_AGE: u32 = 604_800;
 const SORTING_KEY: &str = "venue, market, symbol, identity_major, identity_minor";
 /// Days of the venue's time, else ours.
 const PARTITION_KEY: &str = "toDate(ifNull(venue_time, recv_time))";
+/// What the table of instruments is called below its view.
+pub(crate) const STORED_INSTRUMENTS: &str = "stored_instruments";
+/// The order of their history.
+const INSTRUMENTS_KEY: &str = "venue, market, symbol, first_seen";
 /// Lengths of the candles: the name and the nanoseconds.
 const CANDLES: [(&str, i64); 4] = [
     ("1s", 1_000_000_000),
@@ -40,13 +44,14 @@ struct Migration {
 
 /// All steps, oldest first. A new column is a new step that adds it if it is missing; its place in
 /// [`columns`] makes it part of tables that are created from then on.
-const MIGRATIONS: [Migration; 6] = [
+const MIGRATIONS: [Migration; 7] = [
     Migration { version: 1, name: "tables", statements: tables },
     Migration { version: 2, name: "views", statements: views },
     Migration { version: 3, name: "candles", statements: trades_and_candles },
     Migration { version: 4, name: "coverage", statements: coverage },
     Migration { version: 5, name: "contracts", statements: contracts },
     Migration { version: 6, name: "candle check", statements: candle_check },
+    Migration { version: 7, name: "instruments", statements: instruments },
 ];
 
 /// The table that holds a kind's rows.
@@ -76,13 +81,15 @@ fn create_table(layout: &Layout, kind: Kind) -> String {
     )
 }
 
+/// What makes a table keep what an insert has answered.
+fn durable() -> Vec<String> {
+    vec!["fsync_after_insert = 1".to_owned(), "fsync_part_directory = 1".to_owned()]
+}
+
 /// What makes a table keep what an insert has answered, and know an insert that is repeated.
 fn settings(layout: &Layout) -> Vec<String> {
-    let mut settings = vec![
-        "fsync_after_insert = 1".to_owned(),
-        "fsync_part_directory = 1".to_owned(),
-        format!("{} = {TOKENS}", layout.window()),
-    ];
+    let mut settings = durable();
+    settings.push(format!("{} = {TOKENS}", layout.window()));
     if layout.is_cluster() {
         settings.push(format!("replicated_deduplication_window_seconds = {TOKENS_AGE}"));
     }
@@ -154,6 +161,29 @@ fn candle_check(layout: &Layout) -> Vec<String> {
          AND candle.symbol = venue_candle.symbol AND candle.open_time = venue_candle.open_time",
         both.join(", ")
     )]
+}
+
+/// What the venues list, which is little, so that every server of a cluster has it as a whole.
+fn create_instruments(layout: &Layout) -> String {
+    let columns: Vec<String> = INSTRUMENTS.iter().map(define).collect();
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} ({}) ENGINE = {} ORDER BY ({INSTRUMENTS_KEY}) SETTINGS {}",
+        layout.everywhere(STORED_INSTRUMENTS),
+        columns.join(", "),
+        layout.engine_of_common(STORED_INSTRUMENTS),
+        durable().join(", ")
+    )
+}
+
+fn view_of_instruments(layout: &Layout) -> Vec<String> {
+    let (view, database) = (layout.everywhere("instruments"), layout.database());
+    vec![format!(
+        "CREATE OR REPLACE VIEW {view} AS SELECT * FROM {database}.{STORED_INSTRUMENTS} FINAL"
+    )]
+}
+
+fn instruments(layout: &Layout) -> Vec<String> {
+    std::iter::once(create_instruments(layout)).chain(view_of_instruments(layout)).collect()
 }
 
 /// Adds the columns that came with contracts, and takes the duty off a ticker to have a last price.

@@ -20,6 +20,7 @@ mod cluster;
 mod contracts;
 mod crash;
 mod day;
+mod instruments;
 mod isolate;
 mod query;
 mod schema;

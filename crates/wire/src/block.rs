@@ -81,6 +81,14 @@ impl fmt::Display for BlockId {
     }
 }
 
+/// Puts an encoded event behind those of a block.
+pub fn append_event(block: &mut Vec<u8>, event: &[u8]) {
+    if !block.is_empty() {
+        block.push(b'\n');
+    }
+    block.extend_from_slice(event);
+}
+
 /// The events inside a block, in order, each as it was encoded.
 pub fn events(block: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = block;
@@ -109,6 +117,16 @@ mod tests {
         let split: Vec<&[u8]> = events(b"{1}\n{2}\n\n{3}").collect();
         assert_eq!(split, [b"{1}", b"{2}", b"{3}"]);
         assert_eq!(events(b"").count(), 0);
+    }
+
+    #[test]
+    fn what_is_appended_to_a_block_is_read_from_it() {
+        let mut block = Vec::new();
+        for event in ["{1}", "{2}", "{3}"] {
+            append_event(&mut block, event.as_bytes());
+        }
+        assert_eq!(block, b"{1}\n{2}\n{3}");
+        assert_eq!(events(&block).collect::<Vec<_>>(), [b"{1}", b"{2}", b"{3}"]);
     }
 
     proptest! {

@@ -63,12 +63,16 @@ impl Decoder {
     pub fn decode(&mut self, json: &[u8]) -> Result<Event, DecodeError> {
         match fast::decode(&mut self.interned, json) {
             Some(event) => Ok(event),
-            None => self.decode_any(json),
+            None => self.decode_slowly(json),
         }
     }
 
-    /// Reads an event whoever wrote it.
-    fn decode_any(&mut self, json: &[u8]) -> Result<Event, DecodeError> {
+    /// Reads an event by the general parser alone, for tests and fuzzers to compare with.
+    ///
+    /// # Errors
+    ///
+    /// See [`Decoder::decode`].
+    pub fn decode_slowly(&mut self, json: &[u8]) -> Result<Event, DecodeError> {
         let raw: Raw<'_> = serde_json::from_slice(json)?;
         if raw.v != crate::VERSION {
             return Err(DecodeError::Version(raw.v));

@@ -10,20 +10,29 @@
 //! | core NATS, nothing kept | JetStream, one stream per kind |
 //!
 //! Rows that could not be stored go to `mdx.<kind>`, each a message of its own, all in one stream.
+//!
+//! A recording that is replayed beside production has both lanes below `replay.<name>.`, and one
+//! stream for all kinds ([`ReplayRoot`]).
 
 mod block;
 mod dead_letter;
 mod decode;
 mod encode;
+mod parts;
+mod root;
 mod subject;
 
-pub use block::{BLOCK_BYTES_MAX, BlockId, EVENT_BYTES_MAX, InvalidBlockId, events, header};
+pub use block::{
+    BLOCK_BYTES_MAX, BlockId, EVENT_BYTES_MAX, InvalidBlockId, append_event, events, header,
+};
 pub use dead_letter::{
     DEAD_LETTER_SUBJECTS, DEAD_LETTERS, DeadLetter, InvalidDeadLetter, InvalidReason, Reason,
     dead_letter_subject,
 };
 pub use decode::{DecodeError, Decoder};
 pub use encode::encode;
+pub use parts::encode_parts;
+pub use root::{InvalidReplayRoot, ReplayRoot};
 pub use subject::{
     DurableSubject, LIVE_ROOT, STREAMS, Stream, SubjectError, live_filter, live_subject, stream,
 };

@@ -5,6 +5,9 @@ use crate::tidy;
 
 pub(crate) fn run() -> anyhow::Result<()> {
     step("format", &mut cargo(&["fmt", "--all", "--check"]))?;
+    // A workspace of its own.
+    let fuzz = ["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"];
+    step("format of the fuzz targets", &mut cargo(&fuzz))?;
     tidy::run(false)?;
     let lints = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     step("lints", &mut cargo(&lints))?;

@@ -2,6 +2,7 @@
 
 mod ci;
 mod demo;
+mod fuzz;
 mod install;
 mod needs;
 mod run;
@@ -24,6 +25,7 @@ struct Cli {
 const EXAMPLES: &str = "Examples:
   cargo xtask demo --seconds 60    the suite in a throw-away machine, fed and compared
   cargo xtask torture --minutes 5 --seed 42    the suite under random faults, compared id by id
+  cargo xtask fuzz okx --minutes 10    a parser under inputs that reach ever more of it
   cargo xtask deb             packages in target/debian
   cargo xtask repo            the same in a signed apt repository, target/repository
   cargo xtask install         the same installed on this host; nothing is started
@@ -48,6 +50,8 @@ enum Verb {
     Demo(demo::Args),
     /// Strike the whole suite with random faults on this host, and compare id by id.
     Torture(torture::Args),
+    /// Send every parser inputs that reach ever more of it, and hold what must hold.
+    Fuzz(fuzz::Args),
     /// Build the Debian packages.
     Deb(install::Deb),
     /// Build the packages and a signed apt repository of them.
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::run(&args),
         Verb::Demo(args) => demo::run(&args),
         Verb::Torture(args) => torture::run(&args),
+        Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Deb(args) => install::deb(&args),
         Verb::Repo(args) => install::repo(&args),
         Verb::Install(args) => install::install(&args),

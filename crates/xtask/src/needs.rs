@@ -12,6 +12,9 @@ pub(crate) type Need = (&'static str, &'static str);
 pub(crate) const BUILD: &[Need] =
     &[("gcc", "/usr/bin/cc"), ("libc6-dev", "/usr/include/stdio.h"), ("git", "/usr/bin/git")];
 
+/// What the fuzzer is compiled with.
+pub(crate) const FUZZ: &[Need] = &[("g++", "/usr/bin/c++")];
+
 /// What packages are written with.
 pub(crate) const PACKAGES: &[Need] = &[("binutils", "/usr/bin/strip")];
 

@@ -75,7 +75,7 @@ fn each_service_has_a_user_with_its_own_subjects() {
           timeout: 5
           users: [
             { user: "marketprism-collector", password: "pw \"collector\"", permissions: {
-              publish: ["md.>", "mdb.>", "$JS.API.INFO", "$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*"]
+              publish: ["md.>", "mdb.>", "$JS.API.INFO", "$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*", "$JS.API.STREAM.CREATE.KV_marketprism-leases", "$KV.marketprism-leases.collector.*"]
               subscribe: ["_INBOX.collector.>"]
             } }
           ]

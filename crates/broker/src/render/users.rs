@@ -19,10 +19,20 @@ pub struct Permissions {
 #[must_use]
 pub fn permissions(service: &str) -> Permissions {
     let (publish, subscribe): (&[&str], &[&str]) = match service {
-        "broker" => (&["$JS.API.>", "md.>", "mdb.>"], &[]),
+        // A replay is published, and looked at, as its user.
+        "broker" => (&["$JS.API.>", "md.>", "mdb.>", "replay.>"], &["replay.>"]),
         // It asks what is in the streams when it starts, to go on where it was.
         "collector" => (
-            &["md.>", "mdb.>", "$JS.API.INFO", "$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*"],
+            &[
+                "md.>",
+                "mdb.>",
+                "$JS.API.INFO",
+                "$JS.API.STREAM.INFO.*",
+                "$JS.API.STREAM.MSG.GET.*",
+                // Which of a pair leads.
+                "$JS.API.STREAM.CREATE.KV_marketprism-leases",
+                "$KV.marketprism-leases.collector.*",
+            ],
             &[],
         ),
         "storage" => (
@@ -39,6 +49,21 @@ pub fn permissions(service: &str) -> Permissions {
             &["md.>"],
         ),
         "gateway" => (&["$JS.API.INFO"], &["md.>"]),
+        "scheduler" => (
+            &[
+                "$JS.API.INFO",
+                "$JS.API.STREAM.INFO.*",
+                "$JS.API.CONSUMER.INFO.*.*",
+                // Which of several schedulers acts, and which ticks are taken.
+                "$JS.API.STREAM.CREATE.KV_marketprism-leases",
+                "$JS.API.STREAM.CREATE.KV_marketprism-ticks",
+                "$JS.API.STREAM.MSG.GET.KV_marketprism-leases",
+                "$JS.API.STREAM.MSG.GET.KV_marketprism-ticks",
+                "$KV.marketprism-leases.scheduler",
+                "$KV.marketprism-ticks.*",
+            ],
+            &[],
+        ),
         _ => (&["$JS.API.INFO", "$JS.API.STREAM.INFO.*", "$JS.API.CONSUMER.INFO.*.*"], &[]),
     };
     let mut subscribe: Vec<String> = subscribe.iter().map(|&subject| subject.to_owned()).collect();

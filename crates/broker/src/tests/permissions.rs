@@ -106,8 +106,38 @@ async fn each_service_can_do_its_work() {
         let info = bus.consumer_info("MP_TRADE", "storage").await.unwrap();
         assert_eq!(info.ack_floor.stream_seq, 3);
     }
+    let scheduler = guarded.connect("scheduler").await;
+    let length = Duration::from_secs(15);
+    let mut lease = bus::Lease::new(&scheduler, "scheduler", "this".to_owned(), length, 1);
+    assert_eq!(lease.round().await.unwrap(), bus::Holder::This);
     let broker = guarded.connect("broker").await;
     assert_eq!(broker.purge_below("MP_TRADE", 4).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn only_the_brokers_user_replays() {
+    let guarded = Guarded::start();
+    guarded.declare().await;
+    let root: wire::ReplayRoot = "trial".parse().unwrap();
+    let spec = StreamSpec::replay(&root, 1 << 20, Duration::from_secs(3_600));
+    let subject = "mdb.trade.binance.spot".parse().unwrap();
+    let id = BlockId { producer: Arc::from("replay"), epoch: 7, subject, seq: 1 };
+    let (live, nothing) = (format!("{root}.{SUBJECT}"), Bytes::from_static(b"{}"));
+    for service in ["collector", "storage", "gateway"] {
+        let bus = guarded.connect(service).await;
+        assert!(is_forbidden(bus.ensure_stream(&spec).await), "{service}");
+        let error = bus.publish_replayed(&root, &id, "a", nothing.clone()).await.unwrap_err();
+        assert!(matches!(error, PublishError::Forbidden(_)), "{service}: {error:?}");
+        let sent = bus.publish_live_confirmed(live.clone(), nothing.clone()).await;
+        assert!(is_forbidden(sent), "{service}");
+    }
+    let broker = guarded.connect("broker").await;
+    assert!(broker.ensure_stream(&spec).await.unwrap().created);
+    let mut replayed = broker.subscribe_live(format!("{root}.md.>")).await.unwrap();
+    broker.publish_replayed(&root, &id, "a", nothing.clone()).await.unwrap();
+    broker.publish_live_confirmed(live.clone(), nothing).await.unwrap();
+    assert_eq!(timeout(LIMIT, replayed.next()).await.unwrap().unwrap().subject, live);
+    assert!(broker.remove_replay(&root).await.unwrap());
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ pub(super) const REPLICAS: &str = "num_replicas";
 /// How long a consumer waits for an acknowledgement before it delivers again.
 const ACK_WAIT: Duration = Duration::from_secs(30);
 
-/// A stream as it shall be: on disk, refusing what does not fit, forgetting nothing by age.
+/// A stream as it shall be: on disk, refusing what does not fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamSpec {
     /// Its name.
@@ -33,6 +33,8 @@ pub struct StreamSpec {
     pub bytes_max: u64,
     /// How long a resent message id is recognised.
     pub duplicate_window: Duration,
+    /// How long it keeps a message; `None` is until somebody removes it.
+    pub age_max: Option<Duration>,
     /// How many servers keep it.
     pub replicas: u8,
 }
@@ -46,6 +48,7 @@ impl StreamSpec {
             subjects: vec![stream.subjects.to_owned()],
             bytes_max,
             duplicate_window: DUPLICATE_WINDOW,
+            age_max: None,
             replicas: 1,
         }
     }
@@ -58,6 +61,21 @@ impl StreamSpec {
             subjects: vec![wire::DEAD_LETTER_SUBJECTS.to_owned()],
             bytes_max,
             duplicate_window: DEAD_LETTER_WINDOW,
+            age_max: None,
+            replicas: 1,
+        }
+    }
+
+    /// The stream of a replay with this much room, on one server: it keeps a block for `keep`, and
+    /// recognises one that comes again as long as it has it.
+    #[must_use]
+    pub fn replay(root: &wire::ReplayRoot, bytes_max: u64, keep: Duration) -> Self {
+        Self {
+            name: root.stream(),
+            subjects: vec![root.stream_subjects()],
+            bytes_max,
+            duplicate_window: keep,
+            age_max: Some(keep),
             replicas: 1,
         }
     }
@@ -80,7 +98,7 @@ impl StreamSpec {
             "max_msgs_per_subject": -1,
             "max_msg_size": -1,
             "max_bytes": self.bytes_max,
-            "max_age": 0,
+            "max_age": nanos(self.age_max.unwrap_or_default()),
             REPLICAS: self.replicas,
             "duplicate_window": nanos(self.duplicate_window),
         }))

@@ -132,6 +132,37 @@ fn an_interval_fires_through_the_repeated_hour_without_a_break() {
 }
 
 #[test]
+fn an_interval_is_counted_from_the_epoch_whatever_the_clock_does() {
+    check(
+        "@every 1h30m",
+        berlin(),
+        "2026-10-25T00:10:00Z",
+        3,
+        expect!["2026-10-25T01:30:00Z 2026-10-25T03:00:00Z 2026-10-25T04:30:00Z"],
+    );
+    let schedule = Schedule::parse("@every 10s", TimeZone::UTC).unwrap();
+    let tick = at("2026-11-22T03:20:10Z");
+    assert_eq!(schedule.last_until(at("2026-11-22T03:20:19.9Z")), Some(tick));
+    assert_eq!(schedule.last_until(tick), Some(tick));
+}
+
+#[test]
+fn a_single_time_fires_once() {
+    let summer = expect!["2026-07-01T01:00:00Z"];
+    check("@at 2026-07-01T03:00:00", berlin(), "2026-06-01T00:00:00Z", 3, summer);
+    let utc = expect!["2026-07-01T03:00:00Z"];
+    check("@at 2026-07-01T03:00:00Z", berlin(), "2026-06-01T00:00:00Z", 3, utc);
+    // Inside the jump of the clock, and in the repeated hour.
+    let jump = expect!["2026-03-29T01:30:00Z"];
+    check("@at 2026-03-29T02:30", berlin(), "2026-01-01T00:00:00Z", 3, jump);
+    let repeated = expect!["2026-10-25T00:30:00Z"];
+    check("@at 2026-10-25T02:30", berlin(), "2026-01-01T00:00:00Z", 3, repeated);
+    let past = Schedule::parse("@at 2026-07-01T03:00:00Z", TimeZone::UTC).unwrap();
+    assert_eq!(past.next_after(at("2026-07-01T03:00:00Z")), None);
+    assert_eq!(past.last_until(at("2026-07-01T02:59:59Z")), None);
+}
+
+#[test]
 fn a_bad_expression_is_refused_with_the_place_and_the_reason() {
     let table = [
         "",
@@ -152,6 +183,11 @@ fn a_bad_expression_is_refused_with_the_place_and_the_reason() {
         "0 0 * * MONDAY",
         "@reboot",
         "@hourly 5",
+        "@every",
+        " @every 5",
+        "@every 0s",
+        "@every 367d",
+        "@at tomorrow",
         "0 0 31 2 *",
         "30 0 0 31 4,6 *",
         "ä 5 * * ö",
@@ -174,8 +210,13 @@ fn a_bad_expression_is_refused_with_the_place_and_the_reason() {
         "MON" is no month (1-12 or JAN-DEC) (at character 7 of "0 0 * MON *")
         "JAN" is no day of the week (0-7 or SUN-SAT) (at character 9 of "0 0 * * JAN")
         "MONDAY" is no day of the week (0-7 or SUN-SAT) (at character 9 of "0 0 * * MONDAY")
-        "@reboot" is none of @yearly, @annually, @monthly, @weekly, @daily, @hourly (at character 1 of "@reboot")
-        "@hourly 5" is none of @yearly, @annually, @monthly, @weekly, @daily, @hourly (at character 1 of "@hourly 5")
+        "@reboot" is none of @yearly, @annually, @monthly, @weekly, @daily, @hourly, @every, @at (at character 1 of "@reboot")
+        "@hourly 5" is none of @yearly, @annually, @monthly, @weekly, @daily, @hourly, @every, @at (at character 1 of "@hourly 5")
+        "" is no interval from 1s to 366d, such as 90s or 1h30m (at character 1 of "@every")
+        "5" is no interval from 1s to 366d, such as 90s or 1h30m (at character 2 of " @every 5")
+        "0s" is no interval from 1s to 366d, such as 90s or 1h30m (at character 1 of "@every 0s")
+        "367d" is no interval from 1s to 366d, such as 90s or 1h30m (at character 1 of "@every 367d")
+        "tomorrow" is no time such as 2026-12-01T03:00:00Z (at character 1 of "@at tomorrow")
         no date ever matches this cron expression (at character 5 of "0 0 31 2 *")
         no date ever matches this cron expression (at character 8 of "30 0 0 31 4,6 *")
         "ä" is no minute (0-59) (at character 1 of "ä 5 * * ö")"#]].assert_eq(&answers.join("\n"));

@@ -1,59 +1,23 @@
 //! The whole way: rows that ClickHouse refuses, the command, and the rows in the table.
 
+#![expect(clippy::large_futures, reason = "a test has its stack to itself")]
+
 use super::*;
+use crate::testing::{PATIENCE, Running, token_file};
 use bus::Bus;
 use bytes::Bytes;
-use daemon::{Service, Tasks};
 use http::Request;
 use http_body_util::BodyExt as _;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use secrecy::SecretString;
 use serde_json::Value;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::clickhouse::ClickHouse;
 use testkit::nats::NatsServer;
 use tokio::time::{sleep, timeout};
 use wire::{BlockId, DEAD_LETTERS};
-
-/// Longer than anything here takes; a test that needs it has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A service at work, served on a port of its own.
-struct Running {
-    address: SocketAddr,
-    tasks: Tasks,
-    _directory: tempfile::TempDir,
-    _suite: tokio::sync::watch::Sender<Arc<Suite>>,
-}
-
-impl Running {
-    async fn start<S: Service>(suite: &Suite) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let (mut context, sender) =
-            daemon::testing::context(S::NAME, suite.clone(), directory.path());
-        let service = S::build(&mut context).await.unwrap();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let token = Some(SecretString::from("t0ken"));
-        let router = web::bearer(service.router(), token);
-        let mut tasks = Tasks::new();
-        tasks.spawn("http", move |task| async move {
-            let limits = web::Limits::default();
-            task.alive(web::serve(listener, router, limits, task.token())).await?;
-            Ok(())
-        });
-        service.start(&mut tasks).unwrap();
-        Self { address, tasks, _directory: directory, _suite: sender }
-    }
-
-    async fn stop(mut self) {
-        self.tasks.shutdown(PATIENCE).await.unwrap();
-    }
-}
 
 /// NATS, ClickHouse, broker and storage.
 struct Site {
@@ -80,8 +44,7 @@ impl Site {
             Bus::connect(&suite.bus, "collector", None, bus::Metrics::default()).await.unwrap();
         let connected = async { bus.state().wait_for(bus::State::is_connected).await.map(drop) };
         timeout(PATIENCE, connected).await.unwrap().unwrap();
-        let token = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(token.path(), "t0ken\n").unwrap();
+        let token = token_file();
         Self { nats, clickhouse, broker, storage, bus, suite, sent: 0, token }
     }
 

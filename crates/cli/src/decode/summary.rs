@@ -26,10 +26,7 @@ pub(crate) fn text<'a>(
     section(&mut text, "events", named(counts.events()));
     section(&mut text, "repeated", named(counts.repeated()));
     section(&mut text, "rejects", counts.rejects().map(|(reason, n)| (reason.as_str(), n)));
-    for Rejected { recv_time, error, frame } in rejected {
-        let shown = String::from_utf8_lossy(&frame[..frame.len().min(SHOWN_BYTES)]);
-        line(&mut text, &format!("    at {recv_time}: {error}: {shown}"));
-    }
+    refused(&mut text, rejected);
     section(&mut text, "gaps", named(counts.gaps()));
     section(&mut text, "gaps healed", named(counts.healed()));
     let pruned = counts.pruned_levels;
@@ -39,6 +36,14 @@ pub(crate) fn text<'a>(
     text
 }
 
+/// A line for each refused frame.
+pub(crate) fn refused<'a>(text: &mut String, rejected: impl Iterator<Item = &'a Rejected>) {
+    for Rejected { recv_time, error, frame } in rejected {
+        let shown = String::from_utf8_lossy(&frame[..frame.len().min(SHOWN_BYTES)]);
+        line(text, &format!("    at {recv_time}: {error}: {shown}"));
+    }
+}
+
 fn named(
     counts: impl Iterator<Item = (model::Kind, u64)>,
 ) -> impl Iterator<Item = (&'static str, u64)> {
@@ -46,7 +51,11 @@ fn named(
 }
 
 /// A heading with the sum of what follows, and a line for each count that is not zero.
-fn section<'a>(text: &mut String, title: &str, counts: impl IntoIterator<Item = (&'a str, u64)>) {
+pub(crate) fn section<'a>(
+    text: &mut String,
+    title: &str,
+    counts: impl IntoIterator<Item = (&'a str, u64)>,
+) {
     let counts: Vec<_> = counts.into_iter().filter(|(_, count)| *count > 0).collect();
     if counts.is_empty() {
         line(text, &format!("{title:<NAME$} none"));
@@ -58,6 +67,7 @@ fn section<'a>(text: &mut String, title: &str, counts: impl IntoIterator<Item = 
     }
 }
 
-fn line(text: &mut String, line: &str) {
+/// A line of its own.
+pub(crate) fn line(text: &mut String, line: &str) {
     writeln!(text, "{line}").expect("a string takes every text");
 }

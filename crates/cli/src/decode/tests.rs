@@ -131,7 +131,8 @@ fn arguments_are_checked_before_anything_is_read() {
     }
     let error =
         run(&arguments("decode --venue binance --market index x.tsv").unwrap()).unwrap_err();
-    let expected = format!("there is no adapter for index on binance; known: {KNOWN}");
+    let known = adapters::KNOWN;
+    let expected = format!("there is no adapter for index on binance; known: {known}");
     assert_eq!(error.to_string(), expected);
     let error = run(&arguments("decode --venue binance /nowhere.tsv").unwrap()).unwrap_err();
     assert!(format!("{error:#}").starts_with("open /nowhere.tsv"), "{error:#}");

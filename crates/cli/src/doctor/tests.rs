@@ -39,3 +39,20 @@ fn systemd_holds_the_gateways_socket_rightfully_and_no_other() {
     let storage = [Holder { pid: 7, command: "x".to_owned(), unit }];
     assert_eq!(judge("storage", false, &storage), State::Ours);
 }
+
+#[test]
+fn what_is_wrong_comes_with_what_mends_it() {
+    let finding = |service, state| Finding {
+        service,
+        address: "127.0.0.1:8082".to_owned(),
+        state,
+        holders: Vec::new(),
+    };
+    let ports = [finding("storage", State::Foreign), finding("nats", State::Foreign)];
+    let trouble = Trouble { check: "disk", text: "the disk of / is used to 99.0 %".to_owned() };
+    let lines = advice(&ports, &[trouble]);
+    assert!(lines[0].contains("set storage.listen") && lines[0].ends_with("restart storage"));
+    assert!(lines[1].contains("set broker.nats.listen") && lines[1].ends_with("restart nats"));
+    assert_eq!(lines[2], "disk: the disk of / is used to 99.0 %");
+    assert_eq!(advice(&[finding("storage", State::Ours)], &[]), ["nothing is wrong"]);
+}

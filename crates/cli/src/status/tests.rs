@@ -29,13 +29,17 @@ fn line(active: &str, ready: Option<bool>) -> Line {
 #[test]
 fn the_document_has_stable_names() {
     let units = vec![line("active", Some(true))];
-    let report = Report { running: 1, of: 1, ok: true, no_systemd: None, units };
+    let flow = Flow { gaps_open: Some(1), ids_missing: Some(12), lag_blocks: None };
+    let report = Report { running: 1, of: 1, ok: true, no_systemd: None, flow, units };
     expect![[r#"
         {
           "running": 1,
           "of": 1,
           "ok": true,
           "no_systemd": null,
+          "gaps_open": 1,
+          "ids_missing": 12,
+          "lag_blocks": null,
           "units": [
             {
               "unit": "marketprism-storage.service",

@@ -1,6 +1,6 @@
 //! One connection's life: subscribing, receiving, and handing over to its successor.
 
-use super::{FEED_STALL_MAX, Feed, Lost, Parts, answer};
+use super::{FEED_STALL_MAX, Feed, Lost, Parts};
 use crate::board::{FeedState, Query};
 use crate::fetcher::Answer;
 use crate::line::{Dial, Line, instant_of, now};
@@ -9,10 +9,11 @@ use futures_util::future::{BoxFuture, OptionFuture};
 use model::Connection;
 use net::{Frame, SocketError};
 use rand::RngExt as _;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use venue::recording::Source;
-use venue::{Adapter, FrameType, Request};
+use venue::{Adapter, FrameType, Request, Verdict};
 
 /// How long the whole subscription may take beyond its pacing.
 const CONFIRM_MAX: Duration = Duration::from_secs(10);
@@ -27,9 +28,8 @@ const RENEWAL_MARGIN: Duration = Duration::from_secs(1_800);
 /// The wait after a successor could not be opened.
 const SUCCESSOR_RETRY: Duration = Duration::from_secs(10);
 
-/// The wait after a successor was refused a subscription: the next one will be, too, until the
-/// venue or the list has changed.
-const REFUSED_RETRY: Duration = Duration::from_secs(300);
+/// The wait after a venue said that we ask too often.
+const TOO_OFTEN_RETRY: Duration = Duration::from_secs(300);
 
 /// The connection that is to take over.
 enum Successor {
@@ -48,11 +48,12 @@ struct Session {
 
 enum Wake {
     Stop,
-    Opened(Result<Line, SocketError>),
+    Opened(Box<Result<Line, SocketError>>),
     Frames(Result<(), SocketError>),
     SuccessorFrames(Result<(), SocketError>),
     Answer(Answer),
     Query(Query),
+    Assigned,
     Due,
 }
 
@@ -66,8 +67,8 @@ impl<A: Adapter> Feed<A> {
             let url = self.parts.dial.url.as_str();
             tap.note(now(), Source::Connect(url), b"");
         }
-        self.parts.metrics.connected(&self.name, true);
-        self.announce(Connection::Connected, None);
+        self.parts.metrics.connected(&self.parts.name, true);
+        self.announce_all(Connection::Connected, None);
         self.set_state(FeedState::Subscribing);
         let mut session = Session {
             renew_at: self.renew_at(&line),
@@ -88,7 +89,7 @@ impl<A: Adapter> Feed<A> {
             let from_successor = match self.wake(task, session, &mut frames).await {
                 Wake::Stop => return Ok(()),
                 Wake::Opened(opened) => {
-                    session.opened(opened, &self.name);
+                    session.opened(*opened, &self.parts.name);
                     false
                 }
                 Wake::Frames(Ok(())) => false,
@@ -101,7 +102,7 @@ impl<A: Adapter> Feed<A> {
                 }
                 Wake::SuccessorFrames(Err(error)) => {
                     self.take(session, &mut frames, true)?;
-                    session.opened(Err(error), &self.name);
+                    session.opened(Err(error), &self.parts.name);
                     false
                 }
                 Wake::Answer(answer) => {
@@ -109,23 +110,34 @@ impl<A: Adapter> Feed<A> {
                     false
                 }
                 Wake::Query(query) => {
-                    answer(&self.parts.pipeline, query);
+                    self.reply(query);
                     continue;
+                }
+                Wake::Assigned => {
+                    let requests = self.take_up();
+                    if self.work.is_none() {
+                        return Ok(());
+                    }
+                    session.change(&requests);
+                    false
                 }
                 Wake::Due => false,
             };
             self.take(session, &mut frames, from_successor)?;
             self.due(session).await?;
-            let Parts { outbox, outputs, .. } = &mut self.parts;
-            task.alive(outbox.send(outputs, FEED_STALL_MAX)).await?;
+            if self.nothing_left {
+                return Err(Lost::NothingLeft);
+            }
+            let outbox = &mut self.parts.outbox;
+            task.alive(outbox.send(&mut self.outputs, FEED_STALL_MAX)).await?;
             if let Err(error) = self.tick(task).await {
                 tracing::error!(error = %error, "cannot renew the status");
             }
         }
     }
 
-    /// Priorities: stop; snapshots, they unblock buffered diffs; frames; the successor; questions;
-    /// deadlines.
+    /// Priorities: stop; snapshots, they unblock buffered diffs; frames; the successor; what is to be
+    /// carried; questions; deadlines.
     async fn wake(&mut self, task: &Task, session: &mut Session, frames: &mut Vec<Frame>) -> Wake {
         let due = self.due_at(session);
         let (mut opening, mut open) = (None, None);
@@ -145,7 +157,8 @@ impl<A: Adapter> Feed<A> {
                     Some(result) = OptionFuture::from(
                         open.map(|line| line.receive(&mut successor_frames)),
                     ) => Wake::SuccessorFrames(result),
-                    Some(result) = OptionFuture::from(opening) => Wake::Opened(result),
+                    Some(result) = OptionFuture::from(opening) => Wake::Opened(Box::new(result)),
+                    Ok(()) = self.parts.assigned.changed() => Wake::Assigned,
                     Some(query) = self.queries.recv() => Wake::Query(query),
                     () = sleep_until(due) => Wake::Due,
                 }
@@ -162,7 +175,8 @@ impl<A: Adapter> Feed<A> {
         frames: &mut Vec<Frame>,
         from_successor: bool,
     ) -> Result<(), Lost> {
-        let Parts { pipeline, outputs, tap, .. } = &mut self.parts;
+        let (Parts { name, pipeline, relisted, tap, .. }, outputs) =
+            (&mut self.parts, &mut self.outputs);
         if let Some(frame) = frames.last() {
             self.status.send_modify(|status| status.last_frame = Some(frame.recv_time));
         }
@@ -174,14 +188,22 @@ impl<A: Adapter> Feed<A> {
                 Ok(FrameType::Data(_) | FrameType::Skipped { .. }) => {
                     session.data_at = Instant::now();
                 }
-                Ok(FrameType::Accepted { count, .. }) => session.confirmed(count, from_successor),
-                // The connection that works is worth more than its successor.
-                Ok(FrameType::Refused { code, message, .. }) if from_successor => {
-                    session.successor_refused(code, &message, &self.name);
+                Ok(FrameType::Accepted { id, granted }) => {
+                    session.line_of(from_successor).granted(id, granted);
                 }
-                Ok(FrameType::Refused { code, message, .. }) => {
-                    return Err(Lost::Refused { code, message });
+                Ok(FrameType::Refused { code, message, too_often: true, .. }) => {
+                    // The connection that works is worth more than its successor.
+                    if !from_successor {
+                        return Err(Lost::TooOften { code, message });
+                    }
+                    session.give_up_successor(code, &message, name);
                 }
+                Ok(FrameType::Refused { id, code, message, too_often: false }) => {
+                    let reason: Arc<str> = format!("{message} ({code})").into();
+                    tracing::debug!(connection = &**name, reason = &*reason, "the venue refuses");
+                    session.line_of(from_successor).refused(id, &reason);
+                }
+                Ok(FrameType::Relisted) => relisted.notify_one(),
                 Ok(FrameType::Closing) if !from_successor => session.renew_at = Instant::now(),
                 Ok(FrameType::Probe) => {
                     let answer = pipeline.adapter().probe_answer(&mut self.next_id);
@@ -194,37 +216,57 @@ impl<A: Adapter> Feed<A> {
         if let Some(tap) = tap {
             tap.pass_on_if_due();
         }
-        let requests = self.fetch();
-        session.say(requests);
+        self.say_what_is_due(session);
         Ok(())
+    }
+
+    /// Acts on what the venue's answers lead to, and has books begun anew that are out of step.
+    fn say_what_is_due(&mut self, session: &mut Session) {
+        for from_successor in [false, true] {
+            while let Some(verdict) = session.line_of(from_successor).next_verdict() {
+                match verdict {
+                    Verdict::Ask(streams) => {
+                        let adapter = self.parts.pipeline.adapter();
+                        let requests = adapter.subscribe(&streams, &mut self.next_id);
+                        session.line_of(from_successor).say(requests);
+                    }
+                    Verdict::SetAside { stream, reason } => self.set_aside(stream, reason),
+                }
+            }
+        }
+        let line = session.line_of(true);
+        let again = self.fetch(|streams| line.is_joining(streams));
+        // All in one, for a venue may count requests.
+        let adapter = self.parts.pipeline.adapter();
+        line.say(adapter.unsubscribe(&again, &mut self.next_id));
+        line.say(adapter.subscribe(&again, &mut self.next_id));
     }
 
     /// Acts on every deadline that has passed.
     async fn due(&mut self, session: &mut Session) -> Result<(), Lost> {
         let now_at = Instant::now();
         if self.parts.pipeline.poll_timeout().is_some_and(|at| at <= now()) {
-            self.parts.pipeline.handle_timeout(now(), &mut self.parts.outputs);
-            let requests = self.fetch();
-            session.say(requests);
+            self.parts.pipeline.handle_timeout(now(), &mut self.outputs);
         }
-        session.line.send_due().await?;
+        self.say_what_is_due(session);
+        session.line.send_due(self.parts.tap.as_mut()).await?;
         match session.line.subscribed {
             Some(_) => self.subscribed(),
             None if session.confirm_by() <= now_at => return Err(Lost::Unconfirmed),
             None => {}
         }
-        if let Some(silence_max) = self.parts.silence_max
+        if let Some(silence_max) = self.silence_max
             && session.data_at + silence_max <= now_at
         {
             return Err(Lost::NoData(silence_max));
         }
         if let Successor::Open(line) = &mut session.successor {
-            if let Err(error) = line.send_due().await {
-                session.opened(Err(error), &self.name);
+            if let Err(error) = line.send_due(self.parts.tap.as_mut()).await {
+                session.opened(Err(error), &self.parts.name);
             } else if line.subscribed.is_some_and(|at| at + OVERLAP <= now_at) {
                 session.promote();
                 self.renewed(session);
-            } else if line.subscribed.is_none() && line.opened + 2 * CONFIRM_MAX <= now_at {
+            } else if line.subscribed.is_none() && line.asked_at + 2 * CONFIRM_MAX <= now_at {
                 session.successor = Successor::None;
                 session.renew_at = now_at + SUCCESSOR_RETRY;
             }
@@ -243,13 +285,17 @@ impl<A: Adapter> Feed<A> {
             Successor::Opening(_) => None,
             Successor::Open(line) => line
                 .send_at()
+                .into_iter()
+                .chain(line.judge_at())
+                .min()
                 .or_else(|| line.subscribed.map(|at| at + OVERLAP))
-                .or(Some(line.opened + 2 * CONFIRM_MAX)),
+                .or(Some(line.asked_at + 2 * CONFIRM_MAX)),
         };
         [
             self.parts.pipeline.poll_timeout().map(instant_of),
             session.line.send_at(),
             session.line.keep_at(),
+            session.line.judge_at(),
             confirm_by,
             successor,
         ]
@@ -260,11 +306,11 @@ impl<A: Adapter> Feed<A> {
 
     /// Where to connect and what to say there.
     fn dialling(&mut self) -> (Dial, Vec<Request>) {
-        let Parts { plan, pipeline, dial, .. } = &self.parts;
-        let adapter = pipeline.adapter();
+        let streams = self.active();
+        let adapter = self.parts.pipeline.adapter();
         let mut requests = adapter.greeting(&mut self.next_id);
-        requests.extend(adapter.subscribe(&plan.streams, &mut self.next_id));
-        (dial.clone(), requests)
+        requests.extend(adapter.subscribe(&streams, &mut self.next_id));
+        (self.parts.dial.clone(), requests)
     }
 
     fn renew_at(&self, line: &Line) -> Instant {
@@ -276,16 +322,13 @@ impl<A: Adapter> Feed<A> {
     fn renewed(&self, session: &mut Session) {
         session.renew_at = self.renew_at(&session.line);
         session.data_at = Instant::now();
-        tracing::info!(connection = &*self.name, "connection renewed");
+        tracing::info!(connection = &*self.parts.name, "connection renewed");
     }
 
     fn subscribed(&self) {
         if self.status.borrow().state != FeedState::Up {
-            tracing::info!(
-                connection = &*self.name,
-                streams = self.parts.plan.streams.len(),
-                "subscribed"
-            );
+            let (streams, set_aside) = (self.active().len(), self.aside.len());
+            tracing::info!(connection = &*self.parts.name, streams, set_aside, "subscribed");
             self.set_state(FeedState::Up);
         }
     }
@@ -300,28 +343,25 @@ impl Session {
         self.line.asked_at + CONFIRM_MAX
     }
 
-    fn confirmed(&mut self, count: usize, from_successor: bool) {
-        self.line_of(from_successor).confirmed(count);
+    /// Says on both connections what changes; one that is being opened is begun anew.
+    fn change(&mut self, requests: &[Request]) {
+        self.line.say(requests.iter().cloned());
+        match &mut self.successor {
+            Successor::Open(line) => line.say(requests.iter().cloned()),
+            Successor::Opening(_) if !requests.is_empty() => self.successor = Successor::None,
+            Successor::None | Successor::Opening(_) => {}
+        }
     }
 
-    /// Puts requests behind what waits to be sent: on the successor if there is one, for the other
-    /// connection ends soon.
-    fn say(&mut self, requests: impl IntoIterator<Item = Request>) {
-        self.line_of(true).say(requests);
-    }
-
-    /// Gives a successor up that the venue refused something.
-    fn successor_refused(&mut self, code: i64, message: &str, name: &str) {
-        tracing::warn!(
-            connection = name,
-            code,
-            message,
-            "the successor was refused a subscription"
-        );
+    /// Gives a successor up that the venue does not want at the moment.
+    fn give_up_successor(&mut self, code: i64, message: &str, name: &str) {
+        tracing::warn!(connection = name, code, message, "the successor asked too often");
         self.successor = Successor::None;
-        self.renew_at = Instant::now() + REFUSED_RETRY;
+        self.renew_at = Instant::now() + TOO_OFTEN_RETRY;
     }
 
+    /// The successor's connection where that is meant and there is one, else the other, which ends
+    /// soon if there is one.
     fn line_of(&mut self, from_successor: bool) -> &mut Line {
         match &mut self.successor {
             Successor::Open(line) if from_successor => line,

@@ -106,10 +106,7 @@ impl Subject {
     }
 
     pub(super) fn append(&mut self, run: Run, event: &[u8], now: Instant) {
-        if !self.open.is_empty() {
-            self.open.push(b'\n');
-        }
-        self.open.extend_from_slice(event);
+        wire::append_event(&mut self.open, event);
         self.open_since.get_or_insert(now);
         join(&mut self.open_runs, run);
     }

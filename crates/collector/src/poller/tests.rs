@@ -1,9 +1,8 @@
-//! Ring 1: what is asked for when, and which points are new.
+//! Ring 1: what is asked for when.
 
 use super::*;
-use model::{LongShortRatio, Market, OpenInterest, RatioType, Symbol, Venue};
+use model::{Market, Symbol, Venue};
 use std::time::Duration;
-use units::{Qty, Rate};
 
 fn instrument(name: &str) -> Arc<InstrumentId> {
     let (venue, market) = (Venue::Binance, Market::Perp);
@@ -20,68 +19,52 @@ const EACH_MINUTE: Poll = Poll {
 
 const EACH_HOUR: Poll = Poll { interval: Duration::from_secs(3_600), ..EACH_MINUTE };
 
+fn wanted(names: &[&str]) -> Arc<BTreeSet<Arc<InstrumentId>>> {
+    Arc::new(names.iter().map(|name| instrument(name)).collect())
+}
+
+/// What is due, by its second, poll and instrument.
+fn seconds(agenda: &Agenda, now: Instant) -> Vec<(u64, usize, String)> {
+    let due =
+        |(due, (poll, id)): &(Instant, Item)| ((*due - now).as_secs(), *poll, id.name.to_string());
+    agenda.due.iter().map(due).collect()
+}
+
+fn expected(of: &[(u64, usize, &str)]) -> Vec<(u64, usize, String)> {
+    of.iter().map(|(second, poll, name)| (*second, *poll, (*name).to_owned())).collect()
+}
+
 #[tokio::test]
 async fn the_first_round_is_spread_and_the_next_ones_keep_their_times() {
     let now = Instant::now();
-    let instruments = [instrument("A"), instrument("B"), instrument("C")];
-    let mut agenda = Agenda::new([EACH_MINUTE, EACH_HOUR].into_iter(), &instruments, now);
-    let seconds = |agenda: &Agenda| {
-        let times = agenda.due.iter().map(|(due, number)| ((*due - now).as_secs(), *number));
-        times.collect::<Vec<_>>()
-    };
-    assert_eq!(seconds(&agenda), [(0, 0), (0, 3), (20, 1), (40, 2), (1_200, 4), (2_400, 5)]);
-    let (due, number) = agenda.due.pop_first().unwrap();
-    agenda.again(number, due, now + Duration::from_secs(7));
-    assert!(seconds(&agenda).contains(&(60, 0)), "its time is kept");
-    let (due, number) = (now + Duration::from_secs(20), 1);
-    agenda.due.remove(&(due, number));
-    agenda.again(number, due, now + Duration::from_secs(200));
-    assert!(seconds(&agenda).contains(&(260, 1)), "the rounds it missed are left out");
-}
-
-fn open_interest(time: i64, amount: i128) -> (UnixNanos, Body) {
-    let open_interest = Qty::from_raw(amount);
-    let body = OpenInterest { open_interest, open_interest_value: None };
-    (UnixNanos::new(time), Body::OpenInterest(body))
-}
-
-fn ratio(time: i64, ratio_type: RatioType) -> (UnixNanos, Body) {
-    let body = LongShortRatio {
-        ratio_type,
-        period: Arc::from("5m"),
-        long_ratio: None,
-        short_ratio: None,
-        long_short_ratio: Rate::ZERO,
-    };
-    (UnixNanos::new(time), Body::LongShortRatio(body))
-}
-
-#[test]
-fn each_point_is_published_once_and_the_newest_is_news() {
-    let mut published = Published::default();
-    let (this, other, now) = (instrument("A"), instrument("B"), UnixNanos::new(99));
-    let mut said = |id: &Arc<InstrumentId>, points: Vec<(UnixNanos, Body)>| {
-        let outputs = published.fresh(id, points, now);
-        let of = |Output { event, lanes }: &Output| {
-            assert_eq!((&event.instrument, event.origin), (id, Some(Origin::Rest)));
-            (event.venue_time.unwrap().as_i64(), *lanes)
-        };
-        outputs.iter().map(of).collect::<Vec<_>>()
-    };
-    assert_eq!(said(&this, vec![open_interest(5, 1)]), [(5, Lanes::Both)]);
-    assert_eq!(said(&this, vec![open_interest(5, 1)]), []);
-    assert_eq!(said(&this, vec![open_interest(4, 1)]), [], "an answer from before");
-    assert_eq!(said(&other, vec![open_interest(5, 1)]), [(5, Lanes::Both)]);
-    // A history, newest first as some venues write it: what a failed call missed is made good.
-    let history = |times: [i64; 3]| {
-        times.map(|time| ratio(time, RatioType::TopAccount)).into_iter().collect::<Vec<_>>()
-    };
-    assert_eq!(
-        said(&this, history([3, 2, 1])),
-        [(1, Lanes::Durable), (2, Lanes::Durable), (3, Lanes::Both)]
+    let mut agenda = Agenda::new(vec![EACH_MINUTE, EACH_HOUR]);
+    agenda.set(&wanted(&["A", "B", "C"]), now);
+    let spread =
+        [(0, 0, "A"), (0, 1, "A"), (20, 0, "B"), (40, 0, "C"), (1_200, 1, "B"), (2_400, 1, "C")];
+    assert_eq!(seconds(&agenda, now), expected(&spread));
+    let (due, item) = agenda.due.pop_first().unwrap();
+    agenda.again(item, due, now + Duration::from_secs(7));
+    assert!(seconds(&agenda, now).contains(&(60, 0, "A".to_owned())), "its time is kept");
+    let late = (now + Duration::from_secs(20), (0, instrument("B")));
+    assert!(agenda.due.remove(&late));
+    agenda.again(late.1, late.0, now + Duration::from_secs(200));
+    assert!(
+        seconds(&agenda, now).contains(&(260, 0, "B".to_owned())),
+        "missed rounds are left out"
     );
-    assert_eq!(said(&this, history([5, 4, 3])), [(4, Lanes::Durable), (5, Lanes::Both)]);
-    // The same time of another ratio is another point.
-    let mixed = vec![ratio(5, RatioType::AllAccount), ratio(5, RatioType::TopAccount)];
-    assert_eq!(said(&this, mixed), [(5, Lanes::Both)]);
+}
+
+#[tokio::test]
+async fn instruments_come_and_go_and_the_others_keep_their_times() {
+    let now = Instant::now();
+    let mut agenda = Agenda::new(vec![EACH_MINUTE]);
+    agenda.set(&wanted(&["A", "B"]), now);
+    let (due, asked) = agenda.due.pop_first().unwrap();
+    agenda.set(&wanted(&["B", "C"]), now + Duration::from_secs(5));
+    assert_eq!(seconds(&agenda, now), expected(&[(5, 0, "C"), (30, 0, "B")]));
+    // It was being asked for when it left.
+    agenda.again(asked, due, now);
+    assert_eq!(agenda.due.len(), 2);
+    agenda.set(&wanted(&[]), now);
+    assert!(agenda.due.is_empty());
 }

@@ -4,7 +4,9 @@ mod backfill;
 mod capture;
 mod contracts;
 mod damage;
+mod instruments;
 mod okx;
+mod pair;
 mod venues;
 
 use super::*;
@@ -16,6 +18,7 @@ use http::{Request, StatusCode};
 use model::{Body as EventBody, Cause, Event, Gap, Kind};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
 use testkit::nats::NatsServer;
@@ -35,6 +38,8 @@ struct Running {
     router: axum::Router,
     tasks: Tasks,
     context: Context,
+    /// Changes the configuration, as a reload does.
+    reload: watch::Sender<Arc<Suite>>,
 }
 
 impl World {
@@ -54,6 +59,11 @@ impl World {
     }
 
     async fn collect_with(&self, change: impl FnOnce(&mut Suite)) -> Running {
+        self.collect_in(self.directory.path(), change).await
+    }
+
+    /// A collector with a state directory of its own.
+    async fn collect_in(&self, directory: &Path, change: impl FnOnce(&mut Suite)) -> Running {
         let mut suite = Suite::default();
         suite.bus.url = self.nats.url().parse().unwrap();
         let spot = &mut suite.collector.venues.binance.spot;
@@ -61,11 +71,11 @@ impl World {
         spot.stream_url = self.venue.stream_url().parse().unwrap();
         spot.kinds = vec!["trade".to_owned(), "book".to_owned()];
         change(&mut suite);
-        let (mut context, _) = daemon::testing::context("collector", suite, self.directory.path());
+        let (mut context, reload) = daemon::testing::context("collector", suite, directory);
         let collector = Collector::build(&mut context).await.unwrap();
         let (router, mut tasks) = (collector.router(), Tasks::new());
         collector.start(&mut tasks).unwrap();
-        Running { router, tasks, context }
+        Running { router, tasks, context, reload }
     }
 
     /// Sends trades, one frame each.
@@ -76,7 +86,10 @@ impl World {
 
 impl Running {
     async fn get(&self, path: &str) -> (StatusCode, Value) {
-        let request = Request::get(path).body(Body::empty()).unwrap();
+        self.ask(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    async fn ask(&self, request: Request<Body>) -> (StatusCode, Value) {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status();
         let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
@@ -343,9 +356,17 @@ async fn without_instruments_it_says_so_and_goes_on_asking() {
     let path = "/api/v1/collector/exchanges";
     let told = collector.until(path, |_, body| body["exchanges"][0]["reason"].is_string()).await;
     assert!(told["exchanges"][0]["listed"].is_null());
+    let list = "/api/v1/collector/instruments";
+    let none = serde_json::json!({"instruments": []});
+    collector.until(list, |_, body| *body == none).await;
     world.venue.set_listed(true);
     world.venue.subscribed(1).await;
     collector.until(path, |_, body| body["exchanges"][0]["connections_up"] == 1).await;
+    let pair = serde_json::json!({"instruments": [{
+        "venue": "binance", "market": "spot", "symbol": "BTC-USDT", "instrument": "BTCUSDT",
+        "base": "BTC", "quote": "USDT", "qty_unit": "base", "listing": "trading",
+    }]});
+    collector.until(list, |_, body| *body == pair).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -375,4 +396,19 @@ fn a_kind_that_no_venue_sends_is_refused() {
     suite.collector.venues.binance.spot.kinds[5] = "funding".to_owned();
     let error = Collector::check(&suite).unwrap_err().to_string();
     assert!(error.ends_with("those are trade, agg_trade, book, bbo, ticker, kline"), "{error}");
+}
+
+#[test]
+fn an_interval_that_the_venue_does_not_have_is_refused_with_those_that_it_has() {
+    let mut suite = Suite::default();
+    suite.collector.venues.okx.perp.kline_intervals = vec!["1H".to_owned(), "1h".to_owned()];
+    let error = Collector::check(&suite).unwrap_err();
+    let invalid = error.downcast_ref::<settings::Invalid>().unwrap();
+    assert_eq!(invalid.key, "collector.venues.okx.perp.kline_intervals[1]");
+    let expected = "is no interval that it has; those are 1s, 1m, 3m, 5m, 15m, 30m, 1H";
+    assert!(invalid.message.starts_with(expected), "{}", invalid.message);
+    // Where there are no candles there is nothing to refuse.
+    let mut suite = Suite::default();
+    suite.collector.venues.deribit.index.kline_intervals = vec!["1h".to_owned()];
+    assert!(Collector::check(&suite).is_ok());
 }

@@ -8,14 +8,16 @@ use axum::extract::{State, WebSocketUpgrade};
 use axum::response::Response;
 use axum::routing::get;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
-const INSTRUMENTS: &str = r#"{"code":"0","msg":"","data":[{"instType":"SPOT","instId":"BTC-USDT",
-    "baseCcy":"BTC","quoteCcy":"USDT","tickSz":"0.1","lotSz":"0.00001","state":"live"}]}"#;
+const INSTRUMENTS: &str = r#"{"code":"0","msg":"","data":[
+    {"instType":"SPOT","instId":"BTC-USDT","baseCcy":"BTC","quoteCcy":"USDT","tickSz":"0.1","lotSz":"0.00001","state":"live"},
+    {"instType":"SPOT","instId":"ODD-USDT","baseCcy":"ODD","quoteCcy":"USDT","tickSz":"0.1","lotSz":"0.00001","state":"live"}]}"#;
 
 #[derive(Clone)]
 struct Shared {
@@ -24,6 +26,10 @@ struct Shared {
     snapshot: Arc<watch::Sender<u64>>,
     /// How often the book was joined and left.
     books: Arc<watch::Sender<(usize, usize)>>,
+    /// The instrument of which everything is refused.
+    refused: Arc<watch::Sender<Option<&'static str>>>,
+    /// The streams that are joined, and the connections that were ever made.
+    joined: Arc<watch::Sender<(BTreeSet<String>, usize)>>,
 }
 
 pub(crate) struct FakeOkx {
@@ -40,6 +46,8 @@ impl FakeOkx {
             frames: broadcast::Sender::new(FRAMES),
             snapshot: Arc::new(watch::Sender::new(snapshot)),
             books: Arc::new(watch::Sender::new((0, 0))),
+            refused: Arc::default(),
+            joined: Arc::default(),
         };
         let router = Router::new()
             .route("/api/v5/public/instruments", get(INSTRUMENTS))
@@ -68,6 +76,22 @@ impl FakeOkx {
         self.shared.snapshot.send_replace(last_id);
     }
 
+    /// Refuses every request that names an instrument, and no other.
+    pub(crate) fn refuse(&self, instrument: Option<&'static str>) {
+        self.shared.refused.send_replace(instrument);
+    }
+
+    /// Waits until exactly these streams are joined. Returns how many connections were ever made.
+    pub(crate) async fn joined(&self, expected: &[&str]) -> usize {
+        let expected: BTreeSet<String> = expected.iter().map(|it| (*it).to_owned()).collect();
+        let mut joined = self.shared.joined.subscribe();
+        let reached = joined.wait_for(|(streams, _)| *streams == expected);
+        match tokio::time::timeout(Duration::from_secs(20), reached).await {
+            Ok(joined) => joined.unwrap().1,
+            Err(_) => panic!("{:?}", self.shared.joined.borrow()),
+        }
+    }
+
     /// Waits until the book was joined and left so often.
     pub(crate) async fn books(&self, joined: usize, left: usize) {
         let mut books = self.shared.books.subscribe();
@@ -84,6 +108,7 @@ async fn stream(State(shared): State<Shared>, upgrade: WebSocketUpgrade) -> Resp
 
 async fn serve(shared: &Shared, mut socket: WebSocket) {
     let mut frames = shared.frames.subscribe();
+    shared.joined.send_modify(|(_, connections)| *connections += 1);
     loop {
         let said = tokio::select! {
             biased;
@@ -112,10 +137,24 @@ fn answers(shared: &Shared, text: &str) -> Vec<String> {
     }
     let request: Value = serde_json::from_str(text).unwrap();
     let (id, op) = (request["id"].as_str().unwrap(), request["op"].as_str().unwrap());
+    let refused = *shared.refused.borrow();
+    if let Some(name) = refused.filter(|name| op == "subscribe" && text.contains(name)) {
+        let message = format!("Wrong URL or channel:books,instId:{name} doesn't exist.");
+        return vec![format!(
+            r#"{{"id":"{id}","event":"error","code":"60018","msg":"{message}","connId":"a1"}}"#
+        )];
+    }
     let mut answers = Vec::new();
     for arg in request["args"].as_array().unwrap() {
         answers.push(format!(r#"{{"id":"{id}","event":"{op}","arg":{arg},"connId":"a1"}}"#));
-        if arg["channel"] == "books" {
+        let name = arg["instId"].as_str().or(arg["instType"].as_str()).unwrap();
+        let stream = format!("{}:{name}", arg["channel"].as_str().unwrap());
+        shared.joined.send_modify(|(streams, _)| {
+            let changed =
+                if op == "subscribe" { streams.insert(stream) } else { streams.remove(&stream) };
+            assert!(changed, "{text}");
+        });
+        if arg["channel"] == "books" && arg["instId"] == "BTC-USDT" {
             let joined = op == "subscribe";
             shared.books.send_modify(|(joins, leaves)| {
                 *(if joined { joins } else { leaves }) += 1;
@@ -131,6 +170,9 @@ fn book(action: &str, seq_id: u64, prev_seq_id: i64) -> String {
         r#"{{"arg":{{"channel":"books","instId":"BTC-USDT"}},"action":"{action}","data":[{{"asks":[["101","1","0","1"]],"bids":[["100","{seq_id}","0","1"]],"ts":"1700000000000","checksum":0,"seqId":{seq_id},"prevSeqId":{prev_seq_id}}}]}}"#
     )
 }
+
+/// The venue's word that its list has changed.
+pub(crate) const RELISTED: &str = r#"{"arg":{"channel":"instruments","instType":"SPOT"},"data":[{"instType":"SPOT","instId":"ODD-USDT","state":"live"}]}"#;
 
 /// An update that names the one before.
 pub(crate) fn update(seq_id: u64, prev_seq_id: i64) -> String {

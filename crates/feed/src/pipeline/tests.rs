@@ -389,4 +389,38 @@ fn the_answer_to_a_poll_is_an_event_of_its_own_time() {
     let body = br#"{"openInterest":"837.3","symbol":"ABCXYZ","time":1000}"#;
     pipeline.handle_rest(now, "/fapi/v1/openInterest?symbol=ABCXYZ", body, &mut out).unwrap();
     assert_eq!(describe(&out[0]), "open_interest 1000000000 (rest) Both");
+    // A recording has the answers of all rounds, and the venue says the same until it has news.
+    pipeline.handle_rest(now, "/fapi/v1/openInterest?symbol=ABCXYZ", body, &mut out).unwrap();
+    assert_eq!(out.len(), 1);
+}
+
+#[test]
+fn an_instrument_that_is_wanted_no_more_is_left_and_what_it_misses_is_on_record_later() {
+    let mut run = Run::new(Options::default());
+    run.trade(5).diff(10, 12, "9", "2").snapshot(10).check(expect![[r#"
+        trade 5 Both
+        book snapshot 10 bids 2 asks 1 (rest) Both
+        book diff 12 bids 1 asks 0 Both"#]]);
+    let id = run.instrument();
+    let none = Arc::new(BTreeSet::new());
+    run.pipeline.want(Arc::clone(&none), run.now, &mut run.out);
+    run.check(expect!["gap of book 12..? disconnect v1 open Both"]);
+    // What is still on its way is nobody's, and a second time it is no news.
+    run.trade(6).diff(13, 13, "9", "3").bbo(7).snapshot(20);
+    run.pipeline.want(none, run.now, &mut run.out);
+    run.wait(100).check(expect![""]);
+    assert!(!run.pipeline.book(&id, 1, run.now).unwrap().synced);
+    let all = Arc::new(BTreeSet::from([Arc::clone(&id)]));
+    run.pipeline.want(all, run.now, &mut run.out);
+    run.trade(9).wait(2).check(expect![[r#"
+        trade 9 Both
+        gap of trade 5..9 disconnect v1 open Both"#]]);
+    run.diff(30, 30, "9", "4").snapshot(30).check(expect![[r#"
+        book snapshot 30 bids 2 asks 1 (rest) Both
+        gap of book 12..30 disconnect v2 healed Both"#]]);
+    let flow = |kind| run.pipeline.flow(&id, kind);
+    let (trades, books) = (flow(Kind::Trade), flow(Kind::Book));
+    assert_eq!((trades.events, trades.gaps, trades.resyncs), (2, 1, 0));
+    assert_eq!((books.events, books.gaps, books.resyncs), (3, 1, 1));
+    assert_eq!(trades.lag.map(|lag| lag.as_secs()), Some(1_099));
 }

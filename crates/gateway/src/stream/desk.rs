@@ -22,6 +22,7 @@ use super::hub::TopicId;
 use super::pattern::Topic;
 use super::{Arrival, Stream, socket};
 use crate::gate::Gate;
+use crate::proxy::Base;
 use crate::routes::Backend;
 
 /// Messages taken from the bus at a time.
@@ -236,13 +237,25 @@ struct BookAnswer {
     asks: Vec<(String, String)>,
 }
 
-/// Asks the collector for a book; `None` if it has none at the moment.
+/// Asks the collectors for a book, one after another; `None` if none has it at the moment.
 async fn question(gate: &Gate, topic: &Topic) -> anyhow::Result<Option<Book>> {
     let routing = gate.routing.load_full();
+    let first = std::iter::once(&routing.bases[Backend::Collector.index()].0);
+    let mut answer = Ok(None);
+    for base in first.chain(&routing.collectors) {
+        answer = question_one(gate, base, topic).await;
+        if matches!(answer, Ok(Some(_))) {
+            break;
+        }
+    }
+    answer
+}
+
+async fn question_one(gate: &Gate, base: &Base, topic: &Topic) -> anyhow::Result<Option<Book>> {
     let Topic { venue, market, symbol, .. } = topic;
     let symbol = percent_encoded(symbol.as_str());
     let path = format!("/api/v1/orderbook/{venue}/{market}/{symbol}?depth={DEPTH}");
-    let uri = routing.bases[Backend::Collector.index()].0.join(&PathAndQuery::try_from(path)?)?;
+    let uri = base.join(&PathAndQuery::try_from(path)?)?;
     let response = gate.proxy.get(uri, gate.token.as_ref()).await?;
     if response.status() != StatusCode::OK {
         return Ok(None);

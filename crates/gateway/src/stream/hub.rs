@@ -5,12 +5,12 @@ mod topics;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use book::Effect;
 use bytes::Bytes;
 use model::{Body, Book, BookType, Event, Gap, GapState, Kind};
 use serde::de::IgnoredAny;
 use units::UnixNanos;
 
-use super::books::Effect;
 use super::client::{Client, Fed, Limits, Notice, OnSlow, Outgoing, Refused, SubscriptionId};
 use super::pattern::{Pattern, Topic};
 pub(crate) use topics::TopicId;
@@ -219,7 +219,7 @@ impl Hub {
         let payload = Bytes::copy_from_slice(payload);
         match (event, known.topic.kind) {
             (Some(event), Kind::Book) => {
-                self.handle_book(topic, event, producer.as_ref(), &payload)
+                self.handle_book(topic, &event, producer.as_ref(), &payload)
             }
             (_, kind) => {
                 self.each_reader(topic, |client, id| client.feed(id, topic, kind, &payload))
@@ -336,7 +336,7 @@ impl Hub {
     fn handle_book(
         &mut self,
         topic: TopicId,
-        event: Event,
+        event: &Event,
         producer: Option<&Arc<str>>,
         payload: &Bytes,
     ) -> usize {

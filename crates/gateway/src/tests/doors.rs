@@ -136,7 +136,7 @@ async fn what_is_not_in_the_table_is_not_there() {
     let (address, received) = canned(&mut tasks, OK).await;
     let house = House::open(address).await;
     let key = bearer(&house.key(&[Scope::Admin]));
-    for path in ["/ws/v1/streams", "/api/v1/collector", "/api/v2/overview", "/openapi", "/a/b"] {
+    for path in ["/ws/v1/streams", "/api/v1/collector", "/api/v3/overview", "/openapi", "/a/b"] {
         let answer = house.ask("GET", path, &[&key]).await;
         assert_eq!(answer.status(), 404, "{path}");
         assert_eq!(answer.json()["spoken_by"], "gateway");

@@ -17,6 +17,7 @@ fn run(task: &str, state: State) -> Run {
         started_at: 61,
         finished_at: None,
         request: None,
+        attempts: None,
         answer: None,
         error: None,
         skipped: None,

@@ -1,9 +1,12 @@
 //! Ring 1: tables of configurations.
 
-use settings::{Scheduler, Suite};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use settings::{Overlap, Scheduler, Suite};
 use units::UnixNanos;
 
-use super::plans;
+use super::{delay, plans};
 use crate::history::Answered;
 
 const HOUR: i64 = 3_600_000_000_000;
@@ -17,7 +20,7 @@ fn configured(schedule: &str) -> Scheduler {
 
 #[test]
 fn the_default_tasks_can_be_planned() {
-    assert_eq!(plans(&Suite::default().scheduler).unwrap().len(), 2);
+    assert_eq!(plans(&Suite::default().scheduler).unwrap().len(), 4);
 }
 
 #[test]
@@ -42,15 +45,15 @@ fn an_unknown_zone_is_refused() {
 fn a_new_task_owes_nothing_and_a_known_one_takes_up_where_it_was_left() {
     let mut plan = plans(&configured("@hourly")).unwrap().remove(0);
     let now = UnixNanos::new(10 * HOUR + 1);
-    plan.resume(None, now);
+    plan.resume(None, now, "here");
     assert_eq!(plan.next(), Some(UnixNanos::new(11 * HOUR)));
 
     let known = Answered { schedule: "@hourly UTC".into(), tick: 7 * HOUR };
-    plan.resume(Some(&known), now);
+    plan.resume(Some(&known), now, "here");
     assert_eq!(plan.next(), Some(UnixNanos::new(8 * HOUR)));
 
     let other = Answered { schedule: "@daily UTC".into(), tick: 7 * HOUR };
-    plan.resume(Some(&other), now);
+    plan.resume(Some(&other), now, "here");
     assert_eq!(plan.next(), Some(UnixNanos::new(11 * HOUR)));
 }
 
@@ -59,6 +62,52 @@ fn a_disabled_task_never_runs_by_itself() {
     let mut scheduler = configured("@hourly");
     scheduler.tasks[0].enabled = false;
     let mut plan = plans(&scheduler).unwrap().remove(0);
-    plan.resume(None, UnixNanos::new(0));
+    plan.resume(None, UnixNanos::new(0), "here");
     assert_eq!((plan.next(), plan.answered()), (None, None));
+}
+
+#[test]
+fn a_paused_task_never_runs_by_itself() {
+    let mut plan = plans(&configured("@hourly")).unwrap().remove(0);
+    plan.paused = Some(7);
+    plan.resume(None, UnixNanos::new(0), "here");
+    assert_eq!((plan.next(), plan.answered()), (None, None));
+}
+
+#[test]
+fn ticks_that_are_all_made_up_for_wait_for_one_another() {
+    for (catch_up, overlap, waits) in [
+        (settings::CatchUp::None, Overlap::Skip, false),
+        (settings::CatchUp::Once, Overlap::Skip, false),
+        (settings::CatchUp::None, Overlap::Wait, true),
+        (settings::CatchUp::All, Overlap::Skip, true),
+    ] {
+        let mut scheduler = configured("@hourly");
+        (scheduler.tasks[0].catch_up, scheduler.tasks[0].overlap) = (catch_up, overlap);
+        assert_eq!(plans(&scheduler).unwrap()[0].waits(), waits, "{catch_up:?} {overlap:?}");
+    }
+}
+
+#[test]
+fn the_delay_is_below_the_jitter_and_spreads_hosts_and_tasks() {
+    let jitter = Duration::from_secs(600);
+    let delays: BTreeSet<u64> = (0..100)
+        .flat_map(|n| [(format!("host-{n}"), "t".to_owned()), ("host".to_owned(), format!("t{n}"))])
+        .map(|(instance, task)| delay(&instance, &task, jitter))
+        .inspect(|&length| assert!(length < jitter, "{length:?}"))
+        .map(|length| length.as_secs() / 60)
+        .collect();
+    assert_eq!(delays.len(), 10, "each minute is somebody's: {delays:?}");
+    assert_eq!(delay("host", "t", Duration::ZERO), Duration::ZERO);
+    assert_eq!(delay("host", "t", jitter), delay("host", "t", jitter));
+}
+
+#[test]
+fn the_jitter_moves_the_next_run() {
+    let mut scheduler = configured("@hourly");
+    scheduler.tasks[0].jitter = Duration::from_secs(600);
+    let mut plan = plans(&scheduler).unwrap().remove(0);
+    plan.resume(None, UnixNanos::new(HOUR + 1), "here");
+    let delayed = delay("here", &plan.task.id, Duration::from_secs(600));
+    assert_eq!(plan.next(), Some(UnixNanos::new(2 * HOUR).plus(delayed)));
 }

@@ -1,5 +1,11 @@
 //! Ring 3: the whole service on a real file and against real sockets; only the process is missing.
 
+#![expect(clippy::large_futures, reason = "a test has its stack to itself")]
+
+mod catch_up;
+mod lease;
+mod wishes;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,10 +15,10 @@ use axum::body::Body;
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, Request, StatusCode};
 use axum::routing::{get, post};
-use daemon::{Context, Service as _, Tasks, clock};
+use daemon::{Context, Service as _, Tasks};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use settings::{Method, Suite, Task};
+use settings::{CatchUp, Method, Overlap, Suite, Task};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -20,7 +26,6 @@ use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
 use crate::Scheduler;
-use crate::history::{Answered, History};
 
 /// More than any of this takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,11 +45,17 @@ impl Peer {
             keys.lock().unwrap().push(key);
             "done".into()
         }
+        async fn flaky(Shared(keys): Shared<Keys>, headers: HeaderMap) -> StatusCode {
+            note(Shared(Arc::clone(&keys)), headers).await;
+            let healthy = keys.lock().unwrap().len() >= 3;
+            if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+        }
         let keys = Keys::default();
         let router = Router::new()
             .route("/note", post(note))
             .route("/echo", post(|body: String| async { (StatusCode::CREATED, body) }))
             .route("/full", get(|| async { (StatusCode::INSUFFICIENT_STORAGE, "x".repeat(5_000)) }))
+            .route("/flaky", post(flaky))
             .route("/hang", post(std::future::pending::<()>))
             .with_state(Arc::clone(&keys));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -63,6 +74,12 @@ impl Peer {
 fn task(method: Method, path: &str) -> Task {
     Task {
         id: "t".into(),
+        catch_up: CatchUp::None,
+        catch_up_limit: 24,
+        overlap: Overlap::Skip,
+        jitter: Duration::ZERO,
+        retries: 0,
+        retry_delay: Duration::from_millis(1),
         schedule: "0 0 1 1 *".into(),
         service: "storage".into(),
         method,
@@ -95,8 +112,13 @@ struct Running {
 
 impl Running {
     async fn start(directory: &Path, suite: Suite) -> Self {
+        Self::start_as(directory, suite, "scheduler").await
+    }
+
+    async fn start_as(directory: &Path, suite: Suite, instance: &str) -> Self {
         Scheduler::check(&suite).unwrap();
         let (mut context, configuration) = daemon::testing::context("scheduler", suite, directory);
+        context.instance = instance.to_owned();
         let service = Scheduler::build(&mut context).await.unwrap();
         let router = service.router();
         let mut tasks = Tasks::new();
@@ -105,8 +127,21 @@ impl Running {
     }
 
     async fn ask(&self, method: &str, path: &str) -> (StatusCode, Value) {
+        self.send(method, path, Body::empty()).await
+    }
+
+    async fn tell(&self, method: &str, path: &str, body: &Value) -> (StatusCode, Value) {
+        self.send(method, path, Body::from(body.to_string())).await
+    }
+
+    async fn send(&self, method: &str, path: &str, body: Body) -> (StatusCode, Value) {
         let uri = format!("/api/v1/scheduler/{path}");
-        let request = Request::builder().method(method).uri(uri).body(Body::empty()).unwrap();
+        let request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .header("content-type", "application/json")
+            .body(body)
+            .unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -255,29 +290,6 @@ async fn a_stop_leaves_the_run_interrupted_not_open() {
 }
 
 #[tokio::test]
-async fn ticks_missed_while_nothing_ran_are_written_down() {
-    let directory = tempfile::tempdir().unwrap();
-    let peer = Peer::start().await;
-    let (history, _) = History::open(&directory.path().join("history.redb")).unwrap();
-    let hour = 3_600_000_000_000;
-    let now = clock::now();
-    let three_hours_ago = now - now % hour - 3 * hour;
-    let answered = Answered { schedule: "@hourly UTC".into(), tick: three_hours_ago };
-    history.begin("t", Some(&answered), Vec::new()).unwrap();
-    drop(history);
-
-    let late =
-        Task { grace: Duration::ZERO, schedule: "@hourly".into(), ..task(Method::Post, "/note") };
-    let running = Running::start(directory.path(), suite(&peer, vec![late])).await;
-    let view = running.eventually("tasks/t", |view| view.get("last_skip").is_some()).await;
-    let skipped = &view["last_skip"]["skipped"];
-    assert_eq!(skipped["reason"], "late");
-    assert_eq!(skipped["first"], three_hours_ago + hour);
-    assert!(skipped["count"].as_u64().unwrap() >= 3, "{skipped}");
-    running.stop().await;
-}
-
-#[tokio::test]
 async fn a_changed_configuration_takes_effect_without_a_restart() {
     let (_directory, peer, running) = start(Vec::new).await;
     assert_eq!(running.get("tasks").await["data"], json!([]));
@@ -317,8 +329,13 @@ async fn pages_of_the_history_follow_one_another() {
 #[tokio::test]
 async fn an_unknown_task_is_not_found() {
     let (_directory, _peer, running) = start(Vec::new).await;
-    for (method, path) in [("GET", "tasks/x"), ("POST", "tasks/x/run"), ("POST", "tasks/x/cancel")]
-    {
+    for (method, path) in [
+        ("GET", "tasks/x"),
+        ("POST", "tasks/x/run"),
+        ("POST", "tasks/x/cancel"),
+        ("POST", "tasks/x/pause"),
+        ("POST", "tasks/x/resume"),
+    ] {
         assert_eq!(running.ask(method, path).await.0, StatusCode::NOT_FOUND, "{method} {path}");
     }
     assert!(running.context.health.is_ok());

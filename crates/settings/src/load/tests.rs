@@ -461,3 +461,21 @@ fn a_market_keeps_its_own_defaults() {
     let loaded = one("collector:\n  venues: {okx: {spot: {ca_file: null}}}\n").unwrap().suite;
     assert_eq!(loaded, Suite::default());
 }
+
+#[test]
+fn a_selection_that_cannot_choose_anything_is_refused() {
+    let text = "collector:\n  instruments: {refresh: 10s}\n  venues:\n    okx:\n      spot:\n        enabled: true\n        symbols: []\n        match: ['*-USDT', 'A B', '']\n        top: 0\n        expires_within: 30d\n";
+    let Error::Invalid(reports) = one(text).unwrap_err() else { panic!("{text}") };
+    let lines: Vec<_> = reports.iter().map(crate::Report::headline).collect();
+    expect![[r#"
+        /etc/marketprism/services.yaml:2:26: `collector.instruments.refresh` must be at least 1m
+        /etc/marketprism/services.yaml:8:27: `collector.venues.okx.spot.match[1]` symbol `A B` has a character that must be percent-encoded
+        /etc/marketprism/services.yaml:8:34: `collector.venues.okx.spot.match[2]` is empty: it matches nothing
+        /etc/marketprism/services.yaml:9:14: `collector.venues.okx.spot.top` must be at least 1
+        /etc/marketprism/services.yaml:10:25: `collector.venues.okx.spot.expires_within` is for what ends one day: future and option"#]]
+    .assert_eq(&lines.join("\n"));
+    let open =
+        "collector:\n  venues: {deribit: {option: {enabled: true, expires_within: 30d, top: 5}}}\n";
+    let option = one(open).unwrap().suite.collector.venues.deribit.option;
+    assert_eq!((option.top, option.expires_within.unwrap().as_secs()), (Some(5), 30 * 86_400));
+}

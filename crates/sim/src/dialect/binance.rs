@@ -5,6 +5,7 @@
 
 use super::{Act, Conversation, Door, Problem, Refusal, Request};
 use crate::history::Past;
+use crate::interval::{Interval, Words};
 use crate::malformed::Forms;
 use crate::shadow::View;
 use axum::http::StatusCode;
@@ -23,6 +24,35 @@ const CONTROL_BYTES_MAX: usize = 4_096;
 
 /// The header that reports the use of the request weight.
 pub const WEIGHT_HEADER: &str = "x-mbx-used-weight-1m";
+
+/// The candles' intervals, but for months; those of a second are of the spot market only.
+///
+/// Source: <https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams>,
+/// "Kline/Candlestick Streams".
+pub const INTERVALS: Words = Words(&[
+    ("1s", Interval::seconds(1)),
+    ("1m", Interval::minutes(1)),
+    ("3m", Interval::minutes(3)),
+    ("5m", Interval::minutes(5)),
+    ("15m", Interval::minutes(15)),
+    ("30m", Interval::minutes(30)),
+    ("1h", Interval::hours(1)),
+    ("2h", Interval::hours(2)),
+    ("4h", Interval::hours(4)),
+    ("6h", Interval::hours(6)),
+    ("8h", Interval::hours(8)),
+    ("12h", Interval::hours(12)),
+    ("1d", Interval::days(1)),
+    ("3d", Interval::days(3)),
+    ("1w", Interval::week()),
+]);
+
+/// The interval of a stream of candles, `btcusdt@kline_1m`.
+#[must_use]
+pub fn interval(stream: &str) -> Option<Interval> {
+    let (_, word) = stream.split_once("@kline_")?;
+    INTERVALS.interval(word)
+}
 
 /// What a connection is granted.
 #[derive(Debug, Clone, Copy)]

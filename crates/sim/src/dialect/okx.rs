@@ -1,18 +1,21 @@
-//! OKX: spot, perpetual swaps, dated futures.
+//! OKX: spot, perpetual swaps, dated futures, options.
 //!
 //! Sources: <https://www.okx.com/docs-v5/en/#overview-websocket>,
 //! <https://www.okx.com/docs-v5/en/#order-book-trading-market-data>,
 //! <https://www.okx.com/docs-v5/en/#public-data>.
 
+mod figures;
 mod rest;
 mod talk;
 
 use super::binance::array;
+use super::option::{self, Terms};
 use super::{
     Allowance, Call, Conversation, Dialect, Door, Listed, MarketId, Problem, Refusal, Request,
 };
-use crate::event::{Candle, Diff, Event, Level, Quote, Summary, Trade, What};
+use crate::event::{Candle, Diff, Event, Level, Quote, Trade, What};
 use crate::frame::{Frame, bbo_entry, trade_entry};
+use crate::interval::{Interval, Words};
 use crate::malformed::Forms;
 use crate::scale::{Scale, Size};
 use crate::shadow::View;
@@ -30,11 +33,41 @@ const BUSINESS: &str = "/ws/v5/business";
 /// The date that dated futures are named after, and when it is over.
 const EXPIRY: (&str, i64) = ("-300329", 1_901_001_600_000);
 
-/// What a funding rate is paid for, in milliseconds.
-const FUNDING_MS: i64 = 8 * 3_600_000;
-
 /// Levels a side of a book.
 const LEVELS_MAX: usize = 400;
+
+/// How much earlier than those of UTC the days of Hong Kong begin, in hours.
+const HONG_KONG: i64 = -8;
+
+/// The candles' intervals, but for months. Those of six hours and more begin with the day of Hong
+/// Kong, or of UTC if their name says so.
+///
+/// Source: <https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-candlesticks-channel>.
+const INTERVALS: Words = Words(&[
+    ("1s", Interval::seconds(1)),
+    ("1m", Interval::minutes(1)),
+    ("3m", Interval::minutes(3)),
+    ("5m", Interval::minutes(5)),
+    ("15m", Interval::minutes(15)),
+    ("30m", Interval::minutes(30)),
+    ("1H", Interval::hours(1)),
+    ("2H", Interval::hours(2)),
+    ("4H", Interval::hours(4)),
+    ("6H", Interval::hours(6).later(HONG_KONG)),
+    ("12H", Interval::hours(12).later(HONG_KONG)),
+    ("1D", Interval::days(1).later(HONG_KONG)),
+    ("2D", Interval::days(2).later(HONG_KONG)),
+    ("3D", Interval::days(3).later(HONG_KONG)),
+    ("5D", Interval::days(5).later(HONG_KONG)),
+    ("1W", Interval::week().later(HONG_KONG)),
+    ("6Hutc", Interval::hours(6)),
+    ("12Hutc", Interval::hours(12)),
+    ("1Dutc", Interval::days(1)),
+    ("2Dutc", Interval::days(2)),
+    ("3Dutc", Interval::days(3)),
+    ("5Dutc", Interval::days(5)),
+    ("1Wutc", Interval::week()),
+]);
 
 /// One of OKX's markets.
 #[derive(Debug, Clone, Copy)]
@@ -72,9 +105,20 @@ impl Okx {
         suffix: EXPIRY.0,
         scale: CONTRACTS,
     };
+    /// Options, paid in their own coin. A contract is a hundredth of one.
+    pub const OPTION: Self = Self {
+        market: MarketId { venue: Venue::Okx, market: Market::Option },
+        inst_type: "OPTION",
+        suffix: "-300329-20000-C",
+        scale: Scale { tick: Size::new(1, 4), step: Size::new(1, 0), unit: Size::new(1, 2) },
+    };
 
     fn is_spot(self) -> bool {
         self.market.market == Market::Spot
+    }
+
+    fn is_option(self) -> bool {
+        self.market.market == Market::Option
     }
 
     fn price(self, tick: u64) -> String {
@@ -85,9 +129,12 @@ impl Okx {
         self.scale.step.text(steps)
     }
 
-    /// What is bought and what it is paid with, as the name has it: the index as well.
+    /// What is bought and what it is paid with, as the name has it: the index as well, and the
+    /// family of an option.
     fn pair(self, name: &str) -> &str {
-        name.strip_suffix(self.suffix).unwrap_or(name)
+        let series = if self.is_option() { Terms::of(name).series } else { name };
+        let suffix = if self.is_option() { EXPIRY.0 } else { self.suffix };
+        series.strip_suffix(suffix).unwrap_or(series)
     }
 }
 
@@ -115,16 +162,30 @@ impl Dialect for Okx {
         4.0
     }
 
+    fn opening_tick(&self, dollars: u64) -> u64 {
+        if self.is_option() {
+            return option::tick(dollars);
+        }
+        dollars * self.scale.tick.per_unit()
+    }
+
     fn name(&self, base: &str) -> String {
-        format!("{base}-USDT{}", self.suffix)
+        let quote = if self.is_option() { "USD" } else { "USDT" };
+        format!("{base}-{quote}{}", self.suffix)
+    }
+
+    /// Of options those of one family.
+    fn nth(&self, number: usize) -> String {
+        if self.is_option() {
+            return format!("BTC-USD{}-{}", EXPIRY.0, option::strike_and_side(number));
+        }
+        self.name(&super::base(number))
     }
 
     fn symbol(&self, name: &str) -> String {
         match self.market.market {
-            Market::Future => name.to_owned(),
-            Market::Spot | Market::Perp | Market::Option | Market::Index => {
-                self.pair(name).to_owned()
-            }
+            Market::Future | Market::Option => name.to_owned(),
+            Market::Spot | Market::Perp | Market::Index => self.pair(name).to_owned(),
         }
     }
 
@@ -138,6 +199,9 @@ impl Dialect for Okx {
                 if made.is_liquidation() && !self.is_spot() {
                     out.push(self.liquidation(name, made, now_ms));
                 }
+                if self.is_option() {
+                    out.push(self.option_trade(name, made, now_ms));
+                }
             }
             What::Quote(quote) => {
                 let entry = bbo_entry(&self.market, name, quote.id);
@@ -149,9 +213,15 @@ impl Dialect for Okx {
             }
             What::Summary(summary) => self.summary(name, summary, now_ms, out),
             What::Candle(candle) => {
-                out.push(frame("candle1m", name, "", &self.candle(candle)));
+                let Some(word) = INTERVALS.word(candle.interval) else { return };
+                out.push(frame(&format!("candle{word}"), name, "", &self.candle(candle)));
             }
         }
+    }
+
+    fn interval(&self, stream: &str) -> Option<Interval> {
+        let (channel, _) = stream.split_once(':')?;
+        INTERVALS.interval(channel.strip_prefix("candle")?)
     }
 
     fn opens<'a>(&self, stream: &'a str) -> Option<&'a str> {
@@ -252,42 +322,5 @@ impl Okx {
         format!(
             r#"["{open_ms}","{o}","{h}","{l}","{c}","{vol}","{currency}","{currency}","{confirm}"]"#
         )
-    }
-
-    /// Tickers, and of contracts the prices of mark and index, funding and open interest.
-    fn summary(self, name: &str, summary: &Summary, now_ms: i64, out: &mut Vec<Frame>) {
-        let inst_type = self.inst_type;
-        let (last, open) = (self.price(summary.last), self.price(summary.open));
-        let (bid, bid_size) = (self.price(summary.bid.0), self.qty(summary.bid.1));
-        let (ask, ask_size) = (self.price(summary.ask.0), self.qty(summary.ask.1));
-        let (vol, currency) = (self.qty(summary.volume), self.scale.qty(summary.volume));
-        let ticker = format!(
-            r#"{{"instType":"{inst_type}","instId":"{name}","last":"{last}","lastSz":"1","askPx":"{ask}","askSz":"{ask_size}","bidPx":"{bid}","bidSz":"{bid_size}","open24h":"{open}","high24h":"{last}","low24h":"{open}","sodUtc0":"{open}","sodUtc8":"{open}","volCcy24h":"{currency}","vol24h":"{vol}","ts":"{now_ms}"}}"#
-        );
-        out.push(frame("tickers", name, "", &ticker));
-        if self.is_spot() {
-            return;
-        }
-        let (mark, index) = (self.price(summary.mark()), self.price(summary.index()));
-        let of_name = format!(r#""instId":"{name}","instType":"{inst_type}""#);
-        let data = format!(r#"{{{of_name},"markPx":"{mark}","ts":"{now_ms}"}}"#);
-        out.push(frame("mark-price", name, "", &data));
-        let pair = self.pair(name);
-        let data = format!(
-            r#"{{"instId":"{pair}","idxPx":"{index}","high24h":"{index}","low24h":"{open}","open24h":"{open}","sodUtc0":"{open}","sodUtc8":"{open}","ts":"{now_ms}"}}"#
-        );
-        out.push(frame("index-tickers", pair, "", &data));
-        let data = format!(
-            r#"{{{of_name},"oi":"{vol}","oiCcy":"{currency}","oiUsd":"609736.12133","ts":"{now_ms}"}}"#
-        );
-        out.push(frame("open-interest", name, "", &data));
-        if self.market.market == Market::Perp {
-            let next = now_ms - now_ms.rem_euclid(FUNDING_MS) + FUNDING_MS;
-            let after = next + FUNDING_MS;
-            let data = format!(
-                r#"{{"formulaType":"withRate","fundingRate":"0.0000500000000000","fundingTime":"{next}",{of_name},"method":"current_period","nextFundingRate":"","nextFundingTime":"{after}","ts":"{now_ms}"}}"#
-            );
-            out.push(frame("funding-rate", name, "", &data));
-        }
     }
 }

@@ -15,6 +15,7 @@ use super::{
 use crate::event::{Candle, Diff, Event, Level, Quote, Summary, Trade, What};
 use crate::frame::{Frame, bbo_entry, trade_entry};
 use crate::history::{Page, Past};
+use crate::interval::Interval;
 use crate::malformed::Forms;
 use crate::scale::{Scale, Size};
 use axum::http::StatusCode;
@@ -142,8 +143,16 @@ impl Dialect for Usdm {
                 let mark = mark_price(name, summary, now_ms, self.is_dated());
                 out.push(frame("markPrice@1s", mark));
             }
-            What::Candle(candle) => out.push(frame("kline_1m", kline(name, candle, now_ms))),
+            What::Candle(candle) => {
+                let Some(word) = binance::INTERVALS.word(candle.interval) else { return };
+                let data = kline(name, word, candle, now_ms);
+                out.push(frame(&format!("kline_{word}"), data));
+            }
         }
+    }
+
+    fn interval(&self, stream: &str) -> Option<Interval> {
+        binance::interval(stream).filter(|interval| *interval != Interval::seconds(1))
     }
 
     fn doors(&self) -> &'static [Door] {
@@ -303,13 +312,13 @@ fn mark_price(name: &str, summary: &Summary, now_ms: i64, is_dated: bool) -> Str
     )
 }
 
-fn kline(name: &str, candle: &Candle, now_ms: i64) -> String {
-    let Candle { open_ms, first_id, last_id, trades, closed, .. } = candle;
-    let close_ms = open_ms + 59_999;
+fn kline(name: &str, word: &str, candle: &Candle, now_ms: i64) -> String {
+    let Candle { interval, open_ms, first_id, last_id, trades, closed, .. } = candle;
+    let close_ms = open_ms + interval.length_ms() - 1;
     let (o, h) = (price(candle.open), price(candle.high));
     let (l, c, v) = (price(candle.low), price(candle.close), qty(candle.volume));
     format!(
-        r#"{{"e":"kline","E":{now_ms},"s":"{name}","k":{{"t":{open_ms}, "T":{close_ms}, "s":"{name}", "i":"1m", "f":{first_id}, "L":{last_id}, "o":"{o}", "c":"{c}", "h":"{h}", "l":"{l}", "v":"{v}", "n":{trades}, "x":{closed}, "q":"0", "V":"0", "Q":"0", "B":"0"}}}}"#
+        r#"{{"e":"kline","E":{now_ms},"s":"{name}","k":{{"t":{open_ms}, "T":{close_ms}, "s":"{name}", "i":"{word}", "f":{first_id}, "L":{last_id}, "o":"{o}", "c":"{c}", "h":"{h}", "l":"{l}", "v":"{v}", "n":{trades}, "x":{closed}, "q":"0", "V":"0", "Q":"0", "B":"0"}}}}"#
     )
 }
 

@@ -3,11 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at its first surprise")]
 #![expect(clippy::cognitive_complexity, reason = "a test tells its story in one place")]
 
+mod others;
 mod recorder;
 mod simulated;
 
 use model::{BookType, Cause, Kind, Market, Side};
 use net::RestError;
+use others::{
+    candles_of_all_lengths_come, tickers_have_greeks_and_volatilities,
+    values_of_indices_go_on_after_a_lost_connection,
+};
 use recorder::{Recorder, diffs};
 use sim::dialect::MarketId;
 use sim::ledger::TradeEntry;
@@ -263,7 +268,7 @@ async fn a_silent_subscription_is_confirmed_and_brings_nothing<A: Adapter + Clon
         recorder.turn().await;
         silent.turn().await;
     }
-    assert_eq!((silent.unconfirmed, silent.lost), (0, 0));
+    assert_eq!((silent.is_confirmed(), silent.lost), (true, 0));
     let counts = silent.pipeline.counts();
     let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
     let data = counts.frames().filter(|(frame, count)| kinds.contains(frame) && *count > 0);
@@ -392,6 +397,15 @@ market!(okx_perp, venue_okx::Perp, faults);
 market!(okx_perp_polls, venue_okx::Perp, [what_is_polled_is_answered]);
 market!(okx_perp_load, venue_okx::Perp, [hundreds_of_instruments_are_served_at_once]);
 market!(okx_future, venue_okx::Future);
+market!(okx_option, venue_okx::Options, faults);
 market!(deribit_perp, venue_deribit::Perp, faults);
 market!(deribit_perp_load, venue_deribit::Perp, [hundreds_of_instruments_are_served_at_once]);
 market!(deribit_future, venue_deribit::Futures);
+market!(deribit_option, venue_deribit::Options, faults);
+market!(deribit_option_figures, venue_deribit::Options, [tickers_have_greeks_and_volatilities]);
+market!(deribit_spot, venue_deribit::Spot, faults);
+market!(deribit_index, venue_deribit::Index, [values_of_indices_go_on_after_a_lost_connection]);
+market!(binance_spot_candles, venue_binance::Spot, [candles_of_all_lengths_come]);
+market!(binance_perp_candles, venue_binance::Perp, [candles_of_all_lengths_come]);
+market!(okx_perp_candles, venue_okx::Perp, [candles_of_all_lengths_come]);
+market!(deribit_perp_candles, venue_deribit::Perp, [candles_of_all_lengths_come]);

@@ -2,13 +2,13 @@
 
 use crate::simulated::{Simulated, now};
 use feed::{Command, Options, Output, Pipeline};
-use model::{Body, Book, BookType, Event, Gap, InstrumentId, Kind, Trade};
+use model::{Body, Book, BookType, Event, Gap, InstrumentId, Kind, Market, Trade, Venue};
 use net::{Rest, RestError, RestOptions, Socket, SocketOptions, Tls};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
-use venue::{Adapter, ConnectionPlan, Feed, FrameType, Request, RestAnswer};
+use venue::{Adapter, ConnectionPlan, Feed, FrameType, Request, RestAnswer, Subscription};
 
 /// How long anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -24,8 +24,6 @@ pub(crate) struct Recorder<A> {
     pub(crate) instruments: Vec<Arc<InstrumentId>>,
     /// Connections that were lost.
     pub(crate) lost: usize,
-    /// Confirmations that are still awaited.
-    pub(crate) unconfirmed: usize,
     /// Calls that were limited, by whether it was a ban.
     pub(crate) limited: BTreeMap<bool, usize>,
     lines: Vec<Line>,
@@ -36,6 +34,13 @@ pub(crate) struct Recorder<A> {
 struct Line {
     plan: ConnectionPlan,
     socket: Option<Socket>,
+    subscription: Subscription,
+}
+
+impl Line {
+    fn new(plan: ConnectionPlan) -> Self {
+        Self { plan, socket: None, subscription: Subscription::default() }
+    }
 }
 
 impl<A: Adapter> Recorder<A> {
@@ -46,10 +51,19 @@ impl<A: Adapter> Recorder<A> {
     }
 
     /// A recorder that has the instrument list.
-    pub(crate) async fn listed(mut adapter: A, venue: &Simulated) -> Self {
+    pub(crate) async fn listed(adapter: A, venue: &Simulated) -> Self {
+        Self::with_candles(adapter, venue, &["1m"]).await
+    }
+
+    /// A recorder that wants candles of these lengths.
+    pub(crate) async fn with_candles(
+        mut adapter: A,
+        venue: &Simulated,
+        intervals: &[&str],
+    ) -> Self {
         let base: Url = format!("http://{}", venue.address).parse().unwrap();
         let rest = Rest::new(base, &tls(), RestOptions::default(), now).unwrap();
-        let reply = rest.get(&adapter.instruments_request().path).await.unwrap();
+        let reply = rest.get(&list_path(&adapter)).await.unwrap();
         let list = adapter.parse_instruments(&reply.body).unwrap();
         let names: BTreeSet<&str> = list.iter().map(|listed| &*listed.id.name).collect();
         assert_eq!(names, venue.names.iter().map(String::as_str).collect());
@@ -58,16 +72,15 @@ impl<A: Adapter> Recorder<A> {
         for id in &instruments {
             assert_eq!(id.symbol.as_str(), venue.dialect.symbol(&id.name));
         }
-        let plans = adapter.connections(&wanted(&instruments), usize::MAX);
+        let plans = adapter.connections(&wanted(&instruments, intervals), usize::MAX);
         Self {
             pipeline: Pipeline::new(adapter, Options::default()),
             outputs: Vec::new(),
             rest,
             instruments,
             lost: 0,
-            unconfirmed: 0,
             limited: BTreeMap::new(),
-            lines: plans.into_iter().map(|plan| Line { plan, socket: None }).collect(),
+            lines: plans.into_iter().map(Line::new).collect(),
             stream_url: format!("ws://{}", venue.address),
             next_id: 1,
         }
@@ -76,10 +89,15 @@ impl<A: Adapter> Recorder<A> {
     /// Connects and subscribes, and waits until all is confirmed.
     pub(crate) async fn subscribed(mut self) -> Self {
         self.run("a confirmation", |recorder| {
-            recorder.unconfirmed == 0 && recorder.lines.iter().all(|line| line.socket.is_some())
+            recorder.is_confirmed() && recorder.lines.iter().all(|line| line.socket.is_some())
         })
         .await;
         self
+    }
+
+    /// Whether no request waits for its answer.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.lines.iter().all(|line| line.subscription.is_settled())
     }
 
     /// Records until something is so.
@@ -139,8 +157,9 @@ impl<A: Adapter> Recorder<A> {
     }
 
     async fn say(&mut self, number: usize, request: Request) {
-        self.unconfirmed += request.confirmations;
-        let Some(socket) = &mut self.lines[number].socket else { return };
+        let line = &mut self.lines[number];
+        let Some(socket) = &mut line.socket else { return };
+        line.subscription.ask(&request);
         if socket.send(request.frame).await.is_err() {
             self.lose(number);
         }
@@ -149,17 +168,17 @@ impl<A: Adapter> Recorder<A> {
     fn lose(&mut self, number: usize) {
         let line = &mut self.lines[number];
         line.socket = None;
-        self.lost += 1;
         // What it would have confirmed will not be.
-        self.unconfirmed = 0;
+        line.subscription = Subscription::default();
+        self.lost += 1;
         let instruments = line.plan.instruments.iter().map(|id| &**id);
         self.pipeline.handle_disconnect(instruments, now(), &mut self.outputs);
     }
 
     async fn follow(&mut self, number: usize, frame_type: Option<FrameType>) {
         match frame_type {
-            Some(FrameType::Accepted { count, .. }) => {
-                self.unconfirmed = self.unconfirmed.saturating_sub(count);
+            Some(FrameType::Accepted { id, granted }) => {
+                self.lines[number].subscription.handle_granted(id, granted);
             }
             Some(FrameType::Probe) => {
                 let answer = self.pipeline.adapter().probe_answer(&mut self.next_id).unwrap();
@@ -168,7 +187,13 @@ impl<A: Adapter> Recorder<A> {
             Some(FrameType::Refused { code, message, .. }) => panic!("refused: {message} ({code})"),
             Some(FrameType::Closing) => panic!("the venue is about to close"),
             // What was refused is counted.
-            Some(FrameType::Data(_) | FrameType::Skipped { .. } | FrameType::Alive) | None => {}
+            Some(
+                FrameType::Data(_)
+                | FrameType::Skipped { .. }
+                | FrameType::Alive
+                | FrameType::Relisted,
+            )
+            | None => {}
         }
     }
 
@@ -269,16 +294,31 @@ pub(crate) fn diffs(books: &[&Book]) -> Vec<u64> {
     diffs.map(|book| book.last_id).collect()
 }
 
-fn tls() -> Tls {
+pub(crate) fn tls() -> Tls {
     Tls::new(None).unwrap()
 }
 
+/// Where the list is.
+fn list_path<A: Adapter>(adapter: &A) -> String {
+    if (A::VENUE, A::MARKET) == (Venue::Okx, Market::Option) {
+        // They are listed family by family, and there is one.
+        return "/api/v5/public/instruments?instType=OPTION&instFamily=BTC-USD".to_owned();
+    }
+    adapter.instruments_request().path
+}
+
 /// Everything there is.
-fn wanted(instruments: &[Arc<InstrumentId>]) -> Vec<Feed> {
-    let of = |id: &Arc<InstrumentId>, kind: Kind| {
-        let interval = (kind == Kind::Kline).then(|| Arc::from("1m"));
-        Feed { instrument: Arc::clone(id), kind, interval }
-    };
-    let kinds = |id| Kind::ALL.iter().map(move |kind| of(id, *kind));
-    instruments.iter().flat_map(kinds).collect()
+fn wanted(instruments: &[Arc<InstrumentId>], intervals: &[&str]) -> Vec<Feed> {
+    let mut wanted = Vec::new();
+    for (id, kind) in
+        instruments.iter().flat_map(|id| Kind::ALL.iter().map(move |kind| (id, *kind)))
+    {
+        let of = |interval| Feed { instrument: Arc::clone(id), kind, interval };
+        if kind == Kind::Kline {
+            wanted.extend(intervals.iter().map(|interval| of(Some(Arc::from(*interval)))));
+        } else {
+            wanted.push(of(None));
+        }
+    }
+    wanted
 }

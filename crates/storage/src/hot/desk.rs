@@ -7,6 +7,7 @@ use bus::{Bus, LiveMessage, LiveSubscription};
 use catalog::StreamKey;
 use daemon::Task;
 use futures_util::FutureExt as _;
+use hotstore::Slot;
 use model::Kind;
 use std::future::pending;
 use std::sync::Arc;
@@ -14,10 +15,11 @@ use std::time::Duration;
 use telemetry::Chain;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, Interval, sleep_until};
+use units::UnixNanos;
 
 /// Questions waiting: the interface waits when there are more, and they take microseconds each.
 pub(crate) const QUESTIONS_CAPACITY: usize = 64;
-/// Pages of seed rows waiting; seeding waits when the desk is busy with live events.
+/// Seeds waiting; seeding waits when the desk is busy with live events.
 pub(crate) const SEEDS_CAPACITY: usize = 4;
 /// Messages taken before somebody else has a turn: about a millisecond's worth.
 const MESSAGES_MAX: usize = 512;
@@ -36,7 +38,29 @@ pub(crate) struct Question {
 }
 
 /// Rows of the cold store, oldest first.
-pub(crate) type Seeds = Vec<(model::Event, Vec<u8>)>;
+pub(crate) type Rows = Vec<(model::Event, Vec<u8>)>;
+
+/// What comes from the cold store.
+#[derive(Debug)]
+pub(crate) enum Seed {
+    /// The latest rows of a stream.
+    Rows(Rows),
+    /// A book is about to be read; the answer is whether it is wanted.
+    Expect(StreamKey, oneshot::Sender<bool>),
+    /// A book; the answer is whether it is in step.
+    Book(StoredBook, oneshot::Sender<bool>),
+    /// No more is read of a book.
+    Settle(StreamKey),
+}
+
+/// A book as far as it is stored.
+#[derive(Debug)]
+pub(crate) struct StoredBook {
+    pub(crate) key: StreamKey,
+    pub(crate) book: model::Book,
+    /// When the last of it was received.
+    pub(crate) recv_time: UnixNanos,
+}
 
 /// The owner of the hot store.
 pub(crate) struct Desk {
@@ -45,7 +69,7 @@ pub(crate) struct Desk {
     /// The way to Redis, if there is one.
     pub(crate) redis: Option<Outlet>,
     pub(crate) questions: mpsc::Receiver<Question>,
-    pub(crate) seeds: mpsc::Receiver<Seeds>,
+    pub(crate) seeds: mpsc::Receiver<Seed>,
     pub(crate) summary: watch::Sender<Summary>,
     pub(crate) metrics: Metrics,
 }
@@ -59,7 +83,7 @@ struct Live {
 enum Event {
     Question(Question),
     Live(Option<LiveMessage>),
-    Seeds(Seeds),
+    Seed(Seed),
     Summarise,
     Redis(Due),
     Subscribe,
@@ -78,11 +102,7 @@ impl Desk {
                     self.take_ready(&mut decoder, &mut live);
                 }
                 Event::Live(None) => anyhow::bail!("the live subscription ended"),
-                Event::Seeds(seeds) => {
-                    for (event, json) in seeds {
-                        self.apply(&event, &json, None);
-                    }
-                }
+                Event::Seed(seed) => self.plant(seed),
                 Event::Summarise => self.summarise(),
                 Event::Redis(due) => {
                     if let Some(outlet) = &mut self.redis {
@@ -120,7 +140,7 @@ impl Desk {
             // Before the live lane, which may never be empty: it is due every few milliseconds.
             due = redis => Event::Redis(due),
             message = live => Event::Live(message),
-            Some(seeds) = self.seeds.recv() => Event::Seeds(seeds),
+            Some(seed) = self.seeds.recv() => Event::Seed(seed),
             () = sleep_until(ask_at), if !subscribed => Event::Subscribe,
         }
     }
@@ -156,6 +176,28 @@ impl Desk {
         let changed = self.hot.apply(event, json, producer);
         if let Some(outlet) = &mut self.redis {
             outlet.note(&StreamKey::from(&*event.instrument), changed);
+        }
+    }
+
+    /// Takes what comes from the cold store. Who reads there may have been stopped meanwhile, and
+    /// needs no answer then.
+    fn plant(&mut self, seed: Seed) {
+        match seed {
+            Seed::Rows(rows) => {
+                for (event, json) in rows {
+                    self.apply(&event, &json, None);
+                }
+            }
+            Seed::Expect(key, reply) => {
+                reply.send(self.hot.expect_book(&key)).ok();
+            }
+            Seed::Book(StoredBook { key, book, recv_time }, reply) => {
+                reply.send(self.hot.seed_book(&key, &book, recv_time)).ok();
+                if let Some(outlet) = &mut self.redis {
+                    outlet.note(&key, [Some((Slot::Book, 0)), None]);
+                }
+            }
+            Seed::Settle(key) => self.hot.settle_book(&key),
         }
     }
 

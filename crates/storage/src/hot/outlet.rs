@@ -4,7 +4,7 @@
 //! the hot store holds at that moment, so that of many changes only the last one travels, and
 //! nothing waits but the names of places.
 
-use super::{Changed, Hot};
+use super::{Changed, Hot, answer};
 use anyhow::Context as _;
 use catalog::StreamKey;
 use daemon::{Context, Task};
@@ -223,7 +223,7 @@ impl Hot {
                 visit(key, Slot::Latest(*kind));
                 visit(key, Slot::Trades(*kind));
             }
-            if symbol.book.is_some() {
+            if symbol.known_book().is_some() {
                 visit(key, Slot::Book);
             }
         }
@@ -235,9 +235,9 @@ impl Hot {
         let symbol = self.symbols.get(key)?;
         match slot {
             Slot::Book => {
-                let book = symbol.book.as_ref()?;
-                let answer = book.answer(key, BOOK_LEVELS);
-                let stamp = Stamp { recv_time: answer.recv_time, live: book.producer.is_some() };
+                let book = symbol.known_book()?;
+                let answer = answer(book, key, BOOK_LEVELS);
+                let stamp = Stamp { recv_time: answer.recv_time, live: book.producer().is_some() };
                 batch.book(key, stamp, &answer.data);
             }
             Slot::Latest(kind) => {

@@ -164,20 +164,82 @@ fn what_the_store_has_never_replaces_what_is_live_and_newer() {
     let mut script = Script::new();
     script.now = 100;
     script.take_from(None, bbo(1));
-    script.take_from(None, book(Snapshot, 0, 10, level(90, 1)));
     script.now = 50;
     script.take_from(None, bbo(2));
     assert_eq!(script.latest(Kind::Bbo, 1)["id"], 1, "an older row of the store");
     script.take("a", bbo(3));
-    script.take("a", book(Snapshot, 0, 11, level(91, 1)));
     assert_eq!(script.latest(Kind::Bbo, 1)["id"], 3, "live, with a clock set back");
-    assert_eq!(script.book(), (11, true, "91".to_owned()));
     script.now = 10;
     script.take_from(None, bbo(4));
-    script.now = 1_000;
-    script.take_from(None, book(Snapshot, 0, 9, level(89, 1)));
     assert_eq!(script.latest(Kind::Bbo, 1)["id"], 3);
-    assert_eq!(script.book(), (11, true, "91".to_owned()));
+}
+
+/// A diff of a venue that links its updates.
+fn linked(first_id: Option<u64>, prev: u64, last_id: u64, bid: Level) -> Body {
+    let (bids, asks) = (vec![bid], Vec::new());
+    let prev_id = Some(prev);
+    Body::Book(Book { book_type: Diff, first_id, last_id, prev_id, bids, asks })
+}
+
+#[test]
+fn the_first_update_of_binance_usd_m_may_straddle_the_snapshot() {
+    let mut script = Script::new();
+    script.take("a", book(Snapshot, 0, 100, level(90, 1)));
+    script.take("a", linked(Some(95), 94, 105, level(91, 1)));
+    assert_eq!(script.book(), (105, true, "91".to_owned()));
+    script.take("a", linked(Some(110), 105, 112, level(92, 1)));
+    assert_eq!(script.book(), (112, true, "92".to_owned()));
+    script.take("a", linked(Some(111), 110, 115, level(93, 1)));
+    assert_eq!(script.book(), (112, false, "92".to_owned()), "only the first one");
+}
+
+#[test]
+fn okx_may_begin_to_count_anew() {
+    let mut script = Script::new();
+    script.take("a", book(Snapshot, 0, 100, level(90, 1)));
+    script.take("a", linked(None, 100, 3, level(91, 1)));
+    assert_eq!(script.book(), (3, true, "91".to_owned()));
+    script.take("a", linked(None, 3, 3, level(92, 1)));
+    assert_eq!(script.book(), (3, true, "91".to_owned()), "nothing happened");
+    script.take("a", linked(None, 3, 7, level(92, 1)));
+    assert_eq!(script.book(), (7, true, "92".to_owned()));
+}
+
+#[test]
+fn a_book_of_the_store_is_in_step_once_it_meets_what_was_said_since() {
+    let mut script = Script::new();
+    let key = StreamKey::from(&*event(0, trade(1)).instrument);
+    let seed = |script: &mut Script, last_id| {
+        let Body::Book(stored) = book(Snapshot, 0, last_id, level(90, 1)) else { unreachable!() };
+        script.hot.seed_book(&key, &stored, UnixNanos::new(1))
+    };
+    assert!(!seed(&mut script, 10), "nobody waits for it");
+    assert!(script.hot.expect_book(&key));
+    script.take("a", book(Diff, 14, 15, level(91, 1)));
+    assert!(script.hot.latest(Kind::Book, &key, 5).is_none(), "nothing is known yet");
+    assert_eq!(script.hot.summary().books, 0);
+    assert!(!seed(&mut script, 12), "13 is missing");
+    assert!(!script.book().1);
+    assert!(seed(&mut script, 13));
+    assert_eq!(script.book(), (15, true, "91".to_owned()));
+    assert!(!script.hot.expect_book(&key), "it needs none");
+    assert_eq!(script.hot.summary().newest, Some(script.now));
+}
+
+#[test]
+fn a_book_that_nothing_is_known_of_is_forgotten() {
+    let mut script = Script::new();
+    let key = StreamKey::from(&*event(0, trade(1)).instrument);
+    assert!(script.hot.expect_book(&key));
+    script.hot.settle_book(&key);
+    assert_eq!(script.hot.summary(), Summary::default());
+    script.take("a", bbo(1));
+    assert!(script.hot.expect_book(&key));
+    script.hot.settle_book(&key);
+    assert_eq!(script.latest(Kind::Bbo, 1)["id"], 1);
+    script.take("a", book(Snapshot, 0, 10, level(90, 1)));
+    script.hot.settle_book(&key);
+    assert_eq!(script.book(), (10, true, "90".to_owned()));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use super::*;
 use bus::LiveId;
 
-async fn live(venue: &Rig, producer: &str, seq: u64, event: &Event) {
+/// Says something on the live lane.
+pub(super) async fn live(venue: &Rig, producer: &str, seq: u64, event: &Event) {
     let subject = wire::live_subject(event.kind(), &event.instrument);
     let id = LiveId { producer, epoch: 1, seq };
     venue.bus.publish_live(subject, id, Bytes::from(json(event))).await.unwrap();

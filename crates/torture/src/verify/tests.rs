@@ -22,6 +22,11 @@ fn good() -> Facts {
     Facts {
         streams: [(of("trade"), Report { sent: 9, returned: 8, in_gaps: 1, ..Report::default() })]
             .into(),
+        markets: [(
+            of("okx/perp"),
+            Carried { streams: 1, sent: 9, stored: 9, ..Carried::default() },
+        )]
+        .into(),
         doors: [(of("trade"), (Answer { rows: 8, ids: 7 }, Answer { rows: 8, ids: 7 }))].into(),
         newest: [(of("trade"), Newest { cold: Some(9), hot: Some(9), flagged: false })].into(),
         books: [(of("hot"), (Ok(book()), book()))].into(),
@@ -73,6 +78,19 @@ fn a_row_that_clickhouse_has_twice_is_found() {
     let once = ["I1 no row twice on the disks of ClickHouse"];
     assert_eq!(tables(9, 8), once);
     assert_eq!(tables(0, 0), once, "nothing counted is nothing shown");
+}
+
+#[test]
+fn a_candle_that_is_not_that_of_its_trades_is_found_unless_trades_are_known_to_be_missing() {
+    let differ = |facts: &mut Facts| {
+        facts.candles = Candles { compared: 2, different: vec!["BTC-USDT at 12:01".to_owned()] };
+    };
+    assert_eq!(broken(differ), ["I2 the venue's candles are those of the trades"]);
+    let missing = broken(|facts| {
+        differ(facts);
+        facts.unfetched.push("BTCUSDT: g1".to_owned());
+    });
+    assert_eq!(missing, ["I2 every missed trade was fetched"]);
 }
 
 #[test]
@@ -198,4 +216,21 @@ fn a_service_that_stays_ill_or_ends_unasked_is_found() {
     assert_eq!(broken(ill), ["every service is well again"]);
     let surprise = Surprise { program: "storage".to_owned(), at: 1.0, what: "ended".to_owned() };
     assert_eq!(broken(|facts| facts.surprises.push(surprise)), ["nothing ended unasked"]);
+}
+
+#[test]
+fn a_market_of_which_something_was_lost_or_that_sent_nothing_is_found() {
+    let stored = ["a load is stored and nothing of it lost"];
+    let spoilings: [fn(Carried) -> Carried; 3] = [
+        |good| Carried { lost: 1, ..good },
+        |good| Carried { cut_off: 1, ..good },
+        |good| Carried { sent: 0, ..good },
+    ];
+    for spoil in spoilings {
+        let spoilt = broken(|facts| {
+            let carried = facts.markets.get_mut("okx/perp").unwrap();
+            *carried = spoil(carried.clone());
+        });
+        assert_eq!(spoilt, stored);
+    }
 }

@@ -54,6 +54,18 @@ fn refuses_what_is_no_decimal() {
 }
 
 #[test]
+fn what_rounds_beyond_the_largest_value_is_out_of_range() {
+    let rounded = |text: &str| Price::parse_rounded(text.as_bytes());
+    let largest = "170141183460469231731.687303715884105727";
+    assert_eq!(rounded(&format!("{largest}4")), Ok(Price::from_raw(i128::MAX)));
+    assert_eq!(rounded(&format!("-{largest}4")), Ok(Price::from_raw(-i128::MAX)));
+    for sign in ["", "-"] {
+        let beyond = format!("{sign}{largest}9");
+        assert_eq!(rounded(&beyond), Err(ParseDecimalError::OutOfRange), "{beyond}");
+    }
+}
+
+#[test]
 fn computed_values_are_rounded_half_even() {
     for (input, raw) in [
         ("0.0000000000000000005", 0),

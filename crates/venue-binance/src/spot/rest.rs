@@ -23,6 +23,11 @@ pub(super) const EXCHANGE_INFO: &str = "/api/v3/exchangeInfo";
 /// The request weight of the instrument list.
 const EXCHANGE_INFO_WEIGHT: u32 = 20;
 
+/// The volumes of all symbols, and the weight of asking for them without naming any.
+///
+/// Source: <https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints#24hr-ticker-price-change-statistics>.
+const VOLUMES: (&str, u32) = ("/api/v3/ticker/24hr?type=MINI", 80);
+
 /// Trades in one answer, at most.
 ///
 /// Source: <https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints#old-trade-lookup>.
@@ -97,6 +102,10 @@ pub(super) fn trades_request(
 
 pub(super) fn instruments_request() -> RestRequest {
     RestRequest { path: EXCHANGE_INFO.to_owned(), weight: EXCHANGE_INFO_WEIGHT }
+}
+
+pub(super) fn volumes_request() -> RestRequest {
+    RestRequest { path: VOLUMES.0.to_owned(), weight: VOLUMES.1 }
 }
 
 pub(super) fn parse(

@@ -237,19 +237,24 @@ fn requests_fill_frames_up_to_the_limit() {
     assert!(frames.len() < 8, "{}", frames.len());
     assert_eq!(next_id, 7 + frames.len() as u64);
     let mut streams = Vec::new();
-    for (number, Request { frame, confirmations }) in frames.iter().enumerate() {
-        assert_eq!(*confirmations, 1);
+    for (number, Request { frame, id, joins }) in frames.iter().enumerate() {
+        assert_eq!(*id, Some(7 + number as u64));
         let request: serde_json::Value = serde_json::from_str(frame).unwrap();
         assert_eq!(
             (&request["method"], &request["id"]),
             (&"SUBSCRIBE".into(), &(7 + number).into())
         );
         let params = request["params"].as_array().unwrap();
-        streams.extend(params.iter().map(|stream| stream.as_str().unwrap().to_owned()));
+        assert_eq!(
+            params.iter().map(|stream| stream.as_str().unwrap()).collect::<Vec<_>>(),
+            *joins
+        );
+        streams.extend(joins.iter().cloned());
     }
     assert_eq!(streams, plans[0].streams);
     let frame = Spot::new().unsubscribe(&["a@trade".to_owned()], &mut next_id).remove(0);
     assert!(frame.frame.starts_with(r#"{"method":"UNSUBSCRIBE","params":["a@trade"],"id":"#));
+    assert!(frame.joins.is_empty() && frame.id.is_some());
 }
 
 /// A frame in the scanner's form, with unusual values.
@@ -384,4 +389,15 @@ fn it_is_an_adapter_as_the_collector_needs_it() {
     let kinds = [Kind::Trade, Kind::AggTrade, Kind::Book, Kind::Bbo, Kind::Ticker, Kind::Kline];
     let sample = conformance::Sample { instruments: EXCHANGE_INFO, frames: &frames, kinds: &kinds };
     conformance::check(&Spot::new(), &sample);
+}
+
+#[test]
+fn the_volumes_of_a_day_are_in_quote_units() {
+    let answer =
+        br#"[{"symbol":"BTCUSDT","openPrice":"1","quoteVolume":"229576048.73031732","count":7},
+        {"symbol":"NONE"},{"symbol":"ETHBTC","quoteVolume":"12.5"}]"#;
+    let volumes = Spot::new().parse_volumes(answer).unwrap();
+    let read: Vec<_> = volumes.iter().map(|(name, volume)| format!("{name} {volume}")).collect();
+    assert_eq!(read, ["BTCUSDT 229576048.73031732", "ETHBTC 12.5"]);
+    assert_eq!(Spot::new().volumes_requests()[0].path, "/api/v3/ticker/24hr?type=MINI");
 }

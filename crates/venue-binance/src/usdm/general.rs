@@ -86,6 +86,7 @@ pub(super) fn parse(
             }
             Ok(read)
         }
+        Some("contractInfo") => Ok(FrameType::Relisted),
         Some("serverShutdown") => Ok(FrameType::Closing),
         Some(event_type) => push(instruments, event(event_type, &opened)?, recv_time, out),
         None => {

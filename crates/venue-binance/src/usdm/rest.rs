@@ -27,6 +27,11 @@ const DEPTHS: [(usize, u32); 4] = [(50, 2), (100, 5), (500, 10), (1_000, 20)];
 /// Source: <https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/Exchange-Information>.
 pub(super) const EXCHANGE_INFO: (&str, u32) = ("/fapi/v1/exchangeInfo", 1);
 
+/// The volumes of all contracts, and the weight of asking for them without naming any.
+///
+/// Source: <https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/24hr-Ticker-Price-Change-Statistics>.
+const VOLUMES: (&str, u32) = ("/fapi/v1/ticker/24hr", 40);
+
 /// Aggregates by id, and the request weight of a call. Single trades by id want a key.
 ///
 /// Source: <https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/Compressed-Aggregate-Trades-List>.
@@ -121,6 +126,10 @@ pub(super) fn trades_request(
 
 pub(super) fn instruments_request() -> RestRequest {
     RestRequest { path: EXCHANGE_INFO.0.to_owned(), weight: EXCHANGE_INFO.1 }
+}
+
+pub(super) fn volumes_request() -> RestRequest {
+    RestRequest { path: VOLUMES.0.to_owned(), weight: VOLUMES.1 }
 }
 
 pub(super) fn parse(

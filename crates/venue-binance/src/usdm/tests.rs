@@ -354,3 +354,13 @@ fn recorded_frames_take_the_fast_path_and_equal_the_slow_one() {
         });
     }
 }
+
+#[test]
+fn a_contract_that_is_listed_or_settled_is_told_by_a_stream_of_its_own() {
+    let notice = Perp::new().notice().unwrap();
+    assert_eq!((notice.path.as_str(), notice.stream.as_str()), ("/market/stream", "!contractInfo"));
+    let frame = br#"{"stream":"!contractInfo","data":{"e":"contractInfo","E":1669647330091,"s":"IOTAUSDT","ps":"IOTAUSDT","ct":"PERPETUAL","dt":4133404800000,"ot":1569398400000,"cs":"TRADING","st":1}}"#;
+    let mut out = Vec::new();
+    let read = Perp::new().parse(frame, UnixNanos::new(1), &mut out);
+    assert_eq!((read, out.len()), (Ok(FrameType::Relisted), 0));
+}

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::PathBuf;
 use venue::recording::{Record, Source, lines};
-use venue::{Reject, RestAnswer};
+use venue::{Granted, Reject, RestAnswer};
 
 fn frames() -> Option<PathBuf> {
     let folder = std::env::var_os("MARKETPRISM_FRAMES").map(PathBuf::from);
@@ -68,8 +68,9 @@ impl Tally {
         assert_eq!(usual, parse(Market::Option, Way::Slow, frame), "{name}");
         let mut out = Vec::new();
         let frame_type = adapter.parse(frame, record.recv_time, &mut out).unwrap();
-        if let FrameType::Accepted { count, .. } = frame_type {
-            self.accepted += count;
+        if let FrameType::Accepted { granted, .. } = frame_type {
+            let Granted::Only(channels) = granted else { panic!("{granted:?}") };
+            self.accepted += channels.len();
         } else {
             assert!(matches!(frame_type, FrameType::Data(_)), "{name}: {frame_type:?}");
             assert!(is_fast(Market::Option, frame), "{name}");
@@ -155,7 +156,7 @@ const MESSAGES: &[(&str, &str, Expected)] = &[
     // A trade cut down to its id and price.
     ("perp", "trades__nautilus_inline", Expected::Refused(Reject::MissingField)),
     ("perp", "trades", Expected::Data(Market::Perp, Kind::Trade)),
-    ("future", "instrument", Expected::Refused(Reject::UnknownType)),
+    ("future", "instrument", Expected::Control("relisted")),
     ("future", "ticker", Expected::Data(Market::Future, Kind::Ticker)),
     ("option", "markprice", Expected::Refused(Reject::UnknownType)),
     ("option", "ticker", Expected::Data(Market::Option, Kind::Ticker)),

@@ -5,7 +5,7 @@ use expect_test::expect;
 use model::{Instrument, InstrumentId, Symbol};
 use std::sync::Arc;
 use venue::conformance::Sample;
-use venue::{Feed, Reject, Request, RestAnswer, RestRequest};
+use venue::{Feed, Granted, Notice, Reject, Request, RestAnswer, RestRequest};
 
 const INSTRUMENTS: &[u8] = include_bytes!("../../testdata/instruments.json");
 
@@ -265,17 +265,18 @@ fn channels_of_an_instrument_stay_together_and_no_connection_has_too_many() {
 }
 
 /// The number, the method and the channels of a request.
-fn read(Request { frame, confirmations }: &Request) -> (u64, String, Vec<String>, usize) {
+fn read(Request { frame, id, joins }: &Request) -> (u64, String, Vec<String>, usize) {
     let request: serde_json::Value = serde_json::from_str(frame).unwrap();
+    assert_eq!(request["id"].as_u64(), *id);
     assert_eq!(request["jsonrpc"], "2.0");
     let channels = request["params"]["channels"].as_array().cloned().unwrap_or_default();
     let channels = channels.iter().map(|channel| channel.as_str().unwrap().to_owned()).collect();
     let method = request["method"].as_str().unwrap().to_owned();
-    (request["id"].as_u64().unwrap(), method, channels, *confirmations)
+    (id.unwrap(), method, channels, joins.len())
 }
 
 #[test]
-fn a_call_names_as_many_channels_as_it_may_and_waits_for_each() {
+fn a_call_names_as_many_channels_as_it_may_and_says_which() {
     let channels: Vec<_> = (0..1_100).map(|number| format!("quote.C{number}")).collect();
     let mut next_id = 7;
     let requests = Perp::new().subscribe(&channels, &mut next_id);
@@ -293,20 +294,26 @@ fn a_call_names_as_many_channels_as_it_may_and_waits_for_each() {
     let requests = Perp::new().unsubscribe(&channels, &mut next_id);
     assert!(requests.len() > 1);
     assert!(requests.iter().all(|it| it.frame.len() <= Perp::LIMITS.frame_bytes_max));
-    let asked: usize = requests.iter().map(|it| it.confirmations).sum();
-    assert_eq!(asked, 500);
+    let left: usize = requests.iter().map(|it| read(it).2.len()).sum();
+    assert_eq!(left, 500);
+    assert!(requests.iter().all(|it| it.joins.is_empty()));
     assert_eq!(read(&requests[0]).1, "public/unsubscribe");
 }
 
 #[test]
-fn a_channel_that_the_venue_drops_stays_unconfirmed() {
+fn an_answer_names_the_channels_that_the_venue_did_not_drop() {
     let mut next_id = 1;
     let channels = ["quote.ABC-PERPETUAL".to_owned(), "quote.NONE".to_owned()];
     let request = Perp::new().subscribe(&channels, &mut next_id).remove(0);
     let answer = br#"{"jsonrpc":"2.0","id":1,"result":["quote.ABC-PERPETUAL"]}"#;
     let accepted = parse(Market::Perp, Way::Usual, answer).0;
-    assert_eq!(accepted, Ok(FrameType::Accepted { id: Some(1), count: 1 }));
-    assert_eq!(request.confirmations, 2);
+    let granted = Granted::Only(channels[..1].to_vec());
+    assert_eq!(accepted, Ok(FrameType::Accepted { id: Some(1), granted }));
+    assert_eq!(request.joins, channels);
+    let answer =
+        br#"{"jsonrpc":"2.0","id":1,"error":{"code":10028,"message":"too_many_requests"}}"#;
+    let refused = parse(Market::Perp, Way::Usual, answer).0;
+    assert!(matches!(refused, Ok(FrameType::Refused { too_often: true, .. })), "{refused:?}");
 }
 
 #[test]
@@ -319,12 +326,37 @@ fn a_session_begins_by_asking_for_heartbeats_and_answers_each_test_request() {
     ]]
     .assert_eq(&greeting[0].frame);
     let accepted = parse(Market::Perp, Way::Usual, br#"{"jsonrpc":"2.0","id":3,"result":"ok"}"#).0;
-    assert_eq!(accepted, Ok(FrameType::Accepted { id: Some(3), count: greeting[0].confirmations }));
+    let granted = Granted::All;
+    assert_eq!(accepted, Ok(FrameType::Accepted { id: greeting[0].id, granted }));
     let answer = perp.probe_answer(&mut next_id).unwrap();
     expect![[r#"{"jsonrpc":"2.0","id":4,"method":"public/test","params":{}}"#]]
         .assert_eq(&answer.frame);
     // Its own answer confirms nothing.
     let alive = br#"{"jsonrpc":"2.0","id":4,"result":{"version":"1.2.26"}}"#;
     assert_eq!(parse(Market::Perp, Way::Usual, alive).0, Ok(FrameType::Alive));
-    assert_eq!(answer.confirmations, 0);
+    assert_eq!(answer.id, None);
+}
+
+#[test]
+fn a_change_of_the_list_is_told_by_a_channel_of_its_own() {
+    let notice = |notice: Option<Notice>| notice.map(|notice| notice.stream);
+    let stream = notice(Options::new().notice());
+    assert_eq!(stream.as_deref(), Some("instrument.state.option.any"));
+    assert_eq!(notice(Perp::new().notice()).as_deref(), Some("instrument.state.future.any"));
+    assert_eq!(notice(Index::new().notice()), None);
+    let frame = br#"{"jsonrpc":"2.0","method":"subscription","params":{"channel":"instrument.state.option.any","data":{"timestamp":1553080940000,"state":"created","instrument_name":"BTC-22MAR19"}}}"#;
+    assert_eq!(parse(Market::Option, Way::Usual, frame), (Ok(FrameType::Relisted), Vec::new()));
+}
+
+#[test]
+fn the_volumes_of_a_day_are_in_dollars() {
+    let paths: Vec<_> =
+        Options::new().volumes_requests().into_iter().map(|request| request.path).collect();
+    let path = "/api/v2/public/get_book_summary_by_currency?currency=ETH&kind=option";
+    assert_eq!((paths.len(), paths[1].as_str()), (4, path));
+    let answer = br#"{"jsonrpc":"2.0","result":[{"instrument_name":"A-PERPETUAL","volume_usd":1.5e6,"volume":1},
+        {"instrument_name":"NONE","volume_usd":null}]}"#;
+    let volumes = Perp::new().parse_volumes(answer).unwrap();
+    let read: Vec<_> = volumes.iter().map(|(name, volume)| format!("{name} {volume}")).collect();
+    assert_eq!(read, ["A-PERPETUAL 1500000"]);
 }

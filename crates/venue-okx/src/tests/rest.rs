@@ -53,7 +53,7 @@ fn each_market_asks_for_its_own_list() {
         /api/v5/public/instruments?instType=SPOT
         /api/v5/public/instruments?instType=SWAP
         /api/v5/public/instruments?instType=FUTURES
-        /api/v5/public/instruments?instType=OPTION&instFamily=BTC-USD"#]]
+        /api/v5/public/underlying?instType=OPTION"#]]
     .assert_eq(&paths.join("\n"));
     let answer = Perp::new().parse_rest(&paths[1], INSTRUMENTS).unwrap();
     assert!(matches!(answer, RestAnswer::Instruments(list) if list.len() == 9));
@@ -204,4 +204,34 @@ fn an_answer_that_is_none_is_refused() {
     let body = r#"{"code":"0","data":[{"asks":[],"bids":[],"seqId":1}]}"#;
     let answer = okx.parse_rest(&path, body.as_bytes());
     assert!(matches!(answer, Ok(RestAnswer::Snapshot { slot, .. }) if *okx.instrument(slot) == id));
+}
+
+#[test]
+fn options_are_listed_family_by_family_of_all_that_there_are() {
+    let (path, body) = (Options::new().instruments_request().path, UNDERLYINGS);
+    let parts = Options::new().more_instruments(&path, body).unwrap();
+    let paths: Vec<_> = parts.iter().map(|request| request.path.as_str()).collect();
+    expect![[r#"
+        /api/v5/public/instruments?instType=OPTION&instFamily=BTC-USD
+        /api/v5/public/instruments?instType=OPTION&instFamily=ETH-USD"#]]
+    .assert_eq(&paths.join("\n"));
+    // The names are no instruments, and a part has no parts.
+    assert_eq!(Options::new().parse_instruments(body).unwrap(), []);
+    assert_eq!(Options::new().more_instruments(paths[0], INSTRUMENTS).unwrap(), []);
+    let refused = br#"{"code":"50011","msg":"Too Many Requests","data":[]}"#;
+    Options::new().more_instruments(&path, refused).unwrap_err();
+}
+
+const UNDERLYINGS: &[u8] = br#"{"code":"0","msg":"","data":[["BTC-USD","ETH-USD"]]}"#;
+
+#[test]
+fn the_volumes_of_a_day_are_in_quote_units() {
+    let answer = br#"{"code":"0","msg":"","data":[
+        {"instType":"SPOT","instId":"A-B","last":"2.5","vol24h":"100","volCcy24h":"250.5"},
+        {"instType":"SWAP","instId":"A-B-SWAP","last":"2.5","vol24h":"7","volCcy24h":"100"},
+        {"instType":"SWAP","instId":"NONE-SWAP","last":"","vol24h":"","volCcy24h":""}]}"#;
+    let volumes = Perp::new().parse_volumes(answer).unwrap();
+    let read: Vec<_> = volumes.iter().map(|(name, volume)| format!("{name} {volume}")).collect();
+    assert_eq!(read, ["A-B 250.5", "A-B-SWAP 250"]);
+    assert_eq!(Perp::new().volumes_requests()[0].path, "/api/v5/market/tickers?instType=SWAP");
 }

@@ -1,11 +1,12 @@
 //! Whether the tables are what this program works with.
 
 use super::{
-    PARTITION_KEY, SORTING_KEY, candle_check, candles, coverage, create_table, define, settings,
+    INSTRUMENTS_KEY, PARTITION_KEY, SORTING_KEY, STORED_INSTRUMENTS, candle_check, candles,
+    coverage, create_instruments, create_table, define, durable, settings, view_of_instruments,
     views,
 };
 use crate::client::Connection;
-use crate::columns::{Column, columns};
+use crate::columns::{Column, INSTRUMENTS, columns};
 use crate::decode::Answer;
 use crate::error::{Difference, Error};
 use crate::layout::Layout;
@@ -22,6 +23,13 @@ struct Found {
     full: String,
     /// Types by column.
     columns: BTreeMap<String, String>,
+}
+
+/// What a table is beside its columns.
+struct Properties {
+    partition_key: &'static str,
+    sorting_key: &'static str,
+    settings: Vec<String>,
 }
 
 /// Everything in which the tables and views are not what this program works with.
@@ -50,13 +58,15 @@ pub(super) async fn differences(connection: &Connection) -> Result<Vec<Differenc
         table.columns.insert(answer.text()?.to_owned(), answer.text()?.to_owned());
     }
     let tables = Kind::ALL.iter().flat_map(|kind| compare(layout, *kind, &found));
-    Ok(tables.chain(missing_views(layout, &found)).collect())
+    let instruments = compare_instruments(layout, &found);
+    Ok(tables.chain(instruments).chain(missing_views(layout, &found)).collect())
 }
 
 /// The views that are not there, or are something else by now. What a view selects is the user's
 /// business: nothing of ours reads it.
 fn missing_views(layout: &Layout, found: &BTreeMap<String, Found>) -> Vec<Difference> {
-    let steps = [views, candles, coverage, candle_check].into_iter().flat_map(|step| step(layout));
+    let steps = [views, candles, coverage, candle_check, view_of_instruments];
+    let steps = steps.into_iter().flat_map(|step| step(layout));
     steps
         .filter_map(|statement| {
             let table = statement.split(' ').nth(4)?.to_owned();
@@ -75,11 +85,16 @@ fn missing_views(layout: &Layout, found: &BTreeMap<String, Found>) -> Vec<Differ
 
 /// Compares a kind's tables with what is written to them. Columns of somebody else's are left alone.
 fn compare(layout: &Layout, kind: Kind, found: &BTreeMap<String, Found>) -> Vec<Difference> {
-    let held = layout.held(kind);
+    let (held, columns) = (layout.held(kind), columns(kind));
     let mut differences = match found.get(&held) {
         Some(found) => {
-            let (mut differences, table) = (columns_of(layout, &held, kind, found), &held);
-            differences.extend(properties_of(layout, table, found));
+            let properties = Properties {
+                partition_key: PARTITION_KEY,
+                sorting_key: SORTING_KEY,
+                settings: settings(layout),
+            };
+            let mut differences = columns_of(layout, &held, &columns, found);
+            differences.extend(properties_of(layout, &held, &properties, found));
             differences
         }
         None => vec![missing(layout, &held, create_table(layout, kind))],
@@ -87,10 +102,23 @@ fn compare(layout: &Layout, kind: Kind, found: &BTreeMap<String, Found>) -> Vec<
     if let Some(create) = layout.create_distributed(kind) {
         let all = layout.all(kind);
         match found.get(&all) {
-            Some(found) => differences.extend(columns_of(layout, &all, kind, found)),
+            Some(found) => differences.extend(columns_of(layout, &all, &columns, found)),
             None => differences.push(missing(layout, &all, create)),
         }
     }
+    differences
+}
+
+/// Compares the table of instruments with what is written to it.
+fn compare_instruments(layout: &Layout, found: &BTreeMap<String, Found>) -> Vec<Difference> {
+    let table = STORED_INSTRUMENTS;
+    let Some(found) = found.get(table) else {
+        return vec![missing(layout, table, create_instruments(layout))];
+    };
+    let properties =
+        Properties { partition_key: "", sorting_key: INSTRUMENTS_KEY, settings: durable() };
+    let mut differences = columns_of(layout, table, INSTRUMENTS, found);
+    differences.extend(properties_of(layout, table, &properties, found));
     differences
 }
 
@@ -114,9 +142,9 @@ fn different(
     }
 }
 
-fn columns_of(layout: &Layout, table: &str, kind: Kind, found: &Found) -> Vec<Difference> {
+fn columns_of(layout: &Layout, table: &str, columns: &[Column], found: &Found) -> Vec<Difference> {
     let mut differences = Vec::new();
-    for column in &columns(kind) {
+    for column in columns {
         let Column { name, ty, .. } = column;
         let (is, verb) = match found.columns.get(*name) {
             Some(is) if is == ty.sql() => continue,
@@ -130,12 +158,17 @@ fn columns_of(layout: &Layout, table: &str, kind: Kind, found: &Found) -> Vec<Di
     differences
 }
 
-fn properties_of(layout: &Layout, table: &str, found: &Found) -> Vec<Difference> {
+fn properties_of(
+    layout: &Layout,
+    table: &str,
+    expected: &Properties,
+    found: &Found,
+) -> Vec<Difference> {
     let mut differences = Vec::new();
     let anew = || "move the table away, let it be made anew, and copy its rows".to_owned();
     for (what, expected, is) in [
-        ("partition key", PARTITION_KEY, &found.partition_key),
-        ("sorting key", SORTING_KEY, &found.sorting_key),
+        ("partition key", expected.partition_key, &found.partition_key),
+        ("sorting key", expected.sorting_key, &found.sorting_key),
     ] {
         if is != expected {
             differences.push(different(layout, table, what, [expected, is], anew()));
@@ -146,11 +179,11 @@ fn properties_of(layout: &Layout, table: &str, found: &Found) -> Vec<Difference>
     if !found.engine.ends_with(engine) {
         differences.push(different(layout, table, "engine", [engine, &found.engine], anew()));
     }
-    for setting in settings(layout) {
-        if !found.full.contains(&setting) {
+    for setting in &expected.settings {
+        if !found.full.contains(setting) {
             let remedy =
                 format!("ALTER TABLE {} MODIFY SETTING {setting}", layout.everywhere(table));
-            let values = [&*setting, "another value"];
+            let values = [setting.as_str(), "another value"];
             differences.push(different(layout, table, "settings", values, remedy));
         }
     }

@@ -51,6 +51,16 @@ fn a_cluster_has_replicated_tables_and_others_over_all_shards() {
         "CREATE OR REPLACE VIEW marketprism.bbo ON CLUSTER main AS SELECT * EXCEPT \
          (identity_major, identity_minor), time FROM marketprism.stored_bbo_all FINAL"
     );
+    let instruments = that_begins(
+        &statements,
+        "CREATE TABLE IF NOT EXISTS marketprism.stored_instruments ON CLUSTER main",
+    );
+    assert_eq!(
+        instruments.split_once(" ENGINE = ").unwrap().1,
+        "ReplicatedReplacingMergeTree('/clickhouse/tables/common/marketprism/stored_instruments', \
+         '{shard}-{replica}') ORDER BY (venue, market, symbol, first_seen) \
+         SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"
+    );
     for table in ["stored_trade", "stored_trade_all"] {
         that_begins(
             &statements,

@@ -34,6 +34,20 @@ async fn a_table_altered_to_another_scale_or_precision_is_refused_with_the_diffe
         ),
         ("DROP VIEW marketprism.coverage", "*", "View", "missing"),
         ("DROP VIEW marketprism.candle_1m", "*", "View", "missing"),
+        ("DROP VIEW marketprism.instruments", "*", "View", "missing"),
+        (
+            "ALTER TABLE marketprism.stored_instruments MODIFY COLUMN tick_size \
+             Nullable(Decimal(38, 8))",
+            "tick_size",
+            "Nullable(Decimal(38, 18))",
+            "Nullable(Decimal(38, 8))",
+        ),
+        (
+            "ALTER TABLE marketprism.stored_instruments MODIFY SETTING fsync_part_directory = 0",
+            "settings",
+            "fsync_part_directory = 1",
+            "another value",
+        ),
     ] {
         rig.run(alter).await;
         let Err(Error::Schema { differences }) = connect(&rig.server).prepare().await else {
@@ -55,7 +69,7 @@ async fn a_database_of_a_newer_version_is_refused() {
     let rig = Rig::start();
     rig.warehouse.prepare().await.unwrap();
     let applied = rig.numbers("SELECT count() FROM marketprism.schema_migrations").await;
-    assert_eq!(applied, [6]);
+    assert_eq!(applied, [7]);
     rig.run("INSERT INTO marketprism.schema_migrations (version, name) VALUES (1000, 'later')")
         .await;
     let error = connect(&rig.server).prepare().await.unwrap_err();
@@ -70,9 +84,11 @@ async fn a_migration_that_was_interrupted_is_run_again() {
     rig.run("TRUNCATE TABLE marketprism.schema_migrations").await;
     rig.run("DROP TABLE marketprism.stored_gap").await;
     rig.run("DROP VIEW marketprism.candle_1d").await;
+    rig.run("DROP TABLE marketprism.stored_instruments").await;
     connect(&rig.server).prepare().await.unwrap();
     let tables = "SELECT count() FROM system.tables WHERE database = 'marketprism'";
-    let expected = 2 * Kind::ALL.len() as u64 + 4 + 2 + 1;
+    // A table and a view each, the candles, two views of what is stored, and the migrations.
+    let expected = 2 * (Kind::ALL.len() as u64 + 1) + 4 + 2 + 1;
     assert_eq!(rig.numbers(tables).await, [expected]);
 }
 
@@ -139,7 +155,7 @@ async fn rows_of_the_version_before_stay_as_they_were_and_new_ones_have_more() {
     warehouse.prepare().await.unwrap();
     assert_eq!(
         rig.numbers("SELECT toUInt64(max(version)) FROM marketprism.schema_migrations").await,
-        [6]
+        [7]
     );
     let everything = Query { limit: 10, ..Query::default() };
     let old = rows(&warehouse.reader(Kind::Trade).query(&everything).await.unwrap());

@@ -24,6 +24,9 @@ const IMPURE: &[&str] = &[
 /// not find itself.
 const NOWHERE: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X:")];
 
+/// Sources that no crate of the workspace has.
+const BESIDE: &str = "fuzz/src";
+
 /// One source file.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -42,13 +45,17 @@ pub(crate) type Sizes = BTreeMap<String, Vec<Source>>;
 pub(crate) fn measure(crates: &[Crate]) -> anyhow::Result<Sizes> {
     let mut sizes = Sizes::new();
     for member in crates {
-        let mut files = Vec::new();
-        collect(&member.folder, &mut files)?;
-        files.sort();
-        let sources: anyhow::Result<Vec<Source>> = files.iter().map(|path| source(path)).collect();
-        sizes.insert(member.name.clone(), sources?);
+        sizes.insert(member.name.clone(), read(&member.folder)?);
     }
     Ok(sizes)
+}
+
+/// The sources in a folder, by their paths.
+fn read(folder: &Path) -> anyhow::Result<Vec<Source>> {
+    let mut files = Vec::new();
+    collect(folder, &mut files)?;
+    files.sort();
+    files.iter().map(|path| source(path)).collect()
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
@@ -109,21 +116,29 @@ fn function_name(line: &str) -> Option<&str> {
 /// What is too long, and what must not be there.
 pub(crate) fn check(crates: &[Crate], sizes: &Sizes) -> anyhow::Result<Vec<String>> {
     let mut problems = unnamed(crates)?;
+    for source in read(&root().join(BESIDE))? {
+        problems.extend(faults(&source));
+    }
     for member in crates {
         for source in &sizes[&member.name] {
-            let place = source.path.display();
-            if source.lines > FILE_LINES_MAX {
-                problems.push(format!("{place}: {} lines, at most {FILE_LINES_MAX}", source.lines));
-            }
-            for word in NOWHERE.iter().filter(|word| source.text.contains(**word)) {
-                problems.push(format!("{place}: contains {word}"));
-            }
+            problems.extend(faults(source));
             if member.layer <= Layer::Rules && !source.is_test {
                 problems.extend(impure_calls(source));
             }
         }
     }
     Ok(problems)
+}
+
+/// What no source may be or have, whatever it is for.
+fn faults(source: &Source) -> Vec<String> {
+    let place = source.path.display();
+    let words = NOWHERE.iter().filter(|word| source.text.contains(**word));
+    let mut problems: Vec<String> = words.map(|word| format!("{place}: contains {word}")).collect();
+    if source.lines > FILE_LINES_MAX {
+        problems.push(format!("{place}: {} lines, at most {FILE_LINES_MAX}", source.lines));
+    }
+    problems
 }
 
 /// The crates that ARCHITECTURE.md does not name.

@@ -9,8 +9,11 @@ use venue::recording::{Record, Source, lines};
 
 /// The recordings of the one connection, oldest first.
 fn recordings(state: &Path) -> Vec<Vec<u8>> {
-    let folders = fs::read_dir(state.join("capture")).unwrap();
-    let files = folders.flat_map(|folder| fs::read_dir(folder.unwrap().path()).unwrap());
+    recordings_of(state, "binance-spot-0")
+}
+
+fn recordings_of(state: &Path, name: &str) -> Vec<Vec<u8>> {
+    let files = fs::read_dir(state.join("capture").join(name)).unwrap();
     let mut paths: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
     paths.sort();
     let read = |path: &PathBuf| {
@@ -60,6 +63,10 @@ async fn a_recording_leads_to_the_events_that_were_published() {
     assert_eq!(of(|source| matches!(source, Source::Get(path) if path.contains("depth"))), 1);
     // The confirmation, two diffs, the trades.
     assert_eq!(of(|source| *source == Source::Ws), 203);
+    assert_eq!(of(|source| *source == Source::Sent), 1, "the subscription");
+    let list = recordings_of(world.directory.path(), "binance-spot-list");
+    let list = Record::parse(lines(&list[0]).next().unwrap()).unwrap();
+    assert!(matches!(list.source, Source::Get(path) if path.contains("exchangeInfo")), "{list:?}");
 
     let events = replayed(&texts);
     let again: Vec<&Event> = events.iter().filter(|event| event.kind() == Kind::Trade).collect();

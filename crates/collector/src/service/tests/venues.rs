@@ -155,3 +155,24 @@ async fn a_subscription_that_is_confirmed_and_never_served_is_noticed_and_made_a
     collector.until(STATUS, |_, status| is_well(status, "okx-perp-0")).await;
     collector.stop().await;
 }
+
+/// A venue counts contracts; what is recorded are units of the base, whichever way a trade came.
+#[tokio::test(flavor = "multi_thread")]
+async fn trades_of_contracts_that_are_fetched_have_the_size_of_those_that_were_streamed() {
+    let (world, venue) = (World::new().await, Venue::of("okx/perp", RATE).await);
+    let collector = world
+        .collect_with(|suite| {
+            suite.collector.venues.binance.spot.enabled = false;
+            let market = &mut suite.collector.venues.okx.perp;
+            point(market, &venue);
+            market.kinds = vec!["trade".to_owned()];
+        })
+        .await;
+    collector.received(50).await;
+    venue.strike("gap@0s:500").await;
+    collector.heals().await;
+    venue.end().await;
+    let fetched = super::backfill::complete(&world.bus, &venue.trades(), &BTreeSet::new()).await;
+    assert!(fetched > 0);
+    collector.stop().await;
+}

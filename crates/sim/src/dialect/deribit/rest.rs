@@ -1,11 +1,13 @@
 //! REST: the instrument list, past trades by their sequence numbers, books.
 
-use super::{Deribit, EXPIRY, SCALE};
+use super::{Deribit, EXPIRY};
 use crate::dialect::binance::array;
+use crate::dialect::option::{Terms, volatility};
 use crate::dialect::{Call, Problem, Refusal, Request, Wanted};
 use crate::history::{Page, Past};
 use crate::shadow::View;
 use axum::http::StatusCode;
+use model::Market;
 use serde_json::{Value, json};
 use units::{Price, Qty};
 
@@ -21,7 +23,10 @@ pub(super) fn call(deribit: Deribit, request: &Request<'_>) -> Result<Call, Prob
         "/api/v2/public/test" => Ok(Call::known(0, answer(r#"{"version":"1.2.26"}"#))),
         "/api/v2/public/get_time" => Ok(Call::known(1, answer(&request.time_ms.to_string()))),
         "/api/v2/public/get_instruments" => Ok(Call::known(20, instruments(deribit, request))),
-        "/api/v2/public/get_last_trades_by_instrument" => trades(request),
+        "/api/v2/public/get_index_price_names" if deribit.is(Market::Index) => {
+            Ok(Call::known(20, answer(&json!(request.listed).to_string())))
+        }
+        "/api/v2/public/get_last_trades_by_instrument" => trades(deribit, request),
         "/api/v2/public/get_order_book" => {
             let instrument = instrument(request)?;
             let depth = request.number("depth").unwrap_or(5).min(LEVELS_MAX);
@@ -89,35 +94,68 @@ fn pairs(levels: &[(Price, Qty)]) -> String {
     array(levels.iter().map(level))
 }
 
-/// Of other kinds of instruments the list is empty. Prices are in dollars, and so is a contract.
+/// Of other kinds of instruments the list is empty, as it is of indices, which are none.
 fn instruments(deribit: Deribit, request: &Request<'_>) -> String {
-    let period = if deribit.is_perpetual() { "perpetual" } else { "month" };
-    let expiry = if deribit.is_perpetual() { 32_503_708_800_000 } else { EXPIRY.1 };
-    let listing = |name: &String| {
-        let base = deribit.base(name);
-        json!({
-            "instrument_name": name, "kind": "future", "base_currency": base,
-            "quote_currency": "USD", "counter_currency": "USD", "settlement_currency": base,
-            "settlement_period": period, "instrument_type": "reversed", "tick_size": 0.5,
-            "min_trade_amount": 10, "contract_size": 10, "expiration_timestamp": expiry,
-            "is_active": true, "state": "open", "price_index": format!("{}_usd", base.to_lowercase()),
-        })
-    };
-    let list: Vec<Value> = match request.text("kind") {
-        Some("future") | None => request.listed.iter().map(listing).collect(),
-        Some(_) => Vec::new(),
+    let is_asked = request.text("kind").is_none_or(|kind| kind == deribit.kind);
+    let list: Vec<Value> = if is_asked && !deribit.is(Market::Index) {
+        request.listed.iter().map(|name| listing(deribit, name)).collect()
+    } else {
+        Vec::new()
     };
     answer(&Value::from(list).to_string())
 }
 
+/// Prices of futures are in dollars, and so is a contract; of options both are in coins.
+fn listing(deribit: Deribit, name: &str) -> Value {
+    let base = deribit.base(name);
+    let mut listing = json!({
+        "instrument_name": name, "kind": deribit.kind, "base_currency": base,
+        "is_active": true, "state": "open", "price_index": format!("{}_usd", base.to_lowercase()),
+    });
+    let more = match deribit.market.market {
+        Market::Perp => json!({
+            "quote_currency": "USD", "counter_currency": "USD", "settlement_currency": base,
+            "settlement_period": "perpetual", "instrument_type": "reversed", "tick_size": 0.5,
+            "min_trade_amount": 10, "contract_size": 10,
+            "expiration_timestamp": 32_503_708_800_000_i64,
+        }),
+        Market::Future => json!({
+            "quote_currency": "USD", "counter_currency": "USD", "settlement_currency": base,
+            "settlement_period": "month", "instrument_type": "reversed", "tick_size": 0.5,
+            "min_trade_amount": 10, "contract_size": 10, "expiration_timestamp": EXPIRY.1,
+        }),
+        Market::Option => {
+            let terms = Terms::of(name);
+            let side = if terms.is_call() { "call" } else { "put" };
+            // A name that is none of an option has no strike.
+            let strike = terms.strike.parse::<f64>().unwrap_or_default();
+            json!({
+                "quote_currency": base, "counter_currency": "USD", "settlement_currency": base,
+                "settlement_period": "month", "instrument_type": "reversed",
+                "tick_size": 1.0e-4, "min_trade_amount": 0.1, "contract_size": 1.0,
+                "expiration_timestamp": EXPIRY.1, "strike": strike, "option_type": side,
+            })
+        }
+        Market::Spot | Market::Index => json!({
+            "quote_currency": "USDC", "counter_currency": "USDC", "instrument_type": "linear",
+            "tick_size": 0.1, "min_trade_amount": 1.0e-4, "contract_size": 1.0e-4,
+        }),
+    };
+    if let (Some(listing), Value::Object(more)) = (listing.as_object_mut(), more) {
+        listing.extend(more);
+    }
+    listing
+}
+
 /// Ascending from a sequence number on if it is asked for so, else the latest.
-fn trades(request: &Request<'_>) -> Result<Call, Problem> {
+fn trades(deribit: Deribit, request: &Request<'_>) -> Result<Call, Problem> {
     let instrument = instrument(request)?;
     let page = request.number("start_seq").map_or(Page::Latest, Page::From);
     let limit = request.number("count").unwrap_or(10).min(TRADES_MAX);
     let (name, is_ascending) = (instrument.clone(), request.text("sorting") == Some("asc"));
     let write = Box::new(move |trades: &Vec<Past>| {
-        let mut entries: Vec<String> = trades.iter().map(|trade| entry(&name, trade)).collect();
+        let mut entries: Vec<String> =
+            trades.iter().map(|trade| entry(deribit, &name, trade)).collect();
         if !is_ascending {
             entries.reverse();
         }
@@ -127,12 +165,14 @@ fn trades(request: &Request<'_>) -> Result<Call, Problem> {
     Ok(Call { weight: 1, wanted: Wanted::Trades { instrument, page, limit, write } })
 }
 
-fn entry(name: &str, trade: &Past) -> String {
+fn entry(deribit: Deribit, name: &str, trade: &Past) -> String {
     let Past { seq, price, qty, time_ms, sells } = trade;
     let side = if *sells { "sell" } else { "buy" };
-    let liquidation = super::liquidation(*seq);
-    let (price, qty) = (number(&price.to_string()), number(&SCALE.written(*qty).to_string()));
+    let tick = u64::try_from(deribit.scale.tick.count(price.raw())).unwrap_or_default();
+    let more = deribit.more(*seq, deribit.is(Market::Option).then(|| volatility(tick)));
+    let (price, qty) =
+        (number(&price.to_string()), number(&deribit.scale.written(*qty).to_string()));
     format!(
-        r#"{{"timestamp":{time_ms},"price":{price},"amount":{qty},"direction":"{side}","index_price":{price},"instrument_name":"{name}","trade_seq":{seq},"mark_price":{price},"tick_direction":0,"trade_id":"{seq}"{liquidation}}}"#
+        r#"{{"timestamp":{time_ms},"price":{price},"amount":{qty},"direction":"{side}","index_price":{price},"instrument_name":"{name}","trade_seq":{seq},"mark_price":{price},"tick_direction":0,"trade_id":"{seq}"{more}}}"#
     )
 }

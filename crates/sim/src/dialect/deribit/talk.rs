@@ -3,7 +3,9 @@
 //! Sources: <https://docs.deribit.com/api-reference/subscription-management/public-subscribe>,
 //! <https://docs.deribit.com/api-reference/session-management/public-set_heartbeat>.
 
+use super::{Deribit, RESOLUTIONS};
 use crate::dialect::{Act, Conversation, Listed};
+use model::Market;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -23,6 +25,7 @@ const HEARTBEAT_MIN: u64 = 10;
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Talk {
+    deribit: Deribit,
     listed: Listed,
     channels: BTreeSet<String>,
     heartbeat: Option<Heartbeat>,
@@ -54,17 +57,23 @@ struct Params {
 }
 
 impl Talk {
-    pub(super) const fn new(listed: Listed, now: Instant) -> Self {
-        Self { listed, channels: BTreeSet::new(), heartbeat: None, idle_since: now }
+    pub(super) const fn new(deribit: Deribit, listed: Listed, now: Instant) -> Self {
+        Self { deribit, listed, channels: BTreeSet::new(), heartbeat: None, idle_since: now }
     }
 
     /// Whether there is such a channel: one that there is not is left out without a word.
     fn serves(&self, channel: &str) -> bool {
         let parts: Vec<&str> = channel.split('.').collect();
+        let is_index = self.deribit.is(Market::Index);
         match parts[..] {
+            ["deribit_volatility_index", name] => is_index && self.listed.contains(name),
+            ["book" | "trades" | "ticker" | "quote" | "chart", ..] if is_index => false,
+            ["chart", _, _, word] if RESOLUTIONS.interval(word).is_none() => false,
             ["book" | "trades" | "ticker", name, "100ms"]
             | ["quote", name]
             | ["chart", "trades", name, _] => self.listed.contains(name),
+            // It tells of changes, and this list has none.
+            ["instrument", "state", _, "any"] => true,
             _ => false,
         }
     }
@@ -172,7 +181,7 @@ mod tests {
     fn talk() -> (Talk, Instant) {
         let listed = BTreeSet::from(["BTC-PERPETUAL".to_owned()]);
         let now = Instant::now();
-        (Talk::new(Arc::new(listed), now), now)
+        (Talk::new(Deribit::PERP, Arc::new(listed), now), now)
     }
 
     fn call(method: &str, params: &str) -> String {
@@ -198,6 +207,23 @@ mod tests {
         assert_eq!(talk.hear(&order, now)[0], Act::Leave(vec![book.to_owned()]));
         let raw = call("subscribe", r#"{"channels":["book.BTC-PERPETUAL.raw"]}"#);
         assert_eq!(said(&talk.hear(&raw, now))["error"]["code"], 13778);
+    }
+
+    #[test]
+    fn each_market_has_its_own_channels_and_candles_have_lengths_that_there_are() {
+        let channels = [
+            "chart.trades.BTC-PERPETUAL.60",
+            "chart.trades.BTC-PERPETUAL.7",
+            "deribit_volatility_index.BTC-PERPETUAL",
+            "deribit_volatility_index.btc_usd",
+            "ticker.btc_usd.100ms",
+        ];
+        let order = call("subscribe", &json!({"channels": channels}).to_string());
+        let (mut talk, now) = talk();
+        assert_eq!(said(&talk.hear(&order, now))["result"], json!(channels[..1]));
+        let listed = BTreeSet::from(["btc_usd".to_owned()]);
+        let mut talk = Talk::new(Deribit::INDEX, Arc::new(listed), now);
+        assert_eq!(said(&talk.hear(&order, now))["result"], json!(channels[3..4]));
     }
 
     #[test]

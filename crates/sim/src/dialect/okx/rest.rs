@@ -2,12 +2,14 @@
 
 use super::{EXPIRY, Okx};
 use crate::dialect::binance::array;
+use crate::dialect::option::Terms;
 use crate::dialect::{Call, Problem, Refusal, Request, Wanted};
 use crate::history::{Page, Past};
 use crate::shadow::View;
 use axum::http::StatusCode;
 use model::Market;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use units::{Price, Qty};
 
 /// Trades in one answer, at most.
@@ -25,6 +27,7 @@ pub(super) fn call(okx: Okx, request: &Request<'_>) -> Result<Call, Problem> {
             Ok(Call::known(0, answer(&format!(r#"[{{"ts":"{}"}}]"#, request.time_ms))))
         }
         "/api/v5/public/instruments" => Ok(Call::known(1, instruments(okx, request)?)),
+        "/api/v5/public/underlying" => Ok(Call::known(1, underlyings(okx, request)?)),
         "/api/v5/market/books" => {
             let instrument = instrument(request)?;
             let depth = request.number("sz").unwrap_or(1).min(super::LEVELS_MAX);
@@ -81,10 +84,30 @@ pub(super) fn book(view: &View, depth: usize, time_ms: i64, more: &str) -> Strin
     format!(r#"{{"asks":{asks},"bids":{bids},"ts":"{time_ms}","seqId":{id}{more}}}"#)
 }
 
+/// Refuses to tell of another market.
+fn of_type(okx: Okx, request: &Request<'_>) -> Result<(), Problem> {
+    let is_it = request.text("instType") == Some(okx.inst_type);
+    let wrong = || Problem::new(StatusCode::OK, refusal("51000", "Parameter instType error"));
+    is_it.then_some(()).ok_or_else(wrong)
+}
+
+/// What the contracts of the market are on.
+fn underlyings(okx: Okx, request: &Request<'_>) -> Result<String, Problem> {
+    of_type(okx, request)?;
+    let pairs: BTreeSet<&str> = request.listed.iter().map(|name| okx.pair(name)).collect();
+    Ok(answer(&json!([pairs]).to_string()))
+}
+
+/// Options are listed family by family.
 fn instruments(okx: Okx, request: &Request<'_>) -> Result<String, Problem> {
-    if request.text("instType") != Some(okx.inst_type) {
-        let message = "Parameter instType error";
-        return Err(Problem::new(StatusCode::OK, refusal("51000", message)));
+    of_type(okx, request)?;
+    if okx.is_option() {
+        let message = "Parameter instFamily can not be empty.";
+        let missing = || Problem::new(StatusCode::OK, refusal("50014", message));
+        let family = request.text("instFamily").ok_or_else(missing)?;
+        let of_family = request.listed.iter().filter(|name| okx.pair(name) == family);
+        let list: Vec<Value> = of_family.map(|name| option(okx, name)).collect();
+        return Ok(answer(&Value::from(list).to_string()));
     }
     let listing = |name: &String| {
         let pair = okx.pair(name);
@@ -114,6 +137,18 @@ fn instruments(okx: Okx, request: &Request<'_>) -> Result<String, Problem> {
     Ok(answer(&Value::from(list).to_string()))
 }
 
+fn option(okx: Okx, name: &str) -> Value {
+    let (family, Terms { strike, side, .. }) = (okx.pair(name), Terms::of(name));
+    let base = family.split_once('-').map_or(family, |(base, _)| base);
+    json!({
+        "instType": okx.inst_type, "instId": name, "uly": family, "instFamily": family,
+        "settleCcy": base, "ctVal": "1", "ctMult": "0.01", "ctValCcy": base, "ctType": "",
+        "tickSz": okx.price(1), "lotSz": okx.qty(1), "minSz": okx.qty(1), "state": "live",
+        "baseCcy": "", "quoteCcy": "", "expTime": EXPIRY.1.to_string(), "stk": strike,
+        "optType": side,
+    })
+}
+
 /// Newest first; `after` asks for what is older than an id.
 fn history(okx: Okx, request: &Request<'_>) -> Result<Call, Problem> {
     let instrument = instrument(request)?;
@@ -139,4 +174,38 @@ fn ratios(request: &Request<'_>) -> Result<String, Problem> {
     let last = request.time_ms - request.time_ms.rem_euclid(PERIOD_MS);
     let point = |back: i64| format!(r#"["{}","1.25"]"#, last - back * PERIOD_MS);
     Ok(answer(&array((0..PERIODS).map(point))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn body(path: &str, query: &[(&str, &str)]) -> Value {
+        let pairs = query.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let query: BTreeMap<String, String> = pairs.collect();
+        let listed =
+            BTreeSet::from(["BTC-USD-300329-20000-C", "ETH-USD-300329-2000-P"].map(str::to_owned));
+        let request = Request { path, query: &query, listed: &listed, time_ms: 7, weight_max: 1 };
+        let text = match call(Okx::OPTION, &request) {
+            Ok(Call { wanted: Wanted::Known(body), .. }) => body,
+            Ok(Call { .. }) => panic!("{path} is known at once"),
+            Err(problem) => problem.body,
+        };
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn options_are_listed_by_the_families_that_there_are() {
+        let option = ("instType", "OPTION");
+        let families = body("/api/v5/public/underlying", &[option]);
+        assert_eq!(families["data"], json!([["BTC-USD", "ETH-USD"]]));
+        let instruments = "/api/v5/public/instruments";
+        let listed = body(instruments, &[option, ("instFamily", "ETH-USD")]);
+        assert_eq!(listed["data"].as_array().unwrap().len(), 1);
+        let listed = &listed["data"][0];
+        assert_eq!((&listed["stk"], &listed["optType"]), (&json!("2000"), &json!("P")));
+        assert_eq!(body(instruments, &[option])["code"], "50014");
+        assert_eq!(body(instruments, &[("instType", "SWAP")])["code"], "51000");
+    }
 }

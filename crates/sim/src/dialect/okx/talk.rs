@@ -1,7 +1,7 @@
 //! What is said on a connection: subscriptions, confirmed stream by stream, and the text `ping`.
 
 use super::{BUSINESS, Okx};
-use crate::dialect::{Act, Conversation, Door, Listed};
+use crate::dialect::{Act, Conversation, Dialect as _, Door, Listed};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -40,22 +40,28 @@ struct Order {
 struct Arg {
     channel: String,
     inst_id: Option<String>,
+    inst_family: Option<String>,
     inst_type: Option<String>,
 }
 
 impl Arg {
-    /// The stream that it names, `channel:name`.
+    /// The stream that it names, `channel:name`: by an instrument, a family of options, or a type.
     fn stream(&self) -> String {
-        let name = self.inst_id.as_deref().or(self.inst_type.as_deref()).unwrap_or_default();
-        format!("{}:{name}", self.channel)
+        let Self { channel, inst_id, inst_family, inst_type } = self;
+        let name = inst_id.as_deref().or(inst_family.as_deref()).or(inst_type.as_deref());
+        format!("{channel}:{}", name.unwrap_or_default())
     }
 
     fn echo(&self) -> Value {
-        match (&self.inst_id, &self.inst_type) {
-            (Some(name), _) => json!({"channel": self.channel, "instId": name}),
-            (None, Some(name)) => json!({"channel": self.channel, "instType": name}),
-            (None, None) => json!({"channel": self.channel}),
+        let Self { channel, inst_id, inst_family, inst_type } = self;
+        let mut arg = json!({"channel": channel});
+        let names = [("instType", inst_type), ("instFamily", inst_family), ("instId", inst_id)];
+        for (key, name) in names {
+            if let Some(name) = name {
+                arg[key] = json!(name);
+            }
         }
+        arg
     }
 }
 
@@ -69,8 +75,10 @@ impl Talk {
         let name = arg.inst_id.as_deref().unwrap_or_default();
         let is_business = self.door.path == BUSINESS;
         let is_contract = !self.okx.is_spot();
+        let of_type = arg.inst_type.as_deref() == Some(self.okx.inst_type);
         let exists = match arg.channel.as_str() {
             "trades" | "books" | "bbo-tbt" | "tickers" => self.listed.contains(name),
+            "opt-summary" | "option-trades" => self.has_family(arg),
             "mark-price" | "open-interest" | "funding-rate" => {
                 is_contract && self.listed.contains(name)
             }
@@ -78,12 +86,20 @@ impl Talk {
                 let contract = format!("{name}{}", self.okx.suffix);
                 is_contract && self.listed.contains(&contract)
             }
-            "liquidation-orders" => {
-                is_contract && arg.inst_type.as_deref() == Some(self.okx.inst_type)
-            }
+            "liquidation-orders" => is_contract && of_type,
+            // It tells of changes, and this list has none.
+            "instruments" => of_type,
             channel => channel.starts_with("candle") && self.listed.contains(name),
         };
-        exists && is_business == arg.channel.starts_with("candle")
+        let is_candle = arg.channel.starts_with("candle");
+        let is_known = !is_candle || self.okx.interval(&arg.stream()).is_some();
+        exists && is_known && is_business == is_candle
+    }
+
+    /// Whether there are options of the family that is named.
+    fn has_family(&self, arg: &Arg) -> bool {
+        let is_of = |family: &String| self.listed.iter().any(|name| self.okx.pair(name) == family);
+        self.okx.is_option() && arg.inst_family.as_ref().is_some_and(is_of)
     }
 
     fn order(&mut self, order: &Order) -> Vec<Act> {
@@ -203,8 +219,30 @@ mod tests {
         }
         let (mut business, now) = self::talk(1);
         assert_eq!(business.hear(&subscribe("candle1m", "BTC-USDT-SWAP"), now).len(), 2);
+        assert_eq!(business.hear(&subscribe("candle1Dutc", "BTC-USDT-SWAP"), now).len(), 2);
         assert_eq!(business.hear(&subscribe("books", "BTC-USDT-SWAP"), now).len(), 1);
+        assert_eq!(business.hear(&subscribe("candle7m", "BTC-USDT-SWAP"), now).len(), 1);
         assert_eq!(said(&talk.hear("{}", now))["code"], "60012");
+    }
+
+    #[test]
+    fn figures_of_options_are_joined_by_their_family() {
+        let listed = BTreeSet::from(["BTC-USD-300329-20000-C".to_owned()]);
+        let now = Instant::now();
+        let mut talk = Talk::new(Okx::OPTION, &DOORS[0], Arc::new(listed), now);
+        let order = |channel: &str, family: &str| {
+            format!(
+                r#"{{"op":"subscribe","args":[{{"channel":"{channel}","instType":"OPTION","instFamily":"{family}"}}]}}"#
+            )
+        };
+        for channel in ["opt-summary", "option-trades"] {
+            let acts = talk.hear(&order(channel, "BTC-USD"), now);
+            assert_eq!(acts[0], Act::Join(vec![format!("{channel}:BTC-USD")]));
+            let arg = json!({"channel": channel, "instType": "OPTION", "instFamily": "BTC-USD"});
+            assert_eq!(said(&acts)["arg"], arg);
+            let acts = talk.hear(&order(channel, "ETH-USD"), now);
+            assert_eq!((acts.len(), &said(&acts)["code"]), (1, &json!("60018")));
+        }
     }
 
     #[test]

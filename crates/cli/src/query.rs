@@ -1,0 +1,182 @@
+//! `marketprism query`: stored rows of one stream, page by page.
+
+mod sheet;
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use catalog::StreamKey;
+use clap::ValueEnum;
+use jiff::Timestamp;
+use model::Kind;
+use settings::Suite;
+
+use crate::output::{self, Print, Progress};
+use crate::rows::{PAGE, Rows};
+use crate::service::Target;
+use crate::when;
+use sheet::Sheet;
+
+/// Rows of a table if nobody says how many: some screens.
+const TABLE_ROWS: u64 = 100;
+
+const EXAMPLES: &str = "\
+Kinds: trade, agg_trade, book, bbo, ticker, kline, mark, funding,
+open_interest, liquidation, long_short_ratio, volatility_index, gap.
+
+The oldest rows come first. A table has 100 rows unless --limit says
+otherwise, every other format all of them, as they come. Times that
+have no zone are UTC; --since is included, --until is not.
+
+Examples:
+  sudo marketprism query trade binance/spot/BTC-USDT --since -1h
+  sudo marketprism query funding okx/perp/BTC-USDT --newest --limit 3
+  sudo marketprism query kline binance/spot/BTC-USDT --format csv \\
+      --fields open_time,close,volume --since 2026-05-01 >candles.csv
+  sudo marketprism query trade deribit/perp/BTC-USD --format jsonl
+  marketprism query gap --storage http://HOST:8080 --token-file KEY
+
+The last one asks a gateway elsewhere; KEY is a file with an API key.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage";
+
+/// Arguments of `marketprism query`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// What kind of rows.
+    #[arg(value_name = "KIND")]
+    kind: Kind,
+    /// Of which stream: venue/market/symbol, such as binance/spot/BTC-USDT; may be left out for
+    /// gaps.
+    #[arg(value_name = "STREAM")]
+    stream: Option<StreamKey>,
+    /// Only rows from this time on, such as 2026-05-09, -1h or yesterday.
+    #[arg(long, value_name = "TIME", value_parser = when::value, allow_hyphen_values = true)]
+    since: Option<Timestamp>,
+    /// Only rows before this time.
+    #[arg(long, value_name = "TIME", value_parser = when::value, allow_hyphen_values = true)]
+    until: Option<Timestamp>,
+    /// At most so many rows.
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// The newest rows first.
+    #[arg(long)]
+    newest: bool,
+    /// How the rows are written.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "table")]
+    format: Format,
+    /// Only these fields, in this order.
+    #[arg(long, value_name = "FIELD,…", value_delimiter = ',')]
+    fields: Vec<String>,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Columns for a person.
+    Table,
+    /// One array.
+    Json,
+    /// One object a line.
+    Jsonl,
+    /// A header and a line for each row, quoted as RFC 4180 says.
+    Csv,
+}
+
+pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> {
+    let sheet = Sheet::new(args.format, args.kind, &args.fields)?;
+    let (path, parameters) = question(args)?;
+    let storage = args.target.storage(suite.storage.listen)?;
+    let rows = Rows::new(&storage, path, parameters);
+    write(rows, sheet, args, &mut output::text).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the rows as they come.
+async fn write(
+    mut rows: Rows<'_>,
+    mut sheet: Sheet,
+    args: &Args,
+    print: Print<'_>,
+) -> anyhow::Result<()> {
+    let default = if args.format == Format::Table { TABLE_ROWS } else { u64::MAX };
+    let limit = args.limit.unwrap_or(default);
+    // On a terminal the rows themselves show how far it is.
+    let mut progress = Progress::new(!output::is_terminal());
+    let mut written = 0;
+    print(&sheet.begin())?;
+    while written < limit {
+        let page = rows
+            .next((limit - written).min(PAGE))
+            .await
+            .with_context(|| format!("{written} rows were written, the others are missing"))?;
+        let Some(page) = page else { break };
+        written += page.len() as u64;
+        print(&sheet.page(&page)?)?;
+        progress.show(&format!("{written} rows"))?;
+    }
+    progress.end()?;
+    print(&sheet.end())?;
+    if args.format == Format::Table {
+        if written == 0 {
+            output::remark("no rows: marketprism audit says what is stored")?;
+        } else if args.limit.is_none() && rows.has_more() {
+            output::remark(format!("the first {written} rows; --limit has more"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the rows of a kind are, and what is asked for.
+fn question(args: &Args) -> anyhow::Result<(&'static str, Vec<(&'static str, String)>)> {
+    let Some(path) = path(args.kind) else {
+        bail!("the storage has no query for {}: see marketprism stream", args.kind);
+    };
+    let mut parameters = Vec::new();
+    match &args.stream {
+        Some(StreamKey { venue, market, symbol }) => {
+            parameters.push(("venue", venue.to_string()));
+            parameters.push(("market", market.to_string()));
+            parameters.push(("symbol", symbol.to_string()));
+        }
+        None if args.kind == Kind::Gap => {}
+        None => bail!("of which stream? give venue/market/symbol, such as binance/spot/BTC-USDT"),
+    }
+    if args.kind == Kind::AggTrade {
+        parameters.push(("kind", args.kind.to_string()));
+    }
+    for (name, time) in [("start", args.since), ("end", args.until)] {
+        if let Some(time) = time {
+            parameters.push((name, when::nanos(time)?.to_string()));
+        }
+    }
+    if args.newest {
+        parameters.push(("order", "desc".to_owned()));
+    }
+    Ok((path, parameters))
+}
+
+/// The last segment of the address of a kind's rows.
+const fn path(kind: Kind) -> Option<&'static str> {
+    Some(match kind {
+        Kind::Trade | Kind::AggTrade => "trades",
+        Kind::Book => "books",
+        Kind::Bbo => "bbo",
+        Kind::Ticker => "tickers",
+        Kind::Kline => "klines",
+        Kind::Mark => "marks",
+        Kind::Funding => "funding",
+        Kind::OpenInterest => "open-interest",
+        Kind::Liquidation => "liquidations",
+        Kind::LongShortRatio => "ratios",
+        Kind::VolatilityIndex => "volatility",
+        Kind::Gap => "gaps",
+        Kind::Status => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,399 @@
+//! Rows as text in each format. Pure.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, bail};
+use comfy_table::Cell;
+use model::Kind;
+use serde_json::value::RawValue;
+
+use super::Format;
+use crate::{output, when};
+
+/// Fields that every row has, or may have.
+const COMMON: &[&str] =
+    &["v", "kind", "venue", "market", "symbol", "instrument", "venue_time", "recv_time", "origin"];
+
+/// Those of them that a table of one stream leaves out: they are the same in every row.
+const CONSTANT: &[&str] = &["v", "kind", "venue", "market", "symbol", "instrument"];
+
+/// A row: its fields as they came.
+type Row = BTreeMap<String, Box<RawValue>>;
+
+/// Writes rows in one format.
+pub(super) struct Sheet {
+    format: Format,
+    kind: Kind,
+    /// The columns; for JSON empty if every field is wanted.
+    fields: Vec<String>,
+    written: u64,
+    /// The rows of a table, which is laid out at the end.
+    kept: Vec<Row>,
+    chosen: bool,
+}
+
+impl Sheet {
+    /// An empty sheet.
+    ///
+    /// # Errors
+    ///
+    /// If a field is wanted that the kind does not have.
+    pub(super) fn new(format: Format, kind: Kind, wanted: &[String]) -> anyhow::Result<Self> {
+        let known = || COMMON.iter().chain(fields(kind)).copied();
+        if let Some(field) = wanted.iter().find(|field| known().all(|known| known != **field)) {
+            let known: Vec<&str> = known().collect();
+            bail!("{kind} has no field `{field}`, but {}", known.join(", "));
+        }
+        let chosen = !wanted.is_empty();
+        let fields = match format {
+            Format::Csv | Format::Table if !chosen => known().map(str::to_owned).collect(),
+            Format::Csv | Format::Table | Format::Json | Format::Jsonl => wanted.to_vec(),
+        };
+        Ok(Self { format, kind, fields, written: 0, kept: Vec::new(), chosen })
+    }
+
+    /// What stands before the rows.
+    pub(super) fn begin(&self) -> String {
+        match self.format {
+            Format::Json => "[".to_owned(),
+            Format::Csv => record(self.fields.iter().cloned()),
+            Format::Table | Format::Jsonl => String::new(),
+        }
+    }
+
+    /// Some rows more.
+    ///
+    /// # Errors
+    ///
+    /// If a row is none, or has a field that the header of a CSV file lacks.
+    pub(super) fn page(&mut self, rows: &[Box<RawValue>]) -> anyhow::Result<String> {
+        let mut text = String::new();
+        for row in rows {
+            match self.format {
+                Format::Json => {
+                    text.push_str(if self.written == 0 { "\n" } else { ",\n" });
+                    text.push_str(&self.object(row)?);
+                }
+                Format::Jsonl => {
+                    text.push_str(&self.object(row)?);
+                    text.push('\n');
+                }
+                Format::Csv => text.push_str(&self.line(&read(row)?)?),
+                Format::Table => self.kept.push(read(row)?),
+            }
+            self.written += 1;
+        }
+        Ok(text)
+    }
+
+    /// What stands behind the rows.
+    pub(super) fn end(&mut self) -> String {
+        match self.format {
+            Format::Json => "\n]\n".to_owned(),
+            Format::Table if !self.kept.is_empty() => format!("{}\n", self.table()),
+            Format::Table | Format::Jsonl | Format::Csv => String::new(),
+        }
+    }
+
+    /// The row as it came, or the fields that are wanted of it.
+    fn object(&self, row: &RawValue) -> anyhow::Result<String> {
+        if !self.chosen {
+            return Ok(row.get().to_owned());
+        }
+        let row = read(row)?;
+        let member = |field: &String| Some(format!("\"{field}\":{}", row.get(field)?.get()));
+        let members: Vec<String> = self.fields.iter().filter_map(member).collect();
+        Ok(format!("{{{}}}", members.join(",")))
+    }
+
+    fn line(&self, row: &Row) -> anyhow::Result<String> {
+        let is_new = |field: &&String| !self.fields.contains(*field);
+        if let Some(field) = row.keys().find(is_new).filter(|_| !self.chosen) {
+            bail!(
+                "a row has the field `{field}`, which this version does not know: name the fields \
+                 with --fields, or use --format jsonl"
+            );
+        }
+        let value = |field: &String| row.get(field).map(|value| text(value)).unwrap_or_default();
+        Ok(record(self.fields.iter().map(value)))
+    }
+
+    fn table(&mut self) -> String {
+        let rows = std::mem::take(&mut self.kept);
+        let is_shown = |field: &&String| {
+            let is_constant = self.kind != Kind::Gap && CONSTANT.contains(&field.as_str());
+            let is_there = rows.iter().any(|row| row.contains_key(*field));
+            self.chosen || (is_there && !is_constant && *field != "v" && *field != "kind")
+        };
+        let shown: Vec<&String> = self.fields.iter().filter(is_shown).collect();
+        let header: Vec<String> = shown.iter().map(|field| field.to_uppercase()).collect();
+        let header: Vec<&str> = header.iter().map(String::as_str).collect();
+        let mut table = output::new_table(&header);
+        for row in &rows {
+            let value = |field: &&String| row.get(*field).map(|value| &**value);
+            let cell = |field: &&String| Cell::new(shown_text(field, value(field)));
+            table.add_row::<Vec<Cell>>(shown.iter().map(cell).collect());
+        }
+        output::render(table)
+    }
+}
+
+fn read(row: &RawValue) -> anyhow::Result<Row> {
+    serde_json::from_str(row.get()).with_context(|| format!("read the row {}", row.get()))
+}
+
+/// A value without the quotes of JSON.
+fn text(value: &RawValue) -> String {
+    serde_json::from_str::<String>(value.get()).unwrap_or_else(|_| value.get().to_owned())
+}
+
+/// A value for a person: times are written out, levels counted.
+fn shown_text(field: &str, value: Option<&RawValue>) -> String {
+    let Some(value) = value else { return "-".to_owned() };
+    let is_time = field.ends_with("_time") || field == "since" || field == "until";
+    if let (true, Ok(nanos)) = (is_time, value.get().parse::<i64>()) {
+        return when::text(nanos);
+    }
+    match serde_json::from_str::<Vec<serde_json::Value>>(value.get()) {
+        Ok(levels) => format!("{} levels", levels.len()),
+        Err(_) => text(value),
+    }
+}
+
+/// One line of a CSV file.
+///
+/// Source: RFC 4180 §2, with the line ends of this host.
+fn record(values: impl Iterator<Item = String>) -> String {
+    let quote = |value: String| {
+        if value.contains(['"', ',', '\n', '\r']) {
+            format!("\"{}\"", value.replace('"', "\"\""))
+        } else {
+            value
+        }
+    };
+    let mut line = values.map(quote).collect::<Vec<_>>().join(",");
+    line.push('\n');
+    line
+}
+
+/// The fields of a kind beside the common ones, in the order in which they are written.
+const fn fields(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Trade | Kind::AggTrade => &[
+            "seq",
+            "trade_id",
+            "price",
+            "qty",
+            "side",
+            "first_id",
+            "last_id",
+            "count",
+            "liquidation",
+            "block",
+        ],
+        Kind::Book => &["type", "first_id", "last_id", "prev_id", "bids", "asks"],
+        Kind::Bbo => &["id", "bid_price", "bid_qty", "ask_price", "ask_qty"],
+        Kind::Ticker => &[
+            "last_price",
+            "open_price",
+            "high_price",
+            "low_price",
+            "bid_price",
+            "ask_price",
+            "volume",
+            "quote_volume",
+            "bid_qty",
+            "ask_qty",
+            "mark_iv",
+            "bid_iv",
+            "ask_iv",
+            "delta",
+            "gamma",
+            "vega",
+            "theta",
+            "rho",
+            "underlying_price",
+        ],
+        Kind::Kline => &[
+            "interval",
+            "open_time",
+            "close_time",
+            "open",
+            "high",
+            "low",
+            "close",
+            "volume",
+            "quote_volume",
+            "trades",
+            "closed",
+        ],
+        Kind::Mark => &["mark_price", "index_price"],
+        Kind::Funding => &["funding_rate", "next_funding_time", "interval_hours"],
+        Kind::OpenInterest => &["open_interest", "open_interest_value"],
+        Kind::Liquidation => &["side", "price", "qty", "average_price", "ordinal"],
+        Kind::LongShortRatio => {
+            &["ratio_type", "period", "long_ratio", "short_ratio", "long_short_ratio"]
+        }
+        Kind::VolatilityIndex => &["value"],
+        Kind::Gap => &[
+            "gap_id",
+            "version",
+            "of",
+            "after_id",
+            "before_id",
+            "since",
+            "until",
+            "cause",
+            "state",
+        ],
+        Kind::Status => &["connection", "state", "reason"],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+    use model::{
+        Body, Event, Gap, GapState, InstrumentId, Liquidation, Market, Origin, Side, Symbol, Trade,
+        Venue,
+    };
+    use std::sync::Arc;
+    use units::UnixNanos;
+
+    fn row(body: Body) -> Box<RawValue> {
+        let event = Event {
+            instrument: Arc::new(InstrumentId {
+                venue: Venue::Binance,
+                market: Market::Spot,
+                symbol: Symbol::new("BTC-USDT").unwrap(),
+                name: Arc::from("BTCUSDT"),
+            }),
+            venue_time: Some(UnixNanos::new(1_778_284_800_000_000_000)),
+            recv_time: UnixNanos::new(1_778_284_800_000_001_000),
+            origin: Some(Origin::Rest),
+            body,
+        };
+        let mut json = Vec::new();
+        wire::encode(&event, &mut json);
+        RawValue::from_string(String::from_utf8(json).unwrap()).unwrap()
+    }
+
+    fn trade(seq: u64) -> Box<RawValue> {
+        row(Body::AggTrade(Trade {
+            seq,
+            trade_id: Arc::from("a,\"b\""),
+            price: "64000.10".parse().unwrap(),
+            qty: "0.00000001".parse().unwrap(),
+            side: Side::Buy,
+            id_range: Some((1, 2)),
+            count: Some(3),
+            liquidation: None,
+            block: true,
+        }))
+    }
+
+    fn written(format: Format, fields: &[&str], pages: &[&[Box<RawValue>]]) -> String {
+        let fields: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
+        let mut sheet = Sheet::new(format, Kind::AggTrade, &fields).unwrap();
+        let mut text = sheet.begin();
+        for page in pages {
+            text.push_str(&sheet.page(page).unwrap());
+        }
+        text + &sheet.end()
+    }
+
+    fn check(format: Format, fields: &[&str], expected: Expect) {
+        expected.assert_eq(&written(format, fields, &[&[trade(1)], &[], &[trade(2)]]));
+    }
+
+    #[test]
+    fn a_csv_file_has_a_column_for_every_field_and_quotes_what_needs_it() {
+        check(
+            Format::Csv,
+            &[],
+            expect![[r#"
+                v,kind,venue,market,symbol,instrument,venue_time,recv_time,origin,seq,trade_id,price,qty,side,first_id,last_id,count,liquidation,block
+                1,agg_trade,binance,spot,BTC-USDT,BTCUSDT,1778284800000000000,1778284800000001000,rest,1,"a,""b""",64000.1,0.00000001,buy,1,2,3,,true
+                1,agg_trade,binance,spot,BTC-USDT,BTCUSDT,1778284800000000000,1778284800000001000,rest,2,"a,""b""",64000.1,0.00000001,buy,1,2,3,,true
+            "#]],
+        );
+        check(
+            Format::Csv,
+            &["price", "seq"],
+            expect![[r#"
+            price,seq
+            64000.1,1
+            64000.1,2
+        "#]],
+        );
+    }
+
+    #[test]
+    fn json_is_one_array_over_all_pages_and_keeps_every_digit() {
+        check(
+            Format::Json,
+            &["seq", "qty", "liquidation"],
+            expect![[r#"
+            [
+            {"seq":1,"qty":"0.00000001"},
+            {"seq":2,"qty":"0.00000001"}
+            ]
+        "#]],
+        );
+        let whole = written(Format::Jsonl, &[], &[&[trade(7)]]);
+        assert_eq!(whole, format!("{}\n", trade(7).get()));
+        assert_eq!(written(Format::Json, &[], &[]), "[\n]\n");
+        assert_eq!(written(Format::Table, &[], &[]), "");
+    }
+
+    #[test]
+    fn a_table_leaves_out_what_is_the_same_in_every_row() {
+        let text = written(Format::Table, &[], &[&[trade(1)]]);
+        assert!(text.starts_with("VENUE_TIME "), "{text}");
+        assert!(text.contains("2026-05-09 00:00:00.000001"), "{text}");
+        assert!(!text.contains("BTCUSDT") && !text.contains("LIQUIDATION"), "{text}");
+        let text = written(Format::Table, &["symbol", "liquidation"], &[&[trade(1)]]);
+        assert_eq!(text, "SYMBOL    LIQUIDATION\nBTC-USDT  -\n");
+    }
+
+    #[test]
+    fn every_field_that_the_bus_has_is_known() {
+        let gap = Gap {
+            gap_id: Arc::from("g"),
+            version: 1,
+            of: Kind::Trade,
+            after_id: Some(1),
+            before_id: Some(3),
+            since: Some(UnixNanos::new(1)),
+            until: Some(UnixNanos::new(2)),
+            cause: model::Cause::Audit,
+            state: GapState::Open,
+        };
+        let liquidation = Liquidation {
+            side: Side::Sell,
+            price: "1".parse().unwrap(),
+            qty: "2".parse().unwrap(),
+            average_price: Some("3".parse().unwrap()),
+            ordinal: 1,
+        };
+        for (kind, row) in [
+            (Kind::Gap, row(Body::Gap(gap))),
+            (Kind::Liquidation, row(Body::Liquidation(liquidation))),
+        ] {
+            let mut sheet = Sheet::new(Format::Csv, kind, &[]).unwrap();
+            sheet.page(&[row]).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_unknown_field_is_an_error_and_nothing_is_dropped() {
+        let wanted = ["prize".to_owned()];
+        let error = Sheet::new(Format::Csv, Kind::Trade, &wanted).err().unwrap().to_string();
+        assert!(error.contains("no field `prize`") && error.contains("price"), "{error}");
+        let mut sheet = Sheet::new(Format::Csv, Kind::Trade, &[]).unwrap();
+        let row = RawValue::from_string("{\"seq\":1,\"mood\":2}".to_owned()).unwrap();
+        let error = sheet.page(&[row]).unwrap_err().to_string();
+        assert!(error.contains("`mood`") && error.contains("--fields"), "{error}");
+    }
+}

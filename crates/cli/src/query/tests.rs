@@ -1,0 +1,96 @@
+//! The command against a storage at work, and what it refuses to ask.
+
+#![expect(clippy::large_futures, reason = "a test has its stack to itself")]
+
+use super::*;
+use crate::testing::{START, Site, trade};
+use clap::Parser;
+
+#[derive(Debug, Parser)]
+struct Line {
+    #[command(flatten)]
+    args: Args,
+}
+
+fn line(text: &str) -> Args {
+    Line::try_parse_from(text.split(' ')).unwrap().args
+}
+
+/// What the command prints.
+async fn printed(site: &Site, text: &str) -> String {
+    let args = Args { target: site.target(), ..line(text) };
+    let sheet = Sheet::new(args.format, args.kind, &args.fields).unwrap();
+    let (path, parameters) = question(&args).unwrap();
+    let storage = args.target.storage(site.suite.storage.listen).unwrap();
+    let mut printed = String::new();
+    let mut print = |text: &str| {
+        printed.push_str(text);
+        Ok(())
+    };
+    write(Rows::new(&storage, path, parameters), sheet, &args, &mut print).await.unwrap();
+    printed
+}
+
+const TRADES: &str = "query trade binance/spot/BTC-USDT";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_row_comes_once_over_all_pages_and_in_order() {
+    let mut site = Site::start().await;
+    // More than two pages.
+    let count = 2 * PAGE + 1;
+    let mut last = 0;
+    for first in (1..=count).step_by(200) {
+        let trades: Vec<_> = (first..=count.min(first + 199)).map(trade).collect();
+        last = site.publish(Kind::Trade, &trades).await;
+    }
+    site.stored(Kind::Trade, last).await;
+    let text = printed(&site, &format!("{TRADES} --format csv --fields seq,price")).await;
+    let mut expected = "seq,price\n".to_owned();
+    expected.extend((1..=count).map(|seq| format!("{seq},64000.5\n")));
+    assert!(text == expected, "{} lines", text.lines().count());
+
+    let text = printed(&site, &format!("{TRADES} --format jsonl --limit 2 --newest")).await;
+    let seqs: Vec<u64> = text
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["seq"].as_u64().unwrap()
+        })
+        .collect();
+    assert_eq!(seqs, [count, count - 1]);
+
+    // From the second trade on, and before the fourth.
+    let (since, until) = (START + 2_000_000, START + 4_000_000);
+    let range = format!("{TRADES} --format json --since {since} --until {until}");
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&printed(&site, &range).await).unwrap();
+    assert_eq!(rows.iter().map(|row| &row["seq"]).collect::<Vec<_>>(), [2, 3]);
+
+    let table = printed(&site, &format!("{TRADES} --since {since}")).await;
+    assert_eq!(table.lines().count() as u64, TABLE_ROWS + 1, "and a header");
+    let nothing = printed(&site, "query trade okx/perp/NOPE --format json").await;
+    assert_eq!(nothing, "[\n]\n");
+    site.stop().await;
+}
+
+#[test]
+fn a_question_that_cannot_be_asked_says_what_is_missing() {
+    let refused = |text: &str| question(&line(text)).unwrap_err().to_string();
+    assert!(refused("query trade").contains("binance/spot/BTC-USDT"));
+    assert!(refused("query status binance/spot/BTC-USDT").contains("marketprism stream"));
+    let (path, parameters) = question(&line("query gap")).unwrap();
+    assert_eq!((path, parameters.len()), ("gaps", 0));
+    let (path, parameters) = question(&line("query agg_trade okx/perp/BTC-USDT --newest")).unwrap();
+    assert_eq!(path, "trades");
+    let expected = [
+        ("venue", "okx"),
+        ("market", "perp"),
+        ("symbol", "BTC-USDT"),
+        ("kind", "agg_trade"),
+        ("order", "desc"),
+    ];
+    let parameters: Vec<_> =
+        parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    assert_eq!(parameters, expected);
+    for wrong in ["query trades x", "query trade BTC-USDT", "query trade --limit 0"] {
+        assert!(Line::try_parse_from(wrong.split(' ')).is_err(), "{wrong}");
+    }
+}

@@ -1,0 +1,79 @@
+//! Stored rows, page by page.
+
+use std::time::Duration;
+
+use http::Method;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use url::form_urlencoded::{Serializer, byte_serialize};
+
+use crate::service::Service;
+
+/// How long a page may take; the gateway waits as long.
+const TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Rows of a page: enough that the exchange does not count, few enough that the first are soon seen.
+pub(crate) const PAGE: u64 = 5_000;
+
+/// A text as a segment of a path.
+pub(crate) fn segment(text: &str) -> String {
+    byte_serialize(text.as_bytes()).collect()
+}
+
+/// The rows of a query, in the order of the store.
+pub(crate) struct Rows<'a> {
+    storage: &'a Service,
+    path: &'static str,
+    parameters: Vec<(&'static str, String)>,
+    cursor: Option<String>,
+    ended: bool,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    data: Vec<Box<RawValue>>,
+    next_cursor: Option<String>,
+}
+
+impl<'a> Rows<'a> {
+    /// Begins before the first row.
+    pub(crate) fn new(
+        storage: &'a Service,
+        path: &'static str,
+        parameters: Vec<(&'static str, String)>,
+    ) -> Self {
+        Self { storage, path, parameters, cursor: None, ended: false }
+    }
+
+    /// Returns the next rows, at most so many; `None` behind the last.
+    ///
+    /// # Errors
+    ///
+    /// If the storage does not answer, or refuses.
+    pub(crate) async fn next(&mut self, limit: u64) -> anyhow::Result<Option<Vec<Box<RawValue>>>> {
+        if self.ended {
+            return Ok(None);
+        }
+        let page: Page = self.storage.ask(Method::GET, &self.target(limit), None, TIMEOUT).await?;
+        self.ended = page.next_cursor.is_none();
+        self.cursor = page.next_cursor;
+        Ok(Some(page.data))
+    }
+
+    /// Whether there are rows behind those that were returned.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.ended
+    }
+
+    fn target(&self, limit: u64) -> String {
+        let mut query = Serializer::new(String::new());
+        for (name, value) in &self.parameters {
+            query.append_pair(name, value);
+        }
+        query.append_pair("limit", &limit.clamp(1, PAGE).to_string());
+        if let Some(cursor) = &self.cursor {
+            query.append_pair("cursor", cursor);
+        }
+        format!("/api/v1/storage/{}?{}", self.path, query.finish())
+    }
+}

@@ -1,0 +1,56 @@
+//! What is kept of one instrument.
+
+use crate::Lanes;
+use crate::continuity::Continuity;
+use crate::flow::Flows;
+use crate::keeper::{Context, Keeper, Report};
+use crate::recent::RecentIds;
+use model::{Body, Kind};
+use units::UnixNanos;
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) wanted: bool,
+    pub(super) trades: Continuity,
+    pub(super) agg_trades: Continuity,
+    pub(super) bbos: RecentIds,
+    pub(super) keeper: Keeper,
+    pub(super) flows: Flows,
+}
+
+impl State {
+    pub(super) fn new(rule: book::Rule, wanted: bool) -> Self {
+        Self {
+            wanted,
+            trades: Continuity::new(Kind::Trade),
+            agg_trades: Continuity::new(Kind::AggTrade),
+            bbos: RecentIds::default(),
+            keeper: Keeper::new(rule),
+            flows: Flows::default(),
+        }
+    }
+
+    /// Takes it that nothing comes any more, or not at once.
+    pub(super) fn disconnect(&mut self, context: &mut Context<'_>) -> Report {
+        self.trades.handle_disconnect();
+        self.agg_trades.handle_disconnect();
+        self.keeper.handle_disconnect(context)
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<UnixNanos> {
+        [self.trades.poll_timeout(), self.agg_trades.poll_timeout(), self.keeper.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Declares the holes that are due by `until`.
+    pub(super) fn declare(&mut self, until: UnixNanos, context: &mut Context<'_>) {
+        let mut gaps = Vec::new();
+        self.trades.handle_timeout(until, &mut gaps);
+        self.agg_trades.handle_timeout(until, &mut gaps);
+        for gap in gaps {
+            context.push(Body::Gap(gap), None, Lanes::Both);
+        }
+    }
+}

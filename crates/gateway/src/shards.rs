@@ -1,0 +1,49 @@
+//! Several collectors, and which of them has a book.
+//!
+//! Of a redundant pair either has it, of shards one. The first one configured is asked first; its
+//! answer stands if no other has the book either.
+
+use axum::response::Response;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, StatusCode};
+
+use crate::body::Upload;
+use crate::gate::{Gate, Routing};
+use crate::refusal::Refusal;
+use crate::routes::{BOOKS, Backend};
+use crate::visit::Visit;
+
+impl Gate {
+    /// Asks the further collectors for a book that the first does not have or cannot give.
+    pub(crate) async fn or_elsewhere(
+        &self,
+        routing: &Routing,
+        visit: &Visit,
+        path: &PathAndQuery,
+        (method, headers): (Method, HeaderMap),
+        first: Result<Response, Refusal>,
+    ) -> Result<Response, Refusal> {
+        if visit.route.pattern != BOOKS || has_it(&first) {
+            return first;
+        }
+        for base in &routing.collectors {
+            let Ok(uri) = base.join(path) else { continue };
+            let head = (method.clone(), uri, headers.clone());
+            let sent =
+                self.proxy.send(visit.route, Backend::Collector, head, Upload::nothing()).await;
+            if let Ok(response) = sent
+                && response.status().is_success()
+            {
+                return Ok(response);
+            }
+        }
+        first
+    }
+}
+
+/// Whether a collector answered for good: one that does not record the instrument says 404, and one
+/// whose book is out of step 503.
+fn has_it(answer: &Result<Response, Refusal>) -> bool {
+    const NOT_HERE: [StatusCode; 2] = [StatusCode::NOT_FOUND, StatusCode::SERVICE_UNAVAILABLE];
+    answer.as_ref().is_ok_and(|response| !NOT_HERE.contains(&response.status()))
+}

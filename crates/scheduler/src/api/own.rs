@@ -1,0 +1,53 @@
+//! What the scheduler does itself.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use daemon::clock;
+use jiff::Timestamp;
+use telemetry::Chain;
+use tokio::task::spawn_blocking;
+use web::Problem;
+
+use super::Access;
+use crate::backup::{self, Copied};
+use crate::report::{self, Report};
+
+/// Copies the configuration, and answers when the copy is synced.
+pub(super) async fn backup(State(access): State<Access>) -> web::Result<Json<Copied>> {
+    let _alone = access.copying.lock().await;
+    let settings = access.suite.borrow().scheduler.backup.clone();
+    let now = Timestamp::from_nanosecond(i128::from(clock::now()))
+        .map_err(|error| Problem::internal(&error))?;
+    let state_directory = access.state_directory.clone();
+    let keep = usize::try_from(settings.keep).unwrap_or(usize::MAX);
+    let copy = move || backup::copy(&settings.directory, &state_directory, keep, now);
+    let copied = spawn_blocking(copy).await.map_err(|error| Problem::internal(&error))?;
+    let copied = copied.map_err(|error| {
+        // Who asked reads the reason in the history.
+        let why = Chain(&error).to_string();
+        tracing::error!(error = why, "the configuration is not copied");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, why)
+    })?;
+    tracing::info!(file = %copied.file.display(), copied.unchanged, "configuration copied");
+    Ok(Json(copied))
+}
+
+/// Writes the daily report into the journal, and answers it.
+pub(super) async fn report(State(access): State<Access>) -> web::Result<Json<Report>> {
+    let suite = Arc::clone(&access.suite.borrow());
+    let since = report::since(clock::now());
+    let history = access.history.clone();
+    let tasks = spawn_blocking(move || report::counted(&history, since))
+        .await
+        .map_err(|error| Problem::internal(&error))?
+        .map_err(|error| Problem::internal(&error))?;
+    let services = report::asked(&access.caller, &suite.monitoring.services)
+        .await
+        .map_err(|error| Problem::internal(&error))?;
+    let report = Report { since, tasks, services };
+    report.log();
+    Ok(Json(report))
+}

@@ -1,0 +1,6 @@
+//! Ring 4: the program itself.
+
+#[cfg(test)]
+mod process {
+    mod kill;
+}

@@ -1,0 +1,7 @@
+//! Cron expressions.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    fuzzing::cron(data);
+});
