@@ -1,5 +1,7 @@
 //! Ring 3: two collectors of one market, of which one may go at any time.
 
+#![expect(clippy::large_futures, reason = "a test has its stack to itself")]
+
 use super::backfill::{Venue, all_healed, complete, records};
 use super::*;
 use bus::LiveSubscription;
@@ -20,6 +22,20 @@ async fn join(world: &World, venue: &Venue, name: &str, directory: &TempDir) -> 
     let collector = world.collect_in(directory.path(), change).await;
     collector.received(100).await;
     collector
+}
+
+/// A pair of which the first leads.
+async fn both(
+    world: &World,
+    venue: &Venue,
+    first: &TempDir,
+    second: &TempDir,
+) -> (Running, Running) {
+    let a = join(world, venue, "a", first).await;
+    a.leads(true).await;
+    let b = join(world, venue, "b", second).await;
+    b.leads(false).await;
+    (a, b)
 }
 
 impl Running {
@@ -69,10 +85,7 @@ async fn one_of_a_pair_speaks_and_when_it_stops_the_other_does() {
     let (world, venue) = (World::new().await, Venue::open().await);
     let mut live = world.bus.subscribe_live("md.trade.>".to_owned()).await.unwrap();
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let a = join(&world, &venue, "a", &first).await;
-    a.leads(true).await;
-    let b = join(&world, &venue, "b", &second).await;
-    b.leads(false).await;
+    let (a, b) = both(&world, &venue, &first, &second).await;
     hear(&mut live, "a", 200).await;
     a.stop().await;
     b.leads(true).await;
@@ -96,10 +109,7 @@ async fn a_killed_leader_is_followed_once_its_lease_is_over() {
     let (world, venue) = (World::new().await, Venue::open().await);
     let mut live = world.bus.subscribe_live("md.trade.>".to_owned()).await.unwrap();
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let a = join(&world, &venue, "a", &first).await;
-    a.leads(true).await;
-    let b = join(&world, &venue, "b", &second).await;
-    b.leads(false).await;
+    let (a, b) = both(&world, &venue, &first, &second).await;
     drop(a);
     b.leads(true).await;
     hear(&mut live, "b", 200).await;
