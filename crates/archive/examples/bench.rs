@@ -1,7 +1,7 @@
 //! Measures the archive: rows per second into synced segments, into Parquet, through a compaction
 //! and a verification, and the time of a page of ten thousand rows.
 //!
-//! `cargo run --profile ci -p archive --example bench [DIRECTORY]`; the directory decides which disk
+//! `cargo run --release -p archive --example bench [DIRECTORY]`; the directory decides which disk
 //! is measured.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 

@@ -6,7 +6,7 @@
 //! the newest, with syncs every two minutes (the default) and of every message (what
 //! `marketprism-nats` renders where the server can).
 //!
-//! `cargo run --profile ci -p bus --example bench-publish`
+//! `cargo run --release -p bus --example bench-publish`
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 use anyhow::Context as _;

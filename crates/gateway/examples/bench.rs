@@ -2,7 +2,7 @@
 //! gateway and everything around it adds to the time that an event takes, and whether a client
 //! that does not read harms anybody.
 //!
-//! `cargo run --profile ci -p gateway --example bench-fanout`; it starts a NATS server of its own.
+//! `cargo run --release -p gateway --example bench-fanout`; it starts a NATS server of its own.
 //! Publisher, gateway and clients share this process, so that a message costs less than it seems.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 

@@ -1,7 +1,7 @@
 //! Measures the way through the gateway beside nginx: both in front of the same backend, on the
 //! same machine, in the same run; the gateway with authentication and rate limits, nginx without.
 //!
-//! `cargo run --profile ci -p gateway --example bench-proxy`; nginx is left out if it is not
+//! `cargo run --release -p gateway --example bench-proxy`; nginx is left out if it is not
 //! installed (`apt install nginx-light`). Backend, proxies and clients are processes of their own.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 

@@ -1,7 +1,7 @@
 //! Measures how many events a second go through to Redis, and beside it what `redis-benchmark` does
 //! with the same server.
 //!
-//! `cargo run --profile ci -p hotstore --example bench-redis`; it starts a server of its own.
+//! `cargo run --release -p hotstore --example bench-redis`; it starts a server of its own.
 //!
 //! Each event is marked in the backlog and written with what its key holds then, in batches as the
 //! storage makes them. "every event" has so many keys that none is replaced before it is written;

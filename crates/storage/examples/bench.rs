@@ -1,7 +1,7 @@
 //! Measures both stores side by side, kind by kind: rows per second from the bytes of the stream to
 //! rows on disk, and with recorded events the bytes that a row takes at rest.
 //!
-//! `cargo run --profile ci -p storage --example bench-stores [EVENTS]`; it starts a ClickHouse of
+//! `cargo run --release -p storage --example bench-stores [EVENTS]`; it starts a ClickHouse of
 //! its own. `EVENTS` is a file of events as `marketprism decode` prints them; a CSV file of the same
 //! rows, through gzip, stands beside both.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]

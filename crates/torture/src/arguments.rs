@@ -14,6 +14,7 @@ const EXAMPLES: &str = "Examples:
   cargo xtask torture --outage 600 --rate 20000       ClickHouse away for ten minutes, nothing else
   cargo xtask torture --faults none --rate 20000      nothing strikes: how long does everything take?
   cargo xtask torture --load full --minutes 5         2,400 instruments of three venues, nothing strikes
+  cargo xtask torture --release --faults none         with programs as the packages have them
   cargo xtask torture --seed 42 --plan                what would strike when, and nothing else
 
 It needs root: every run has process, mount and network namespaces of its own, and leaves nothing

@@ -2,7 +2,7 @@
 //! for trades and books, beside the client library's own typed inserts, which begin with structs,
 //! and beside the two Python clients, which begin with Python's objects.
 //!
-//! `cargo run --profile ci -p warehouse --example bench-clickhouse`; it starts a server of its own.
+//! `cargo run --release -p warehouse --example bench-clickhouse`; it starts a server of its own.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 use anyhow::{Context as _, ensure};

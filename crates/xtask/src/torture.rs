@@ -1,4 +1,7 @@
 //! `cargo xtask torture`: builds, then hands over to the program `torture`.
+//!
+//! `--release` is ours: with it the programs are those of the packages, which is what a measurement
+//! is of; they take four times as long to build.
 
 use crate::needs;
 use crate::run::{Phases, cargo, root};
@@ -28,19 +31,25 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         needs::root("a run has namespaces and small disks of its own")?;
         needs::bring(&[needs::BUILD, needs::TORTURE])
     })?;
-    // As the tests are built, so that one serves the other.
-    phases.step("build", &mut cargo(&["build", "--workspace", "--bins", "--profile", "ci"]))?;
+    // As the tests are built, so that one serves the other; or as the packages are.
+    let is_release = args.arguments.iter().any(is_release_wanted);
+    let profile = if is_release { "release" } else { "ci" };
+    phases.step("build", &mut cargo(&["build", "--workspace", "--bins", "--profile", profile]))?;
     phases.print();
-    let programs = root().join("target/ci");
+    let programs = root().join("target").join(profile);
     // Arguments name files relative to where the person is: not in the workspace's root.
     let status = Command::new(programs.join("torture"))
         .arg("--programs")
         .arg(&programs)
-        .args(&args.arguments)
+        .args(args.arguments.iter().filter(|word| !is_release_wanted(word)))
         .status()
         .context("run torture")?;
     if !status.success() {
         bail!("torture failed ({status})");
     }
     Ok(())
+}
+
+fn is_release_wanted(word: &String) -> bool {
+    word == "--release"
 }
