@@ -257,7 +257,7 @@ const STORAGE: Service = Service {
     reach: Reach::Suite,
     memory: Limit {
         value: "2G",
-        because: "a 64 MiB cut per kind, the identity sets, one Parquet row group, queries",
+        because: "192 MiB of blocks in hand, the identity sets, a Parquet row group, queries",
     },
     descriptors: Limit { value: "16384", because: "segments and Parquet files under query" },
     start_seconds: 90,

@@ -93,6 +93,14 @@ async fn who_signs_in_sees_the_suite_and_a_market_that_moves() {
     page.until("six services", async || page.heads("services-rows").await == six).await;
     let live = async || page.text("venues-rows").await.contains("live");
     page.until("the venue is live", live).await;
+    let fresh = async || {
+        // One venue: a kind, its age and its rate.
+        let rows = page.text("flows-rows").await;
+        let trades = rows.lines().find(|row| row.starts_with("trade"));
+        trades.is_some_and(|row| row.ends_with("/s") && !row.contains("–/s"))
+    };
+    page.until("each kind has an age and a rate", fresh).await;
+    assert!(!page.text("flows-rows").await.contains("stale"));
     let stored = async || page.heads("kinds-rows").await.contains(&"trade".to_owned());
     page.until("what is stored is shown", stored).await;
     until_live(&page).await;

@@ -21,6 +21,8 @@ function book({ Book }) {
   same("the best ask", one.best("asks", 1), [["103.5", "1"]]);
   same("a hole breaks it", [diff({ first_id: 22, last_id: 22 }), one.isSynced], [false, false]);
   one.take({ type: "snapshot", last_id: 30, bids: [], asks: [] });
+  same("a further part stays", diff({ last_id: 30, part: 1 }, [["8", "1"]]), true);
+  same("so does what was pruned", diff({ last_id: 30, origin: "prune" }, [["8", "0"]]), true);
   same("a snapshot heals it", [one.isSynced, one.best("bids", 9)], [true, []]);
 }
 
@@ -44,9 +46,27 @@ function rates({ Rates }) {
   same("and goes on", one.of("a"), 10);
 }
 
-Promise.all(["book", "format", "rates"].map((name) => import(`/assets/${name}.js`)))
-  .then(([books, formats, counters]) => {
+function flows({ cell }) {
+  const one = (market, ageMs, mostMs, perSecond) => (
+    { market, ageMs, silentMs: ageMs ?? 600_000, mostMs, perSecond }
+  );
+  same("a kind that nobody wants", cell([]), "–");
+  const fresh = [one("spot", 2_000, 120_000, 30), one("perp", 1_000, null, 400)];
+  const said = { words: "1s · 430/s", title: "spot 2s · 30.0/s, perp 1s · 400/s" };
+  same("the newest age and the sum of the rates", cell(fresh), said);
+  same("what may never come", cell([one("perp", null, null, null)]).words, "not seen · –/s");
+  const stale = cell([...fresh, one("future", 180_000, 120_000, 0)]);
+  same("stale by a word", [stale.words, stale.level], ["stale, future: 3m 0s · 0/s", "warn"]);
+  const never = cell([one("spot", null, 120_000, null)]);
+  same("what should have come", never.words, "stale, spot: not seen · –/s");
+}
+
+const modules = ["book", "flows", "format", "rates"];
+
+Promise.all(modules.map((name) => import(`/assets/${name}.js`)))
+  .then(([books, flowing, formats, counters]) => {
     book(books);
+    flows(flowing);
     format(formats);
     rates(counters);
   })

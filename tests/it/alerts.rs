@@ -19,6 +19,9 @@ const RECEIVED: &str = "/srv/alerts.jsonl";
 /// Longest time that a rule may ask for here before it is raised.
 const HOLD: Duration = Duration::from_secs(3);
 
+/// More messages than the venue sends between two updates of a book.
+const GAP: &str = "gap@0s:600";
+
 /// How long a notification may take, from its cause on.
 const PATIENCE: u64 = 180;
 
@@ -178,6 +181,44 @@ impl Watched {
         }
     }
 
+    /// The sum of the collector's series of a name with all of these labels.
+    fn counted(&self, name: &str, labels: &[&str]) -> u64 {
+        let (_, metrics) = self.suite.service(8081, "/metrics");
+        let is_ours =
+            |line: &&str| line.starts_with(name) && labels.iter().all(|label| line.contains(label));
+        let values = metrics.lines().filter(is_ours).filter_map(|line| line.rsplit(' ').next());
+        values.map(|value| value.parse::<u64>().unwrap()).sum()
+    }
+
+    /// How often books fell out of step.
+    fn breaks(&self) -> u64 {
+        self.counted("marketprism_collector_book_resyncs_total{", &[])
+    }
+
+    /// How many gaps of trades were opened.
+    fn gaps(&self) -> u64 {
+        let labels = ["of=\"trade\"", "state=\"open\""];
+        self.counted("marketprism_collector_gaps_total{", &labels)
+    }
+
+    /// Has the venue leave messages out, and waits until books have fallen out of step.
+    fn break_books(&self) {
+        let before = self.breaks();
+        self.strike(&[GAP]);
+        self.suite.eventually("the books break", 30, |_| Ok(self.breaks() > before));
+    }
+
+    /// Waits until every book of the collector is in step.
+    fn in_step(&self) {
+        self.suite.eventually("the books are in step with the venue", 60, |_| {
+            let (_, status) = self.suite.service(8081, "/api/v1/collector/status");
+            let status: Value = serde_json::from_str(&status).unwrap_or_default();
+            let connections = status["connections"].as_array().cloned().unwrap_or_default();
+            let is_synced = |it: &Value| it["books_synced"] == it["books"];
+            Ok(!connections.is_empty() && connections.iter().all(is_synced))
+        });
+    }
+
     /// Waits until a unit is active again.
     fn active(&self, service: &str) {
         self.suite.eventually("the unit is active", 60, |_| {
@@ -219,27 +260,26 @@ fn disks(watched: &mut Watched) {
 }
 
 fn venue(watched: &mut Watched) {
+    watched.in_step();
     let since = Instant::now();
     watched.strike(&["limit@0s:25s"]);
     // Books break, and cannot be had again; trades cannot be fetched.
-    for _ in 0..5 {
-        watched.strike(&["gap@0s:100"]);
-        std::thread::sleep(Duration::from_secs(1));
-    }
+    watched.break_books();
     watched.expect(since, &["gap-opened", "backfill-failing", "book-unsynchronised"]);
     watched.suite.eventually("the books are in step", 60, |_| {
         let (_, metrics) = watched.suite.service(8082, "/metrics");
         Ok(metrics.contains("marketprism_storage_hot_books_unsynced 0"))
     });
     let since = Instant::now();
-    for _ in 0..6 {
-        watched.strike(&["gap@0s:100"]);
-        std::thread::sleep(Duration::from_secs(2));
+    for _ in 0..5 {
+        watched.in_step();
+        watched.break_books();
     }
     watched.expect(since, &["book-resyncs"]);
-    let since = Instant::now();
-    watched.strike(&["away@0s:3s", "gap@0s:600"]);
-    std::thread::sleep(Duration::from_secs(1));
+    let (since, before) = (Instant::now(), watched.gaps());
+    // What is missing is forgotten before it can be asked for.
+    watched.strike(&["away@0s:10s", GAP]);
+    watched.suite.eventually("trades are missing", 30, |_| Ok(watched.gaps() > before));
     watched.strike(&["forget@0s"]);
     watched.expect(since, &["completeness-low"]);
     let since = Instant::now();
@@ -253,8 +293,11 @@ fn venue(watched: &mut Watched) {
 fn units(watched: &mut Watched) {
     let since = Instant::now();
     for _ in 0..3 {
+        let before = watched.suite.property("gateway", "MainPID");
         watched.run("systemctl kill -s KILL marketprism-gateway.service");
-        std::thread::sleep(Duration::from_secs(2));
+        watched.suite.eventually("another process is the gateway", 60, |_| {
+            Ok(watched.suite.property("gateway", "MainPID") != before)
+        });
         watched.active("gateway");
     }
     watched.expect(since, &["restart-loop"]);

@@ -54,8 +54,22 @@ fn the_originals_25_addresses_answer() {
             assert!(serde_json::from_str::<Value>(&body).is_ok(), "{path}: {body}");
         }
     }
+    describes_itself(&suite);
     refuses_strangers(&suite);
     suite.machine.shutdown().unwrap();
+}
+
+/// Each service its own paths, the gateway those of all, to whoever asks.
+fn describes_itself(suite: &Suite) {
+    for (service, port) in SERVICES {
+        let (status, text) = suite.curl(&format!("'http://127.0.0.1:{port}/openapi.json'"));
+        assert_eq!(status, 200, "{service}: {text}");
+        let document: Value = serde_json::from_str(&text).unwrap();
+        for (of, path) in PATHS.iter().filter(|(of, _)| *of == port || service == "gateway") {
+            let described = document["paths"].get(path).is_some();
+            assert!(described, "{service} does not describe {of}{path}");
+        }
+    }
 }
 
 fn refuses_strangers(suite: &Suite) {

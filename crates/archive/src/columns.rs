@@ -56,8 +56,8 @@ pub(crate) const fn added_later(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Trade | Kind::AggTrade => &["count", "liquidation", "block"],
         Kind::Ticker => contracts::GREEKS,
-        Kind::Book
-        | Kind::Bbo
+        Kind::Book => &["part"],
+        Kind::Bbo
         | Kind::Kline
         | Kind::Mark
         | Kind::Funding
@@ -219,6 +219,8 @@ impl Sheet {
         self.ids("first_id", rows.iter().map(|row| row.first_id));
         self.ids("last_id", rows.iter().map(|row| Some(row.last_id)));
         self.ids("prev_id", rows.iter().map(|row| row.prev_id));
+        let parts = rows.iter().map(|row| Some(row.part));
+        self.numbers::<UInt32Type>("part", DataType::UInt32, parts);
         self.levels("bids", rows.iter().map(|row| &*row.bids));
         self.levels("asks", rows.iter().map(|row| &*row.asks));
     }

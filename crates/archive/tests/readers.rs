@@ -104,7 +104,7 @@ fn events(kind: Kind, market: Market, block: u64) -> impl Iterator<Item = Event>
         } else {
             let (bids, asks) = ((1..=row.into()).map(level).collect(), vec![level(-1)]);
             let (book_type, first_id, prev_id) = (BookType::Diff, Some(id), None);
-            Body::Book(Book { book_type, first_id, last_id: id, prev_id, bids, asks })
+            Body::Book(Book { book_type, first_id, last_id: id, prev_id, part: 0, bids, asks })
         };
         Event {
             instrument: Arc::clone(&instrument),

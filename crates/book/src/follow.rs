@@ -8,10 +8,12 @@
 //!    it is itself: OKX begins to count anew after a maintenance.
 //! 3. The first diff after a snapshot may begin before it (Binance, both markets).
 //! 4. A diff that names no other starts at most one above the end of the one before it.
-//! 5. What a collector pruned stands at the id of the venue's diff before it.
+//! 5. What a collector pruned stands at the id of the venue's diff before it, and a further part
+//!    of an event that was too large for a message at the id of the part before it.
 //! 6. Anything else is a break: the book is out of step until the next snapshot.
 //!
-//! One producer's chain is followed until it breaks or falls silent.
+//! One producer's chain is followed until it breaks or falls silent, or another one says that it
+//! takes over.
 //! A loss of the very diff with which a venue begins to count anew is seen by no id: the book stays
 //! as it is until the next snapshot, as it would if the venue said nothing.
 
@@ -156,6 +158,7 @@ impl Follower {
             first_id: None,
             last_id: self.last_id,
             prev_id: None,
+            part: 0,
             bids: self.book.bids().collect(),
             asks: self.book.asks().collect(),
         }
@@ -165,7 +168,7 @@ impl Follower {
     pub fn take(&mut self, event: &Event, producer: Option<&Arc<str>>) -> Effect {
         let Body::Book(update) = &event.body else { return Effect::Nothing };
         if update.book_type == BookType::Snapshot {
-            if !self.accepts(event.recv_time, producer) {
+            if !self.accepts(event, producer) {
                 return Effect::Nothing;
             }
             self.replace(update, event.venue_time, event.recv_time);
@@ -301,11 +304,12 @@ impl Follower {
     }
 
     /// Whether a snapshot replaces the book: always one of the producer that is followed, another
-    /// one's only after a break or a silence.
-    fn accepts(&self, recv_time: UnixNanos, producer: Option<&Arc<str>>) -> bool {
+    /// one's only if that takes over, or after a break or a silence.
+    fn accepts(&self, event: &Event, producer: Option<&Arc<str>>) -> bool {
         self.producer.as_ref() == producer
             || !self.is_in_step()
-            || self.apart(recv_time) > PRODUCER_SILENCE_MAX_NS
+            || event.origin == Some(Origin::Takeover)
+            || self.apart(event.recv_time) > PRODUCER_SILENCE_MAX_NS
     }
 
     /// Nanoseconds between an event and the latest one that was taken.
@@ -322,25 +326,25 @@ impl Follower {
     fn judge(&mut self, event: &Event, update: &Book) -> Effect {
         let is_fresh = self.step == Step::In { is_fresh: true };
         // Rule 5.
-        let prune = event.origin == Some(Origin::Prune);
+        let stays = event.origin == Some(Origin::Prune) || update.part > 0;
         // Rule 2. One that names itself says only that nothing happened.
         let is_linked = update.prev_id == Some(self.last_id) && update.last_id != self.last_id;
         // Rule 1.
-        let is_old = update.last_id < self.last_id || (update.last_id == self.last_id && !prune);
+        let is_old = update.last_id < self.last_id || (update.last_id == self.last_id && !stays);
         if is_old && !is_linked {
             return Effect::Nothing;
         }
         // Rules 3 and 4; beyond that a venue that links its updates skips ids by rule.
         let reaches = |first| first <= self.last_id.saturating_add(1);
         let follows = match (update.prev_id, update.first_id) {
-            _ if prune => update.last_id == self.last_id,
+            _ if stays => update.last_id == self.last_id,
             (Some(_), first) => is_linked || (is_fresh && first.is_some_and(reaches)),
             (None, first) => first.is_some_and(reaches),
         };
         if !follows {
             return Effect::Broke("updates are missing");
         }
-        self.step = Step::In { is_fresh: is_fresh && prune };
+        self.step = Step::In { is_fresh: is_fresh && stays };
         self.book.apply(&update.bids, &update.asks);
         self.last_id = update.last_id;
         (self.venue_time, self.recv_time) = (event.venue_time, event.recv_time);

@@ -6,11 +6,14 @@ use crate::publish;
 use crate::view::{ConsumerView, StreamView, View};
 use axum::Router;
 use axum::extract::State;
-use axum::routing::{get, post};
 use bus::Bus;
+use openapi::Document;
 use serde::Serialize;
 use std::sync::Arc;
 use tokio::sync::watch;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use web::{Json, Path, Problem};
 
 /// What the handlers share.
@@ -31,23 +34,34 @@ impl Api {
     }
 }
 
+/// The routes, and their description.
+fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::default()
+        .routes(routes!(status))
+        .routes(routes!(streams))
+        .routes(routes!(stream))
+        .routes(routes!(consumers))
+        .routes(routes!(publish::handle))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::redrive))
+}
+
 /// The routes.
 pub(crate) fn router(api: Api) -> Router {
-    Router::new()
-        .route("/api/v1/broker/status", get(status))
-        .route("/api/v1/broker/streams", get(streams))
-        .route("/api/v1/broker/streams/{name}", get(stream))
-        .route("/api/v1/broker/consumers", get(consumers))
-        .route("/api/v1/broker/publish", post(publish::handle))
-        .route("/api/v1/broker/dead-letters", get(dead_letters::list))
-        .route("/api/v1/broker/dead-letters/redrive", post(dead_letters::redrive))
-        .with_state(api)
+    routes().split_for_parts().0.with_state(api)
+}
+
+/// Describes the routes.
+pub(crate) fn describe() -> Document {
+    let about = "The streams of the message broker, who reads them, and dead letters.";
+    Document::new("broker", about, routes().split_for_parts().1)
 }
 
 /// The answer of `/api/v1/broker/status`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct StatusAnswer {
     /// `ok`, or `degraded` if anything is not as declared.
+    #[schema(pattern = "^(ok|degraded)$")]
     status: &'static str,
     /// The same line that `systemctl status` shows.
     summary: String,
@@ -64,11 +78,18 @@ struct StatusAnswer {
 }
 
 /// A list.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct List<T> {
     data: Vec<T>,
 }
 
+/// How NATS and its streams do.
+#[utoipa::path(
+    get,
+    path = "/api/v1/broker/status",
+    operation_id = "broker_status",
+    responses((status = 200, description = "How they do.", body = StatusAnswer)),
+)]
 async fn status(State(api): State<Api>) -> Json<StatusAnswer> {
     let view = api.view();
     Json(StatusAnswer {
@@ -84,11 +105,34 @@ async fn status(State(api): State<Api>) -> Json<StatusAnswer> {
     })
 }
 
+/// The declared streams, and who reads them.
+#[utoipa::path(
+    get,
+    path = "/api/v1/broker/streams",
+    operation_id = "broker_streams",
+    responses(
+        (status = 200, description = "The streams.", body = List<StreamView>),
+        (status = 503, description = "NATS is away."),
+    ),
+)]
 async fn streams(State(api): State<Api>) -> web::Result<Json<List<StreamView>>> {
     let view = known(&api)?;
     Ok(Json(List { data: view.streams.clone() }))
 }
 
+/// One declared stream, and who reads it.
+#[utoipa::path(
+    get,
+    path = "/api/v1/broker/streams/{name}",
+    operation_id = "broker_stream",
+    params(("name" = String, Path, description = "The stream's name.")),
+    responses(
+        (status = 200, description = "The stream.", body = StreamView),
+        (status = 400),
+        (status = 404, description = "No such stream is declared."),
+        (status = 503, description = "NATS is away."),
+    ),
+)]
 async fn stream(State(api): State<Api>, Path(name): Path<String>) -> web::Result<Json<StreamView>> {
     let view = known(&api)?;
     match view.stream(&name) {
@@ -97,6 +141,16 @@ async fn stream(State(api): State<Api>, Path(name): Path<String>) -> web::Result
     }
 }
 
+/// Who reads the declared streams, and how far behind they are.
+#[utoipa::path(
+    get,
+    path = "/api/v1/broker/consumers",
+    operation_id = "broker_consumers",
+    responses(
+        (status = 200, description = "The consumers.", body = List<ConsumerView>),
+        (status = 503, description = "NATS is away."),
+    ),
+)]
 async fn consumers(State(api): State<Api>) -> web::Result<Json<List<ConsumerView>>> {
     let view = known(&api)?;
     let data = view.streams.iter().flat_map(|stream| stream.consumers.iter().cloned()).collect();
@@ -111,3 +165,6 @@ fn known(api: &Api) -> web::Result<Arc<View>> {
         None => Ok(view),
     }
 }
+
+#[cfg(test)]
+mod tests;

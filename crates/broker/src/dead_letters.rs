@@ -13,6 +13,7 @@ use model::Kind;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use telemetry::Chain;
+use utoipa::{IntoParams, ToSchema};
 use web::{Json, Problem, Query};
 use wire::{
     BlockId, DEAD_LETTER_SUBJECTS, DEAD_LETTERS, DeadLetter, Decoder, DurableSubject, Reason,
@@ -31,19 +32,23 @@ const LOOKED_AT_MAX: usize = 2_000;
 const PRODUCER: &str = "dead-letter";
 
 /// Which letters are wanted.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Params {
     /// Only of this kind.
+    #[param(value_type = Option<openapi::Kind>)]
     kind: Option<String>,
     /// Only with this reason.
+    #[param(pattern = "^(unreadable|kind|value|refused)$")]
     reason: Option<String>,
     /// Only behind this letter: `next_after` of the page before.
     #[serde(default)]
     after: u64,
     /// Only up to this letter.
     through: Option<u64>,
-    /// Letters of this page at most.
+    /// Letters of this page at most; 100 if nothing is said.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
     /// Of a redrive: only say what would be done.
     #[serde(default)]
@@ -51,13 +56,17 @@ pub(crate) struct Params {
 }
 
 /// One letter.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DeadLetter)]
 pub(crate) struct Letter {
     /// Its place among the dead letters.
     seq: u64,
     /// When it was set aside, in nanoseconds since the Unix epoch.
+    #[schema(value_type = openapi::Nanos)]
     time: i64,
+    #[schema(value_type = openapi::Kind)]
     kind: &'static str,
+    #[schema(pattern = "^(unreadable|kind|value|refused)$")]
     reason: &'static str,
     detail: String,
     stream: &'static str,
@@ -70,7 +79,8 @@ pub(crate) struct Letter {
 }
 
 /// A page of letters.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DeadLetterPage)]
 pub(crate) struct Page {
     data: Vec<Letter>,
     /// Where the next page begins; `null` if this was the last.
@@ -78,14 +88,15 @@ pub(crate) struct Page {
 }
 
 /// A letter that cannot be redriven.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = NotRedriven)]
 pub(crate) struct Failed {
     seq: u64,
     problem: String,
 }
 
 /// What a redrive has done, or would do.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Redriven {
     dry_run: bool,
     /// Letters whose rows were published, and that are gone.
@@ -97,7 +108,18 @@ pub(crate) struct Redriven {
     next_after: Option<u64>,
 }
 
-/// Handles `GET /api/v1/broker/dead-letters`.
+/// Rows that could not be stored, with the reasons.
+#[utoipa::path(
+    get,
+    path = "/api/v1/broker/dead-letters",
+    operation_id = "broker_dead_letters",
+    params(Params),
+    responses(
+        (status = 200, description = "A page of letters.", body = Page),
+        (status = 400),
+        (status = 503, description = "NATS is away."),
+    ),
+)]
 pub(crate) async fn list(
     State(api): State<Api>,
     Query(params): Query<Params>,
@@ -120,7 +142,18 @@ pub(crate) async fn list(
     Ok(Json(Page { data: found.into_iter().map(letter).collect(), next_after }))
 }
 
-/// Handles `POST /api/v1/broker/dead-letters/redrive`.
+/// Puts a page of dead letters before the store again.
+#[utoipa::path(
+    post,
+    path = "/api/v1/broker/dead-letters/redrive",
+    operation_id = "broker_redrive",
+    params(Params),
+    responses(
+        (status = 200, description = "What was done, or would be.", body = Redriven),
+        (status = 400),
+        (status = 503, description = "NATS is away, or the stream is full."),
+    ),
+)]
 pub(crate) async fn redrive(
     State(api): State<Api>,
     Query(params): Query<Params>,

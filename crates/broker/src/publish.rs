@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::time::Duration;
 use telemetry::Chain;
+use utoipa::ToSchema;
 use web::{Body, Json, Problem};
 use wire::{Decoder, DurableSubject};
 
@@ -19,21 +20,25 @@ pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 const MESSAGE_ID_MAX: usize = 256;
 
 /// What is to be published.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Publication)]
 pub(crate) struct Request {
     /// `md.<kind>.<venue>.<market>.<symbol>` for one event at once and unstored, or
     /// `mdb.<kind>.<venue>.<market>` for a block that is stored.
+    #[schema(pattern = r"^(md|mdb)\.[^\s*>]+$")]
     subject: String,
     /// The events, as on the bus; each must belong to the subject.
+    #[schema(value_type = Vec<openapi::Event>, min_items = 1)]
     events: Vec<Box<RawValue>>,
     /// On the durable lane: the same id within two minutes is stored once.
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     message_id: Option<String>,
 }
 
 /// What the server has taken.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "lane", rename_all = "lowercase")]
 pub(crate) enum Published {
     /// The server has passed it on to whoever listens at the moment.
@@ -49,7 +54,20 @@ pub(crate) enum Published {
     },
 }
 
-/// Handles `POST /api/v1/broker/publish`.
+/// Publishes events by hand; it is answered once the server has taken them.
+#[utoipa::path(
+    post,
+    path = "/api/v1/broker/publish",
+    operation_id = "broker_publish",
+    request_body = Request,
+    responses(
+        (status = 200, description = "The server has taken them.", body = Published),
+        (status = 400),
+        (status = 413, description = "The events are more than a message may have."),
+        (status = 415),
+        (status = 503, description = "NATS is away, or the stream is full."),
+    ),
+)]
 pub(crate) async fn handle(
     State(api): State<Api>,
     Body(request): Body<Request>,

@@ -41,6 +41,10 @@ impl Service for Broker {
         api::router(self.api.clone())
     }
 
+    fn describe() -> openapi::Document {
+        api::describe()
+    }
+
     fn start(self, tasks: &mut Tasks) -> anyhow::Result<()> {
         tasks.spawn("manager", |task| self.manager.run(task));
         Ok(())

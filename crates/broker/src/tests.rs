@@ -18,7 +18,7 @@ use http_body_util::BodyExt as _;
 use model::Kind;
 use serde_json::{Value, json};
 use settings::Suite;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use testkit::nats::NatsServer;
 use tokio::sync::watch;
@@ -61,6 +61,9 @@ async fn connect(suite: &Suite, service: &'static str) -> Bus {
     bus
 }
 
+/// What answers are compared with.
+static DESCRIPTION: LazyLock<openapi::Document> = LazyLock::new(crate::api::describe);
+
 async fn ask(
     router: &axum::Router,
     method: Method,
@@ -68,7 +71,7 @@ async fn ask(
     body: Value,
 ) -> (StatusCode, Value) {
     let request = Request::builder()
-        .method(method)
+        .method(method.clone())
         .uri(path)
         .header("content-type", "application/json")
         .body(if body.is_null() { Body::empty() } else { Body::from(body.to_string()) })
@@ -76,7 +79,10 @@ async fn ask(
     let answer = router.clone().oneshot(request).await.unwrap();
     let status = answer.status();
     let bytes = answer.into_body().collect().await.unwrap().to_bytes();
-    (status, serde_json::from_slice(&bytes).unwrap())
+    let body: Value = serde_json::from_slice(&bytes).unwrap();
+    let misfits = DESCRIPTION.misfits(method.as_str(), path, status.as_u16(), &body);
+    assert_eq!(misfits, Vec::<String>::new());
+    (status, body)
 }
 
 async fn get(router: &axum::Router, path: &str) -> (StatusCode, Value) {

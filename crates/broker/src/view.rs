@@ -7,6 +7,7 @@ pub(crate) use cluster::ClusterView;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use utoipa::ToSchema;
 
 /// Share of a stream's room above which it is reported, in thousandths.
 pub(crate) const FILLING_PERMILLE: u64 = 700;
@@ -18,7 +19,7 @@ const BLOCK_ROOM: u64 = 64 * 1024;
 const DEAD_LETTER_ROOM: u64 = 1024 * 1024;
 
 /// Everything that was seen at the last look.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub(crate) struct View {
     /// Where NATS is.
     pub(crate) url: String,
@@ -42,7 +43,7 @@ pub(crate) struct View {
 }
 
 /// The connected server.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct ServerView {
     pub(crate) name: String,
     pub(crate) version: String,
@@ -51,7 +52,7 @@ pub(crate) struct ServerView {
 }
 
 /// What `JetStream` holds, streams of others included.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct AccountView {
     pub(crate) memory_bytes: u64,
     pub(crate) storage_bytes: u64,
@@ -60,9 +61,10 @@ pub(crate) struct AccountView {
 }
 
 /// One declared stream.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub(crate) struct StreamView {
     pub(crate) name: String,
+    #[schema(value_type = openapi::Kind)]
     pub(crate) kind: &'static str,
     pub(crate) subjects: &'static str,
     pub(crate) messages: u64,
@@ -71,7 +73,9 @@ pub(crate) struct StreamView {
     pub(crate) used_percent: f64,
     pub(crate) first_seq: u64,
     pub(crate) last_seq: u64,
+    /// When the first message in it was stored, RFC 3339; `null` if it is empty.
     pub(crate) first_time: Option<String>,
+    /// When the last message was stored, RFC 3339; `null` before the first.
     pub(crate) last_time: Option<String>,
     /// Fields that are not as declared and cannot be changed.
     pub(crate) differs: Vec<String>,
@@ -83,7 +87,7 @@ pub(crate) struct StreamView {
 }
 
 /// The stream of the dead letters.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub(crate) struct DeadLettersView {
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
@@ -97,7 +101,7 @@ pub(crate) struct DeadLettersView {
 }
 
 /// One declared consumer.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub(crate) struct ConsumerView {
     pub(crate) stream: String,
     pub(crate) name: String,

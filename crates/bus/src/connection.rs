@@ -28,7 +28,7 @@ const COMMANDS_CAPACITY: usize = 1_024;
 
 /// Messages waiting in a subscription; when full, the newest is dropped and counted. It exceeds
 /// [`crate::ACK_PENDING_MAX`], so that blocks always fit.
-const SUBSCRIPTION_CAPACITY: usize = 16_384;
+const SUBSCRIPTION_CAPACITY: usize = 32_768;
 
 /// Why no connection can ever be made with these settings.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,5 @@
 //! `marketprism alerts`: what is wrong, who is told, and what nobody shall be told.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 use settings::{Endpoint, Suite};
 
 use crate::output;
-use crate::service::Service;
+use crate::service::{Access, Service};
 
 /// How long the monitoring may take: it answers between two of its rounds, and a receiver of a test
 /// has its own time.
@@ -41,13 +40,11 @@ usage, 78 wrong configuration";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The monitoring's HTTP interface [default: as configured on this host].
-    #[arg(long, global = true, value_name = "URL")]
+    /// The monitoring's HTTP interface, or a gateway's [default: as configured on this host].
+    #[arg(long, global = true, visible_alias = "gateway", value_name = "URL")]
     monitoring: Option<Endpoint>,
-    /// A file with the token that services show one another; - is stdin [default: the credential
-    /// in /etc/credstore, if there is one].
-    #[arg(long, global = true, value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    access: Access,
     /// Prints one document instead of text.
     #[arg(long, global = true)]
     json: bool,
@@ -58,8 +55,8 @@ pub(crate) struct Args {
 impl Args {
     /// The monitoring's HTTP interface.
     fn monitoring(&self, suite: &Suite) -> anyhow::Result<Service> {
-        let (endpoint, token) = (self.monitoring.as_ref(), self.token_file.as_deref());
-        Service::new("monitoring", endpoint, token, suite.monitoring.listen, ANSWER_BYTES_MAX)
+        let (endpoint, listen) = (self.monitoring.as_ref(), suite.monitoring.listen);
+        Service::new("monitoring", endpoint, &self.access, listen, ANSWER_BYTES_MAX)
     }
 }
 

@@ -192,17 +192,7 @@ fn summary(audit: &Audit) -> String {
 mod tests {
     use super::*;
     use crate::service::testing;
-    use clap::Parser;
-
-    #[derive(Debug, Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: Args,
-    }
-
-    fn line(text: &str) -> Args {
-        Line::try_parse_from(text.split(' ')).unwrap().args
-    }
+    use crate::testing::line;
 
     fn answer(complete: bool) -> String {
         let hole = serde_json::json!({
@@ -220,7 +210,7 @@ mod tests {
 
     #[test]
     fn days_are_asked_for_as_a_whole() {
-        let args = line("audit --start 2026-05-01 --end 2026-05-02 --kind trade --backfill");
+        let args: Args = line("audit --start 2026-05-01 --end 2026-05-02 --kind trade --backfill");
         let wish = serde_json::to_value(wish(&args).unwrap()).unwrap();
         let expected = serde_json::json!({
             "start": "2026-05-01T00:00:00Z", "end": "2026-05-03T00:00:00Z",

@@ -213,17 +213,7 @@ async fn wait(collector: &Service, ordered: &Ordered) -> anyhow::Result<Fate> {
 mod tests {
     use super::*;
     use crate::service::testing;
-    use clap::Parser;
-
-    #[derive(Debug, Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: Args,
-    }
-
-    fn line(text: &str) -> Args {
-        Line::try_parse_from(text.split(' ')).unwrap().args
-    }
+    use crate::testing::line;
 
     #[test]
     fn the_fate_of_a_gap_is_what_its_newest_record_says() {
@@ -249,7 +239,7 @@ mod tests {
         let (target, served) = testing::answer("202 Accepted", body);
         let text = "backfill trade binance/spot/BTC-USDT --after 100 --before 200 --since \
                     2026-05-09";
-        let target = CollectorTarget { collector: target.storage, token_file: None };
+        let target = CollectorTarget { collector: target.storage, access: target.access };
         let args = Args { target, ..line(text) };
         assert_eq!(run(&args, &Suite::default()).await.unwrap(), ExitCode::SUCCESS);
         let (head, body) = served.join().unwrap();
@@ -264,7 +254,7 @@ mod tests {
     #[test]
     fn a_range_without_an_id_is_refused_before_anybody_is_asked() {
         for ids in ["--after 5 --before 6", "--after 6 --before 5"] {
-            let args = line(&format!("backfill trade okx/perp/BTC-USDT {ids}"));
+            let args: Args = line(&format!("backfill trade okx/perp/BTC-USDT {ids}"));
             assert!(order(&args).err().unwrap().to_string().contains("no id is between"));
         }
     }

@@ -222,7 +222,7 @@ mod tests {
             depth: 7,
             watch: None,
             json: false,
-            target: CollectorTarget { collector: target.storage, token_file: None },
+            target: CollectorTarget { collector: target.storage, access: target.access },
         };
         let error = run(&args, &Suite::default()).await.unwrap_err().to_string();
         assert!(error.contains("awaiting a snapshot"), "{error}");

@@ -16,7 +16,7 @@ use serde::Serialize;
 use settings::Suite;
 
 use crate::output;
-use crate::service::Service;
+use crate::service::{Access, Service};
 use verdict::{Finding, Limits, Status, Subject, worst};
 
 /// How long one answer may take: Nagios gives a check ten seconds in all.
@@ -85,7 +85,8 @@ struct Target<'a> {
 impl Target<'_> {
     /// The interface of a service of this host.
     fn service(&self, name: &'static str, listen: SocketAddr) -> anyhow::Result<Service> {
-        Service::new(name, None, self.token_file.as_deref(), listen, ANSWER_BYTES_MAX)
+        let access = Access { token_file: self.token_file.clone(), ca_file: None };
+        Service::new(name, None, &access, listen, ANSWER_BYTES_MAX)
     }
 }
 

@@ -1,6 +1,5 @@
 //! `marketprism dead-letter`: rows that could not be stored.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -12,7 +11,7 @@ use settings::{Endpoint, Suite};
 use wire::Reason;
 
 use crate::output;
-use crate::service::Service;
+use crate::service::{Access, Service};
 
 /// How long one page may take: a redrive publishes its rows one after the other.
 const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
@@ -42,13 +41,11 @@ Exit codes: 0 done, 1 failed or some cannot be redriven, 2 wrong usage, 78 wrong
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The broker's HTTP interface [default: as configured on this host].
-    #[arg(long, global = true, value_name = "URL")]
+    /// The broker's HTTP interface, or a gateway's [default: as configured on this host].
+    #[arg(long, global = true, visible_alias = "gateway", value_name = "URL")]
     broker: Option<Endpoint>,
-    /// A file with the token that services show one another; - is stdin [default: the credential
-    /// in /etc/credstore, if there is one].
-    #[arg(long, global = true, value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    access: Access,
     /// Prints one document instead of text.
     #[arg(long, global = true)]
     json: bool,
@@ -59,8 +56,8 @@ pub(crate) struct Args {
 impl Args {
     /// The broker's HTTP interface.
     fn broker(&self, suite: &Suite) -> anyhow::Result<Service> {
-        let (endpoint, token) = (self.broker.as_ref(), self.token_file.as_deref());
-        Service::new("broker", endpoint, token, suite.broker.listen, ANSWER_BYTES_MAX)
+        let (endpoint, listen) = (self.broker.as_ref(), suite.broker.listen);
+        Service::new("broker", endpoint, &self.access, listen, ANSWER_BYTES_MAX)
     }
 }
 

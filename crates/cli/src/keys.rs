@@ -1,6 +1,6 @@
 //! `marketprism keys`: who may use the gateway.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use keyring::{Key, Label, Ring, Scope, Scopes, Uses};
 use serde::Serialize;
 
-use crate::output;
+use crate::{admission, output};
 
 /// Where the gateway looks.
 const DEFAULT_FILE: &str = "/var/lib/marketprism/gateway/keys.json";
@@ -127,17 +127,10 @@ pub(crate) fn run(args: Args, now: Timestamp) -> anyhow::Result<ExitCode> {
 }
 
 fn change<T>(
-    file: &std::path::Path,
+    file: &Path,
     change: impl FnOnce(&mut Ring) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty());
-    if let Some(directory) = directory.filter(|directory| !directory.exists()) {
-        anyhow::bail!(
-            "there is no directory {}: it appears when the gateway first starts \
-             (systemctl start marketprism-gateway), or name another file with --file",
-            directory.display()
-        );
-    }
+    admission::check(file)?;
     keyring::update(file, change)
 }
 

@@ -5,6 +5,7 @@
 //! usage, 78 wrong configuration. On this host the command changes nothing but the files
 //! of keys and users, and what runs.
 
+mod admission;
 mod alerts;
 mod answers;
 mod archive;

@@ -34,7 +34,7 @@ Examples:
   sudo marketprism query kline binance/spot/BTC-USDT --format csv \\
       --fields open_time,close,volume --since 2026-05-01 >candles.csv
   sudo marketprism query trade deribit/perp/BTC-USD --format jsonl
-  marketprism query gap --storage http://HOST:8080 --token-file KEY
+  marketprism query gap --gateway https://HOST:8080 --key-file KEY
 
 The last one asks a gateway elsewhere; KEY is a file with an API key.
 

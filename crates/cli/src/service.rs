@@ -9,9 +9,11 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_util::client::legacy::Client;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, ResponseFuture};
 use hyper_util::rt::TokioExecutor;
+use net::Tls;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,63 +26,80 @@ const STORAGE_ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Largest answer of the others that is read.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
+/// What the other end is shown, and how it is known to be the right one.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Access {
+    /// A file with the token that services show one another, or with an API key for a gateway; -
+    /// is stdin [default: the credential in /etc/credstore, if there is one; nothing over https].
+    #[arg(long, global = true, visible_alias = "key-file", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// A file with the certificates to trust over https, in place of the host's.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+#[cfg(test)]
+impl Access {
+    /// What is in this file is shown.
+    pub(crate) fn of(token_file: &Path) -> Self {
+        Self { token_file: Some(token_file.to_owned()), ca_file: None }
+    }
+}
+
 /// Where the storage is, and what it is shown.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Target {
-    /// The storage's HTTP interface [default: as configured on this host].
-    #[arg(long, value_name = "URL")]
+    /// The storage's HTTP interface, or a gateway's [default: as configured on this host].
+    #[arg(long, visible_alias = "gateway", value_name = "URL")]
     pub(crate) storage: Option<Endpoint>,
-    /// A file with the token that services show one another; - is stdin [default: the credential
-    /// in /etc/credstore, if there is one].
-    #[arg(long, value_name = "FILE")]
-    pub(crate) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) access: Access,
 }
 
 impl Target {
     /// Aims at what was named, else at the address where the storage of this host listens.
     pub(crate) fn storage(&self, listen: SocketAddr) -> anyhow::Result<Service> {
-        let (endpoint, token) = (self.storage.as_ref(), self.token_file.as_deref());
-        Service::new("storage", endpoint, token, listen, STORAGE_ANSWER_BYTES_MAX)
+        Service::new(
+            "storage",
+            self.storage.as_ref(),
+            &self.access,
+            listen,
+            STORAGE_ANSWER_BYTES_MAX,
+        )
     }
 }
 
 /// Where the collector is, and what it is shown.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CollectorTarget {
-    /// The collector's HTTP interface [default: as configured on this host].
-    #[arg(long, value_name = "URL")]
+    /// The collector's HTTP interface, or a gateway's [default: as configured on this host].
+    #[arg(long, visible_alias = "gateway", value_name = "URL")]
     pub(crate) collector: Option<Endpoint>,
-    /// A file with the token that services show one another; - is stdin [default: the credential
-    /// in /etc/credstore, if there is one].
-    #[arg(long, value_name = "FILE")]
-    pub(crate) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) access: Access,
 }
 
 impl CollectorTarget {
     /// Aims at what was named, else at the address where the collector of this host listens.
     pub(crate) fn collector(&self, listen: SocketAddr) -> anyhow::Result<Service> {
-        let (endpoint, token) = (self.collector.as_ref(), self.token_file.as_deref());
-        Service::new("collector", endpoint, token, listen, ANSWER_BYTES_MAX)
+        Service::new("collector", self.collector.as_ref(), &self.access, listen, ANSWER_BYTES_MAX)
     }
 }
 
 /// Where the broker is, and what it is shown.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BrokerTarget {
-    /// The broker's HTTP interface [default: as configured on this host].
-    #[arg(long, value_name = "URL")]
+    /// The broker's HTTP interface, or a gateway's [default: as configured on this host].
+    #[arg(long, visible_alias = "gateway", value_name = "URL")]
     pub(crate) broker: Option<Endpoint>,
-    /// A file with the token that services show one another; - is stdin [default: the credential
-    /// in /etc/credstore, if there is one].
-    #[arg(long, value_name = "FILE")]
-    pub(crate) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) access: Access,
 }
 
 impl BrokerTarget {
     /// Aims at what was named, else at the address where the broker of this host listens.
     pub(crate) fn broker(&self, listen: SocketAddr) -> anyhow::Result<Service> {
-        let (endpoint, token) = (self.broker.as_ref(), self.token_file.as_deref());
-        Service::new("broker", endpoint, token, listen, ANSWER_BYTES_MAX)
+        Service::new("broker", self.broker.as_ref(), &self.access, listen, ANSWER_BYTES_MAX)
     }
 }
 
@@ -89,17 +108,47 @@ pub(crate) struct Service {
     name: &'static str,
     base: String,
     token: Option<SecretString>,
-    client: Client<HttpConnector, Full<Bytes>>,
+    transport: Transport,
     answer_bytes_max: usize,
+}
+
+/// How requests travel.
+enum Transport {
+    Plain(Client<HttpConnector, Full<Bytes>>),
+    Secure(Client<HttpsConnector<HttpConnector>, Full<Bytes>>),
+}
+
+impl Transport {
+    /// Over TLS, to whom the certificates in the file vouch for, else those of the host.
+    fn secure(ca_file: Option<&Path>) -> anyhow::Result<Self> {
+        let tls = Tls::new(ca_file).context("cannot tell whom to trust")?;
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config((*tls.config()).clone())
+            .https_only()
+            .enable_http1()
+            .build();
+        Ok(Self::Secure(Client::builder(TokioExecutor::new()).build(connector)))
+    }
+
+    fn plain() -> Self {
+        Self::Plain(Client::builder(TokioExecutor::new()).build_http())
+    }
+
+    fn request(&self, request: Request<Full<Bytes>>) -> ResponseFuture {
+        match self {
+            Self::Plain(client) => client.request(request),
+            Self::Secure(client) => client.request(request),
+        }
+    }
 }
 
 impl Service {
     /// Aims at the endpoint, else at the address where the service of this host listens, and shows
-    /// it the token of that file, else the installation's.
+    /// it the token of the file, else the installation's.
     pub(crate) fn new(
         name: &'static str,
         endpoint: Option<&Endpoint>,
-        token_file: Option<&Path>,
+        access: &Access,
         listen: SocketAddr,
         answer_bytes_max: usize,
     ) -> anyhow::Result<Self> {
@@ -107,19 +156,26 @@ impl Service {
             Some(endpoint) => endpoint.to_string(),
             None => format!("http://{}", reachable(listen)),
         };
-        if !base.starts_with("http://") {
-            bail!("{base} must begin with http://");
+        let is_secure = base.starts_with("https://");
+        if !is_secure && !base.starts_with("http://") {
+            bail!("{base} must begin with http:// or https://");
         }
-        let token = match token_file {
+        let token = match &access.token_file {
             Some(path) => Some(read_token(path)?),
+            // Over HTTPS it is a gateway, which wants a key: the token is not shown around.
+            None if is_secure => None,
             // Not root: without it the service says whether it wants one.
             None => {
                 Credentials::at(PathBuf::from(CREDENTIALS)).get("internal-token").ok().flatten()
             }
         };
         let base = base.trim_end_matches('/').to_owned();
-        let client = Client::builder(TokioExecutor::new()).build_http();
-        Ok(Self { name, base, token, client, answer_bytes_max })
+        let transport = if is_secure {
+            Transport::secure(access.ca_file.as_deref())?
+        } else {
+            Transport::plain()
+        };
+        Ok(Self { name, base, token, transport, answer_bytes_max })
     }
 
     /// Posts a document and reads the answer.
@@ -158,7 +214,7 @@ impl Service {
         }
         let request = request.body(Full::new(Bytes::from(document.unwrap_or_default())))?;
         let exchange = async {
-            let response = self.client.request(request).await?;
+            let response = self.transport.request(request).await?;
             let status = response.status();
             let body = Limited::new(response.into_body(), self.answer_bytes_max).collect().await;
             let body = body.map_err(anyhow::Error::from_boxed)?;
@@ -167,7 +223,7 @@ impl Service {
         let (status, body) = tokio::time::timeout(within, exchange)
             .await
             .with_context(|| format!("no answer within {} s", within.as_secs()))?
-            .with_context(|| format!("ask the {name} at {base}: is marketprism-{name} running?"))?;
+            .map_err(|error| self.unreached(error))?;
         match status {
             StatusCode::OK | StatusCode::ACCEPTED => {
                 // Nothing to say is a value too.
@@ -176,11 +232,36 @@ impl Service {
             }
             StatusCode::UNAUTHORIZED => bail!(
                 "the {name} wants the token of the credential marketprism.internal-token: run \
-                 this as root, or give --token-file"
+                 this as root, or give --token-file; a gateway wants an API key: give it with \
+                 --key-file"
             ),
             status => bail!("{}", reason(status, &body)),
         }
     }
+
+    /// Why there is no answer, and what helps.
+    fn unreached(&self, error: anyhow::Error) -> anyhow::Error {
+        let Self { name, base, transport, .. } = self;
+        match transport {
+            Transport::Secure(_) if net::is_issuer_unknown(error.as_ref()) => {
+                error.context(distrusted(base))
+            }
+            Transport::Secure(_) => {
+                error.context(format!("ask the gateway at {base}: does it serve HTTPS there?"))
+            }
+            Transport::Plain(_) => {
+                error.context(format!("ask the {name} at {base}: is marketprism-{name} running?"))
+            }
+        }
+    }
+}
+
+/// What helps against a certificate that nobody vouches for.
+pub(crate) fn distrusted(url: &str) -> String {
+    format!(
+        "{url} shows a certificate of an authority that is not trusted here: give that \
+         authority's with --ca-file, or add it to those of the host (update-ca-certificates)"
+    )
 }
 
 /// What the service says is wrong.
@@ -215,7 +296,7 @@ pub(crate) fn reachable(mut address: SocketAddr) -> SocketAddr {
 /// A server that answers one request, for tests, and hands out what it was sent.
 #[cfg(test)]
 pub(crate) mod testing {
-    use super::{Endpoint, Target};
+    use super::{Access, Endpoint, Target};
     use std::io::{BufRead as _, BufReader, Read as _, Write as _};
     use std::net::TcpListener;
     use std::thread::JoinHandle;
@@ -244,52 +325,9 @@ pub(crate) mod testing {
             (head, String::from_utf8(body).unwrap())
         });
         let endpoint: Endpoint = url.parse().unwrap();
-        (Target { storage: Some(endpoint), token_file: None }, served)
+        (Target { storage: Some(endpoint), access: Access::default() }, served)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PATIENCE: Duration = Duration::from_secs(30);
-
-    async fn ask(target: &Target) -> anyhow::Result<serde_json::Value> {
-        let listen = SocketAddr::from(([127, 0, 0, 1], 1));
-        target.storage(listen)?.post("/there", &serde_json::json!({"a": 1}), PATIENCE).await
-    }
-
-    #[tokio::test]
-    async fn a_service_is_shown_the_token_and_the_document() {
-        let (mut target, served) = testing::answer("200 OK", "{\"b\": 2}");
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "s3cret\n").unwrap();
-        target.token_file = Some(file.path().to_owned());
-        assert_eq!(ask(&target).await.unwrap(), serde_json::json!({"b": 2}));
-        let (head, body) = served.join().unwrap();
-        assert!(head.starts_with("POST /there HTTP/1.1\r\n"), "{head}");
-        assert!(head.to_lowercase().contains("authorization: bearer s3cret\r\n"), "{head}");
-        assert_eq!(body, "{\"a\":1}");
-    }
-
-    #[tokio::test]
-    async fn what_a_service_refuses_is_told_in_its_words() {
-        for (status, body, expected) in [
-            (
-                "409 Conflict",
-                "{\"detail\": \"days are being moved already\"}",
-                "being moved already",
-            ),
-            ("502 Bad Gateway", "<html>", "answered 502 Bad Gateway"),
-            ("401 Unauthorized", "{}", "run this as root"),
-        ] {
-            let (target, served) = testing::answer(status, body);
-            let error = ask(&target).await.unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
-            served.join().unwrap();
-        }
-        let nobody = Target { storage: None, token_file: None };
-        let error = ask(&nobody).await.unwrap_err().to_string();
-        assert!(error.contains("127.0.0.1:1: is marketprism-storage running?"), "{error}");
-    }
-}
+mod tests;

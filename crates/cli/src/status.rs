@@ -1,13 +1,16 @@
 //! `marketprism status`: what runs on this host, whether it is ready, and what is missing.
 //!
 //! systemd says what runs, over D-Bus; each service says by itself, over HTTP, whether it is ready
-//! and how much it has done. Without systemd only the second half is left, and said so.
+//! and how much it has done. Without systemd only the second half is left, and said so. Of a suite
+//! elsewhere its monitoring is asked, through the gateway.
 
 mod flow;
 mod probe;
+mod remote;
 mod systemd;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,10 +18,11 @@ use comfy_table::{Cell, CellAlignment};
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde::Serialize;
-use settings::Suite;
+use settings::{Endpoint, Suite};
 
 use crate::live::{Interrupt, Screen, interval};
 use crate::output;
+use crate::service::{Access, Service};
 use flow::Flow;
 use probe::{Probe, Readiness};
 use systemd::{Systemd, Unit};
@@ -33,6 +37,9 @@ pub(crate) const NATS: &str = "nats";
 /// Time between the two looks at a counter that make a rate.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
 
+/// Largest answer of a gateway that is read; what it tells of a service is about 2 kB.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
 /// Arguments of `marketprism status`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -42,6 +49,7 @@ Examples:
   marketprism status
   sudo marketprism status --watch
   marketprism status --json | jq '.units[] | select(.ready != true)'
+  marketprism status --gateway https://HOST:8080 --key-file KEY
 
 Ctrl-C ends --watch.
 
@@ -57,6 +65,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "2", value_parser = interval, conflicts_with = "json")]
     watch: Option<Duration>,
+    /// Asks the monitoring behind this gateway instead of this host; without rates.
+    #[arg(long, value_name = "URL")]
+    gateway: Option<Endpoint>,
+    /// A file with an API key that may read; - is stdin.
+    #[arg(long, value_name = "FILE", requires = "gateway")]
+    key_file: Option<PathBuf>,
+    /// A file with the certificates to trust over https, in place of the host's.
+    #[arg(long, value_name = "FILE", requires = "gateway")]
+    ca_file: Option<PathBuf>,
 }
 
 /// The whole answer; the JSON form's names are stable.
@@ -109,10 +126,11 @@ pub(crate) struct Rate {
 }
 
 pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> {
+    let gateway = gateway(args, suite)?;
     if let Some(pause) = args.watch {
-        return Box::pin(watch(args, suite, pause)).await;
+        return Box::pin(watch(args, suite, gateway.as_ref(), pause)).await;
     }
-    let report = look(args, suite).await;
+    let report = Box::pin(look(args, suite, gateway.as_ref())).await?;
     if args.json {
         output::json(&report)?;
     } else {
@@ -121,11 +139,27 @@ pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> 
     Ok(code(&report))
 }
 
+/// The way to a suite elsewhere, if it is one.
+fn gateway(args: &Args, suite: &Suite) -> anyhow::Result<Option<Service>> {
+    let access = Access { token_file: args.key_file.clone(), ca_file: args.ca_file.clone() };
+    let listen = suite.monitoring.listen;
+    let service = |gateway: &Endpoint| {
+        Service::new("monitoring", Some(gateway), &access, listen, ANSWER_BYTES_MAX)
+    };
+    args.gateway.as_ref().map(service).transpose()
+}
+
 /// Shows it until Ctrl-C; the exit code is that of the last look.
-async fn watch(args: &Args, suite: &Suite, pause: Duration) -> anyhow::Result<ExitCode> {
+async fn watch(
+    args: &Args,
+    suite: &Suite,
+    gateway: Option<&Service>,
+    pause: Duration,
+) -> anyhow::Result<ExitCode> {
     let (mut interrupt, mut screen) = (Interrupt::new()?, Screen::new());
     let mut last = ExitCode::SUCCESS;
-    while let Some(report) = interrupt.or(Box::pin(look(args, suite))).await {
+    while let Some(report) = interrupt.or(Box::pin(look(args, suite, gateway))).await {
+        let report = report?;
         screen.show(&render(&report))?;
         last = code(&report);
         if interrupt.or(tokio::time::sleep(pause)).await.is_none() {
@@ -139,11 +173,14 @@ fn code(report: &Report) -> ExitCode {
     if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn look(args: &Args, suite: &Suite) -> Report {
+async fn look(args: &Args, suite: &Suite, gateway: Option<&Service>) -> anyhow::Result<Report> {
+    if let Some(gateway) = gateway {
+        return remote::look(gateway).await;
+    }
     let (report, flow) = (Box::pin(gather(suite, !args.no_rates)), Box::pin(flow::ask(suite)));
     let (mut report, flow) = tokio::join!(report, flow);
     report.flow = flow;
-    report
+    Ok(report)
 }
 
 /// Asks systemd and every service how they are; not what flows.

@@ -24,7 +24,7 @@ use tokio_tungstenite::{
 
 use crate::live::Interrupt;
 use crate::output::{self, Print};
-use crate::service::{reachable, read_token};
+use crate::service::{distrusted, reachable, read_token};
 use session::{End, Pattern, Session};
 
 /// The key that the packages make at install, for root.
@@ -299,6 +299,9 @@ fn refusal(url: &str, error: tungstenite::Error) -> anyhow::Error {
             _ => return anyhow!("{url} answered {status}: see journalctl -u marketprism-gateway"),
         };
         return Denied(format!("{url} answered {status}: {remedy}")).into();
+    }
+    if net::is_issuer_unknown(&error) {
+        return anyhow::Error::new(error).context(distrusted(url));
     }
     anyhow::Error::new(error)
         .context(format!("cannot connect to {url}: is marketprism-gateway running?"))

@@ -153,7 +153,7 @@ mod tests {
         let mut site = Site::start().await;
         site.store(Kind::Trade, &[trade(1)]).await;
         for json in [false, true] {
-            let target = BrokerTarget { broker: None, token_file: site.target().token_file };
+            let target = BrokerTarget { broker: None, access: site.target().access };
             let args = Args { json, target };
             assert_eq!(run(&args, &site.suite).await.unwrap(), ExitCode::SUCCESS);
         }

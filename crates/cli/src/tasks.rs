@@ -2,7 +2,6 @@
 
 mod timers;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use serde_json::{Value, json};
 use settings::{Endpoint, Suite};
 
 use crate::output;
-use crate::service::Service;
+use crate::service::{Access, Service};
 
 /// How long the scheduler may take: it answers from memory, or from a page of its history.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -44,13 +43,11 @@ configuration";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The scheduler's HTTP interface [default: as configured on this host].
-    #[arg(long, global = true, value_name = "URL")]
+    /// The scheduler's HTTP interface, or a gateway's [default: as configured on this host].
+    #[arg(long, global = true, visible_alias = "gateway", value_name = "URL")]
     scheduler: Option<Endpoint>,
-    /// A file with the token that services show one another; - is stdin [default: the credential
-    /// in /etc/credstore, if there is one].
-    #[arg(long, global = true, value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    access: Access,
     /// Prints one document instead of text.
     #[arg(long, global = true)]
     json: bool,
@@ -111,9 +108,8 @@ struct Page {
 }
 
 pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> {
-    let (endpoint, token) = (args.scheduler.as_ref(), args.token_file.as_deref());
-    let listen = suite.scheduler.listen;
-    let scheduler = Service::new("scheduler", endpoint, token, listen, ANSWER_BYTES_MAX)?;
+    let (endpoint, listen) = (args.scheduler.as_ref(), suite.scheduler.listen);
+    let scheduler = Service::new("scheduler", endpoint, &args.access, listen, ANSWER_BYTES_MAX)?;
     let json = args.json;
     match &args.action {
         None | Some(Action::List) => list(&scheduler, json).await,

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bus::Bus;
 use bytes::Bytes;
+use clap::Parser as _;
 use daemon::{Service as Daemon, Tasks};
 use http::Method;
+use keyring::{Scope, Scopes};
 use model::{Body, Event, InstrumentId, Kind, Market, Side, Symbol, Trade, Venue};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use secrecy::SecretString;
 use serde_json::Value;
 use settings::Suite;
@@ -19,7 +23,7 @@ use units::UnixNanos;
 use wire::{BlockId, DurableSubject};
 
 use crate::answers::List;
-use crate::service::{BrokerTarget, Service, Target};
+use crate::service::{Access, BrokerTarget, Service, Target};
 
 /// Longer than anything here takes; a test that needs it has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,6 +33,28 @@ pub(crate) const START: i64 = 1_778_284_800_000_000_000;
 
 /// The token that the services want.
 const TOKEN: &str = "t0ken";
+
+/// The arguments of a command as an operator types them, its name first.
+pub(crate) fn line<A: clap::Args>(text: &str) -> A {
+    typed(text.split(' '))
+}
+
+/// The same, word by word.
+pub(crate) fn typed<'a, A: clap::Args>(words: impl IntoIterator<Item = &'a str>) -> A {
+    try_typed(words).unwrap()
+}
+
+/// The same, of what may be wrong.
+pub(crate) fn try_typed<'a, A: clap::Args>(
+    words: impl IntoIterator<Item = &'a str>,
+) -> Result<A, clap::Error> {
+    #[derive(clap::Parser)]
+    struct Line<A: clap::Args> {
+        #[command(flatten)]
+        args: A,
+    }
+    Line::try_parse_from(words).map(|line| line.args)
+}
 
 /// A service at work, served on a port of its own.
 pub(crate) struct Running {
@@ -41,34 +67,91 @@ pub(crate) struct Running {
 impl Running {
     /// Starts a service behind the token.
     pub(crate) async fn start<S: Daemon>(suite: &Suite) -> Self {
-        Self::behind::<S>(suite, Some(SecretString::from(TOKEN))).await
+        Self::behind::<S>(Some(SecretString::from(TOKEN)), |_| suite.clone()).await
     }
 
-    /// Starts a service that guards itself.
+    /// Starts a service that guards itself, or that nobody guards.
     pub(crate) async fn guarded<S: Daemon>(suite: &Suite) -> Self {
-        Self::behind::<S>(suite, None).await
+        Self::aware::<S>(|_| suite.clone()).await
     }
 
-    async fn behind<S: Daemon>(suite: &Suite, token: Option<SecretString>) -> Self {
+    /// The same, of a service whose configuration has its own address.
+    pub(crate) async fn aware<S: Daemon>(configure: impl FnOnce(SocketAddr) -> Suite) -> Self {
+        Self::behind::<S>(None, configure).await
+    }
+
+    async fn behind<S: Daemon>(
+        token: Option<SecretString>,
+        configure: impl FnOnce(SocketAddr) -> Suite,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let (mut context, sender) =
-            daemon::testing::context(S::NAME, suite.clone(), directory.path());
-        let service = Box::pin(S::build(&mut context)).await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = web::bearer(service.router(), token);
+        let (mut context, sender) =
+            daemon::testing::context(S::NAME, configure(address), directory.path());
+        let service = Box::pin(S::build(&mut context)).await.unwrap();
+        let (router, tls) = (web::bearer(service.router(), token), service.tls());
         let mut tasks = Tasks::new();
         tasks.spawn("http", move |task| async move {
             let limits = web::Limits::default();
-            task.alive(web::serve(listener, router, limits, task.token())).await?;
+            task.alive(web::serve_tls(listener, router, limits, tls, task.token())).await?;
             Ok(())
         });
         service.start(&mut tasks).unwrap();
         Self { address, directory, tasks, _suite: sender }
     }
 
+    /// A file with a key that may read, if this is a gateway. It is in force within a second.
+    pub(crate) fn key(&self) -> tempfile::NamedTempFile {
+        let key = keyring::update(&self.directory.path().join("keys.json"), |ring| {
+            let scopes = Scopes::new([Scope::Read]).unwrap();
+            let label = "test".parse().unwrap();
+            let minted = ring.mint(label, scopes, None, jiff::Timestamp::UNIX_EPOCH);
+            Ok::<_, keyring::Error>(minted.unwrap().expose().to_owned())
+        });
+        let written = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(written.path(), key.unwrap()).unwrap();
+        written
+    }
+
     pub(crate) async fn stop(mut self) {
         self.tasks.shutdown(PATIENCE).await.unwrap();
+    }
+}
+
+/// A certification authority of a test, and a certificate for loopback that it vouches for.
+pub(crate) struct Authority {
+    directory: tempfile::TempDir,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let names = vec!["127.0.0.1".to_owned()];
+        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            ("authority.pem", issuer.pem()),
+            ("certificate.pem", certificate.pem()),
+            ("key.pem", key.serialize_pem()),
+        ] {
+            std::fs::write(directory.path().join(name), text).unwrap();
+        }
+        Self { directory }
+    }
+
+    /// Whom to trust.
+    pub(crate) fn ca_file(&self) -> PathBuf {
+        self.directory.path().join("authority.pem")
+    }
+
+    /// Has a gateway serve HTTPS.
+    pub(crate) fn certify(&self, suite: &mut Suite) {
+        suite.gateway.certificate = Some(self.directory.path().join("certificate.pem"));
+        suite.gateway.private_key = Some(self.directory.path().join("key.pem"));
     }
 }
 
@@ -112,7 +195,7 @@ impl Site {
 
     /// Waits until the broker has made the streams and knows that it has.
     async fn declared(&self) {
-        let target = BrokerTarget { broker: None, token_file: self.target().token_file };
+        let target = BrokerTarget { broker: None, access: self.target().access };
         let broker = target.broker(self.suite.broker.listen).unwrap();
         let is_read = |stream: &Value| !stream["consumers"].as_array().unwrap().is_empty();
         let waiting = async {
@@ -130,7 +213,7 @@ impl Site {
 
     /// What a command line says about whom to ask.
     pub(crate) fn target(&self) -> Target {
-        Target { storage: None, token_file: Some(self.token.path().to_owned()) }
+        Target { storage: None, access: Access::of(self.token.path()) }
     }
 
     /// The path of a file with the token.

@@ -13,7 +13,7 @@ use settings::Suite;
 
 use crate::answers::{Collector, Storage};
 use crate::live::{Interrupt, Screen, interval};
-use crate::service::Service;
+use crate::service::{Access, Service};
 use crate::{output, status, when};
 use screen::Sample;
 
@@ -97,8 +97,8 @@ async fn ask<T: DeserializeOwned>(
     path: &str,
 ) -> anyhow::Result<T> {
     let listen = suite.listen(name).expect("every service listens somewhere");
-    let token = args.token_file.as_deref();
-    let service = Service::new(name, None, token, listen, ANSWER_BYTES_MAX)?;
+    let access = Access { token_file: args.token_file.clone(), ca_file: None };
+    let service = Service::new(name, None, &access, listen, ANSWER_BYTES_MAX)?;
     service.ask(Method::GET, path, None, TIMEOUT).await
 }
 

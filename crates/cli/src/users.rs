@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use keyring::{Roster, Scope, Scopes, UserName};
 use serde::Serialize;
 
-use crate::output;
+use crate::{admission, output};
 
 /// Where the gateway looks.
 const DEFAULT_FILE: &str = "/var/lib/marketprism/gateway/users.json";
@@ -103,14 +103,7 @@ fn change<T>(
     file: &Path,
     change: impl FnOnce(&mut Roster) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty());
-    if let Some(directory) = directory.filter(|directory| !directory.exists()) {
-        anyhow::bail!(
-            "there is no directory {}: it appears when the gateway first starts \
-             (systemctl start marketprism-gateway), or name another file with --file",
-            directory.display()
-        );
-    }
+    admission::check(file)?;
     keyring::update_users(file, change)
 }
 

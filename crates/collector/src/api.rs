@@ -2,6 +2,7 @@
 
 mod gaps;
 mod instruments;
+mod kinds;
 mod subscriptions;
 
 use crate::board::{Board, FeedHandle, FeedState, MarketView, Query};
@@ -12,18 +13,21 @@ use crate::publisher::LaneView;
 use crate::roster::Aside;
 use axum::Router;
 use axum::extract::State;
-use axum::routing::{delete, get, post};
 use bus::Bus;
 use feed::BookView;
 use model::{InstrumentId, Level, Market, Venue};
+use openapi::{DecimalText, Document, Nanos};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 use units::UnixNanos;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use web::{Json, Problem};
 
 /// Levels a side that are answered if nobody says how many, and at most.
@@ -47,28 +51,41 @@ pub(crate) struct Api {
     pub(crate) pair: Option<Arc<str>>,
     pub(crate) leading: Leading,
     pub(crate) started: UnixNanos,
+    /// One look at the lists by hand at a time.
+    pub(crate) refreshing: Arc<Mutex<()>>,
+}
+
+/// The routes, and their description.
+fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::default()
+        .routes(routes!(status))
+        .routes(routes!(exchanges))
+        .routes(routes!(instruments::list))
+        .routes(routes!(instruments::refresh))
+        .routes(routes!(subscriptions::list, subscriptions::add))
+        .routes(routes!(subscriptions::remove))
+        .routes(routes!(gaps::list))
+        .routes(routes!(gaps::order))
+        .routes(routes!(order_book))
 }
 
 /// The routes.
 pub(crate) fn router(api: Api) -> Router {
-    Router::new()
-        .route("/api/v1/collector/status", get(status))
-        .route("/api/v1/collector/exchanges", get(exchanges))
-        .route("/api/v1/collector/instruments", get(instruments::list))
-        .route("/api/v1/collector/subscriptions", get(subscriptions::list).post(subscriptions::add))
-        .route(
-            "/api/v1/collector/subscriptions/{venue}/{market}/{symbol}",
-            delete(subscriptions::remove),
-        )
-        .route("/api/v1/collector/gaps", get(gaps::list))
-        .route("/api/v1/collector/backfill", post(gaps::order))
-        .route("/api/v1/orderbook/{venue}/{market}/{symbol}", get(order_book))
-        .with_state(api)
+    routes().split_for_parts().0.with_state(api)
 }
 
-#[derive(Serialize)]
+/// Describes the routes.
+pub(crate) fn describe() -> Document {
+    let about = "Venue connections, order books, gaps and their backfill.";
+    Document::new("collector", about, routes().split_for_parts().1)
+}
+
+#[derive(Serialize, ToSchema)]
 struct StatusAnswer {
+    /// The name under which it publishes blocks.
+    #[schema(value_type = String)]
     producer: Arc<str>,
+    /// Tells this run from those before.
     epoch: u64,
     /// Absent if it is alone.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,28 +104,38 @@ struct StatusAnswer {
     connections: Vec<ConnectionAnswer>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct PairAnswer {
+    #[schema(value_type = String)]
     name: Arc<str>,
     /// Whether it is this one that speaks on the live lane and fetches what is missing.
     leading: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct BusAnswer {
     url: String,
     connected: bool,
     state: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ConnectionAnswer {
+    #[schema(value_type = String)]
     name: Arc<str>,
+    /// `up`, `subscribing` or `down`.
+    #[schema(pattern = "^(up|subscribing|down)$")]
     state: &'static str,
+    /// Why it is down.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     reason: Option<Arc<str>>,
+    /// Since when it has been so.
+    #[schema(value_type = Nanos)]
     since: i64,
+    /// When the last frame was received.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Nanos>)]
     last_frame: Option<i64>,
     instruments: usize,
     streams: usize,
@@ -120,6 +147,13 @@ struct ConnectionAnswer {
     disconnects: u64,
 }
 
+/// How the collector does, with every connection to a venue.
+#[utoipa::path(
+    get,
+    path = "/api/v1/collector/status",
+    operation_id = "collector_status",
+    responses((status = 200, description = "How it does.", body = StatusAnswer)),
+)]
 async fn status(State(api): State<Api>) -> Json<StatusAnswer> {
     let markets = api.board.markets();
     let feeds: Vec<&FeedHandle> = markets.iter().flat_map(|market| &market.feeds).collect();
@@ -173,25 +207,31 @@ fn connection(feed: &FeedHandle) -> ConnectionAnswer {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ExchangesAnswer {
     exchanges: Vec<ExchangeAnswer>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ExchangeAnswer {
+    #[schema(value_type = openapi::Venue)]
     venue: &'static str,
+    #[schema(value_type = openapi::Market)]
     market: &'static str,
+    #[schema(value_type = String)]
     rest_url: Arc<str>,
+    #[schema(value_type = String)]
     stream_url: Arc<str>,
     /// Instruments of the venue's list; absent until it was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     listed: Option<usize>,
     /// When it was last read.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Nanos>)]
     refreshed: Option<i64>,
     /// Why there is no list yet, or no newer one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     reason: Option<Arc<str>>,
     instruments: usize,
     /// Wanted symbols that the venue does not list.
@@ -200,17 +240,31 @@ struct ExchangeAnswer {
     set_aside: Vec<AsideAnswer>,
     connections: usize,
     connections_up: usize,
+    /// What comes of each kind.
+    kinds: Vec<kinds::MarketKindAnswer>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct AsideAnswer {
     stream: String,
+    /// Whose it is; absent of a stream that tells of the market alone.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<openapi::Symbol>)]
     symbol: Option<String>,
+    /// What the venue said.
+    #[schema(value_type = String)]
     reason: Arc<str>,
+    #[schema(value_type = Nanos)]
     since: i64,
 }
 
+/// The markets that are recorded, and what their venues list and refuse.
+#[utoipa::path(
+    get,
+    path = "/api/v1/collector/exchanges",
+    operation_id = "collector_exchanges",
+    responses((status = 200, description = "One entry for each market.", body = ExchangesAnswer)),
+)]
 async fn exchanges(State(api): State<Api>) -> Json<ExchangesAnswer> {
     let exchange = |market: &MarketView| ExchangeAnswer {
         venue: market.venue.as_str(),
@@ -229,6 +283,7 @@ async fn exchanges(State(api): State<Api>) -> Json<ExchangesAnswer> {
             .iter()
             .filter(|feed| feed.status.borrow().state == FeedState::Up)
             .count(),
+        kinds: kinds::kinds(market),
     };
     let exchanges = api.board.markets().iter().map(exchange).collect();
     Json(ExchangesAnswer { exchanges })
@@ -252,30 +307,62 @@ fn instruments(market: &MarketView) -> usize {
     all.collect::<BTreeSet<_>>().len()
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
 struct BookPath {
+    #[param(value_type = openapi::Venue)]
     venue: String,
+    #[param(value_type = openapi::Market)]
     market: String,
+    #[param(value_type = openapi::Symbol)]
     symbol: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct BookQuery {
+    /// Levels of each side; 20 if nothing is said.
+    #[param(minimum = 1, maximum = 5000)]
     depth: Option<usize>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct BookAnswer {
+    #[schema(value_type = openapi::Venue)]
     venue: &'static str,
+    #[schema(value_type = openapi::Market)]
     market: &'static str,
+    #[schema(value_type = openapi::Symbol)]
     symbol: String,
+    /// The venue's id of the last change in it.
     last_id: Option<u64>,
+    /// Whether it is in step with the venue; one that is not is answered with 503.
     synced: bool,
+    /// How long ago it changed.
+    #[schema(value_type = Option<u64>)]
     age_ms: Option<u128>,
+    /// Price and quantity of each level, the best first.
+    #[schema(value_type = Vec<Vec<DecimalText>>)]
     bids: Vec<(String, String)>,
+    /// Price and quantity of each level, the best first.
+    #[schema(value_type = Vec<Vec<DecimalText>>)]
     asks: Vec<(String, String)>,
 }
 
+/// An order book that the collector keeps.
+#[utoipa::path(
+    get,
+    path = "/api/v1/orderbook/{venue}/{market}/{symbol}",
+    operation_id = "order_book",
+    params(BookPath, BookQuery),
+    responses(
+        (status = 200, description = "The book, in step with the venue.", body = BookAnswer),
+        (status = 400),
+        (status = 404, description = "No such book is kept."),
+        (status = 503, description = "The book is not in step with the venue at the moment."),
+    ),
+)]
 async fn order_book(
     State(api): State<Api>,
     web::Path(path): web::Path<BookPath>,
@@ -346,3 +433,6 @@ fn book(id: &InstrumentId, view: BookView) -> BookAnswer {
         asks: text(view.asks),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -303,8 +303,15 @@ pub(crate) mod tests {
         let diff = |first, last, prev| {
             let (bids, asks) = (Vec::new(), Vec::new());
             let (first_id, last_id) = (Some(first), last);
-            let book =
-                Book { book_type: BookType::Diff, first_id, last_id, prev_id: prev, bids, asks };
+            let book = Book {
+                book_type: BookType::Diff,
+                first_id,
+                last_id,
+                prev_id: prev,
+                part: 0,
+                bids,
+                asks,
+            };
             let (instrument, recv_time) = (instrument("BTC-USDT"), UnixNanos::new(1));
             let body = Body::Book(book);
             Run::of(&Event { instrument, venue_time: None, recv_time, origin: None, body })

@@ -3,6 +3,7 @@
 
 use crate::orders::Order;
 use crate::roster::{Aside, Carried};
+use crate::tally::Tally;
 use feed::backfill::OpenGaps;
 use feed::{BookView, Flow};
 use model::{Body, Event, GapState, Instrument, InstrumentId, Kind, Market, Venue};
@@ -141,6 +142,8 @@ pub(crate) struct MarketView {
     /// How to have something added or removed.
     pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) feeds: Vec<FeedHandle>,
+    /// What came of each kind.
+    pub(crate) tally: Arc<Tally>,
     /// `None` if it is switched off.
     pub(crate) backfill: Option<BackfillHandle>,
 }
@@ -179,6 +182,12 @@ impl Board {
     /// The markets at this moment.
     pub(crate) fn markets(&self) -> Vec<MarketView> {
         self.markets.borrow().clone()
+    }
+
+    /// Where the events of a market are counted.
+    pub(crate) fn tally(&self, index: usize) -> Arc<Tally> {
+        let markets = self.markets.borrow();
+        markets.get(index).map(|market| Arc::clone(&market.tally)).unwrap_or_default()
     }
 
     /// Replaces what the venue of a market lists.

@@ -59,6 +59,8 @@ mod recovery;
 mod reporter;
 mod roster;
 mod service;
+mod subjects;
+mod tally;
 #[cfg(test)]
 mod testing;
 

@@ -13,6 +13,7 @@ use daemon::Tasks;
 use model::{Event, Kind, Market as ModelMarket, Venue};
 use net::Tls;
 use settings::{Collector as Settings, Invalid, VenueMarket};
+use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use venue::Adapter;
 
@@ -107,6 +108,7 @@ pub(crate) fn seats(settings: &Settings) -> (Vec<Seat>, Vec<MarketView>) {
                 unknown: Vec::new(),
                 orders: orders_tx,
                 feeds: Vec::new(),
+                tally: Arc::default(),
                 backfill,
             };
             (Seat { venue, market, settings: wanted.clone(), gaps, orders, fetching }, view)

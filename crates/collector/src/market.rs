@@ -26,6 +26,7 @@ use crate::outbox::{Outbox, Producer};
 use crate::pair::Leading;
 use crate::publisher::LastIds;
 use crate::roster::Roster;
+use crate::subjects::Subjects;
 use anyhow::Context as _;
 use bus::Bus;
 use crew::Crew;
@@ -87,6 +88,7 @@ pub(crate) struct Ways {
     pub(crate) state_directory: PathBuf,
     /// Whether this one of a pair speaks and fetches.
     pub(crate) leading: Leading,
+    pub(crate) subjects: Subjects,
     /// Where recordings begin, if any are made.
     pub(crate) taps: Option<Taps>,
 }
@@ -178,14 +180,7 @@ impl Market {
     }
 
     fn outbox(&self) -> Outbox {
-        Outbox::new(
-            self.ways.bus.clone(),
-            self.ways.producer.clone(),
-            self.ways.batches.clone(),
-            self.ways.board.clone(),
-            self.ways.metrics.clone(),
-            self.ways.leading.clone(),
-        )
+        Outbox::new(&self.ways, self.index)
     }
 
     /// Takes down what is said beside the feeds, if that is wanted.

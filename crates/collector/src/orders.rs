@@ -1,6 +1,7 @@
 //! What was added to the configuration by hand, and what taken away from it.
 
 use anyhow::Context as _;
+use model::{Instrument, InstrumentId, Listing};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -10,9 +11,18 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use venue::{Glob, Selection};
 
+/// What a market is asked for by hand.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// To record something, or not to.
+    Change(Change),
+    /// To read the venue's list now; the answer is the reason if that failed.
+    Refresh(oneshot::Sender<Result<Refreshed, Arc<str>>>),
+}
+
 /// Something to be changed while the collector runs.
 #[derive(Debug)]
-pub(crate) struct Order {
+pub(crate) struct Change {
     /// Whether it is to be recorded.
     pub(crate) wanted: bool,
     pub(crate) symbol: String,
@@ -28,6 +38,41 @@ pub(crate) enum Refusal {
     Unrecorded,
     /// The change cannot be kept.
     Unkept(Arc<str>),
+}
+
+/// By symbol, what another look at a list has changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Refreshed {
+    /// New on the list.
+    pub(crate) listed: Vec<String>,
+    /// Not on it any more, or as closed.
+    pub(crate) delisted: Vec<String>,
+    /// Recorded from now on.
+    pub(crate) followed: Vec<String>,
+    /// Not recorded any more.
+    pub(crate) left: Vec<String>,
+}
+
+impl Refreshed {
+    /// Compares two lists, each with what is recorded of it.
+    pub(crate) fn between(
+        before: (&[Instrument], &BTreeSet<Arc<InstrumentId>>),
+        after: (&[Instrument], &BTreeSet<Arc<InstrumentId>>),
+    ) -> Self {
+        let [was_listed, is_listed] = [before.0, after.0].map(|list| {
+            let open = list.iter().filter(|it| it.listing != Listing::Closed);
+            open.map(|it| Arc::clone(&it.id)).collect::<BTreeSet<_>>()
+        });
+        let only = |these: &BTreeSet<Arc<InstrumentId>>, those: &BTreeSet<Arc<InstrumentId>>| {
+            these.difference(those).map(|id| id.symbol.to_string()).collect()
+        };
+        Self {
+            listed: only(&is_listed, &was_listed),
+            delisted: only(&was_listed, &is_listed),
+            followed: only(after.1, before.1),
+            left: only(before.1, after.1),
+        }
+    }
 }
 
 /// What differs from the configuration, until it is ordered otherwise.

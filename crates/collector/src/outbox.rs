@@ -2,8 +2,11 @@
 
 use crate::batch::{Batch, Item, encode};
 use crate::board::Board;
+use crate::market::Ways;
 use crate::metrics::Metrics;
 use crate::pair::Leading;
+use crate::subjects::{Key, Subject, Subjects};
+use crate::tally::Tally;
 use anyhow::Context as _;
 use bus::{Bus, LiveId};
 use bytes::Bytes;
@@ -48,10 +51,12 @@ pub(crate) struct Outbox {
     producer: Producer,
     batches: mpsc::Sender<Batch>,
     board: Board,
+    tally: Arc<Tally>,
     metrics: Metrics,
     leading: Leading,
-    /// Subject and last sequence of the live lane.
-    subjects: BTreeMap<(Kind, Arc<InstrumentId>), (String, u64)>,
+    subjects: Subjects,
+    /// Those of the live lane that it has sent to.
+    known: BTreeMap<Key, Arc<Subject>>,
     /// Encoded and waiting for the publisher.
     waiting: Option<Batch>,
     /// Kept for its capacity.
@@ -68,16 +73,21 @@ struct Live {
 }
 
 impl Outbox {
-    pub(crate) fn new(
-        bus: Bus,
-        producer: Producer,
-        batches: mpsc::Sender<Batch>,
-        board: Board,
-        metrics: Metrics,
-        leading: Leading,
-    ) -> Self {
-        let (subjects, waiting, live) = (BTreeMap::new(), None, Vec::new());
-        Self { bus, producer, batches, board, metrics, leading, subjects, waiting, live }
+    /// For the feeds of the market with this place on the board.
+    pub(crate) fn new(ways: &Ways, index: usize) -> Self {
+        Self {
+            bus: ways.bus.clone(),
+            producer: ways.producer.clone(),
+            batches: ways.batches.clone(),
+            board: ways.board.clone(),
+            tally: ways.board.tally(index),
+            metrics: ways.metrics.clone(),
+            leading: ways.leading.clone(),
+            subjects: ways.subjects.clone(),
+            known: BTreeMap::new(),
+            waiting: None,
+            live: Vec::new(),
+        }
     }
 
     /// Sends events: to the live lane at once, to the publisher within `limit`.
@@ -105,6 +115,18 @@ impl Outbox {
         timeout(limit, self.flush()).await.map_err(|_| Stalled(limit))
     }
 
+    /// Waits until this collector comes to speak on the live lane, where the other of its pair
+    /// spoke. Cancel-safe.
+    pub(crate) async fn takes_over(&mut self) {
+        while self.leading.changed().await.is_ok() {
+            if *self.leading.borrow() {
+                return;
+            }
+        }
+        // Of no pair, or about to stop: that changes no more.
+        std::future::pending::<()>().await;
+    }
+
     /// Waits until the publisher has taken what waits for it. Cancel-safe.
     pub(crate) async fn flush(&mut self) {
         if self.waiting.is_none() {
@@ -121,6 +143,7 @@ impl Outbox {
     fn encode(&mut self, outputs: &mut Vec<Output>) -> Batch {
         let (mut bytes, mut items) = (Vec::with_capacity(outputs.len() * 256), Vec::new());
         for Output { event, lanes } in outputs.drain(..) {
+            self.tally.event(&event);
             if event.kind() == Kind::Gap {
                 self.metrics.gap(&event);
                 self.board.record_gap(event.clone());
@@ -145,15 +168,16 @@ impl Outbox {
             self.live.clear();
         }
         for Live { kind, instrument, recv_time, text } in self.live.drain(..) {
-            let entry = self.subjects.entry((kind, instrument));
-            let fresh = |key: &(Kind, Arc<InstrumentId>)| (wire::live_subject(key.0, &key.1), 0);
-            let (subject, seq) = entry.or_insert_with_key(fresh);
-            *seq += 1;
+            let entry = self.known.entry((kind, instrument));
+            let subject = entry.or_insert_with_key(|key| self.subjects.get(key));
+            let mut last = subject.last.lock().await;
+            *last += 1;
             let Producer { name, epoch } = &self.producer;
-            let id = LiveId { producer: name, epoch: *epoch, seq: *seq };
+            let id = LiveId { producer: name, epoch: *epoch, seq: *last };
             // A message that did not leave is counted by the bus; the next one's sequence tells
             // its readers.
-            let sent = self.bus.publish_live(subject.clone(), id, bytes.slice(text)).await;
+            let sent = self.bus.publish_live(subject.name.clone(), id, bytes.slice(text)).await;
+            drop(last);
             match sent {
                 Ok(()) => self.metrics.left_live(recv_time),
                 Err(dropped) => {

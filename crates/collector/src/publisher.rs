@@ -55,7 +55,7 @@ pub(crate) type LastIds = Arc<BTreeMap<Key, u64>>;
 type Answer = (Arc<Block>, Result<Ack, PublishError>);
 
 /// How the durable lane stands, for those who only look.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub(crate) struct LaneView {
     /// Bytes of events in memory.
     pub(crate) memory_bytes: usize,

@@ -174,6 +174,7 @@ mod tests {
             unknown: Vec::new(),
             orders: mpsc::channel(1).0,
             feeds: states.into_iter().map(feed).collect(),
+            tally: Arc::default(),
             backfill: None,
         }
     }

@@ -17,6 +17,7 @@ use crate::pair::{Pair, Redundancy};
 use crate::partner::Partner;
 use crate::publisher::{LaneView, Parts, Publisher};
 use crate::reporter::Reporter;
+use crate::subjects::Subjects;
 use anyhow::Context as _;
 use bus::Bus;
 use daemon::{Context, Required, Tasks};
@@ -81,6 +82,7 @@ impl daemon::Service for Collector {
             metrics: metrics.clone(),
             state_directory: directory.clone(),
             leading: leading.clone(),
+            subjects: Subjects::default(),
             taps,
         };
         let lineup = Lineup::new(seats, settings.backfill.weight_percent, &ways)?;
@@ -101,7 +103,8 @@ impl daemon::Service for Collector {
             metrics,
         };
         let pair_name = settings.pair.as_deref().map(Arc::from);
-        let api = Api { board, bus, lane, producer, pair: pair_name, leading, started };
+        let refreshing = Arc::default();
+        let api = Api { board, bus, lane, producer, pair: pair_name, leading, started, refreshing };
         Ok(Self {
             publisher: Publisher::new(parts, spool),
             reporter: Reporter::new(&api, context),
@@ -114,6 +117,10 @@ impl daemon::Service for Collector {
 
     fn router(&self) -> axum::Router {
         api::router(self.api.clone())
+    }
+
+    fn describe() -> openapi::Document {
+        api::describe()
     }
 
     /// Upstream first: at the stop the other of a pair takes over, the feeds end, then the publisher drains and writes the last

@@ -43,6 +43,8 @@ struct Shared {
     depth: Arc<watch::Sender<String>>,
     /// The instrument list, if there is one.
     list: Arc<watch::Sender<Option<String>>>,
+    /// Whether it is kept back, and how often it was asked for since.
+    held: Arc<watch::Sender<(bool, usize)>>,
     /// The streams that are joined, by whichever connection.
     streams: Arc<watch::Sender<BTreeSet<String>>>,
     /// Connections subscribed now, and ever.
@@ -55,6 +57,7 @@ impl Shared {
             frames: broadcast::Sender::new(FRAMES),
             depth: Arc::new(watch::Sender::new(depth(0))),
             list: Arc::new(watch::Sender::new(Some(list(&[("BTC", "TRADING")])))),
+            held: Arc::default(),
             streams: Arc::default(),
             connected: Arc::new(watch::Sender::new((0, 0))),
         }
@@ -140,6 +143,23 @@ impl FakeVenue {
         self.shared.list.send_replace(Some(list(entries)));
     }
 
+    /// Keeps the list back.
+    pub(crate) fn hold_list(&self) {
+        self.shared.held.send_replace((true, 0));
+    }
+
+    /// Waits until the list is asked for, which is kept back.
+    pub(crate) async fn list_asked(&self) {
+        let mut held = self.shared.held.subscribe();
+        let asked = held.wait_for(|(_, asked)| *asked > 0);
+        tokio::time::timeout(Duration::from_secs(20), asked).await.unwrap().unwrap();
+    }
+
+    /// Answers whoever has asked for the list.
+    pub(crate) fn release_list(&self) {
+        self.shared.held.send_modify(|(is_held, _)| *is_held = false);
+    }
+
     /// Waits until exactly these streams are joined.
     pub(crate) async fn joined(&self, expected: &[&str]) {
         let expected: BTreeSet<String> = expected.iter().map(|it| (*it).to_owned()).collect();
@@ -173,6 +193,9 @@ impl FakeVenue {
 }
 
 async fn instruments(State(shared): State<Shared>) -> Result<String, http::StatusCode> {
+    shared.held.send_modify(|(_, asked)| *asked += 1);
+    let mut held = shared.held.subscribe();
+    drop(held.wait_for(|(is_held, _)| !*is_held).await.unwrap());
     shared.list.borrow().clone().ok_or(http::StatusCode::BAD_GATEWAY)
 }
 

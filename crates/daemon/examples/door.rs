@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use axum::Router;
 use axum::routing::get;
 use daemon::{Context, Service, Tasks};
+use openapi::Document;
 
 struct Door;
 
@@ -20,6 +21,10 @@ impl Service for Door {
 
     fn router(&self) -> Router {
         Router::new().route("/", get(async || "open"))
+    }
+
+    fn describe() -> Document {
+        Document::default()
     }
 
     fn start(self, _tasks: &mut Tasks) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::{get, post};
 use daemon::{Context, Dependency, Required, Service, Status, Task, Tasks};
+use openapi::Document;
 use settings::{Invalid, Suite};
 use tokio::sync::{Notify, watch};
 
@@ -62,6 +63,10 @@ impl Service for Probe {
             .route("/stick", post(async move || stick.stick.notify_one()))
             .route("/fail", post(async move || fail.fail.notify_one()))
             .route("/block", post(block))
+    }
+
+    fn describe() -> Document {
+        Document::default()
     }
 
     fn start(self, tasks: &mut Tasks) -> anyhow::Result<()> {

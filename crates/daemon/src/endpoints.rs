@@ -1,13 +1,20 @@
-//! What every service answers: `/health`, `/ready`, `/metrics`.
+//! What every service answers: `/health`, `/ready`, `/metrics`, `/openapi.json`.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use axum::body::Bytes;
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
 use axum::{Extension, Json, Router};
 use http::{HeaderMap, StatusCode, header};
+use openapi::Document;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use web::{Peer, Problem};
 
 use crate::health::{Health, Line};
@@ -22,22 +29,123 @@ pub(crate) struct Endpoints {
     pub(crate) status: Status,
     pub(crate) registry: telemetry::Registry,
     pub(crate) token: Option<SecretString>,
+    /// The description of the interface, as text.
+    pub(crate) document: Bytes,
 }
 
-#[derive(Serialize)]
+/// How a service is.
+#[derive(Serialize, ToSchema)]
 struct HealthDocument {
     service: &'static str,
     version: &'static str,
+    /// `ok`, `degraded` if anything it depends on is missing, `failed` if it cannot work.
+    #[schema(pattern = "^(ok|degraded|failed)$")]
     status: &'static str,
+    /// What it is doing, or why it cannot work, in a line.
     detail: String,
     uptime_seconds: u64,
     dependencies: Vec<Line>,
 }
 
-#[derive(Serialize)]
+/// Whether a service can do its work.
+#[derive(Serialize, ToSchema)]
 struct ReadyDocument {
     ready: bool,
+    /// Why not; empty if it can.
     reasons: Vec<String>,
+}
+
+/// The common routes, and their description.
+fn routes() -> OpenApiRouter<Arc<Endpoints>> {
+    OpenApiRouter::default()
+        .routes(routes!(health))
+        .routes(routes!(ready))
+        .routes(routes!(metrics))
+        .routes(routes!(document))
+}
+
+/// Adds the common endpoints to the description of a service, and the token that its own want
+/// unless it guards itself.
+pub(crate) fn describe(service: &str, guarded: bool, mut document: Document) -> Document {
+    if !guarded {
+        document.schemes(&json!({"internal_token": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "The token that the services show one another; a service that was \
+                            given none is on loopback only, and asks for none.",
+        }}));
+        document.each(|_, _, operation| {
+            operation.secure(json!([{"internal_token": []}]));
+            operation.refusal(401, "The request does not show the token of the services.");
+        });
+    }
+    let (_, parts) = routes().split_for_parts();
+    let mut common = Document::new(service, "", parts);
+    common.each(|_, _, operation| operation.secure(json!([])));
+    document.merge(common);
+    document
+}
+
+/// Says how the service is, with a line for each thing it depends on.
+#[utoipa::path(
+    get,
+    path = "/health",
+    operation_id = "health",
+    responses(
+        (status = 200, description = "It works, if need be degraded.", body = HealthDocument),
+        (status = 503, description = "The process cannot work.", body = HealthDocument),
+    ),
+)]
+async fn health(State(endpoints): State<Arc<Endpoints>>) -> Response {
+    endpoints.health()
+}
+
+/// Says whether the service can do its work.
+#[utoipa::path(
+    get,
+    path = "/ready",
+    operation_id = "ready",
+    responses(
+        (status = 200, description = "It can.", body = ReadyDocument),
+        (status = 503, description = "It cannot.", body = ReadyDocument),
+    ),
+)]
+async fn ready(State(endpoints): State<Arc<Endpoints>>) -> Response {
+    endpoints.ready()
+}
+
+/// Counts and measures, for Prometheus.
+///
+/// From this host for everybody, from elsewhere with the token of the services only.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    responses(
+        (status = 200, description = "OpenMetrics.", body = String,
+         content_type = telemetry::OPEN_METRICS),
+        (status = 403, description = "From elsewhere, and without the token."),
+        (status = 500),
+    ),
+)]
+async fn metrics(
+    State(endpoints): State<Arc<Endpoints>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    endpoints.metrics(peer, &headers)
+}
+
+/// This description.
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    operation_id = "openapi",
+    responses((status = 200, description = "OpenAPI 3.1.", content_type = "application/json")),
+)]
+async fn document(State(endpoints): State<Arc<Endpoints>>) -> Response {
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    (json, endpoints.document.clone()).into_response()
 }
 
 impl Endpoints {
@@ -48,14 +156,9 @@ impl Endpoints {
         let token = if guarded { None } else { self.token.clone() };
         let service = web::bearer(service, token);
         let metrics = self.registry.with(web::Metrics::register);
-        let (health, ready) = (self.clone(), self.clone());
-        let common = Router::new()
-            .route("/health", get(async move || health.health()))
-            .route("/ready", get(async move || ready.ready()))
-            .route(
-                "/metrics",
-                get(async move |peer: Extension<Peer>, headers| self.metrics(*peer, &headers)),
-            );
+        let (common, _) = routes().split_for_parts();
+        let common =
+            common.method_not_allowed_fallback(web::method_not_allowed).with_state(Arc::new(self));
         web::observe(common.merge(service), metrics)
     }
 

@@ -9,6 +9,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// How long something optional may be away before the service is not ready.
 const OPTIONAL_GRACE: Duration = Duration::from_secs(30);
@@ -49,13 +50,18 @@ struct State {
 }
 
 /// What `/health` says of one dependency.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Dependency)]
 pub(crate) struct Line {
     pub(crate) name: String,
+    /// Whether the service can do nothing without it.
     pub(crate) required: bool,
+    /// `up` or `down`.
+    #[schema(pattern = "^(up|down)$")]
     pub(crate) state: &'static str,
     /// How long it has been so, in seconds.
     pub(crate) since_seconds: u64,
+    /// Why it is away.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
 }

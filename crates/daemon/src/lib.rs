@@ -38,6 +38,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use axum::Router;
+use openapi::Document;
 use settings::Suite;
 
 pub use arguments::command;
@@ -96,8 +97,12 @@ pub trait Service: Sized + Send + 'static {
         None
     }
 
-    /// The service's own HTTP routes; the harness adds `/health`, `/ready` and `/metrics`.
+    /// The service's own HTTP routes; the harness adds `/health`, `/ready`, `/metrics` and
+    /// `/openapi.json`.
     fn router(&self) -> Router;
+
+    /// Describes these routes.
+    fn describe() -> Document;
 
     /// Starts the service's tasks, upstream first; they are stopped one after another in this
     /// order.
@@ -106,6 +111,12 @@ pub trait Service: Sized + Send + 'static {
     ///
     /// What keeps it from starting.
     fn start(self, tasks: &mut Tasks) -> anyhow::Result<()>;
+}
+
+/// Describes the whole HTTP interface of a service, as it is at `/openapi.json`.
+#[must_use]
+pub fn describe<S: Service>() -> Document {
+    endpoints::describe(S::NAME, S::GUARDED, S::describe())
 }
 
 /// Runs a service: the whole of its `main`.

@@ -230,6 +230,7 @@ impl Process<'_> {
             status: context.status.clone(),
             registry: context.registry.clone(),
             token: context.internal_token.clone(),
+            document: crate::describe::<S>().text().into(),
         };
         let router = endpoints.around(service.router(), S::GUARDED);
         let listener = listen::adopt(listener)?;

@@ -54,6 +54,8 @@ pub(crate) struct Keeper {
     /// When the maintained book is next emitted, on the live and on the durable lane.
     emit_live_at: UnixNanos,
     emit_durable_at: UnixNanos,
+    /// Whether the next one on the live lane is to be followed by whoever listens to another.
+    takes_over: bool,
 }
 
 impl Keeper {
@@ -65,6 +67,7 @@ impl Keeper {
             updated_at: None,
             emit_live_at: UnixNanos::default(),
             emit_durable_at: UnixNanos::default(),
+            takes_over: false,
         }
     }
 
@@ -112,14 +115,25 @@ impl Keeper {
             let now = context.now;
             if self.emit_live_at <= now {
                 self.emit_live_at = now.plus(context.options.live_snapshot_interval);
-                self.emit(last_id, context.options.live_levels, Lanes::Live, context);
+                let origin = std::mem::take(&mut self.takes_over).then_some(Origin::Takeover);
+                self.emit(last_id, context.options.live_levels, origin, Lanes::Live, context);
             }
             if self.emit_durable_at <= now {
                 self.emit_durable_at = now.plus(context.options.durable_snapshot_interval);
-                self.emit(last_id, usize::MAX, Lanes::Durable, context);
+                self.emit(last_id, usize::MAX, None, Lanes::Durable, context);
             }
         }
         report
+    }
+
+    /// Has the book emitted on the live lane at `at`, or as soon as it is in step, for whoever
+    /// listened to another collector. Whether there ever was a book.
+    pub(crate) fn take_over(&mut self, at: UnixNanos) -> bool {
+        self.takes_over |= self.updated_at.is_some();
+        if self.takes_over {
+            self.emit_live_at = self.emit_live_at.min(at);
+        }
+        self.takes_over
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<UnixNanos> {
@@ -167,7 +181,9 @@ impl Keeper {
                 self.book.replace(&snapshot.bids, &snapshot.asks);
                 let last_id = snapshot.last_id;
                 self.updated_at = Some(event.recv_time);
-                self.emit_live_at = context.now.plus(context.options.live_snapshot_interval);
+                if !self.takes_over {
+                    self.emit_live_at = context.now.plus(context.options.live_snapshot_interval);
+                }
                 self.emit_durable_at = context.now.plus(context.options.durable_snapshot_interval);
                 context.out.push(Output { event, lanes: Lanes::Both });
                 self.heal(last_id, context);
@@ -216,11 +232,18 @@ impl Keeper {
     }
 
     /// Emits the maintained book as a snapshot.
-    fn emit(&self, last_id: u64, depth: usize, lanes: Lanes, context: &mut Context<'_>) {
+    fn emit(
+        &self,
+        last_id: u64,
+        depth: usize,
+        origin: Option<Origin>,
+        lanes: Lanes,
+        context: &mut Context<'_>,
+    ) {
         let (bids, asks) = self.book.top(depth);
         let book_type = BookType::Snapshot;
-        let book = Book { book_type, first_id: None, last_id, prev_id: None, bids, asks };
-        context.push(Body::Book(book), None, lanes);
+        let book = Book { book_type, first_id: None, last_id, prev_id: None, part: 0, bids, asks };
+        context.push(Body::Book(book), origin, lanes);
     }
 
     fn prune(&mut self, context: &mut Context<'_>) -> u64 {
@@ -234,7 +257,7 @@ impl Keeper {
         let (bids, asks) = (pruned.bids, pruned.asks);
         let levels = bids.len() + asks.len();
         let book_type = BookType::Diff;
-        let book = Book { book_type, first_id: None, last_id, prev_id: None, bids, asks };
+        let book = Book { book_type, first_id: None, last_id, prev_id: None, part: 0, bids, asks };
         context.push(Body::Book(book), Some(Origin::Prune), Lanes::Both);
         u64::try_from(levels).unwrap_or(u64::MAX)
     }

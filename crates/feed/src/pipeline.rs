@@ -1,6 +1,7 @@
 //! The pipeline: one adapter, the state of its instruments, and what they emit.
 
 mod state;
+mod takeover;
 #[cfg(test)]
 mod tests;
 

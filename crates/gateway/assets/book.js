@@ -1,7 +1,9 @@
 // One order book, kept from a snapshot and the diffs after it.
 //
 // The gateway sends no seam: each diff's `first_id` is the last `last_id` plus one, or its
-// `prev_id` is the last `last_id`. A diff that is neither breaks the book until its next snapshot.
+// `prev_id` is the last `last_id`. What was pruned, and a further part of an event too large for a
+// message, stands at the last `last_id` itself. Any other diff breaks the book until its next
+// snapshot.
 
 export class Book {
   bids = new Map();
@@ -17,7 +19,10 @@ export class Book {
       this.isSynced = true;
     } else {
       if (!this.isSynced) return true;
-      const follows = event.first_id === this.lastId + 1 || event.prev_id === this.lastId;
+      const stays = event.origin === "prune" || event.part > 0;
+      const follows = stays
+        ? event.last_id === this.lastId
+        : event.first_id === this.lastId + 1 || event.prev_id === this.lastId;
       if (!follows) {
         this.break();
         return false;

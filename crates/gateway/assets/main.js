@@ -3,6 +3,7 @@
 
 import { byId, fill, say, show, state, translate } from "./dom.js";
 import * as findings from "./findings.js";
+import * as flows from "./flows.js";
 import { age, clock } from "./format.js";
 import { now } from "./clock.js";
 import { judge, problems, forget as forgetProblems } from "./judge.js";
@@ -22,6 +23,7 @@ const PANELS = {
   services: [sources.services],
   alerts: [sources.alerts],
   venues: [sources.collector, sources.exchanges],
+  flows: [sources.exchanges],
   kinds: [sources.storage, sources.streams],
   gaps: [sources.gaps],
 };
@@ -99,6 +101,7 @@ function draw() {
   services.render();
   findings.render();
   venues.render();
+  flows.render();
   for (const [panel, from] of Object.entries(PANELS)) drawAge(panel, from);
 }
 
@@ -116,6 +119,7 @@ function drawSoon() {
 
 function forget() {
   venues.forget();
+  flows.forget();
   forgetProblems();
   market.forget();
 }
@@ -142,6 +146,7 @@ link.addEventListener("change", () => {
 for (const source of [sources.collector, sources.storage]) {
   source.addEventListener("change", venues.note);
 }
+sources.exchanges.addEventListener("change", flows.note);
 for (const source of Object.values(sources)) source.addEventListener("change", drawSoon);
 setInterval(draw, TICK_MS);
 draw();

@@ -171,6 +171,17 @@ export const text = {
     words: { live: "live", partly: "partly", down: "down", idle: "idle" },
   },
 
+  flows: {
+    title: "Freshness",
+    kind: "Kind",
+    never: "not seen",
+    both: (age, rate) => `${age} · ${rate}/s`,
+    stale: (market, both) => `stale, ${market}: ${both}`,
+    market: (market, both) => `${market} ${both}`,
+    note: "Since the last event, and events a second. Stale is what may not be silent for so long.",
+    empty: "The collector names no kind.",
+  },
+
   kinds: {
     title: "Kinds",
     kind: "Kind",

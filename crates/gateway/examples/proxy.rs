@@ -52,13 +52,20 @@ async fn run() -> anyhow::Result<()> {
 }
 
 /// A process that ends with this one.
-struct Process(Child);
+struct Process {
+    child: Child,
+    /// What ends it together with its own children.
+    stop: Option<Command>,
+}
 
 impl Drop for Process {
     fn drop(&mut self) {
         // One that has ended already is what is wanted.
-        drop(self.0.kill());
-        drop(self.0.wait());
+        match &mut self.stop {
+            Some(stop) => drop(stop.stderr(Stdio::null()).status()),
+            None => drop(self.child.kill()),
+        }
+        drop(self.child.wait());
     }
 }
 
@@ -70,7 +77,8 @@ impl Process {
 
     fn start(command: &mut Command) -> anyhow::Result<Self> {
         let command = command.stdout(Stdio::null()).stderr(Stdio::null());
-        Ok(Self(command.spawn().with_context(|| format!("start {command:?}"))?))
+        let child = command.spawn().with_context(|| format!("start {command:?}"))?;
+        Ok(Self { child, stop: None })
     }
 }
 
@@ -153,7 +161,16 @@ fn nginx(folder: &Path, port: u16, backend: u16) -> anyhow::Result<Option<Proces
     );
     let configuration = folder.join("nginx.conf");
     std::fs::write(&configuration, text)?;
-    Process::start(Command::new("nginx").arg("-c").arg(&configuration)).map(Some)
+    let command = || {
+        let mut command = Command::new("nginx");
+        command.arg("-c").arg(&configuration);
+        command
+    };
+    let mut process = Process::start(&mut command())?;
+    let mut stop = command();
+    stop.args(["-s", "stop"]);
+    process.stop = Some(stop);
+    Ok(Some(process))
 }
 
 /// What is measured.

@@ -23,10 +23,12 @@ struct State {
 }
 
 /// One backend's breaker in `/_gateway/stats` and `/_gateway/services`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Breaker)]
 pub(crate) struct BreakerDocument {
     backend: &'static str,
     /// `closed`, `open` or `half_open`.
+    #[schema(pattern = "^(closed|open|half_open)$")]
     state: &'static str,
     state_seconds: u64,
     /// Results within the window, and the failures among them.

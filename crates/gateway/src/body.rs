@@ -178,24 +178,21 @@ pub(crate) struct Download<E: Ended> {
     inner: Body,
     bytes: u64,
     is_complete: bool,
-    silence: Option<Silence>,
+    /// The time a backend may stay silent within a body.
+    pause_max: Option<Duration>,
+    /// The silence of the moment.
+    silence: Option<Pin<Box<Sleep>>>,
+    /// Told the next time: what has come before it goes out first.
+    failure: Option<axum::Error>,
     ended: Option<E>,
-}
-
-/// The time a backend may stay silent within a body.
-struct Silence {
-    limit: Duration,
-    sleep: Pin<Box<Sleep>>,
 }
 
 impl<E: Ended> Download<E> {
     /// Wraps a body; `pause_max` bounds the time between two frames.
     pub(crate) fn new(inner: Body, pause_max: Option<Duration>, ended: E) -> Download<E> {
-        let silence = pause_max
-            .filter(|_| !inner.is_end_stream())
-            .map(|limit| Silence { limit, sleep: Box::pin(tokio::time::sleep(limit)) });
         let is_complete = inner.is_end_stream();
-        Download { inner, bytes: 0, is_complete, silence, ended: Some(ended) }
+        let (silence, failure, ended) = (None, None, Some(ended));
+        Download { inner, bytes: 0, is_complete, pause_max, silence, failure, ended }
     }
 }
 
@@ -208,26 +205,31 @@ impl<E: Ended + Unpin> HttpBody for Download<E> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
         let this = &mut *self;
+        if let Some(error) = this.failure.take() {
+            return Poll::Ready(Some(Err(DownloadError::Backend(error))));
+        }
         loop {
             let Poll::Ready(next) = Pin::new(&mut this.inner).poll_frame(cx) else {
-                let Some(silence) = &mut this.silence else { return Poll::Pending };
-                ready!(silence.sleep.as_mut().poll(cx));
+                let Some(limit) = this.pause_max else { return Poll::Pending };
+                let silence =
+                    this.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+                ready!(silence.as_mut().poll(cx));
                 return Poll::Ready(Some(Err(DownloadError::Silent)));
             };
+            this.silence = None;
             let frame = match next {
                 Some(Ok(frame)) => frame,
                 Some(Err(error)) => {
-                    return Poll::Ready(Some(Err(DownloadError::Backend(error))));
+                    // With an error hyper throws away what it has not written yet.
+                    this.failure = Some(error);
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
                 None => {
                     this.is_complete = true;
                     return Poll::Ready(None);
                 }
             };
-            if let Some(silence) = &mut this.silence {
-                let limit = silence.limit;
-                silence.sleep.as_mut().reset(tokio::time::Instant::now() + limit);
-            }
             let Ok(data) = frame.into_data() else { continue };
             this.bytes += u64::try_from(data.len()).unwrap_or(u64::MAX);
             // With a known length hyper stops asking at the last byte and never sees the end.

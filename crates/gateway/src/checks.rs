@@ -8,6 +8,7 @@ use http::HeaderValue;
 use http::uri::PathAndQuery;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::proxy::{Base, Proxy};
 use crate::routes::Backend;
@@ -22,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// What the gateway knows of a backend's condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Condition {
     /// No check has ended yet.
@@ -45,7 +46,7 @@ impl Condition {
 }
 
 /// A backend as the latest check saw it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Seen {
     /// The service's name.
     pub(crate) name: &'static str,
@@ -53,8 +54,10 @@ pub(crate) struct Seen {
     pub(crate) url: String,
     pub(crate) state: Condition,
     /// When it was first seen in this state.
+    #[schema(value_type = String, format = DateTime)]
     pub(crate) since: Timestamp,
     /// When the latest check ended; absent before the first.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub(crate) checked: Option<Timestamp>,
     /// How long that check took.
     pub(crate) latency_ms: Option<f64>,
@@ -138,7 +141,7 @@ fn down(detail: String) -> Found {
 
 async fn check(proxy: &Proxy, base: &Base, token: Option<&HeaderValue>) -> anyhow::Result<Found> {
     let uri = base.join(&PathAndQuery::from_static("/health"))?;
-    let response = proxy.get(uri, token).await?;
+    let response = proxy.get(base, uri, token).await?;
     let status = response.status();
     let body = Body::new(response.into_body());
     let text = axum::body::to_bytes(body, ANSWER_BYTES_MAX).await?;

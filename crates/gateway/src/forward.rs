@@ -19,7 +19,7 @@ use crate::gate::{Gate, Routing};
 use crate::headers;
 use crate::proxy::Failure;
 use crate::refusal::Refusal;
-use crate::routes::Backend;
+use crate::routes::{BOOKS, Backend};
 use crate::visit::Visit;
 
 impl Gate {
@@ -35,8 +35,8 @@ impl Gate {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().cloned();
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let uri = routing.bases[backend.index()].0.join(&path);
-        let uri = uri.map_err(|_| {
+        let base = &routing.bases[backend.index()].0;
+        let uri = base.join(&path).map_err(|_| {
             Refusal::new(StatusCode::BAD_REQUEST, "the request's target is not a path")
         })?;
         let kept = CacheKey::of(&parts.method, &uri, &parts.headers)
@@ -49,14 +49,18 @@ impl Gate {
         visit.upload = Some(Arc::clone(&progress));
         let method = parts.method;
         let mut response = if may_be_repeated(&method, &progress) {
-            let head = (method.clone(), uri, headers.clone());
-            let sent = self.send_safely(routing, backend, visit, head).await;
-            let head = (method.clone(), headers);
-            Box::pin(self.or_elsewhere(routing, visit, &path, head, sent)).await?
+            let head = (method.clone(), uri, headers);
+            let sent = self.send_safely(routing, backend, visit, &head).await;
+            if visit.route.pattern == BOOKS {
+                Box::pin(self.or_elsewhere(routing, visit, &path, &head, sent)).await?
+            } else {
+                sent?
+            }
         } else {
             let head = (method.clone(), uri, headers);
             let pass = self.pass(routing, backend)?;
-            let sent = self.proxy.send(visit.route, backend, head, (upload, progress)).await;
+            let to = (backend, base);
+            let sent = self.proxy.send(visit.route, to, head, (upload, progress)).await;
             settle(pass, sent).map_err(Failure::into_refusal)?
         };
         let status = response.status();
@@ -101,11 +105,12 @@ impl Gate {
         routing: &Routing,
         backend: Backend,
         visit: &Visit,
-        head: (Method, Uri, HeaderMap),
+        head: &(Method, Uri, HeaderMap),
     ) -> Result<Response, Refusal> {
         let pass = self.pass(routing, backend)?;
         self.backends.earn(backend);
-        let sent = self.proxy.send(visit.route, backend, head.clone(), Upload::nothing()).await;
+        let to = (backend, &routing.bases[backend.index()].0);
+        let sent = self.proxy.send(visit.route, to, head.clone(), Upload::nothing()).await;
         let failure = match settle(pass, sent) {
             Ok(response) => return Ok(response),
             Err(failure) => failure,
@@ -120,7 +125,7 @@ impl Gate {
         let Ok(pass) = self.backends.admit(backend, &routing.breaker) else {
             return Err(failure.into_refusal());
         };
-        let sent = self.proxy.send(visit.route, backend, head, Upload::nothing()).await;
+        let sent = self.proxy.send(visit.route, to, head.clone(), Upload::nothing()).await;
         settle(pass, sent).map_err(Failure::into_refusal)
     }
 

@@ -47,7 +47,7 @@ macro_rules! asset {
     };
 }
 
-static ASSETS: [Asset; 23] = [
+static ASSETS: [Asset; 24] = [
     asset!("/", "index.html", HTML),
     asset!("style.css", CSS),
     asset!("icon.svg", IMAGE),
@@ -55,6 +55,7 @@ static ASSETS: [Asset; 23] = [
     asset!("clock.js", MODULE),
     asset!("dom.js", MODULE),
     asset!("findings.js", MODULE),
+    asset!("flows.js", MODULE),
     asset!("format.js", MODULE),
     asset!("fresh.js", MODULE),
     asset!("judge.js", MODULE),

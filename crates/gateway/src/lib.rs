@@ -18,6 +18,7 @@
 //! one in ten.
 
 mod access;
+mod api;
 mod backends;
 mod body;
 mod breaker;
@@ -32,6 +33,7 @@ mod gate;
 mod headers;
 mod home;
 mod keys;
+mod links;
 mod login;
 mod metrics;
 mod pages;

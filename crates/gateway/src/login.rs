@@ -13,6 +13,7 @@ use keyring::{Scopes, User};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
+use utoipa::ToSchema;
 
 use crate::access::Access;
 use crate::caller::Caller;
@@ -43,16 +44,18 @@ impl Default for Comparisons {
     }
 }
 
-#[derive(Deserialize)]
+/// Who logs in.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Login {
+pub(crate) struct Login {
     user: String,
     password: String,
 }
 
-#[derive(Deserialize)]
+/// Whose login is to last longer.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Renewal {
+pub(crate) struct Renewal {
     refresh_token: String,
 }
 

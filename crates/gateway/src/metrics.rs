@@ -2,7 +2,7 @@
 
 mod stream;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -14,7 +14,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::breaker::Phase;
-use crate::routes::{Backend, Route};
+use crate::routes::{Backend, ROUTES, Route};
 use crate::stats::Stats;
 
 pub(crate) use stream::StreamMetrics;
@@ -52,10 +52,21 @@ struct ResultLabels {
 
 type Latencies = Family<RouteLabels, Histogram, fn() -> Histogram>;
 
-/// The gateway's counters: the exposition's, and those of `/_gateway/stats`.
+/// The gateway's counters: the exposition's, and those of `/_gateway/stats`; cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Metrics {
-    stats: Arc<Stats>,
+pub(crate) struct Metrics(Arc<Families>);
+
+/// The counters of one route.
+struct RouteMetrics {
+    latency: Histogram,
+    received: Counter,
+    sent: Counter,
+}
+
+struct Families {
+    stats: Stats,
+    /// Handles on what follows, by [`Route::index`]: looked up once, not for every request.
+    routes: [OnceLock<RouteMetrics>; ROUTES],
     requests: Family<AnswerLabels, Counter>,
     latency: Latencies,
     received: Family<RouteLabels, Counter>,
@@ -79,8 +90,9 @@ impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Metrics {
         // 0.25 ms to 8 s: from a keep-alive answer on loopback to a query that scans days.
         let latency = || Histogram::new(exponential_buckets(0.000_25, 2.0, 16));
-        let metrics = Metrics {
-            stats: Arc::new(Stats::new()),
+        let families = Families {
+            stats: Stats::new(),
+            routes: Default::default(),
             requests: Family::default(),
             latency: Latencies::new_with_constructor(latency),
             received: Family::default(),
@@ -98,142 +110,176 @@ impl Metrics {
             key_loads: Family::default(),
             stream: StreamMetrics::default(),
         };
-        metrics.clone().expose(registry);
-        metrics.clone().expose_protection(registry);
-        metrics.stream.clone().expose(registry);
-        metrics
-    }
-
-    fn expose(self, registry: &mut Registry) {
-        registry.register("requests", "Requests answered", self.requests);
-        registry.register_with_unit(
-            "latency",
-            "From a request's head to its answer's head",
-            Unit::Seconds,
-            self.latency,
-        );
-        registry.register_with_unit(
-            "received",
-            "Body bytes from clients",
-            Unit::Bytes,
-            self.received,
-        );
-        registry.register_with_unit("sent", "Body bytes to clients", Unit::Bytes, self.sent);
-        registry.register("broken_answers", "Answers that ended before their time", self.broken);
-        registry.register("refused", "Requests refused for want of a key, by reason", self.refused);
-        registry.register(
-            "backend_up",
-            "Whether the latest check of a backend was answered",
-            self.backend_up,
-        );
-        registry.register("keys", "API keys in force, expired ones included", self.keys);
-        registry.register("key_loads", "Times the key file was read, by result", self.key_loads);
-    }
-
-    fn expose_protection(self, registry: &mut Registry) {
-        registry.register(
-            "breaker_open",
-            "Whether a backend's circuit breaker is open or half-open",
-            self.breaker_open,
-        );
-        registry.register(
-            "breaker_opened",
-            "Times that a backend's circuit breaker opened",
-            self.breaker_opened,
-        );
-        registry.register(
-            "breaker_refused",
-            "Requests refused because a backend's circuit breaker was open",
-            self.breaker_refused,
-        );
-        registry.register("repeated", "Requests sent to a backend a second time", self.repeated);
-        registry.register("recalled", "Requests answered from the cache", self.recalled);
-        registry.register(
-            "rate_limited",
-            "Requests refused because of a rate limit, by the limit",
-            self.rate_limited,
-        );
+        families.expose(registry);
+        families.expose_protection(registry);
+        families.stream.clone().expose(registry);
+        Metrics(Arc::new(families))
     }
 
     /// Returns the counters of the live stream.
     pub(crate) fn stream(&self) -> &StreamMetrics {
-        &self.stream
+        &self.0.stream
     }
 
     /// Notes the phase that a breaker has entered.
     pub(crate) fn breaker(&self, backend: Backend, entered: Phase) {
         let labels = BackendLabels { backend: backend.name() };
-        self.breaker_open.get_or_create(&labels).set(i64::from(entered != Phase::Closed));
+        self.0.breaker_open.get_or_create(&labels).set(i64::from(entered != Phase::Closed));
         if entered == Phase::Open {
-            self.breaker_opened.get_or_create(&labels).inc();
+            self.0.breaker_opened.get_or_create(&labels).inc();
         }
     }
 
     /// Counts a request that an open breaker refused.
     pub(crate) fn breaker_refused(&self, backend: Backend) {
-        self.breaker_refused.get_or_create(&BackendLabels { backend: backend.name() }).inc();
+        self.0.breaker_refused.get_or_create(&BackendLabels { backend: backend.name() }).inc();
     }
 
     /// Counts a request that is sent a second time.
     pub(crate) fn repeated(&self, backend: Backend) {
-        self.repeated.get_or_create(&BackendLabels { backend: backend.name() }).inc();
+        self.0.repeated.get_or_create(&BackendLabels { backend: backend.name() }).inc();
     }
 
     /// Counts a request that was answered from the cache.
     pub(crate) fn recalled(&self) {
-        self.recalled.inc();
+        self.0.recalled.inc();
     }
 
     /// Counts a request that a rate limit refused.
     pub(crate) fn rate_limited(&self, policy: &'static str) {
-        self.rate_limited.get_or_create(&PolicyLabels { policy }).inc();
+        self.0.rate_limited.get_or_create(&PolicyLabels { policy }).inc();
     }
 
     /// Counts a request whose answer's head is known.
     pub(crate) fn answered(&self, route: &Route, status: StatusCode, latency: Duration) {
-        self.stats.answered(route, status, latency);
+        self.0.stats.answered(route, status, latency);
         let labels = AnswerLabels { route: route.pattern, status: status.as_u16() };
-        self.requests.get_or_create(&labels).inc();
-        let labels = RouteLabels { route: route.pattern };
-        self.latency.get_or_create(&labels).observe(latency.as_secs_f64());
+        self.0.requests.get_or_create(&labels).inc();
+        self.route(route).latency.observe(latency.as_secs_f64());
     }
 
     /// Counts the bodies of a request that is over.
     pub(crate) fn finished(&self, route: &Route, received: u64, sent: u64, is_complete: bool) {
-        self.stats.finished(route, received, sent, is_complete);
-        let labels = RouteLabels { route: route.pattern };
-        self.received.get_or_create(&labels).inc_by(received);
-        self.sent.get_or_create(&labels).inc_by(sent);
+        self.0.stats.finished(route, received, sent, is_complete);
+        let counters = self.route(route);
+        counters.received.inc_by(received);
+        counters.sent.inc_by(sent);
         if !is_complete {
-            self.broken.get_or_create(&labels).inc();
+            let labels = RouteLabels { route: route.pattern };
+            self.0.broken.get_or_create(&labels).inc();
         }
     }
 
     /// Counts a request that was refused before it had a backend.
     pub(crate) fn refused(&self, reason: &'static str) {
-        self.refused.get_or_create(&ReasonLabels { reason }).inc();
+        self.0.refused.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// Notes the result of a backend's check.
     pub(crate) fn checked(&self, backend: Backend, is_up: bool) {
         let labels = BackendLabels { backend: backend.name() };
-        self.backend_up.get_or_create(&labels).set(i64::from(is_up));
+        self.0.backend_up.get_or_create(&labels).set(i64::from(is_up));
     }
 
     /// Notes that the key file was read.
     pub(crate) fn keys_loaded(&self, count: usize) {
-        self.keys.set(i64::try_from(count).unwrap_or(i64::MAX));
-        self.key_loads.get_or_create(&ResultLabels { result: "ok" }).inc();
+        self.0.keys.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.0.key_loads.get_or_create(&ResultLabels { result: "ok" }).inc();
     }
 
     /// Counts a key file that could not be read; the keys before it stay in force.
     pub(crate) fn keys_refused(&self) {
-        self.key_loads.get_or_create(&ResultLabels { result: "error" }).inc();
+        self.0.key_loads.get_or_create(&ResultLabels { result: "error" }).inc();
     }
 
     /// Returns the counters behind `/_gateway/stats`.
     pub(crate) fn stats(&self) -> &Stats {
-        &self.stats
+        &self.0.stats
+    }
+
+    fn route(&self, route: &Route) -> &RouteMetrics {
+        self.0.routes[route.index].get_or_init(|| {
+            let labels = RouteLabels { route: route.pattern };
+            RouteMetrics {
+                latency: self.0.latency.get_or_create(&labels).clone(),
+                received: self.0.received.get_or_create(&labels).clone(),
+                sent: self.0.sent.get_or_create(&labels).clone(),
+            }
+        })
+    }
+}
+
+impl Families {
+    fn expose(&self, registry: &mut Registry) {
+        registry.register("requests", "Requests answered", self.requests.clone());
+        registry.register_with_unit(
+            "latency",
+            "From a request's head to its answer's head",
+            Unit::Seconds,
+            self.latency.clone(),
+        );
+        registry.register_with_unit(
+            "received",
+            "Body bytes from clients",
+            Unit::Bytes,
+            self.received.clone(),
+        );
+        registry.register_with_unit(
+            "sent",
+            "Body bytes to clients",
+            Unit::Bytes,
+            self.sent.clone(),
+        );
+        registry.register(
+            "broken_answers",
+            "Answers that ended before their time",
+            self.broken.clone(),
+        );
+        registry.register(
+            "refused",
+            "Requests refused for want of a key, by reason",
+            self.refused.clone(),
+        );
+        registry.register(
+            "backend_up",
+            "Whether the latest check of a backend was answered",
+            self.backend_up.clone(),
+        );
+        registry.register("keys", "API keys in force, expired ones included", self.keys.clone());
+        registry.register(
+            "key_loads",
+            "Times the key file was read, by result",
+            self.key_loads.clone(),
+        );
+    }
+
+    fn expose_protection(&self, registry: &mut Registry) {
+        registry.register(
+            "breaker_open",
+            "Whether a backend's circuit breaker is open or half-open",
+            self.breaker_open.clone(),
+        );
+        registry.register(
+            "breaker_opened",
+            "Times that a backend's circuit breaker opened",
+            self.breaker_opened.clone(),
+        );
+        registry.register(
+            "breaker_refused",
+            "Requests refused because a backend's circuit breaker was open",
+            self.breaker_refused.clone(),
+        );
+        registry.register(
+            "repeated",
+            "Requests sent to a backend a second time",
+            self.repeated.clone(),
+        );
+        registry.register("recalled", "Requests answered from the cache", self.recalled.clone());
+        registry.register(
+            "rate_limited",
+            "Requests refused because of a rate limit, by the limit",
+            self.rate_limited.clone(),
+        );
     }
 }
 

@@ -6,6 +6,7 @@ use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::backends::BreakerDocument;
 use crate::checks::{Condition, Seen};
@@ -18,13 +19,15 @@ use crate::stats::RouteStats;
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// `/_gateway/status`.
-#[derive(Serialize)]
-struct Status {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Status {
     service: &'static str,
     version: &'static str,
     /// `ok`, or `degraded` if a backend or every key is missing.
+    #[schema(pattern = "^(ok|degraded)$")]
     status: &'static str,
     message: String,
+    #[schema(value_type = String, format = DateTime)]
     started: Timestamp,
     uptime_seconds: i64,
     keys: usize,
@@ -32,8 +35,8 @@ struct Status {
 }
 
 /// How many backends answer.
-#[derive(Serialize)]
-struct Count {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Count {
     up: usize,
     of: usize,
 }
@@ -53,8 +56,9 @@ struct Service<'a> {
 }
 
 /// `/_gateway/stats`.
-#[derive(Serialize)]
-struct Stats {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Stats {
+    #[schema(value_type = String, format = DateTime)]
     since: Timestamp,
     routes: Vec<RouteStats>,
     breakers: Vec<BreakerDocument>,

@@ -6,25 +6,16 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::response::Response;
+use http::header::{AUTHORIZATION, HOST};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
-use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use settings::Endpoint;
 use telemetry::Chain;
 
 use crate::body::{Progress, Upload};
+use crate::links::{Answer, LinkError, Links};
 use crate::refusal::Refusal;
 use crate::routes::{Backend, Route};
-
-/// Idle connections kept per backend: enough for a burst, few enough to leave descriptors.
-const IDLE_PER_BACKEND_MAX: usize = 64;
-
-/// How long an idle connection is kept: half of what the services grant, so that we never send
-/// into a connection that the other side is closing.
-const IDLE_MAX: Duration = Duration::from_secs(30);
 
 /// What clients are told to wait when a backend is down: about a restart.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -79,11 +70,14 @@ impl Failure {
     }
 }
 
-/// Where a backend is, taken apart once.
+/// Where a backend is, taken apart once, and the connections that lead there.
 #[derive(Clone, Debug)]
 pub(crate) struct Base {
     authority: Authority,
+    /// What `Host` says.
+    host: HeaderValue,
     prefix: String,
+    links: Links,
 }
 
 impl Base {
@@ -97,7 +91,9 @@ impl Base {
         anyhow::ensure!(uri.scheme() == Some(&Scheme::HTTP), "`{endpoint}` is not `http://`");
         let authority = uri.authority().cloned();
         let authority = authority.ok_or_else(|| anyhow::anyhow!("`{endpoint}` has no host"))?;
-        Ok(Base { authority, prefix: uri.path().trim_end_matches('/').to_owned() })
+        let host = HeaderValue::from_str(authority.as_str())?;
+        let prefix = uri.path().trim_end_matches('/').to_owned();
+        Ok(Base { authority, host, prefix, links: Links::default() })
     }
 
     /// Appends a request's path and query, unchanged.
@@ -111,25 +107,15 @@ impl Base {
     }
 }
 
-/// The connections to the backends.
-#[derive(Clone)]
+/// Asks the backends.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Proxy {
-    client: Client<HttpConnector, Upload>,
     patience: Patience,
 }
 
 impl Proxy {
     pub(crate) fn new(patience: Patience) -> Proxy {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(patience.connect));
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_MAX)
-            .pool_max_idle_per_host(IDLE_PER_BACKEND_MAX)
-            .build(connector);
-        Proxy { client, patience }
+        Proxy { patience }
     }
 
     /// How patient this proxy is.
@@ -140,15 +126,30 @@ impl Proxy {
     /// Sends a request of the gateway's own.
     pub(crate) async fn get(
         &self,
+        base: &Base,
         uri: Uri,
         token: Option<&HeaderValue>,
-    ) -> Result<http::Response<Incoming>, hyper_util::client::legacy::Error> {
-        let mut request = Request::new(Upload::nothing().0);
-        *request.uri_mut() = uri;
+    ) -> Result<http::Response<Answer>, LinkError> {
+        let mut headers = HeaderMap::new();
         if let Some(token) = token {
-            request.headers_mut().insert(http::header::AUTHORIZATION, token.clone());
+            headers.insert(AUTHORIZATION, token.clone());
         }
-        self.client.request(request).await
+        self.request(base, (Method::GET, uri, headers), Upload::nothing().0).await
+    }
+
+    async fn request(
+        &self,
+        base: &Base,
+        (method, uri, mut headers): (Method, Uri, HeaderMap),
+        body: Upload,
+    ) -> Result<http::Response<Answer>, LinkError> {
+        headers.insert(HOST, base.host.clone());
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        // In origin form (RFC 9112 §3.2.1).
+        *request.uri_mut() = uri.into_parts().path_and_query.map(Uri::from).unwrap_or_default();
+        *request.headers_mut() = headers;
+        base.links.send(&base.authority, self.patience.connect, request).await
     }
 
     /// Sends a client's request and waits for the head of the answer.
@@ -157,16 +158,12 @@ impl Proxy {
     pub(crate) async fn send(
         &self,
         route: &Route,
-        backend: Backend,
-        (method, uri, headers): (Method, Uri, HeaderMap),
+        (backend, base): (Backend, &Base),
+        head: (Method, Uri, HeaderMap),
         (body, progress): (Upload, Arc<Progress>),
     ) -> Result<Response, Failure> {
         let patience = route.answer.min(self.patience.answer);
-        let mut request = Request::new(body);
-        *request.method_mut() = method;
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
-        let mut answer = pin!(self.client.request(request));
+        let mut answer = pin!(self.request(base, head, body));
         loop {
             let deadline = self.deadline(&progress, patience);
             match tokio::time::timeout_at(deadline.into(), answer.as_mut()).await {
@@ -199,11 +196,7 @@ impl Proxy {
     }
 }
 
-fn failure(
-    backend: Backend,
-    error: &hyper_util::client::legacy::Error,
-    progress: &Progress,
-) -> Failure {
+fn failure(backend: Backend, error: &LinkError, progress: &Progress) -> Failure {
     let name = backend.name();
     if progress.is_too_large() {
         let detail = "the request's body is too large";
@@ -214,11 +207,14 @@ fn failure(
         return Failure::Client(Refusal::new(StatusCode::BAD_REQUEST, detail));
     }
     tracing::info!(backend = name, error = %Chain(error), "backend did not answer");
-    let refusal = if error.is_connect() {
-        Refusal::unavailable(format!("{name} cannot be reached"), RETRY_AFTER)
-    } else {
+    let refusal = match error {
+        LinkError::Connect(_) | LinkError::Late(_) => {
+            Refusal::unavailable(format!("{name} cannot be reached"), RETRY_AFTER)
+        }
         // The request may have been carried out: a 503 would invite to repeat it.
-        Refusal::new(StatusCode::BAD_GATEWAY, format!("{name} broke off before its answer"))
+        LinkError::Http(_) => {
+            Refusal::new(StatusCode::BAD_GATEWAY, format!("{name} broke off before its answer"))
+        }
     };
     Failure::Backend { refusal, may_help: true }
 }

@@ -100,15 +100,15 @@ impl Standing {
         let Quota { requests, window } = quota;
         let seconds = seconds(self.reset);
         let window = window.as_secs();
-        let texts = [
-            ("ratelimit-policy", format!("\"{policy}\";q={requests};w={window}")),
-            ("ratelimit", format!("\"{policy}\";r={remaining};t={seconds}")),
-            ("x-ratelimit-limit", requests.to_string()),
-            ("x-ratelimit-remaining", remaining.to_string()),
-            ("x-ratelimit-reset", seconds.to_string()),
+        let text = |text| HeaderValue::try_from(text).expect("digits and names fit a header");
+        let values: [(_, HeaderValue); 5] = [
+            ("ratelimit-policy", text(format!("\"{policy}\";q={requests};w={window}"))),
+            ("ratelimit", text(format!("\"{policy}\";r={remaining};t={seconds}"))),
+            ("x-ratelimit-limit", (*requests).into()),
+            ("x-ratelimit-remaining", (*remaining).into()),
+            ("x-ratelimit-reset", seconds.into()),
         ];
-        for (name, text) in texts {
-            let value = HeaderValue::try_from(text).expect("digits and names fit a header");
+        for (name, value) in values {
             headers.insert(HeaderName::from_static(name), value);
         }
     }

@@ -39,8 +39,15 @@ impl RequestId {
         let variant = 0b10_u128 << 62;
         let random = tail & !(0xf << 76) & !(0b11 << 62);
         let bits = u128::from(milliseconds) << 80 | version | variant | random;
-        let hex = format!("{bits:032x}");
-        let text = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-");
+        let [high, low] = [bits >> 64, bits & u128::from(u64::MAX)];
+        let text = format!(
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            high >> 32,
+            (high >> 16) & 0xffff,
+            high & 0xffff,
+            low >> 48,
+            low & 0xffff_ffff_ffff,
+        );
         RequestId(HeaderValue::try_from(text).expect("hexadecimal digits fit a header"))
     }
 

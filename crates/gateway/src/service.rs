@@ -154,6 +154,10 @@ impl Service for Gateway {
         gate::router(Arc::clone(&self.warden.gate))
     }
 
+    fn describe() -> openapi::Document {
+        crate::api::describe()
+    }
+
     fn tls(&self) -> Option<Arc<Tls>> {
         self.warden.tls.clone()
     }

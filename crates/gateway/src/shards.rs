@@ -5,12 +5,12 @@
 
 use axum::response::Response;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Uri};
 
 use crate::body::Upload;
 use crate::gate::{Gate, Routing};
 use crate::refusal::Refusal;
-use crate::routes::{BOOKS, Backend};
+use crate::routes::Backend;
 use crate::visit::Visit;
 
 impl Gate {
@@ -20,17 +20,17 @@ impl Gate {
         routing: &Routing,
         visit: &Visit,
         path: &PathAndQuery,
-        (method, headers): (Method, HeaderMap),
+        (method, _, headers): &(Method, Uri, HeaderMap),
         first: Result<Response, Refusal>,
     ) -> Result<Response, Refusal> {
-        if visit.route.pattern != BOOKS || has_it(&first) {
+        if has_it(&first) {
             return first;
         }
         for base in &routing.collectors {
             let Ok(uri) = base.join(path) else { continue };
             let head = (method.clone(), uri, headers.clone());
-            let sent =
-                self.proxy.send(visit.route, Backend::Collector, head, Upload::nothing()).await;
+            let to = (Backend::Collector, base);
+            let sent = self.proxy.send(visit.route, to, head, Upload::nothing()).await;
             if let Ok(response) = sent
                 && response.status().is_success()
             {

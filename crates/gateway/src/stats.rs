@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
 use crate::routes::{ROUTES, Route, TABLE, Target};
 
@@ -35,11 +36,13 @@ struct Counters {
 }
 
 /// One route's line in `/_gateway/stats`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RouteStats {
     route: &'static str,
     backend: Option<&'static str>,
     requests: u64,
+    /// How many answers had which status.
+    #[schema(value_type = BTreeMap<String, u64>)]
     statuses: BTreeMap<usize, u64>,
     /// Body bytes from clients.
     bytes_received: u64,
@@ -52,7 +55,7 @@ pub(crate) struct RouteStats {
 }
 
 /// Latencies in milliseconds.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Percentiles {
     p50: f64,
     p90: f64,

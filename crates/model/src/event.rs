@@ -58,11 +58,14 @@ names! {
 
 names! {
     /// Where an event came from, if not from the venue's stream.
-    Origin, "origin", "rest, prune", {
+    Origin, "origin", "rest, prune, takeover", {
         /// A REST call: backfill or a requested snapshot.
         Rest = "rest",
         /// Ours: levels that left the maintained depth.
         Prune = "prune",
+        /// Ours: a maintained book, from which on whoever followed the other collector of a pair is
+        /// to follow this one.
+        Takeover = "takeover",
     }
 }
 
@@ -203,10 +206,13 @@ pub struct Book {
     pub book_type: BookType,
     /// The first update id contained; absent for snapshots.
     pub first_id: Option<u64>,
-    /// The last update id contained: the identity, together with the type.
+    /// The last update id contained: the identity, together with the type and the part.
     pub last_id: u64,
     /// The id of the update before, where the venue chains them.
     pub prev_id: Option<u64>,
+    /// Which part it is of an event that is larger than a message: 0 is the first or only one, the
+    /// others are diffs with further levels of the same update.
+    pub part: u32,
     /// Buyers, best first in snapshots.
     pub bids: Vec<Level>,
     /// Sellers, best first in snapshots.
@@ -324,8 +330,8 @@ pub struct Status {
 pub struct Identity {
     /// Trade `seq`, update id, open time or time in nanoseconds.
     pub major: u64,
-    /// Book type and origin, candle length in seconds, gap version, which of two prices is absent,
-    /// or a hash of what else tells apart; 0 elsewhere.
+    /// Book type, origin and part, candle length in seconds, gap version, which of two figures is
+    /// absent, or a hash of what else tells apart; 0 elsewhere.
     pub minor: u64,
 }
 
@@ -365,12 +371,12 @@ impl Event {
         let at = |time: UnixNanos| u64::try_from(time.as_i64()).unwrap_or(0);
         let (major, minor) = match &self.body {
             Body::Trade(trade) | Body::AggTrade(trade) => (trade.seq, 0),
-            Body::Book(book) => (book.last_id, self.book_minor(book.book_type)),
+            Body::Book(book) => (book.last_id, self.book_minor(book)),
             Body::Bbo(bbo) => (bbo.id, 0),
-            Body::Ticker(_)
-            | Body::Funding(_)
-            | Body::OpenInterest(_)
-            | Body::VolatilityIndex(_) => (at(self.time()), 0),
+            Body::Ticker(ticker) => (at(self.time()), ticker_minor(ticker)),
+            Body::Funding(_) | Body::OpenInterest(_) | Body::VolatilityIndex(_) => {
+                (at(self.time()), 0)
+            }
             Body::Mark(mark) => (at(self.time()), mark_minor(mark)),
             Body::Liquidation(liquidation) => (at(self.time()), liquidation_minor(liquidation)),
             Body::LongShortRatio(ratio) => (at(self.time()), ratio_minor(ratio)),
@@ -381,15 +387,31 @@ impl Event {
         Identity { major, minor }
     }
 
-    /// A pruning diff stands at the id of the venue's diff before it, so it is told apart by origin.
-    const fn book_minor(&self, book_type: BookType) -> u64 {
-        match (book_type, self.origin) {
+    /// A pruning diff stands at the id of the venue's diff before it, so it is told apart by origin;
+    /// a further part of a snapshot by following no update, as a venue's diff does.
+    fn book_minor(&self, book: &Book) -> u64 {
+        let follows = book.first_id.is_some() || book.prev_id.is_some();
+        let of = match (book.book_type, self.origin) {
             (BookType::Snapshot, _) => 0,
             (BookType::Diff, Some(Origin::Prune)) => 2,
-            (BookType::Diff, Some(Origin::Rest) | None) => 1,
-        }
+            (BookType::Diff, Some(Origin::Rest | Origin::Takeover) | None) => {
+                u64::from(book.part == 0 || follows)
+            }
+        };
+        of + u64::from(book.part) * PART_STRIDE
     }
 }
+
+impl Identity {
+    /// The [`Book::part`] of a book event with this identity; `None` if no book event has it.
+    #[must_use]
+    pub fn book_part(self) -> Option<u32> {
+        u32::try_from(self.minor / PART_STRIDE).ok()
+    }
+}
+
+/// From one part of a book event to the next: the numbers below tell its types and origins apart.
+const PART_STRIDE: u64 = 4;
 
 /// FNV-1a, 64 bit (<http://www.isthe.com/chongo/tech/comp/fnv/>): a stable number for a short name.
 fn fnv1a(bytes: &[u8]) -> u64 {
@@ -405,6 +427,33 @@ const fn mark_minor(mark: &Mark) -> u64 {
         (Some(_), None) => 1,
         (None, Some(_)) => 2,
     }
+}
+
+/// The figures of an option, where a venue publishes them apart from its prices: both may carry the
+/// same time.
+const fn ticker_minor(ticker: &Ticker) -> u64 {
+    let Ticker {
+        last_price,
+        open_price,
+        high_price,
+        low_price,
+        volume,
+        quote_volume,
+        bid_price,
+        bid_qty,
+        ask_price,
+        ask_qty,
+        greeks,
+    } = ticker;
+    let has_prices = last_price.is_some()
+        || open_price.is_some()
+        || high_price.is_some()
+        || low_price.is_some()
+        || bid_price.is_some()
+        || ask_price.is_some();
+    let has_quantities =
+        volume.is_some() || quote_volume.is_some() || bid_qty.is_some() || ask_qty.is_some();
+    if greeks.is_some() && !has_prices && !has_quantities { 1 } else { 0 }
 }
 
 fn liquidation_minor(liquidation: &Liquidation) -> u64 {

@@ -8,19 +8,26 @@ use std::sync::Arc;
 use alert::{Alert, Data, RuleStatus, State as AlertState};
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
 use axum::{Json, Router};
 use daemon::clock;
+use openapi::Document;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::sync::{oneshot, watch};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use web::{Problem, Query};
 
+use self::document::{
+    AlertList, ChannelList, Overview, RuleList, ServiceAnswer, ServiceList, TestAnswer,
+};
 use crate::alerting::identity;
 use crate::request::{Request, Requests};
 use crate::teller::{ChannelState, ChannelStates, TestError};
 use crate::view::{Service, State as ServiceState, View};
 
+mod document;
 mod v2;
 
 type Views = watch::Receiver<Arc<View>>;
@@ -36,23 +43,45 @@ pub struct Access {
     pub requests: Requests,
 }
 
-/// The routes over what was found last.
-pub fn router(access: Access) -> Router {
-    let views = access.views.clone();
-    let own = Router::new()
-        .route("/api/v1/overview", get(overview))
-        .route("/api/v1/services", get(services))
-        .route("/api/v1/services/{name}", get(service))
-        .route("/api/v1/alerts", get(alerts))
-        .route("/api/v1/alerts/rules", get(rules))
-        .with_state(views);
-    let telling = Router::new()
-        .route("/api/v1/alerts/channels", get(channels))
-        .route("/api/v1/alerts/channels/{name}/test", post(test))
-        .with_state(access.clone());
-    own.merge(telling).merge(v2::router(access))
+/// The routes over what was found last, and their description.
+fn shown() -> OpenApiRouter<Views> {
+    OpenApiRouter::default()
+        .routes(routes!(overview))
+        .routes(routes!(services))
+        .routes(routes!(service))
+        .routes(routes!(alerts))
+        .routes(routes!(rules))
 }
 
+/// The routes over the task that owns the alerts, and their description.
+fn asked() -> OpenApiRouter<Access> {
+    OpenApiRouter::default().routes(routes!(channels)).routes(routes!(test)).merge(v2::routes())
+}
+
+/// The routes.
+pub fn router(access: Access) -> Router {
+    let shown = shown().split_for_parts().0.with_state(access.views.clone());
+    shown.merge(asked().split_for_parts().0.with_state(access))
+}
+
+/// Describes the routes.
+#[must_use]
+pub fn describe() -> Document {
+    let about = "Services, units and alerts; below `/api/v2` as Alertmanager has them.";
+    let mut parts = shown().split_for_parts().1;
+    parts.merge(asked().split_for_parts().1);
+    Document::new("monitoring", about, parts)
+}
+
+/// The suite at a glance.
+#[utoipa::path(
+    get,
+    path = "/api/v1/overview",
+    operation_id = "overview",
+    responses(
+        (status = 200, description = "What the last cycle found.", body = Overview),
+    ),
+)]
 async fn overview(State(views): State<Views>) -> Json<Value> {
     let view = Arc::clone(&views.borrow());
     let now = clock::now();
@@ -88,13 +117,34 @@ async fn overview(State(views): State<Views>) -> Json<Value> {
     Json(body)
 }
 
+/// The configured services, and the units of the suite on this host.
+#[utoipa::path(
+    get,
+    path = "/api/v1/services",
+    operation_id = "services",
+    responses(
+        (status = 200, description = "How they do.", body = ServiceList),
+    ),
+)]
 async fn services(State(views): State<Views>) -> Json<Value> {
     let view = Arc::clone(&views.borrow());
     let now = clock::now();
-    let data: Vec<Value> = view.services.iter().map(|service| describe(service, now)).collect();
+    let data: Vec<Value> = view.services.iter().map(|service| answer_of(service, now)).collect();
     Json(json!({"data": data, "units": view.units}))
 }
 
+/// One configured service.
+#[utoipa::path(
+    get,
+    path = "/api/v1/services/{name}",
+    operation_id = "service",
+    params(("name" = String, Path, description = "The service's name, such as `storage`.")),
+    responses(
+        (status = 200, description = "How it does.", body = ServiceAnswer),
+        (status = 400),
+        (status = 404, description = "No such service is configured."),
+    ),
+)]
 async fn service(
     State(views): State<Views>,
     web::Path(name): web::Path<String>,
@@ -103,17 +153,20 @@ async fn service(
     view.services
         .iter()
         .find(|service| service.name == name)
-        .map(|service| Json(describe(service, clock::now())))
+        .map(|service| Json(answer_of(service, clock::now())))
         .ok_or_else(|| Problem::not_found(format!("no service `{name}` is configured")))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct AlertsQuery {
+    /// Only alerts in this state.
+    #[param(inline)]
     state: Option<Wanted>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Wanted {
     Pending,
@@ -132,6 +185,17 @@ impl Wanted {
     }
 }
 
+/// Alerts that are pending, firing or resolved.
+#[utoipa::path(
+    get,
+    path = "/api/v1/alerts",
+    operation_id = "alerts",
+    params(AlertsQuery),
+    responses(
+        (status = 200, description = "The alerts.", body = AlertList),
+        (status = 400),
+    ),
+)]
 async fn alerts(State(views): State<Views>, Query(query): Query<AlertsQuery>) -> Json<Value> {
     let view = Arc::clone(&views.borrow());
     let data: Vec<Value> = view
@@ -143,12 +207,30 @@ async fn alerts(State(views): State<Views>, Query(query): Query<AlertsQuery>) ->
     Json(json!({"data": data}))
 }
 
+/// The rules by which alerts are raised, and how they stand.
+#[utoipa::path(
+    get,
+    path = "/api/v1/alerts/rules",
+    operation_id = "alert_rules",
+    responses(
+        (status = 200, description = "The rules.", body = RuleList),
+    ),
+)]
 async fn rules(State(views): State<Views>) -> Json<Value> {
     let view = Arc::clone(&views.borrow());
     let data: Vec<Value> = view.rules.iter().map(describe_rule).collect();
     Json(json!({"data": data}))
 }
 
+/// Where people are told of alerts, and whether that works.
+#[utoipa::path(
+    get,
+    path = "/api/v1/alerts/channels",
+    operation_id = "alert_channels",
+    responses(
+        (status = 200, description = "The channels.", body = ChannelList),
+    ),
+)]
 async fn channels(State(access): State<Access>) -> Json<Value> {
     let states = access.channels.borrow().clone();
     let describe = |(name, state): (String, ChannelState)| {
@@ -168,7 +250,20 @@ async fn channels(State(access): State<Access>) -> Json<Value> {
     Json(json!({"data": states.into_iter().map(describe).collect::<Vec<_>>()}))
 }
 
-/// Answers with what the receiver said; 502 with the reason if it did not take the message.
+/// Sends a message by a channel, and answers with what its receiver said.
+#[utoipa::path(
+    post,
+    path = "/api/v1/alerts/channels/{name}/test",
+    operation_id = "test_alert_channel",
+    params(("name" = String, Path, description = "The channel's name.")),
+    responses(
+        (status = 200, description = "The receiver took it.", body = TestAnswer),
+        (status = 400),
+        (status = 404, description = "There is no such channel."),
+        (status = 502, description = "The receiver did not take it; the detail says why."),
+        (status = 503, description = "The service is stopping."),
+    ),
+)]
 async fn test(
     State(access): State<Access>,
     web::Path(name): web::Path<String>,
@@ -186,7 +281,7 @@ async fn test(
     }
 }
 
-fn describe(service: &Service, now: i64) -> Value {
+fn answer_of(service: &Service, now: i64) -> Value {
     let mut body = Map::new();
     body.insert("name".into(), json!(service.name));
     body.insert("url".into(), json!(service.url));

@@ -50,6 +50,10 @@ impl Service for Monitoring {
         })
     }
 
+    fn describe() -> openapi::Document {
+        api::describe()
+    }
+
     fn start(self, tasks: &mut Tasks) -> anyhow::Result<()> {
         tasks.spawn("auditor", |task| self.auditor.run(task));
         tasks.spawn("watch", |task| self.watch.run(task));

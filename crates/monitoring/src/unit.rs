@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use openapi::Nanos;
 use serde::Serialize;
+use utoipa::ToSchema;
 use zbus::{OwnedObjectPath, OwnedVariant};
 
 /// Properties by name, as `org.freedesktop.DBus.Properties.GetAll` returns them.
@@ -19,7 +21,7 @@ pub type Listed =
     (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
 
 /// A unit as systemd last described it. What systemd did not say is absent.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Unit {
     /// Its name, such as `marketprism-storage.service`.
     pub name: String,
@@ -40,9 +42,11 @@ pub struct Unit {
     pub main_pid: Option<u32>,
     /// When the main process was started, nanoseconds since the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Nanos>)]
     pub started_at: Option<i64>,
     /// When the watchdog was last fed, nanoseconds since the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Nanos>)]
     pub watchdog_at: Option<i64>,
     /// How long the watchdog may be left unfed, absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]

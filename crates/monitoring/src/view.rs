@@ -6,6 +6,7 @@ use alert::{Alert, GroupState, Labels, RuleStatus, Silence};
 use serde::Serialize;
 use serde_json::Value;
 use units::UnixNanos;
+use utoipa::ToSchema;
 
 use crate::alerting::Told;
 use crate::host::Host;
@@ -50,8 +51,9 @@ pub struct Cycle {
 }
 
 /// How a service does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ServiceState)]
 pub enum State {
     /// It answers, is ready, and calls its health `ok`.
     Up,
@@ -114,9 +116,10 @@ impl Service {
 }
 
 /// How long a feed has been silent.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Feed {
     /// Which service said so, and of which `connection`.
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
     pub labels: Labels,
     /// Seconds between the last frame's arrival and the scrape.
     pub age_seconds: f64,

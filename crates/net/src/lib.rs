@@ -15,7 +15,7 @@ mod tls;
 
 pub use rest::{Reply, Rest, RestError, RestOptions};
 pub use socket::{Frame, Socket, SocketError, SocketOptions};
-pub use tls::{Tls, TlsError};
+pub use tls::{Tls, TlsError, is_issuer_unknown};
 
 #[cfg(test)]
 mod testing;

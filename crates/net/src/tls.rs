@@ -1,9 +1,11 @@
 //! Whom we trust.
 
 use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::{self, PemObject as _};
+use std::error::Error;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -75,6 +77,31 @@ impl Tls {
     }
 }
 
+/// Whether a connection failed because nobody that is trusted has issued the other end's
+/// certificate, or only somebody of the same name: whoever asked can name the authority then.
+#[must_use]
+pub fn is_issuer_unknown(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        )) = error.downcast_ref::<rustls::Error>()
+        {
+            return true;
+        }
+        // What an I/O error wraps is not its source.
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = match wrapped {
+            Some(inner) => {
+                let inner: &(dyn Error + 'static) = inner;
+                Some(inner)
+            }
+            None => error.source(),
+        };
+    }
+    false
+}
+
 fn read(path: &Path) -> Result<RootCertStore, TlsError> {
     let failed = |source| TlsError::Read { path: path.to_owned(), source };
     let mut roots = RootCertStore::empty();
@@ -88,4 +115,21 @@ fn read(path: &Path) -> Result<RootCertStore, TlsError> {
         return Err(TlsError::Unusable { path: path.to_owned(), source: refused });
     }
     Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_issuer_is_found_however_deep_it_lies() {
+        let refused = rustls::Error::InvalidCertificate;
+        let unknown = refused(CertificateError::UnknownIssuer);
+        assert!(is_issuer_unknown(&unknown));
+        assert!(is_issuer_unknown(&refused(CertificateError::BadSignature)));
+        let wrapped = io::Error::new(io::ErrorKind::InvalidData, unknown);
+        assert!(is_issuer_unknown(&io::Error::other(wrapped)));
+        assert!(!is_issuer_unknown(&io::Error::other(refused(CertificateError::Expired))));
+        assert!(!is_issuer_unknown(&io::Error::from(io::ErrorKind::ConnectionRefused)));
+    }
 }

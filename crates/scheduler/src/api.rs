@@ -3,23 +3,32 @@
 //! Times are nanoseconds since the epoch, numbers of runs are text. A field that is not known is
 //! absent.
 
+mod document;
 mod own;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
 use axum::{Json, Router};
 use daemon::clock;
+use openapi::Document;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use settings::{Suite, Task};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use web::{Body, Path, Problem, Query};
 
+use self::document::{
+    Asked, HistoryPage, NewTask, Replacement, Started, StatusAnswer, TaskAnswer, TaskList,
+};
 use crate::call::{Caller, method_name};
 use crate::history::History;
 use crate::view::{TaskView, View};
@@ -50,22 +59,47 @@ pub struct Access {
     pub copying: Arc<Mutex<()>>,
 }
 
-/// The routes.
-pub fn router(access: Access) -> Router {
-    Router::new()
-        .route("/api/v1/scheduler/status", get(status))
-        .route("/api/v1/scheduler/tasks", get(tasks).post(create))
-        .route("/api/v1/scheduler/tasks/{id}", get(task).put(replace).delete(delete))
-        .route("/api/v1/scheduler/tasks/{id}/run", post(run))
-        .route("/api/v1/scheduler/tasks/{id}/cancel", post(cancel))
-        .route("/api/v1/scheduler/tasks/{id}/pause", post(pause))
-        .route("/api/v1/scheduler/tasks/{id}/resume", post(resume))
-        .route("/api/v1/scheduler/history", get(history))
-        .route("/api/v1/scheduler/backup", post(own::backup))
-        .route("/api/v1/scheduler/report", post(own::report))
-        .with_state(access)
+/// The routes, and their description.
+fn routes() -> OpenApiRouter<Access> {
+    OpenApiRouter::default()
+        .routes(routes!(status))
+        .routes(routes!(tasks, create))
+        .routes(routes!(task, replace, delete))
+        .routes(routes!(history))
+        .merge(wishes())
 }
 
+fn wishes() -> OpenApiRouter<Access> {
+    OpenApiRouter::default()
+        .routes(routes!(run))
+        .routes(routes!(cancel))
+        .routes(routes!(pause))
+        .routes(routes!(resume))
+        .routes(routes!(own::backup))
+        .routes(routes!(own::report))
+}
+
+/// The routes.
+pub fn router(access: Access) -> Router {
+    routes().split_for_parts().0.with_state(access)
+}
+
+/// Describes the routes.
+#[must_use]
+pub fn describe() -> Document {
+    let about = "Tasks, which ask the other services at the times of a schedule, and their runs.";
+    Document::new("scheduler", about, routes().split_for_parts().1)
+}
+
+/// How the scheduler does, what runs, and what runs next.
+#[utoipa::path(
+    get,
+    path = "/api/v1/scheduler/status",
+    operation_id = "scheduler_status",
+    responses(
+        (status = 200, description = "How it does.", body = StatusAnswer),
+    ),
+)]
 async fn status(State(access): State<Access>) -> Json<Value> {
     let view = Arc::clone(&access.views.borrow());
     let running: Vec<Value> = view
@@ -99,16 +133,52 @@ async fn status(State(access): State<Access>) -> Json<Value> {
     Json(body)
 }
 
+/// All tasks, with their last runs.
+#[utoipa::path(
+    get,
+    path = "/api/v1/scheduler/tasks",
+    operation_id = "scheduler_tasks",
+    responses(
+        (status = 200, description = "The tasks.", body = TaskList),
+    ),
+)]
 async fn tasks(State(access): State<Access>) -> Json<Value> {
     let view = Arc::clone(&access.views.borrow());
-    Json(json!({"data": view.tasks.iter().map(describe).collect::<Vec<_>>()}))
+    Json(json!({"data": view.tasks.iter().map(answer_of).collect::<Vec<_>>()}))
 }
 
+/// One task, with its last runs.
+#[utoipa::path(
+    get,
+    path = "/api/v1/scheduler/tasks/{id}",
+    operation_id = "scheduler_task",
+    params(("id" = String, Path, description = "The task's id.")),
+    responses(
+        (status = 200, description = "The task.", body = TaskAnswer),
+        (status = 400),
+        (status = 404, description = "No such task is configured."),
+    ),
+)]
 async fn task(State(access): State<Access>, Path(id): Path<String>) -> web::Result<Json<Value>> {
     let view = Arc::clone(&access.views.borrow());
-    view.task(&id).map(|view| Json(describe(view))).ok_or_else(|| unknown(&id))
+    view.task(&id).map(|view| Json(answer_of(view))).ok_or_else(|| unknown(&id))
 }
 
+/// Adds a task.
+#[utoipa::path(
+    post,
+    path = "/api/v1/scheduler/tasks",
+    operation_id = "scheduler_create_task",
+    request_body = NewTask,
+    responses(
+        (status = 201, description = "It is kept, and runs.", body = Asked),
+        (status = 400, description = "The task cannot be; the detail says why."),
+        (status = 409, description = "There is one of this id, or there are too many."),
+        (status = 413),
+        (status = 415),
+        (status = 503, description = "The history cannot be written, or the scheduler is stopping."),
+    ),
+)]
 async fn create(
     State(access): State<Access>,
     Body(body): Body<Map<String, Value>>,
@@ -118,6 +188,22 @@ async fn create(
     Ok((StatusCode::CREATED, answer))
 }
 
+/// Adds a task, or puts it in the place of the one of its id.
+#[utoipa::path(
+    put,
+    path = "/api/v1/scheduler/tasks/{id}",
+    operation_id = "scheduler_replace_task",
+    params(("id" = String, Path, description = "The task's id.")),
+    request_body = Replacement,
+    responses(
+        (status = 200, description = "It is kept, and runs.", body = Asked),
+        (status = 400, description = "The task cannot be; the detail says why."),
+        (status = 409, description = "The task is one of the configuration, or there are too many."),
+        (status = 413),
+        (status = 415),
+        (status = 503, description = "The history cannot be written, or the scheduler is stopping."),
+    ),
+)]
 async fn replace(
     State(access): State<Access>,
     Path(id): Path<String>,
@@ -131,6 +217,20 @@ async fn replace(
     wish(&access, id, Wish::Replace(Box::new(task))).await
 }
 
+/// Removes a task; its runs stay in the history.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/scheduler/tasks/{id}",
+    operation_id = "scheduler_delete_task",
+    params(("id" = String, Path, description = "The task's id.")),
+    responses(
+        (status = 200, description = "It is gone.", body = Asked),
+        (status = 400),
+        (status = 404, description = "No such task is configured."),
+        (status = 409, description = "The task is one of the configuration, or runs."),
+        (status = 503, description = "The history cannot be written, or the scheduler is stopping."),
+    ),
+)]
 async fn delete(
     State(access): State<Access>,
     Path(id): Path<String>,
@@ -144,6 +244,20 @@ fn read(body: Map<String, Value>) -> web::Result<Task> {
         .map_err(|error| Problem::bad_request(format!("this is no task: {error}")))
 }
 
+/// Runs a task at once, enabled or not.
+#[utoipa::path(
+    post,
+    path = "/api/v1/scheduler/tasks/{id}/run",
+    operation_id = "scheduler_run_task",
+    params(("id" = String, Path, description = "The task's id.")),
+    responses(
+        (status = 202, description = "It runs.", body = Started),
+        (status = 400),
+        (status = 404, description = "No such task is configured."),
+        (status = 409, description = "It runs already, or another scheduler acts."),
+        (status = 503, description = "The history cannot be written, or the scheduler is stopping."),
+    ),
+)]
 async fn run(
     State(access): State<Access>,
     Path(id): Path<String>,
@@ -151,6 +265,20 @@ async fn run(
     wish(&access, id, Wish::Run).await
 }
 
+/// Abandons the run of a task that waits for an answer.
+#[utoipa::path(
+    post,
+    path = "/api/v1/scheduler/tasks/{id}/cancel",
+    operation_id = "scheduler_cancel_task",
+    params(("id" = String, Path, description = "The task's id.")),
+    responses(
+        (status = 202, description = "It is being cancelled.", body = Started),
+        (status = 400),
+        (status = 404, description = "No such task is configured."),
+        (status = 409, description = "It does not run."),
+        (status = 503, description = "The history cannot be written, or the scheduler is stopping."),
+    ),
+)]
 async fn cancel(
     State(access): State<Access>,
     Path(id): Path<String>,
@@ -158,6 +286,19 @@ async fn cancel(
     wish(&access, id, Wish::Cancel).await
 }
 
+/// Lets the times of a task pass until it is resumed.
+#[utoipa::path(
+    post,
+    path = "/api/v1/scheduler/tasks/{id}/pause",
+    operation_id = "scheduler_pause_task",
+    params(("id" = String, Path, description = "The task's id.")),
+    responses(
+        (status = 200, description = "It is paused.", body = Asked),
+        (status = 400),
+        (status = 404, description = "No such task is configured."),
+        (status = 503, description = "The history cannot be written, or the scheduler is stopping."),
+    ),
+)]
 async fn pause(
     State(access): State<Access>,
     Path(id): Path<String>,
@@ -165,6 +306,19 @@ async fn pause(
     wish(&access, id, Wish::Pause).await
 }
 
+/// Has a paused task run by itself again.
+#[utoipa::path(
+    post,
+    path = "/api/v1/scheduler/tasks/{id}/resume",
+    operation_id = "scheduler_resume_task",
+    params(("id" = String, Path, description = "The task's id.")),
+    responses(
+        (status = 200, description = "It is not paused.", body = Asked),
+        (status = 400),
+        (status = 404, description = "No such task is configured."),
+        (status = 503, description = "The history cannot be written, or the scheduler is stopping."),
+    ),
+)]
 async fn resume(
     State(access): State<Access>,
     Path(id): Path<String>,
@@ -196,14 +350,32 @@ async fn wish(access: &Access, task: String, wish: Wish) -> web::Result<(StatusC
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct HistoryQuery {
+    /// Only of this task.
     task: Option<String>,
+    /// Entries at most; 100 if nothing is said.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    #[param(pattern = "^[0-9]{1,19}$")]
     cursor: Option<String>,
 }
 
+/// Runs, and times that passed without one, the newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/scheduler/history",
+    operation_id = "scheduler_history",
+    params(HistoryQuery),
+    responses(
+        (status = 200, description = "A page of the history.", body = HistoryPage),
+        (status = 400),
+        (status = 500),
+    ),
+)]
 async fn history(
     State(access): State<Access>,
     Query(query): Query<HistoryQuery>,
@@ -234,7 +406,7 @@ fn unknown(id: &str) -> Problem {
     Problem::not_found(format!("no task `{id}` is configured"))
 }
 
-fn describe(view: &TaskView) -> Value {
+fn answer_of(view: &TaskView) -> Value {
     let task = &view.task;
     let mut body = Map::new();
     let mut known = |name: &str, value: Option<Value>| {

@@ -11,6 +11,7 @@ use std::time::UNIX_EPOCH;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The folder of the copies in the state directory.
 const FOLDER: &str = "backups";
@@ -28,15 +29,18 @@ const LEVEL: i32 = 3;
 const NAME: (&str, &str) = ("configuration-", ".tar.zst");
 
 /// A copy that was made, or the one that is as new.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Copied {
     /// The file in the state directory.
+    #[schema(value_type = String)]
     pub file: PathBuf,
     /// Whether it was there before, because nothing has changed since.
     pub unchanged: bool,
     /// What is in it.
+    #[schema(value_type = Vec<String>)]
     pub files: Vec<PathBuf>,
     /// What is not.
+    #[schema(value_type = Vec<String>)]
     pub left_out: Vec<PathBuf>,
     /// How many older copies were removed.
     pub removed: usize,

@@ -123,3 +123,20 @@ impl Metrics {
         self.history_failures.inc();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exposition_is_documented() {
+        let registry = telemetry::Registry::new("scheduler");
+        let metrics = registry.with(Metrics::register);
+        // One series of each family, so that their labels are documented, too.
+        let task = "archive-roll";
+        metrics.ended(task, State::Succeeded, Duration::from_secs(2), 1_778_284_800_000_000_000);
+        metrics.retried(task);
+        metrics.skipped(task, Reason::Late, 3);
+        expect_test::expect_file!["../metrics.txt"].assert_eq(&registry.encode().unwrap());
+    }
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use settings::Endpoint;
 use tokio::task::JoinSet;
+use utoipa::ToSchema;
 
 use crate::call::{Called, Caller};
 use crate::history::{History, HistoryError};
@@ -24,11 +25,13 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub type Counts = BTreeMap<&'static str, u64>;
 
 /// What a report says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Report {
     /// From when on runs count, nanoseconds since the epoch.
+    #[schema(value_type = openapi::Nanos)]
     pub since: i64,
     /// Of each task that ran or should have.
+    #[schema(value_type = BTreeMap<String, BTreeMap<String, u64>>)]
     pub tasks: BTreeMap<String, Counts>,
     /// Of each service: `ready`, or why not.
     pub services: BTreeMap<String, String>,

@@ -1,14 +1,17 @@
 //! One run of a task, as the history keeps it and the HTTP interface shows it.
 
+use openapi::Nanos;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// One entry of the history: a run, or ticks that passed without one.
 ///
 /// Times are nanoseconds since the epoch. A field that is not known is absent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Run {
     /// Its number, rising over all tasks; never used twice.
     #[serde(with = "number")]
+    #[schema(value_type = String)]
     pub run: u64,
     /// The task.
     pub task: String,
@@ -16,13 +19,16 @@ pub struct Run {
     pub trigger: Trigger,
     /// The instant that the schedule named: the run's logical time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Nanos>)]
     pub tick: Option<i64>,
     /// How it stands.
     pub state: State,
     /// When it was written down, just before the request.
+    #[schema(value_type = Nanos)]
     pub started_at: i64,
     /// When its end was written down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Nanos>)]
     pub finished_at: Option<i64>,
     /// What was asked: method, service and path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,7 +48,7 @@ pub struct Run {
 }
 
 /// Why a task runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Trigger {
     /// Its schedule.
@@ -52,8 +58,9 @@ pub enum Trigger {
 }
 
 /// How a run stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = RunState)]
 pub enum State {
     /// The service has not answered yet.
     Running,
@@ -88,7 +95,7 @@ impl State {
 }
 
 /// What a service answered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
@@ -99,21 +106,25 @@ pub struct Answer {
 }
 
 /// Ticks that passed without a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = SkippedTicks)]
 pub struct Skipped {
     /// Why.
     pub reason: Reason,
     /// The first of them.
+    #[schema(value_type = Nanos)]
     pub first: i64,
     /// The last of them.
+    #[schema(value_type = Nanos)]
     pub last: i64,
-    /// How many; at [`cadence::MISSED_MAX`] at least so many.
+    /// How many; at the most that are counted at least so many.
     pub count: u32,
 }
 
 /// Why a tick passed without a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = SkipReason)]
 pub enum Reason {
     /// It was noticed later than the task's grace allows, or a later tick ran in its place.
     Late,

@@ -74,6 +74,10 @@ impl Service for Scheduler {
         api::router(self.access.clone())
     }
 
+    fn describe() -> openapi::Document {
+        api::describe()
+    }
+
     fn start(self, tasks: &mut Tasks) -> anyhow::Result<()> {
         tasks.spawn("runner", |task| self.runner.run(task));
         // Stopped after the runner, so that another takes over when nothing runs here.

@@ -232,6 +232,14 @@ impl Task {
                 ..Self::example()
             },
             Self {
+                id: "instrument-refresh".to_owned(),
+                schedule: "40 0 * * *".to_owned(),
+                service: "collector".to_owned(),
+                path: "/api/v1/collector/instruments/refresh".to_owned(),
+                retries: 3,
+                ..Self::example()
+            },
+            Self {
                 id: "configuration-backup".to_owned(),
                 schedule: "20 2 * * *".to_owned(),
                 service: "scheduler".to_owned(),

@@ -148,7 +148,7 @@ pub struct Cut {
 
 impl Default for Cut {
     fn default() -> Self {
-        Self { rows_max: 500_000, bytes_max: Size::mib(64), linger: Duration::from_millis(20) }
+        Self { rows_max: 500_000, bytes_max: Size::mib(192), linger: Duration::from_millis(20) }
     }
 }
 

@@ -227,7 +227,7 @@ impl Streams {
             Line::Book { instrument, last_id: id } => {
                 push(&mut books, instrument, Sent { id, content: 0, time: 0 });
             }
-            Line::Bbo => {}
+            Line::Bbo | Line::Figure => {}
             Line::Fault => faults += 1,
         })?;
         let books = books.into_iter().map(|(name, sent)| {

@@ -2,11 +2,12 @@
 
 use crate::dialect::MarketId;
 use crate::event::{Diff, Trade};
-use crate::ledger::{BboEntry, BookEntry, Entry, TradeEntry};
+use crate::ledger::{BboEntry, BookEntry, Entry, FigureEntry, TradeEntry};
 use crate::scale::Scale;
 use axum::body::Bytes;
 use axum::extract::ws::Utf8Bytes;
 use serde::Deserialize;
+use std::fmt::Display;
 use std::sync::Arc;
 use units::{Price, Qty};
 
@@ -161,6 +162,26 @@ pub fn trade_entry(
 pub fn bbo_entry(market: &MarketId, name: &str, id: u64) -> Entry {
     let (venue, market) = market.words();
     Entry::Bbo(BboEntry { venue, market, instrument: Arc::from(name), id })
+}
+
+/// What the ledger says of a figure, under the name that it is recorded under.
+#[must_use]
+pub fn figure_entry(
+    market: &MarketId,
+    name: &str,
+    figure: &str,
+    value: impl Display,
+    time_ms: i64,
+) -> Entry {
+    let (venue, market) = market.words();
+    Entry::Figure(FigureEntry {
+        venue,
+        market,
+        instrument: Arc::from(name),
+        figure: figure.to_owned(),
+        value: value.to_string(),
+        venue_time: time_ms * 1_000_000,
+    })
 }
 
 type Description = (Option<Entry>, Option<Arc<DepthData>>);

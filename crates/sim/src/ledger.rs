@@ -17,6 +17,8 @@ pub enum Entry {
     Book(BookEntry),
     /// A best bid and offer.
     Bbo(BboEntry),
+    /// A figure.
+    Figure(FigureEntry),
     /// A fault injected on purpose.
     Fault(FaultEntry),
 }
@@ -68,6 +70,23 @@ pub struct BboEntry {
     pub instrument: Arc<str>,
     /// The update id.
     pub id: u64,
+}
+
+/// A figure that the venue says of an instrument every second.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FigureEntry {
+    /// The venue.
+    pub venue: Arc<str>,
+    /// The market.
+    pub market: Arc<str>,
+    /// The venue's own name.
+    pub instrument: Arc<str>,
+    /// Which figure, by the name that it is recorded under: `index_price` or `mark_iv`.
+    pub figure: String,
+    /// Canonical decimal.
+    pub value: String,
+    /// Nanoseconds since the Unix epoch.
+    pub venue_time: i64,
 }
 
 /// A fault as it was injected.
@@ -143,6 +162,8 @@ pub enum Line<'a> {
     Book { instrument: &'a str, last_id: u64 },
     /// A best bid and offer.
     Bbo,
+    /// A figure.
+    Figure,
     /// A fault injected on purpose.
     Fault,
 }
@@ -175,6 +196,7 @@ impl<'a> Flat<'a> {
             "trade" => Some(Line::Trade { instrument, seq, price, qty, side, venue_time }),
             "book" => Some(Line::Book { instrument, last_id }),
             "bbo" => Some(Line::Bbo),
+            "figure" => Some(Line::Figure),
             "fault" => Some(Line::Fault),
             _ => None,
         }
@@ -270,7 +292,20 @@ mod tests {
                 first_id: 3,
                 last_id: 5,
             }),
-            Entry::Bbo(BboEntry { venue, market, instrument: name(), id: 8 }),
+            Entry::Bbo(BboEntry {
+                venue: Arc::clone(&venue),
+                market: Arc::clone(&market),
+                instrument: name(),
+                id: 8,
+            }),
+            Entry::Figure(FigureEntry {
+                venue,
+                market,
+                instrument: name(),
+                figure: "index_price".to_owned(),
+                value: "1.25".to_owned(),
+                venue_time: 9,
+            }),
             Entry::Fault(FaultEntry { fault: "gap@\"1s\"".to_owned(), at: 4 }),
         ];
         let folder = tempfile::tempdir().unwrap();
@@ -285,6 +320,7 @@ mod tests {
             Line::Trade { instrument, seq: 7, price, qty, side, venue_time: 9 },
             Line::Book { instrument, last_id: 5 },
             Line::Bbo,
+            Line::Figure,
             Line::Fault,
         ];
         assert_eq!(lines, expected.map(|line| format!("{line:?}")));

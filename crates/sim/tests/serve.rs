@@ -88,7 +88,7 @@ fn sent_trades(running: &Running) -> Vec<u64> {
         .iter()
         .filter_map(|entry| match entry {
             Entry::Trade(trade) => Some(trade.seq),
-            Entry::Book(_) | Entry::Bbo(_) | Entry::Fault(_) => None,
+            Entry::Book(_) | Entry::Bbo(_) | Entry::Figure(_) | Entry::Fault(_) => None,
         })
         .collect()
 }

@@ -283,6 +283,7 @@ fn book(id: u64) -> Book {
         first_id: Some(9_000_000_000 + 10 * id),
         last_id: 9_000_000_009 + 10 * id,
         prev_id: None,
+        part: 0,
         bids: levels(id),
         asks: levels(id + LEVELS),
     }

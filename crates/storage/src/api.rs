@@ -7,14 +7,17 @@ use crate::hot::desk::Question;
 use crate::metrics::Metrics;
 use crate::sink::Sink;
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use bus::State as BusState;
 use daemon::Context;
+use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use model::Kind;
+use openapi::Document;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use settings::Suite;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +25,8 @@ use telemetry::Chain;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use web::Problem;
 
 mod audit;
@@ -30,7 +35,10 @@ mod hot;
 mod manage;
 mod params;
 mod query;
+mod rows;
 mod state;
+#[cfg(test)]
+mod tests;
 
 /// Reads of the cold store at a time: each keeps a core busy, and the writers need one too.
 const READS_MAX: usize = 4;
@@ -127,44 +135,56 @@ fn problem(error: anyhow::Error) -> Problem {
     }
 }
 
-/// The routes.
-pub(crate) fn router(access: Access) -> Router {
-    let rows =
-        |table: query::Endpoint| get(move |state, params| query::answer(state, params, table));
-    Router::new()
-        .route("/api/v1/storage/status", get(state::status))
-        .route("/api/v1/storage/stats", get(state::stats))
-        .route("/api/v1/storage/database/status", get(state::database))
-        .route("/api/v1/storage/hot/status", get(hot::status))
-        .route("/api/v1/storage/cold/status", get(state::cold))
-        .route("/api/v1/storage/symbols", get(state::symbols))
-        .route("/api/v1/storage/audit", post(audit::audit))
-        .route("/api/v1/storage/coverage", get(coverage::coverage))
-        .route("/api/v1/storage/condition", get(coverage::condition))
-        .route("/api/v1/storage/trades", rows(query::Endpoint::Trades))
-        .route("/api/v1/storage/books", rows(query::Endpoint::Of(Kind::Book)))
-        .route("/api/v1/storage/bbo", rows(query::Endpoint::Of(Kind::Bbo)))
-        .route("/api/v1/storage/tickers", rows(query::Endpoint::Of(Kind::Ticker)))
-        .route("/api/v1/storage/klines", rows(query::Endpoint::Of(Kind::Kline)))
-        .route("/api/v1/storage/marks", rows(query::Endpoint::Of(Kind::Mark)))
-        .route("/api/v1/storage/funding", rows(query::Endpoint::Of(Kind::Funding)))
-        .route("/api/v1/storage/open-interest", rows(query::Endpoint::Of(Kind::OpenInterest)))
-        .route("/api/v1/storage/liquidations", rows(query::Endpoint::Of(Kind::Liquidation)))
-        .route("/api/v1/storage/ratios", rows(query::Endpoint::Of(Kind::LongShortRatio)))
-        .route("/api/v1/storage/volatility", rows(query::Endpoint::Of(Kind::VolatilityIndex)))
-        .route("/api/v1/storage/gaps", rows(query::Endpoint::Of(Kind::Gap)))
-        .route("/api/v1/storage/hot/{kind}/{venue}/{market}/{symbol}", get(hot::latest))
-        .route("/api/v1/storage/cold/archive", post(manage::archive))
-        .route("/api/v1/storage/lifecycle/cleanup", post(manage::cleanup))
-        .with_state(access)
+/// The routes, and their description.
+fn routes() -> OpenApiRouter<Access> {
+    OpenApiRouter::default()
+        .routes(routes!(state::status))
+        .routes(routes!(state::stats))
+        .routes(routes!(state::database))
+        .routes(routes!(hot::status))
+        .routes(routes!(state::cold))
+        .routes(routes!(state::symbols))
+        .merge(work())
+        .merge(rows::routes())
 }
 
-/// Reads a body that may be left out.
-fn optional<T: Default + DeserializeOwned>(body: &[u8]) -> web::Result<T> {
+fn work() -> OpenApiRouter<Access> {
+    OpenApiRouter::default()
+        .routes(routes!(audit::audit))
+        .routes(routes!(coverage::coverage))
+        .routes(routes!(coverage::condition))
+        .routes(routes!(hot::latest))
+        .routes(routes!(manage::archive))
+        .routes(routes!(manage::cleanup))
+}
+
+/// The routes.
+pub(crate) fn router(access: Access) -> Router {
+    routes().split_for_parts().0.with_state(access)
+}
+
+/// Describes the routes.
+pub(crate) fn describe() -> Document {
+    let about = "What is stored, what is missing, and the latest of everything.";
+    Document::new("storage", about, routes().split_for_parts().1)
+}
+
+/// Reads a body that may be left out, or be `null`.
+fn optional<T: Default + DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> web::Result<T> {
+    let body = body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large("the body is too large"),
+        status => Problem::new(status, rejection.body_text()),
+    })?;
     if body.is_empty() {
         return Ok(T::default());
     }
-    serde_json::from_slice(body).map_err(|error| Problem::bad_request(format!("the body: {error}")))
+    let refused = |error: serde_json::Error| Problem::bad_request(format!("the body: {error}"));
+    let value: Value = serde_json::from_slice(&body).map_err(refused)?;
+    // The members by their places, as serde would take them, are nobody's way to say it.
+    if value.is_array() {
+        return Err(Problem::bad_request("the body must be an object"));
+    }
+    serde_json::from_value::<Option<T>>(value).map(Option::unwrap_or_default).map_err(refused)
 }
 
 /// JSON that is ready as bytes.

@@ -5,6 +5,7 @@
 
 use book::{Effect, Follower, PRODUCER_SILENCE_MAX_NS};
 use catalog::StreamKey;
+use halves::Halves;
 use hotstore::{Slot, Stamp};
 use model::{Body, Book, BookType, Event, GapState, Kind, Level};
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use units::UnixNanos;
 
 pub(crate) mod desk;
+mod halves;
 pub(crate) mod outlet;
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,7 @@ pub(crate) struct Hot {
 #[derive(Debug, Default)]
 struct Symbol {
     latest: BTreeMap<Kind, Latest>,
+    halves: Halves,
     /// The last trades by id, for each of the two kinds of them.
     trades: BTreeMap<Kind, BTreeMap<u64, Latest>>,
     book: Option<Follower>,
@@ -101,10 +104,9 @@ impl Hot {
                 let latest = symbol.take_latest(Kind::Gap, Latest::new(event, json, producer));
                 [latest, broke.then_some((Slot::Book, 0))]
             }
+            Body::Ticker(_) | Body::Mark(_) => [symbol.take_half(event, json, producer), None],
             Body::Bbo(_)
-            | Body::Ticker(_)
             | Body::Kline(_)
-            | Body::Mark(_)
             | Body::Funding(_)
             | Body::OpenInterest(_)
             | Body::Liquidation(_)
@@ -221,6 +223,28 @@ impl Symbol {
         }
         self.latest.insert(kind, event);
         Some((Slot::Latest(kind), 0))
+    }
+
+    /// Takes an event of a kind that some venues say in two halves: the latest has both.
+    fn take_half(
+        &mut self,
+        event: &Event,
+        json: &[u8],
+        producer: Option<&Arc<str>>,
+    ) -> Option<(Slot, u64)> {
+        let (kind, latest) = (event.kind(), Latest::new(event, json, producer));
+        if self.latest.get(&kind).is_some_and(|known| !latest.replaces(known)) {
+            return None;
+        }
+        let latest = match self.halves.complete(event) {
+            Some(whole) => {
+                let mut json = Vec::new();
+                wire::encode(&whole, &mut json);
+                Latest::new(&whole, &json, producer)
+            }
+            None => latest,
+        };
+        self.take_latest(kind, latest)
     }
 
     /// Whether it changes what is said of the book.

@@ -119,6 +119,10 @@ impl Service for Storage {
         api::router(self.access.clone())
     }
 
+    fn describe() -> openapi::Document {
+        api::describe()
+    }
+
     fn start(self, tasks: &mut Tasks) -> anyhow::Result<()> {
         for writer in self.writers {
             tasks.spawn(format!("write-{}", writer.kind), |task| writer.run(task));

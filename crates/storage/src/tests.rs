@@ -15,7 +15,7 @@ use model::{
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use testkit::nats::NatsServer;
 use tokio::time::{sleep, timeout};
@@ -38,6 +38,9 @@ mod transfer;
 const START: i64 = 1_778_284_800_000_000_000;
 /// Longer than anything here takes; a test that needs it has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What answers are compared with.
+static DESCRIPTION: LazyLock<openapi::Document> = LazyLock::new(crate::api::describe);
 
 /// A bus with its streams, and somebody who publishes on it.
 struct Rig {
@@ -139,8 +142,11 @@ impl Running {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
-        let body = serde_json::from_slice(&body);
-        (status, body.unwrap_or_else(|error| panic!("{path}: {error}")))
+        let body = serde_json::from_slice::<Value>(&body);
+        let body = body.unwrap_or_else(|error| panic!("{path}: {error}"));
+        let misfits = DESCRIPTION.misfits(method, path, status.as_u16(), &body);
+        assert_eq!(misfits, Vec::<String>::new());
+        (status, body)
     }
 
     async fn get(&self, path: &str) -> Value {
@@ -236,7 +242,7 @@ fn trade(seq: u64) -> Event {
 fn book(book_type: BookType, last_id: u64, bid: i128) -> Event {
     let first_id = (book_type == BookType::Diff).then_some(last_id);
     let (bids, asks) = (vec![(price(bid), qty(1))], vec![(price(70_000), qty(2))]);
-    let book = Book { book_type, first_id, last_id, prev_id: None, bids, asks };
+    let book = Book { book_type, first_id, last_id, prev_id: None, part: 0, bids, asks };
     event(daemon::clock::now(), Content::Book(book))
 }
 

@@ -34,9 +34,9 @@ pub(crate) use rolls::{RollReport, Rolls};
 
 /// Blocks of one batch: half of what the bus delivers without an acknowledgement, so that the next
 /// can be read meanwhile.
-const BLOCKS_MAX: usize = 2_048;
+const BLOCKS_MAX: usize = 8_192;
 /// Blocks of a cut that the process before had begun: all that the bus delivers.
-const BEGUN_MAX: usize = 4_096;
+const BEGUN_MAX: usize = 16_384;
 /// Pause before a refused store or acknowledgement is repeated.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long a started cut for ClickHouse waits for more, at least: each insert is a part, and costs

@@ -133,7 +133,8 @@ impl Schedule {
     #[must_use]
     pub fn wait_max(&self) -> Duration {
         match self.strikes.as_slice() {
-            [only] => only.length + OUTAGE_AT,
+            // Some more: how much an event takes in a stream is not the same everywhere.
+            [only] => only.length + only.length / 5 + OUTAGE_AT,
             _ => STREAM_HOLDS,
         }
     }

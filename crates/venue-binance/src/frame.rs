@@ -286,6 +286,7 @@ pub(crate) fn depth(payload: &[u8]) -> Result<Parsed<'_>, ParseError> {
         first_id: Some(required(frame.first, "U")?),
         last_id: required(frame.last, "u")?,
         prev_id: frame.pu,
+        part: 0,
         bids: levels(&required(frame.b, "b")?)?,
         asks: levels(&required(frame.a, "a")?)?,
     };

@@ -143,6 +143,7 @@ pub(crate) fn depth(body: &[u8]) -> Result<Book, ParseError> {
         first_id: None,
         last_id: required(depth.last_update_id, "lastUpdateId")?,
         prev_id: None,
+        part: 0,
         bids: levels(&required(depth.bids, "bids")?)?,
         asks: levels(&required(depth.asks, "asks")?)?,
     })

@@ -182,7 +182,7 @@ pub(crate) fn book(data: BookData<'_>) -> Result<Parsed<'_>, ParseError> {
     };
     let bids = required(data.bids, "bids")?;
     let asks = required(data.asks, "asks")?;
-    let book = Book { book_type, first_id: None, last_id, prev_id, bids, asks };
+    let book = Book { book_type, first_id: None, last_id, prev_id, part: 0, bids, asks };
     let venue_time = millis(data.timestamp, "timestamp")?;
     Ok((required(data.instrument_name, "instrument_name")?, venue_time, Body::Book(book)))
 }

@@ -62,7 +62,8 @@ pub(crate) fn read<'a>(
                 return Err(ParseError::new(Reject::Unverifiable, detail));
             }
         };
-        let body = Body::Book(Book { book_type, first_id: None, last_id, prev_id, bids, asks });
+        let body =
+            Body::Book(Book { book_type, first_id: None, last_id, prev_id, part: 0, bids, asks });
         entries.push(Entry { name: Cow::Borrowed(name), venue_time: Some(venue_time), body });
     }
     Ok(entries)

@@ -174,7 +174,7 @@ fn book(
         BookType::Snapshot => None,
         BookType::Diff => Some(prev_id?),
     };
-    let book = Book { book_type, first_id: None, last_id, prev_id, bids, asks };
+    let book = Book { book_type, first_id: None, last_id, prev_id, part: 0, bids, asks };
     cursor.is_done().then_some((venue_time, book))
 }
 

@@ -43,6 +43,8 @@ struct Arg<'a> {
     channel: Field<'a>,
     #[serde(borrow, rename = "instId")]
     name: Field<'a>,
+    #[serde(borrow, rename = "instFamily")]
+    family: Field<'a>,
     #[serde(borrow, rename = "instType")]
     inst_type: Field<'a>,
 }
@@ -52,7 +54,7 @@ impl Envelope<'_> {
     pub(crate) fn stream(&self) -> Option<String> {
         let Object(arg) = self.arg.as_ref()?;
         let Text(channel) = arg.channel.as_ref()?;
-        let Text(name) = arg.name.as_ref().or(arg.inst_type.as_ref())?;
+        let Text(name) = arg.name.as_ref().or(arg.family.as_ref()).or(arg.inst_type.as_ref())?;
         Some(format!("{channel}:{name}"))
     }
 

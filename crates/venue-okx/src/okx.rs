@@ -29,7 +29,7 @@ pub type Options = Okx<market::Options>;
 /// | trade | `trades`: what one taker filled at one price; `seq` is the last of `count` fills | `ts`, when it was traded |
 /// | book | `books`, 400 levels, chained by `seqId` | `ts` |
 /// | bbo | `bbo-tbt`; none while a side is empty | `ts` |
-/// | ticker | `tickers`; `opt-summary` is read too | `ts` |
+/// | ticker | `tickers`; of options also `opt-summary`, one stream for a family, as events of their own | `ts` |
 /// | kline | `candle<interval>`, on a connection of its own | none: nothing is stamped on it |
 /// | mark | `mark-price`, and `index-tickers` as events of their own | `ts` |
 /// | funding | `funding-rate` (swaps) | `ts` |

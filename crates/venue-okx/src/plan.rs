@@ -1,7 +1,8 @@
 //! Streams: their names, their connections, and the requests that join and leave them.
 //!
 //! A stream is written `channel:name`, such as `books:BTC-USDT`, where the name is an instrument,
-//! an index (`index-tickers`) or a type of instruments (`liquidation-orders`).
+//! an index (`index-tickers`), a family of options (`opt-summary`) or a type of instruments
+//! (`liquidation-orders`).
 
 use crate::general::length_of;
 use crate::known::Known;
@@ -56,6 +57,11 @@ pub(crate) fn streams<M: OkxMarket>(feed: &Feed, known: &Known) -> Vec<String> {
         Kind::Trade => one("trades"),
         Kind::Book => one("books"),
         Kind::Bbo => one("bbo-tbt"),
+        // One stream for a family: it brings the figures of all its options.
+        Kind::Ticker if M::MARKET == Market::Option => {
+            let figures = family(name).map(|family| format!("opt-summary:{family}"));
+            one("tickers").into_iter().chain(figures).collect()
+        }
         Kind::Ticker => one("tickers"),
         Kind::Kline => match &feed.interval {
             Some(interval) if length_of(interval).is_some() => one(&format!("candle{interval}")),
@@ -80,6 +86,13 @@ pub(crate) fn streams<M: OkxMarket>(feed: &Feed, known: &Known) -> Vec<String> {
         | Kind::Gap
         | Kind::Status => Vec::new(),
     }
+}
+
+/// The family of an option, with which its name begins: `BTC-USD` of `BTC-USD-240329-30000-C`.
+///
+/// Source: <https://www.okx.com/docs-v5/en/#public-data-rest-api-get-instruments>, `instFamily`.
+fn family(name: &str) -> Option<&str> {
+    name.rsplitn(4, '-').nth(3)
 }
 
 /// Connections that are being filled, all of one path.
@@ -234,6 +247,7 @@ fn arg(stream: &str) -> String {
     let (channel, name) = stream.split_once(':').unwrap_or((stream, ""));
     let key = match channel {
         "liquidation-orders" | "instruments" => "instType",
+        "opt-summary" => "instFamily",
         _ => "instId",
     };
     let (channel, name) = (serde_json::Value::from(channel), serde_json::Value::from(name));

@@ -204,6 +204,7 @@ fn parse_book(known: &Known, name: &str, body: &[u8]) -> Result<Book, ParseError
         first_id: None,
         last_id: entry.seq_id.ok_or_else(unnumbered)?,
         prev_id: None,
+        part: 0,
         bids: levels(&required(entry.bids, "bids")?, size)?,
         asks: levels(&required(entry.asks, "asks")?, size)?,
     })

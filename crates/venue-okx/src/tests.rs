@@ -157,6 +157,8 @@ fn each_market_has_the_streams_that_okx_serves_for_it() {
     // Not listed, so that its index is not known.
     expect!["trades:NEW-240329 books:NEW-240329 bbo-tbt:NEW-240329 tickers:NEW-240329 candle1m:NEW-240329 mark-price:NEW-240329 open-interest:NEW-240329 liquidation-orders:FUTURES"]
         .assert_eq(&all::<crate::market::Futures>("NEW-240329"));
+    expect!["trades:ABC-USD-240329-30-C books:ABC-USD-240329-30-C bbo-tbt:ABC-USD-240329-30-C tickers:ABC-USD-240329-30-C opt-summary:ABC-USD candle1m:ABC-USD-240329-30-C mark-price:ABC-USD-240329-30-C open-interest:ABC-USD-240329-30-C liquidation-orders:OPTION"]
+        .assert_eq(&all::<crate::market::Options>("ABC-USD-240329-30-C"));
     let mut perp = Perp::new();
     let month = Some(Arc::from("1M"));
     let month = Feed { interval: month, ..feed(&mut perp, "A-B-SWAP", Kind::Kline) };
@@ -220,6 +222,30 @@ fn an_instrument_that_only_shares_a_stream_is_where_that_stream_is() {
 }
 
 #[test]
+fn the_figures_of_a_family_of_options_are_one_stream() {
+    let mut okx = Options::new();
+    let names = ["ABC-USD-240329-30-C", "ABC-USD-240329-30-P", "ABC-USD_UM-240329-30-C"];
+    let wanted = names.map(|name| feed(&mut okx, name, Kind::Ticker));
+    let plans = okx.connections(&wanted, usize::MAX);
+    let streams = [
+        "tickers:ABC-USD-240329-30-C",
+        "opt-summary:ABC-USD",
+        "tickers:ABC-USD-240329-30-P",
+        "tickers:ABC-USD_UM-240329-30-C",
+        "opt-summary:ABC-USD_UM",
+    ];
+    assert_eq!(plans.iter().map(|plan| &*plan.streams).collect::<Vec<_>>(), [streams]);
+    let request = okx.subscribe(&[streams[1].to_owned()], &mut 7).remove(0);
+    expect![[
+        r#"{"id":"7","op":"subscribe","args":[{"channel":"opt-summary","instFamily":"ABC-USD"}]}"#
+    ]]
+    .assert_eq(&request.frame);
+    // What is no name of an option has no family.
+    let odd = feed(&mut okx, "ABC", Kind::Ticker);
+    assert_eq!(okx.streams(&odd), ["tickers:ABC"]);
+}
+
+#[test]
 fn requests_name_each_stream_that_they_join() {
     let streams = ["books:A-B", "candle1m:A-B", "liquidation-orders:SWAP"].map(str::to_owned);
     let mut next_id = 7;
@@ -251,7 +277,8 @@ fn requests_name_each_stream_that_they_join() {
 
 #[test]
 fn an_answer_names_the_stream_in_the_words_of_the_request() {
-    let streams = ["candle1m:A-B", "liquidation-orders:SWAP", "instruments:SWAP"];
+    let streams =
+        ["candle1m:A-B", "liquidation-orders:SWAP", "instruments:SWAP", "opt-summary:A-B"];
     for stream in streams.map(str::to_owned) {
         let request = Perp::new().subscribe(std::slice::from_ref(&stream), &mut 7).remove(0);
         let sent: serde_json::Value = serde_json::from_str(&request.frame).unwrap();

@@ -130,7 +130,9 @@ impl Connection {
             let mut insert = self
                 .client
                 .insert_formatted_with(sql)
-                .with_setting("insert_deduplication_token", token);
+                .with_setting("insert_deduplication_token", token)
+                // Each identity is there once: the server need not look for others to replace.
+                .with_setting("optimize_on_insert", "0");
             for (name, value) in self.layout.insert_settings() {
                 insert = insert.with_setting(*name, *value);
             }

@@ -4,9 +4,9 @@ use crate::Error;
 use crate::encode::STREAM;
 use crate::instruments::Listed;
 use model::{
-    Bbo, Body, Book, Event, Funding, Gap, Greeks, Instrument, InstrumentId, Kind, Kline, Level,
-    Liquidation, LongShortRatio, Mark, NameError, OpenInterest, Status, Symbol, Ticker, Trade,
-    VolatilityIndex,
+    Bbo, Body, Book, Event, Funding, Gap, Greeks, Identity, Instrument, InstrumentId, Kind, Kline,
+    Level, Liquidation, LongShortRatio, Mark, NameError, OpenInterest, Status, Symbol, Ticker,
+    Trade, VolatilityIndex,
 };
 use std::str::FromStr;
 use std::sync::Arc;
@@ -157,9 +157,8 @@ pub(crate) fn row(answer: &mut Answer<'_>, kind: Kind) -> Result<StoredRow, Erro
         symbol: answer.name::<Symbol>()?,
         name: answer.shared()?,
     };
-    // The identity follows from the event.
-    answer.u64()?;
-    answer.u64()?;
+    // But for the part of a book, the identity follows from the event.
+    let identity = Identity { major: answer.u64()?, minor: answer.u64()? };
     let stream_seq = answer.u64()?;
     let venue_time = answer.optional(Answer::time)?;
     let recv_time = answer.time()?;
@@ -170,7 +169,7 @@ pub(crate) fn row(answer: &mut Answer<'_>, kind: Kind) -> Result<StoredRow, Erro
     let body = match kind {
         Kind::Trade => Body::Trade(trade(answer)?),
         Kind::AggTrade => Body::AggTrade(trade(answer)?),
-        Kind::Book => Body::Book(book(answer)?),
+        Kind::Book => Body::Book(book(answer, identity)?),
         Kind::Bbo => Body::Bbo(bbo(answer)?),
         Kind::Ticker => Body::Ticker(ticker(answer)?),
         Kind::Kline => Body::Kline(kline(answer)?),
@@ -198,8 +197,10 @@ fn trade(answer: &mut Answer<'_>) -> Result<Trade, Error> {
     Ok(Trade { seq, trade_id, price, qty, side, id_range, count, liquidation, block })
 }
 
-fn book(answer: &mut Answer<'_>) -> Result<Book, Error> {
+fn book(answer: &mut Answer<'_>, identity: Identity) -> Result<Book, Error> {
+    let part = identity.book_part();
     Ok(Book {
+        part: part.ok_or_else(|| Error::answer("an identity that no book has"))?,
         book_type: answer.name()?,
         first_id: answer.optional(Answer::u64)?,
         last_id: answer.u64()?,

@@ -113,7 +113,7 @@ impl Known {
 /// The runs of identities in ascending order, by where they begin.
 fn runs(identities: &[Identity]) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
-    // Where the last run of a minor is; of most kinds there is one minor, of books there are three.
+    // Where the last run of a minor is; of most kinds there is one minor, of books there are a few.
     let mut open: BTreeMap<u64, usize> = BTreeMap::new();
     for Identity { major, minor } in identities.iter().copied() {
         let at = match runs.last() {

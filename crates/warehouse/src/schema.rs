@@ -44,7 +44,7 @@ struct Migration {
 
 /// All steps, oldest first. A new column is a new step that adds it if it is missing; its place in
 /// [`columns`] makes it part of tables that are created from then on.
-const MIGRATIONS: [Migration; 7] = [
+const MIGRATIONS: [Migration; 8] = [
     Migration { version: 1, name: "tables", statements: tables },
     Migration { version: 2, name: "views", statements: views },
     Migration { version: 3, name: "candles", statements: trades_and_candles },
@@ -52,6 +52,7 @@ const MIGRATIONS: [Migration; 7] = [
     Migration { version: 5, name: "contracts", statements: contracts },
     Migration { version: 6, name: "candle check", statements: candle_check },
     Migration { version: 7, name: "instruments", statements: instruments },
+    Migration { version: 8, name: "parts of books", statements: views },
 ];
 
 /// The table that holds a kind's rows.
@@ -98,9 +99,26 @@ fn settings(layout: &Layout) -> Vec<String> {
 
 fn views(layout: &Layout) -> Vec<String> {
     let view = |kind: &Kind| {
+        // The part of a book is nowhere but in its identity: see `model::Identity::book_part`.
+        let part = match kind {
+            Kind::Book => " toUInt32(intDiv(identity_minor, 4)) AS part,",
+            Kind::Trade
+            | Kind::AggTrade
+            | Kind::Bbo
+            | Kind::Ticker
+            | Kind::Kline
+            | Kind::Mark
+            | Kind::Funding
+            | Kind::OpenInterest
+            | Kind::Liquidation
+            | Kind::LongShortRatio
+            | Kind::VolatilityIndex
+            | Kind::Gap
+            | Kind::Status => "",
+        };
         format!(
             "CREATE OR REPLACE VIEW {} AS \
-             SELECT * EXCEPT (identity_major, identity_minor), time FROM {}.{} FINAL",
+             SELECT * EXCEPT (identity_major, identity_minor),{part} time FROM {}.{} FINAL",
             layout.everywhere(kind.as_str()),
             layout.database(),
             layout.all(*kind)

@@ -145,6 +145,7 @@ struct Raw<'a> {
     #[serde(borrow, rename = "type")]
     book_type: Option<Text<'a>>,
     prev_id: Option<u64>,
+    part: Option<u32>,
     #[serde(borrow, default)]
     bids: Vec<(Text<'a>, Text<'a>)>,
     #[serde(borrow, default)]
@@ -317,6 +318,7 @@ impl Raw<'_> {
             first_id: self.first_id,
             last_id: need("last_id", self.last_id)?,
             prev_id: self.prev_id,
+            part: self.part.unwrap_or(0),
             bids: levels("bids", &self.bids)?,
             asks: levels("asks", &self.asks)?,
         })

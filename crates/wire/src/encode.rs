@@ -146,6 +146,9 @@ impl Object<'_> {
         if let Some(id) = book.prev_id {
             self.unsigned(",\"prev_id\":", id);
         }
+        if book.part > 0 {
+            self.unsigned(",\"part\":", u64::from(book.part));
+        }
         self.levels(",\"bids\":", &book.bids);
         self.levels(",\"asks\":", &book.asks);
     }

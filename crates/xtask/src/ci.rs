@@ -5,9 +5,11 @@ use crate::tidy;
 
 pub(crate) fn run() -> anyhow::Result<()> {
     step("format", &mut cargo(&["fmt", "--all", "--check"]))?;
-    // A workspace of its own.
+    // Workspaces of their own.
     let fuzz = ["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"];
     step("format of the fuzz targets", &mut cargo(&fuzz))?;
+    let peers = ["fmt", "--manifest-path", "crates/peers/programs/rust/Cargo.toml", "--check"];
+    step("format of the peers' programs", &mut cargo(&peers))?;
     tidy::run(false)?;
     let lints = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     step("lints", &mut cargo(&lints))?;

@@ -5,6 +5,7 @@ mod demo;
 mod fuzz;
 mod install;
 mod needs;
+mod peers;
 mod run;
 mod test;
 mod tidy;
@@ -26,6 +27,7 @@ const EXAMPLES: &str = "Examples:
   cargo xtask demo --seconds 60    the suite in a throw-away machine, fed and compared
   cargo xtask torture --minutes 5 --seed 42    the suite under random faults, compared id by id
   cargo xtask fuzz okx --minutes 10    a parser under inputs that reach ever more of it
+  cargo xtask peers --frames DIR    decoding and books beside those of other programs
   cargo xtask deb             packages in target/debian
   cargo xtask repo            the same in a signed apt repository, target/repository
   cargo xtask install         the same installed on this host; nothing is started
@@ -52,6 +54,8 @@ enum Verb {
     Torture(torture::Args),
     /// Send every parser inputs that reach ever more of it, and hold what must hold.
     Fuzz(fuzz::Args),
+    /// Install other programs that read the same frames, and measure them beside ours.
+    Peers(peers::Args),
     /// Build the Debian packages.
     Deb(install::Deb),
     /// Build the packages and a signed apt repository of them.
@@ -70,6 +74,7 @@ fn main() -> ExitCode {
         Verb::Demo(args) => demo::run(&args),
         Verb::Torture(args) => torture::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
+        Verb::Peers(args) => peers::run(&args),
         Verb::Deb(args) => install::deb(&args),
         Verb::Repo(args) => install::repo(&args),
         Verb::Install(args) => install::install(&args),

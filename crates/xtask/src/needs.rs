@@ -49,6 +49,7 @@ pub(crate) const TESTS: &[Need] = &[
     ("shellcheck", "/usr/bin/shellcheck"),
     ("systemd", "/usr/bin/systemd-analyze"),
     ("tzdata", "/usr/share/zoneinfo/UTC"),
+    ("valgrind", "/usr/bin/valgrind"),
 ];
 
 /// What a run under faults takes.

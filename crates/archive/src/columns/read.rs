@@ -68,7 +68,7 @@ pub(crate) fn rows(
 pub(crate) const fn identity_columns(kind: Kind) -> Option<&'static [&'static str]> {
     match kind {
         Kind::Trade | Kind::AggTrade => Some(&["seq"]),
-        Kind::Book => Some(&["last_id", "type", "origin"]),
+        Kind::Book => Some(&["last_id", "type", "origin", "first_id", "prev_id", "part"]),
         Kind::Bbo => Some(&["id"]),
         Kind::Ticker
         | Kind::Kline
@@ -173,6 +173,11 @@ impl Levels<'_> {
     }
 }
 
+/// The part of a book event; files from before there were any have whole ones only.
+fn part_of(parts: Option<&Numbers<'_, UInt32Type>>, i: usize) -> u32 {
+    parts.and_then(|parts| parts.get(i)).unwrap_or(0)
+}
+
 impl<'a> Columns<'a> {
     fn each<T>(&self, row: impl FnMut(usize) -> T) -> Vec<T> {
         (0..self.batch.num_rows()).map(row).collect()
@@ -257,6 +262,7 @@ impl<'a> Columns<'a> {
     fn books(&self) -> Result<Vec<Option<Body>>, String> {
         let (first_id, last_id) = (self.ids("first_id")?, self.ids("last_id")?);
         let (prev_id, book_type) = (self.ids("prev_id")?, self.texts("type")?);
+        let part = self.added("part")?.map(Numbers);
         let (bids, asks) = (self.column("bids").map(Levels)?, self.column("asks").map(Levels)?);
         Ok(self.each(|i| {
             Some(Body::Book(Book {
@@ -264,25 +270,29 @@ impl<'a> Columns<'a> {
                 first_id: first_id.get(i),
                 last_id: last_id.get(i)?,
                 prev_id: prev_id.get(i),
+                part: part_of(part.as_ref(), i),
                 bids: bids.get(i)?,
                 asks: asks.get(i)?,
             }))
         }))
     }
 
-    /// Asks the model about books without levels: which book is which depends on the origin too.
+    /// Asks the model about books without levels: which book is which depends on more than the id.
     fn book_identities(
         &self,
         (venue, market): (Venue, Market),
     ) -> Result<Option<Vec<Identity>>, String> {
         let (ids, types) = (self.ids("last_id")?, self.texts("type")?);
-        let origins = self.texts("origin")?;
+        let (firsts, prevs) = (self.ids("first_id")?, self.ids("prev_id")?);
+        let (origins, parts) = (self.texts("origin")?, self.added("part")?.map(Numbers));
         let symbol = Symbol::new("any").map_err(|error| error.to_string())?;
         let instrument = Arc::new(InstrumentId { venue, market, symbol, name: Arc::from("any") });
         let identity = |i| {
             let (bids, asks) = (Vec::new(), Vec::new());
             let (book_type, last_id) = (types.name(i)?, ids.get(i)?);
-            let book = Book { book_type, first_id: None, last_id, prev_id: None, bids, asks };
+            let (first_id, prev_id) = (firsts.get(i), prevs.get(i));
+            let part = part_of(parts.as_ref(), i);
+            let book = Book { book_type, first_id, last_id, prev_id, part, bids, asks };
             let event = Event {
                 instrument: Arc::clone(&instrument),
                 venue_time: None,

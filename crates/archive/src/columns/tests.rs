@@ -56,7 +56,8 @@ fn trade(id_range: Option<(u64, u64)>) -> Trade {
 
 fn book(book_type: BookType, ids: Option<u64>, bids: Vec<Level>) -> Body {
     let asks = vec![(price(-3), qty(0))];
-    Body::Book(Book { book_type, first_id: ids, last_id: 9, prev_id: ids, bids, asks })
+    let part = if ids.is_some() { u32::MAX } else { 0 };
+    Body::Book(Book { book_type, first_id: ids, last_id: 9, prev_id: ids, part, bids, asks })
 }
 
 fn ticker(full: bool) -> Body {
@@ -238,6 +239,9 @@ fn without_what_came_later(row: &StoredRow) -> StoredRow {
     }
     if let Body::Ticker(ticker) = &mut row.event.body {
         ticker.greeks = None;
+    }
+    if let Body::Book(book) = &mut row.event.body {
+        book.part = 0;
     }
     row
 }

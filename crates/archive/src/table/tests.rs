@@ -8,6 +8,7 @@ pub(crate) use compact::compaction;
 mod crash;
 mod disk;
 mod paging;
+mod parts;
 
 pub(crate) const START: i64 = 1_778_284_800_000_000_000;
 

@@ -61,7 +61,7 @@ fn snapshot(last_id: u64) -> Book {
 fn diff(first_id: Option<u64>, prev_id: Option<u64>, last_id: u64) -> Book {
     let level = ("1".parse().unwrap(), "1".parse().unwrap());
     let (bids, asks) = (vec![level], Vec::new());
-    Book { book_type: BookType::Diff, first_id, last_id, prev_id, bids, asks }
+    Book { book_type: BookType::Diff, first_id, last_id, prev_id, part: 0, bids, asks }
 }
 
 const MISSING: Effect = Effect::Broke("updates are missing");
@@ -107,6 +107,22 @@ fn what_was_pruned_stands_at_the_id_before_it() {
 }
 
 #[test]
+fn a_further_part_adds_its_levels_at_the_id_of_the_first() {
+    let part = |prev_id, last_id, part: u32| {
+        let level = (units::Price::from_raw(i128::from(part) + 1), "1".parse().unwrap());
+        Book { part, bids: vec![level], ..diff(None, prev_id, last_id) }
+    };
+    let mut bench = Bench::at(100);
+    assert_eq!(bench.take(part(None, 100, 1), None), Effect::Follows, "of the snapshot");
+    assert_eq!(bench.take(part(None, 100, 2), None), Effect::Follows);
+    assert_eq!(bench.book.snapshot().bids.len(), 3);
+    assert_eq!(bench.diff(Some(95), Some(90), 105), Effect::Follows, "still the first update");
+    assert_eq!(bench.take(part(Some(90), 105, 1), None), Effect::Follows, "of the diff");
+    assert_eq!(bench.take(part(None, 100, 3), None), Effect::Nothing, "late, and covered");
+    assert_eq!(bench.take(part(Some(105), 110, 1), None), MISSING, "the first part was lost");
+}
+
+#[test]
 fn a_book_out_of_step_takes_the_answer_and_what_came_meanwhile() {
     let mut bench = Bench::new();
     for id in 1..=9 {
@@ -131,6 +147,18 @@ fn another_collector_is_followed_once_the_first_is_silent() {
     assert_eq!(bench.diff(Some(103), None, 103), Effect::Nothing);
     assert!(bench.book.take_answer(&snapshot(101), UnixNanos::new(bench.recv_time)));
     assert_eq!(bench.diff(Some(104), None, 104), Effect::Follows);
+}
+
+#[test]
+fn a_collector_that_takes_over_is_followed_at_once() {
+    let mut bench = Bench::at(100);
+    bench.producer = Arc::from("b");
+    assert_eq!(bench.snapshot(110), Effect::Nothing, "the first one may speak still");
+    assert_eq!(bench.take(snapshot(120), Some(Origin::Takeover)), Effect::Snapshot);
+    assert_eq!(bench.diff(Some(121), None, 122), Effect::Follows);
+    bench.producer = Arc::from("a");
+    assert_eq!(bench.diff(Some(101), None, 125), Effect::Nothing);
+    assert_eq!(bench.take(snapshot(122), Some(Origin::Takeover)), Effect::Snapshot, "back again");
 }
 
 #[test]
@@ -300,6 +328,7 @@ impl VenueModel {
             first_id: has_first.then(|| self.ids[first]),
             last_id: self.ids[last],
             prev_id: has_prev.then_some(before),
+            part: 0,
             bids: self.levels[first - 1..].to_vec(),
             asks: Vec::new(),
         };

@@ -3,9 +3,10 @@
 use bus::{ClusterInfo, Replica};
 use serde::Serialize;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// Which servers keep a stream or a consumer.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub(crate) struct ClusterView {
     /// How many shall.
     pub(crate) replicas: u64,
@@ -20,7 +21,7 @@ pub(crate) struct ClusterView {
 }
 
 /// A server that follows the leader.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub(crate) struct FollowerView {
     pub(crate) name: String,
     /// Whether it has all that the leader has.

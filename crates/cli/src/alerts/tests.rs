@@ -1,60 +1,35 @@
 //! The whole way: the command, the monitoring, and a receiver on loopback.
 
 use super::*;
-use clap::Parser;
-use daemon::{Service as _, Tasks};
+use crate::testing::{PATIENCE, Running, typed};
 use monitoring::Monitoring;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::net::TcpListener;
 use std::thread::JoinHandle;
 
-/// Longer than anything here takes; a test that needs it has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The monitoring at work.
+struct Site(Running);
 
-/// The monitoring at work, served on a port of its own.
-struct Running {
-    address: SocketAddr,
-    tasks: Tasks,
-    _directory: tempfile::TempDir,
-    _suite: tokio::sync::watch::Sender<Arc<Suite>>,
-}
-
-impl Running {
-    async fn start(suite: Suite) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let (mut context, sender) =
-            daemon::testing::context(Monitoring::NAME, suite, directory.path());
-        let service = Monitoring::build(&mut context).await.unwrap();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let router = service.router();
-        let mut tasks = Tasks::new();
-        tasks.spawn("http", move |task| async move {
-            let limits = web::Limits::default();
-            task.alive(web::serve(listener, router, limits, task.token())).await?;
-            Ok(())
-        });
-        service.start(&mut tasks).unwrap();
-        Self { address, tasks, _directory: directory, _suite: sender }
+impl Site {
+    async fn start(suite: &Suite) -> Self {
+        Self(Running::guarded::<Monitoring>(suite).await)
     }
 
     /// Runs the command as an operator types it.
     async fn command(&self, words: &[&str]) -> anyhow::Result<ExitCode> {
-        #[derive(Parser)]
-        struct Line {
-            #[command(flatten)]
-            args: Args,
-        }
-        let target = format!("http://{}", self.address);
+        let target = format!("http://{}", self.0.address);
         let words =
             ["alerts", "--monitoring", target.as_str()].into_iter().chain(words.iter().copied());
-        run(&Line::parse_from(words).args, &Suite::default()).await
+        run(&typed(words), &Suite::default()).await
+    }
+
+    async fn succeeds(&self, words: &[&str]) -> bool {
+        self.command(words).await.unwrap() == ExitCode::SUCCESS
     }
 
     fn service(&self) -> Service {
-        let endpoint = format!("http://{}", self.address).parse().unwrap();
-        Service::new("monitoring", Some(&endpoint), None, self.address, ANSWER_BYTES_MAX).unwrap()
+        let access = Access::default();
+        Service::new("monitoring", None, &access, self.0.address, ANSWER_BYTES_MAX).unwrap()
     }
 }
 
@@ -70,33 +45,29 @@ fn broken() -> Suite {
     suite
 }
 
-fn is_success(code: ExitCode) -> bool {
-    format!("{code:?}") == format!("{:?}", ExitCode::SUCCESS)
-}
-
 #[tokio::test]
 async fn an_alert_is_bad_until_it_is_silenced() {
-    let mut running = Running::start(broken()).await;
+    let site = Site::start(&broken()).await;
     let fires = async {
-        while is_success(running.command(&["list"]).await.unwrap()) {
+        while site.succeeds(&["list"]).await {
             tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(PATIENCE, fires).await.unwrap();
 
     let silence = ["silence", "service=storage", "--for", "2h", "--comment", "work"];
-    assert!(is_success(running.command(&silence).await.unwrap()));
-    assert!(is_success(running.command(&[]).await.unwrap()));
+    assert!(site.succeeds(&silence).await);
+    assert!(site.succeeds(&[]).await);
     let silences: Vec<Silence> =
-        running.service().ask(Method::GET, "/api/v2/silences", None, PATIENCE).await.unwrap();
+        site.service().ask(Method::GET, "/api/v2/silences", None, PATIENCE).await.unwrap();
     assert_eq!(silences[0].matchers[0].text(), "service=\"storage\"");
     assert_eq!(silences[0].comment, "work");
 
-    assert!(is_success(running.command(&["unsilence", &silences[0].id]).await.unwrap()));
-    assert!(!is_success(running.command(&["list"]).await.unwrap()));
-    let again = running.command(&["unsilence", &silences[0].id]).await.unwrap_err();
+    assert!(site.succeeds(&["unsilence", &silences[0].id]).await);
+    assert!(!site.succeeds(&["list"]).await);
+    let again = site.command(&["unsilence", &silences[0].id]).await.unwrap_err();
     assert_eq!(again.to_string(), "the silence is expired");
-    running.tasks.shutdown(PATIENCE).await.unwrap();
+    site.0.stop().await;
 }
 
 /// Answers one request and hands out its body.
@@ -148,24 +119,24 @@ fn with_webhook(url: &str) -> Suite {
 #[tokio::test]
 async fn a_test_says_what_came_back() {
     let (url, served) = receiver("200 OK");
-    let mut running = Running::start(with_webhook(&url)).await;
-    assert!(is_success(running.command(&["test", "pager"]).await.unwrap()));
+    let site = Site::start(&with_webhook(&url)).await;
+    assert!(site.succeeds(&["test", "pager"]).await);
     let body = served.join().unwrap();
     assert_eq!(body["alerts"][0]["labels"]["alertname"], "test");
-    assert!(is_success(running.command(&["channels"]).await.unwrap()));
+    assert!(site.succeeds(&["channels"]).await);
 
-    let unknown = running.command(&["test", "nobody"]).await.unwrap_err();
+    let unknown = site.command(&["test", "nobody"]).await.unwrap_err();
     assert!(format!("{unknown:#}").ends_with("there is no channel of this name"), "{unknown:#}");
-    running.tasks.shutdown(PATIENCE).await.unwrap();
+    site.0.stop().await;
 }
 
 #[tokio::test]
 async fn a_test_that_is_refused_says_why() {
     let (url, served) = receiver("403 Forbidden");
-    let mut running = Running::start(with_webhook(&url)).await;
-    let refused = running.command(&["test", "pager"]).await.unwrap_err();
+    let site = Site::start(&with_webhook(&url)).await;
+    let refused = site.command(&["test", "pager"]).await.unwrap_err();
     assert!(format!("{refused:#}").contains("answered 403"), "{refused:#}");
     served.join().unwrap();
-    assert!(!is_success(running.command(&["channels"]).await.unwrap()));
-    running.tasks.shutdown(PATIENCE).await.unwrap();
+    assert!(!site.succeeds(&["channels"]).await);
+    site.0.stop().await;
 }

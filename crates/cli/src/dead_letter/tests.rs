@@ -3,7 +3,7 @@
 #![expect(clippy::large_futures, reason = "a test has its stack to itself")]
 
 use super::*;
-use crate::testing::{PATIENCE, Running, token_file};
+use crate::testing::{PATIENCE, Running, token_file, typed};
 use bus::Bus;
 use bytes::Bytes;
 use http::Request;
@@ -105,15 +105,8 @@ impl Site {
     }
 
     fn args(&self, words: &[&str]) -> Args {
-        use clap::Parser as _;
-        #[derive(clap::Parser)]
-        struct Line {
-            #[command(flatten)]
-            args: Args,
-        }
         let token = self.token.path().to_str().unwrap();
-        let line = ["dead-letter", "--token-file", token].into_iter().chain(words.iter().copied());
-        Line::try_parse_from(line).unwrap().args
+        typed(["dead-letter", "--token-file", token].into_iter().chain(words.iter().copied()))
     }
 
     async fn run(&self, words: &[&str]) -> ExitCode {
@@ -187,7 +180,7 @@ async fn who_has_no_token_or_no_broker_is_told_what_helps() {
     suite.broker.listen = broker.address;
     let listen = suite.broker.listen;
     let refused =
-        crate::service::Service::new("broker", None, None, listen, ANSWER_BYTES_MAX).unwrap();
+        Service::new("broker", None, &Access::default(), listen, ANSWER_BYTES_MAX).unwrap();
     let ask = async || {
         let path = "/api/v1/broker/dead-letters";
         refused.ask::<Value>(Method::GET, path, None, TIMEOUT).await.unwrap_err().to_string()

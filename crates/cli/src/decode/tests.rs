@@ -42,7 +42,11 @@ books
 ";
 
 fn decoded(reader: &mut dyn BufRead) -> (String, String) {
-    let mut pipeline = Pipeline::new(Spot::new(), Options::default());
+    decoded_by(Spot::new(), reader)
+}
+
+fn decoded_by<A: Adapter>(adapter: A, reader: &mut dyn BufRead) -> (String, String) {
+    let mut pipeline = Pipeline::new(adapter, Options::default());
     let (mut lines, mut out) = (Lines::default(), Vec::new());
     decode(reader, &mut pipeline, &mut lines, &mut out).unwrap();
     finish(&mut pipeline, &lines, &mut out).unwrap();
@@ -67,6 +71,24 @@ fn a_recording_becomes_one_event_a_line_and_a_summary() {
             {"v":1,"kind":"gap","venue":"binance","market":"spot","symbol":"ABCXYZ","instrument":"ABCXYZ","recv_time":1700000000,"gap_id":"binance.spot.ABCXYZ.trade.7","version":1,"of":"trade","after_id":7,"before_id":9,"since":1400000000,"until":1600000000,"cause":"sequence","state":"open"}"#]],
     );
     assert_eq!(summary, SUMMARY);
+}
+
+#[test]
+fn figures_of_options_are_counted_by_frame_and_by_event() {
+    let frame = r#"{"arg":{"channel":"opt-summary","instFamily":"ABC-USD"},"data":[{"instId":"ABC-USD-240329-30-C","deltaBS":"0.75","markVol":"0.625","ts":"1000"},{"instId":"ABC-USD-240329-30-P","deltaBS":"-0.25","markVol":"0.625","ts":"1000"}]}"#;
+    let recording = format!("1100000000\tws\t{frame}\n");
+    let (events, summary) = decoded_by(venue_okx::Options::new(), &mut recording.as_bytes());
+    check(
+        &events,
+        &expect![[r#"
+            {"v":1,"kind":"ticker","venue":"okx","market":"option","symbol":"ABC-USD-240329-30-C","instrument":"ABC-USD-240329-30-C","venue_time":1000000000,"recv_time":1100000000,"mark_iv":"62.5","delta":"0.75"}
+            {"v":1,"kind":"ticker","venue":"okx","market":"option","symbol":"ABC-USD-240329-30-P","instrument":"ABC-USD-240329-30-P","venue_time":1000000000,"recv_time":1100000000,"mark_iv":"62.5","delta":"-0.25"}"#]],
+    );
+    let first = |section: &str| -> Vec<&str> {
+        let (_, lines) = summary.split_once(&format!("{section}\n")).unwrap();
+        lines.lines().next().unwrap().split_whitespace().collect()
+    };
+    assert_eq!((first("frames"), first("events")), (vec!["ticker", "1"], vec!["ticker", "2"]));
 }
 
 #[test]

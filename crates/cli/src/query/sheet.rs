@@ -191,7 +191,7 @@ const fn fields(kind: Kind) -> &'static [&'static str] {
             "liquidation",
             "block",
         ],
-        Kind::Book => &["type", "first_id", "last_id", "prev_id", "bids", "asks"],
+        Kind::Book => &["type", "first_id", "last_id", "prev_id", "part", "bids", "asks"],
         Kind::Bbo => &["id", "bid_price", "bid_qty", "ask_price", "ask_qty"],
         Kind::Ticker => &[
             "last_price",

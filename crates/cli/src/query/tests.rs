@@ -3,18 +3,7 @@
 #![expect(clippy::large_futures, reason = "a test has its stack to itself")]
 
 use super::*;
-use crate::testing::{START, Site, trade};
-use clap::Parser;
-
-#[derive(Debug, Parser)]
-struct Line {
-    #[command(flatten)]
-    args: Args,
-}
-
-fn line(text: &str) -> Args {
-    Line::try_parse_from(text.split(' ')).unwrap().args
-}
+use crate::testing::{START, Site, line, trade, try_typed};
 
 /// What the command prints.
 async fn printed(site: &Site, text: &str) -> String {
@@ -91,6 +80,6 @@ fn a_question_that_cannot_be_asked_says_what_is_missing() {
         parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
     assert_eq!(parameters, expected);
     for wrong in ["query trades x", "query trade BTC-USDT", "query trade --limit 0"] {
-        assert!(Line::try_parse_from(wrong.split(' ')).is_err(), "{wrong}");
+        assert!(try_typed::<Args>(wrong.split(' ')).is_err(), "{wrong}");
     }
 }

@@ -1,7 +1,6 @@
 //! What is missing and what waits, as collector and broker say.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::Method;
@@ -10,7 +9,7 @@ use serde::de::DeserializeOwned;
 use settings::Suite;
 
 use crate::answers::{Collector, Consumer, List};
-use crate::service::Service;
+use crate::service::{Access, Service};
 
 /// How long one answer may take: the other half of the screen waits no longer.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -30,11 +29,20 @@ pub(crate) struct Flow {
     pub(super) lag_blocks: Option<u64>,
 }
 
-/// Asks collector and broker.
+/// Asks collector and broker of this host.
 pub(super) async fn ask(suite: &Suite) -> Flow {
+    let access = Access::default();
+    let (collector, broker) = (suite.collector.listen, suite.broker.listen);
+    let collector = Service::new("collector", None, &access, collector, ANSWER_BYTES_MAX).ok();
+    let broker = Service::new("broker", None, &access, broker, ANSWER_BYTES_MAX).ok();
+    of(collector.as_ref(), broker.as_ref()).await
+}
+
+/// Asks a collector and a broker, or twice the gateway in front of them.
+pub(super) async fn of(collector: Option<&Service>, broker: Option<&Service>) -> Flow {
     let (collector, broker) = tokio::join!(
-        one::<Collector>("collector", suite.collector.listen, "/api/v1/collector/status"),
-        one::<List<Consumer>>("broker", suite.broker.listen, "/api/v1/broker/consumers"),
+        one::<Collector>(collector, "/api/v1/collector/status"),
+        one::<List<Consumer>>(broker, "/api/v1/broker/consumers"),
     );
     Flow {
         gaps_open: collector.as_ref().map(|collector| collector.gaps_open),
@@ -44,9 +52,8 @@ pub(super) async fn ask(suite: &Suite) -> Flow {
 }
 
 /// The line of the unit says that a service is away; that nothing is known is all there is here.
-async fn one<T: DeserializeOwned>(name: &'static str, listen: SocketAddr, path: &str) -> Option<T> {
-    let service = Service::new(name, None, None, listen, ANSWER_BYTES_MAX).ok()?;
-    service.ask(Method::GET, path, None, TIMEOUT).await.ok()
+async fn one<T: DeserializeOwned>(service: Option<&Service>, path: &str) -> Option<T> {
+    service?.ask(Method::GET, path, None, TIMEOUT).await.ok()
 }
 
 impl fmt::Display for Flow {

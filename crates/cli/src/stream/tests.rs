@@ -1,19 +1,12 @@
 //! The whole way: events on a real bus, the gateway, and the command.
 
+#![expect(clippy::large_futures, reason = "a test has its stack to itself")]
+
 use super::*;
-use crate::testing::{PATIENCE, Running, trade};
+use crate::testing::{Authority, PATIENCE, Running, line, trade};
 use bus::{Bus, LiveId};
 use bytes::Bytes;
-use clap::Parser;
-use keyring::{Scope, Scopes};
-use std::sync::{Arc, Mutex};
 use testkit::nats::NatsServer;
-
-#[derive(Debug, Parser)]
-struct Line {
-    #[command(flatten)]
-    args: Args,
-}
 
 /// A NATS server, a gateway, a key for it, and somebody who publishes.
 struct Rig {
@@ -26,8 +19,11 @@ struct Rig {
 
 impl Rig {
     async fn start() -> Rig {
+        Rig::of(Suite::default()).await
+    }
+
+    async fn of(mut suite: Suite) -> Rig {
         let nats = NatsServer::start().unwrap();
-        let mut suite = Suite::default();
         suite.bus.url = nats.url().parse().unwrap();
         let gateway = Running::guarded::<gateway::Gateway>(&suite).await;
         suite.gateway.listen = gateway.address;
@@ -35,22 +31,36 @@ impl Rig {
             Bus::connect(&suite.bus, "collector", None, bus::Metrics::default()).await.unwrap();
         let connected = async { bus.state().wait_for(bus::State::is_connected).await.map(drop) };
         timeout(PATIENCE, connected).await.unwrap().unwrap();
-        let file = gateway.directory.path().join("keys.json");
-        let key = keyring::update(&file, |ring| {
-            let scopes = Scopes::new([Scope::Read]).unwrap();
-            let label = "test".parse().unwrap();
-            let minted = ring.mint(label, scopes, None, jiff::Timestamp::UNIX_EPOCH);
-            Ok::<_, keyring::Error>(minted.unwrap().expose().to_owned())
-        });
-        let written = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(written.path(), key.unwrap()).unwrap();
-        Rig { gateway, key: written, bus, suite, _nats: nats }
+        let key = gateway.key();
+        Rig { gateway, key, bus, suite, _nats: nats }
     }
 
     fn args(&self, text: &str) -> Args {
-        let key = self.key.path().to_str().unwrap();
-        let words = ["stream", "--key-file", key].into_iter().chain(text.split(' '));
-        Line::try_parse_from(words).unwrap().args
+        line(&format!("stream --key-file {} {text}", self.key.path().display()))
+    }
+
+    /// What is printed until the limit is reached, while somebody publishes.
+    async fn lines(&self, args: &Args, door: &Door) -> Vec<String> {
+        let mut printed = String::new();
+        let mut print = |text: &str| {
+            printed.push_str(text);
+            Ok(())
+        };
+        let publishing = async {
+            // Published for as long as somebody listens: the live lane keeps nothing.
+            for seq in 1.. {
+                self.publish(seq).await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let followed = async {
+            tokio::select! {
+                followed = follow(args, door, &mut print) => followed,
+                () = publishing => Ok(()),
+            }
+        };
+        timeout(PATIENCE, followed).await.unwrap().unwrap();
+        printed.lines().map(str::to_owned).collect()
     }
 
     /// Publishes a trade on the live lane.
@@ -85,36 +95,32 @@ async fn events_come_as_they_are_on_the_bus_and_in_order() {
     let rig = Rig::start().await;
     let args = rig.args("trade:binance/spot/BTC-USDT bbo --limit 100");
     let door = rig.door(&args).await;
-    let printed = Arc::new(Mutex::new(String::new()));
-    let sink = Arc::clone(&printed);
-    let mut print = move |text: &str| {
-        sink.lock().unwrap().push_str(text);
-        Ok(())
-    };
-    let publishing = async {
-        // Published for as long as somebody listens: the live lane keeps nothing.
-        for seq in 1.. {
-            rig.publish(seq).await;
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    let followed = async {
-        tokio::select! {
-            followed = follow(&args, &door, &mut print) => followed,
-            () = publishing => Ok(()),
-        }
-    };
-    timeout(PATIENCE, followed).await.unwrap().unwrap();
-    let printed = printed.lock().unwrap().clone();
-    let lines: Vec<&str> = printed.lines().collect();
+    let lines = rig.lines(&args, &door).await;
     assert_eq!(lines.len(), 100);
     let seq = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["seq"].as_u64();
-    let first = seq(lines[0]).unwrap();
+    let first = seq(&lines[0]).unwrap();
     for (line, expected) in lines.iter().zip(first..) {
         let mut json = Vec::new();
         wire::encode(&trade(expected), &mut json);
         assert_eq!(line.as_bytes(), json);
     }
+    rig.gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_over_tls_is_followed_if_its_authority_is_named() {
+    let (authority, mut suite) = (Authority::new(), Suite::default());
+    authority.certify(&mut suite);
+    let rig = Rig::of(suite).await;
+    let url = format!("https://{}", rig.gateway.address);
+    let stranger = rig.args(&format!("trade --gateway {url}"));
+    let error = Door::of(&stranger, &rig.suite).unwrap().open().await.err().unwrap();
+    assert!(error.to_string().contains("--ca-file"), "{error:#}");
+    let ca_file = authority.ca_file();
+    let args =
+        rig.args(&format!("trade --limit 3 --gateway {url} --ca-file {}", ca_file.display()));
+    let door = rig.door(&args).await;
+    assert_eq!(rig.lines(&args, &door).await.len(), 3);
     rig.gateway.stop().await;
 }
 

@@ -1,22 +1,11 @@
 //! The whole way: the command, and a scheduler on loopback whose tasks ask the scheduler itself.
 
 use super::*;
-use clap::Parser;
-use daemon::{Service as _, Tasks};
+use crate::testing::{PATIENCE, Running, typed};
 use scheduler::Scheduler;
-use std::net::SocketAddr;
-use std::sync::Arc;
 
-/// Longer than anything here takes; a test that needs it has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The scheduler at work, served on a port of its own.
-struct Running {
-    address: SocketAddr,
-    tasks: Tasks,
-    _directory: tempfile::TempDir,
-    _suite: tokio::sync::watch::Sender<Arc<Suite>>,
-}
+/// The scheduler at work.
+struct Site(Running);
 
 fn task(id: &str, path: &str) -> settings::Task {
     let (schedule, service) = ("0 0 1 1 *", "scheduler");
@@ -25,103 +14,87 @@ fn task(id: &str, path: &str) -> settings::Task {
     serde_json::from_value(task).unwrap()
 }
 
-impl Running {
+impl Site {
     async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut suite = Suite::default();
-        let itself = format!("http://{address}").parse().unwrap();
-        suite.monitoring.services.insert("scheduler".into(), itself);
-        suite.scheduler.tasks =
-            vec![task("good", "/api/v1/scheduler/status"), task("bad", "/nothing")];
-        let directory = tempfile::tempdir().unwrap();
-        let (mut context, sender) =
-            daemon::testing::context(Scheduler::NAME, suite, directory.path());
-        let service = Scheduler::build(&mut context).await.unwrap();
-        let router = service.router();
-        let mut tasks = Tasks::new();
-        tasks.spawn("http", move |task| async move {
-            let limits = web::Limits::default();
-            task.alive(web::serve(listener, router, limits, task.token())).await?;
-            Ok(())
+        let scheduler = Running::aware::<Scheduler>(|address| {
+            let mut suite = Suite::default();
+            let itself = format!("http://{address}").parse().unwrap();
+            suite.monitoring.services.insert("scheduler".into(), itself);
+            suite.scheduler.tasks =
+                vec![task("good", "/api/v1/scheduler/status"), task("bad", "/nothing")];
+            suite
         });
-        service.start(&mut tasks).unwrap();
-        Self { address, tasks, _directory: directory, _suite: sender }
+        Self(scheduler.await)
     }
 
     /// Runs the command as an operator types it.
     async fn command(&self, words: &[&str]) -> anyhow::Result<ExitCode> {
-        #[derive(Parser)]
-        struct Line {
-            #[command(flatten)]
-            args: Args,
-        }
-        let target = format!("http://{}", self.address);
+        let target = format!("http://{}", self.0.address);
         let words =
             ["tasks", "--scheduler", target.as_str()].into_iter().chain(words.iter().copied());
-        run(&Line::parse_from(words).args, &Suite::default()).await
+        run(&typed(words), &Suite::default()).await
+    }
+
+    async fn succeeds(&self, words: &[&str]) -> bool {
+        self.command(words).await.unwrap() == ExitCode::SUCCESS
     }
 
     async fn task(&self, id: &str) -> Value {
-        let endpoint = format!("http://{}", self.address).parse().unwrap();
+        let access = Access::default();
         let service =
-            Service::new("scheduler", Some(&endpoint), None, self.address, ANSWER_BYTES_MAX);
+            Service::new("scheduler", None, &access, self.0.address, ANSWER_BYTES_MAX).unwrap();
         let path = path(id, "").unwrap();
-        service.unwrap().ask(Method::GET, &path, None, PATIENCE).await.unwrap()
+        service.ask(Method::GET, &path, None, PATIENCE).await.unwrap()
     }
-}
-
-fn is_success(code: ExitCode) -> bool {
-    format!("{code:?}") == format!("{:?}", ExitCode::SUCCESS)
 }
 
 #[tokio::test]
 async fn a_run_by_hand_is_waited_for_and_judged() {
-    let mut running = Running::start().await;
-    assert!(is_success(running.command(&["run", "good", "--wait"]).await.unwrap()));
-    assert!(is_success(running.command(&[]).await.unwrap()));
-    assert!(!is_success(running.command(&["run", "bad", "--wait"]).await.unwrap()));
-    assert!(!is_success(running.command(&["list"]).await.unwrap()));
-    assert!(!is_success(running.command(&["show", "bad", "--json"]).await.unwrap()));
-    assert!(is_success(running.command(&["show", "good"]).await.unwrap()));
-    assert!(is_success(running.command(&["history", "--limit", "1"]).await.unwrap()));
-    assert_eq!(running.task("bad").await["last"]["answer"]["status"], 404);
-    running.tasks.shutdown(PATIENCE).await.unwrap();
+    let site = Site::start().await;
+    assert!(site.succeeds(&["run", "good", "--wait"]).await);
+    assert!(site.succeeds(&[]).await);
+    assert!(!site.succeeds(&["run", "bad", "--wait"]).await);
+    assert!(!site.succeeds(&["list"]).await);
+    assert!(!site.succeeds(&["show", "bad", "--json"]).await);
+    assert!(site.succeeds(&["show", "good"]).await);
+    assert!(site.succeeds(&["history", "--limit", "1"]).await);
+    assert_eq!(site.task("bad").await["last"]["answer"]["status"], 404);
+    site.0.stop().await;
 }
 
 #[tokio::test]
 async fn a_task_is_paused_and_resumed() {
-    let mut running = Running::start().await;
-    assert!(is_success(running.command(&["pause", "good"]).await.unwrap()));
+    let site = Site::start().await;
+    assert!(site.succeeds(&["pause", "good"]).await);
     let paused = async {
-        while running.task("good").await.get("paused_since").is_none() {
+        while site.task("good").await.get("paused_since").is_none() {
             tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(PATIENCE, paused).await.unwrap();
-    assert!(is_success(running.command(&["resume", "good", "--json"]).await.unwrap()));
+    assert!(site.succeeds(&["resume", "good", "--json"]).await);
     let resumed = async {
-        while running.task("good").await.get("paused_since").is_some() {
+        while site.task("good").await.get("paused_since").is_some() {
             tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(PATIENCE, resumed).await.unwrap();
-    running.tasks.shutdown(PATIENCE).await.unwrap();
+    site.0.stop().await;
 }
 
 #[tokio::test]
 async fn what_the_scheduler_refuses_is_told_in_its_words() {
-    let mut running = Running::start().await;
+    let site = Site::start().await;
     for (words, reason) in [
         (["cancel", "good"], "no run of this task waits for an answer"),
         (["run", "other"], "no task `other` is configured"),
         (["pause", "a/b"], "`a/b` is no name of a task"),
         (["history", "a&b"], "`a&b` is no name of a task"),
     ] {
-        let refused = running.command(&words).await.unwrap_err();
+        let refused = site.command(&words).await.unwrap_err();
         assert!(format!("{refused:#}").ends_with(reason), "{refused:#}");
     }
-    running.tasks.shutdown(PATIENCE).await.unwrap();
+    site.0.stop().await;
 }
 
 #[test]

@@ -11,6 +11,7 @@ use feed::backfill::{OpenGap, OpenGaps};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use model::{Body, Cause, Event, Gap, GapState, InstrumentId, Kind, Market, Venue};
+use openapi::Nanos;
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 use std::str::FromStr;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 use units::UnixNanos;
+use utoipa::{IntoParams, ToSchema};
 use web::{Json, Problem};
 
 /// Gap records that are answered if nobody says how many, and at most.
@@ -33,30 +35,62 @@ const RECORD_MAX: Duration = Duration::from_secs(5);
 /// How soon to ask again when there is no room.
 const RETRY: Duration = Duration::from_secs(60);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct GapsQuery {
+    /// Records, and open gaps, at most; 100 if nothing is said.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
 }
 
+/// The answer of `/api/v1/collector/gaps`, whose records are encoded as on the bus.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes what is written by hand")]
+struct GapsAnswer {
+    /// The newest gap records, newest first.
+    data: Vec<openapi::GapEvent>,
+    /// The gaps of trades that are open, newest first.
+    open: Vec<OpenAnswer>,
+}
+
 /// A gap that is open.
-#[derive(Serialize)]
-struct OpenAnswer<'a> {
-    gap_id: &'a str,
+#[derive(Serialize, ToSchema)]
+struct OpenAnswer {
+    #[schema(value_type = String)]
+    gap_id: Arc<str>,
+    #[schema(value_type = openapi::Venue)]
     venue: &'static str,
+    #[schema(value_type = openapi::Market)]
     market: &'static str,
-    symbol: &'a str,
+    #[schema(value_type = openapi::Symbol)]
+    symbol: String,
+    #[schema(value_type = openapi::Kind)]
     of: &'static str,
     after_id: Option<u64>,
     before_id: Option<u64>,
+    #[schema(value_type = openapi::Cause)]
     cause: &'static str,
     /// When it was put on record.
+    #[schema(value_type = Nanos)]
     declared: i64,
     /// Ids that are still missing.
     missing: u64,
 }
 
-/// The newest gap records, newest first, each as it is on the bus; and the gaps of trades that are
-/// open, an earlier run's among them.
+/// The newest gap records, and the gaps of trades that are open.
+///
+/// Records are as they are on the bus; open gaps of an earlier run are among them.
+#[utoipa::path(
+    get,
+    path = "/api/v1/collector/gaps",
+    operation_id = "collector_gaps",
+    params(GapsQuery),
+    responses(
+        (status = 200, description = "The gaps, newest first.", body = GapsAnswer),
+        (status = 400),
+    ),
+)]
 pub(super) async fn list(
     State(api): State<Api>,
     web::Query(query): web::Query<GapsQuery>,
@@ -82,12 +116,12 @@ pub(super) async fn list(
     Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-fn open_answer(open: &OpenGap) -> OpenAnswer<'_> {
+fn open_answer(open: &OpenGap) -> OpenAnswer {
     OpenAnswer {
-        gap_id: &open.gap.gap_id,
+        gap_id: Arc::clone(&open.gap.gap_id),
         venue: open.instrument.venue.as_str(),
         market: open.instrument.market.as_str(),
-        symbol: open.instrument.symbol.as_str(),
+        symbol: open.instrument.symbol.as_str().to_owned(),
         of: open.gap.of.as_str(),
         after_id: open.gap.after_id,
         before_id: open.gap.before_id,
@@ -98,32 +132,63 @@ fn open_answer(open: &OpenGap) -> OpenAnswer<'_> {
 }
 
 /// An order to fetch the ids between two.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Backfill)]
 pub(super) struct Order {
     /// Between which times the trades happened, in nanoseconds since the Unix epoch, if that is
     /// known: the gap then belongs to these days, and not to that of the order.
     #[serde(default)]
+    #[schema(value_type = Option<Nanos>)]
     since: Option<i64>,
     #[serde(default)]
+    #[schema(value_type = Option<Nanos>)]
     until: Option<i64>,
+    #[schema(value_type = openapi::Venue)]
     venue: String,
+    #[schema(value_type = openapi::Market)]
     market: String,
+    #[schema(value_type = openapi::Symbol)]
     symbol: String,
+    /// `trade` or `agg_trade`, whichever the market is recorded by.
+    #[schema(value_type = openapi::Kind)]
     kind: String,
+    /// The last id before those that are missing.
     after_id: u64,
+    /// The first id behind them; at least two above, and at most ten million.
     before_id: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = BackfillAnswer)]
 pub(super) struct OrderAnswer {
+    /// The gap record that says what becomes of it.
+    #[schema(value_type = String)]
     gap_id: Arc<str>,
     /// Ids that are to be fetched.
     missing: u64,
 }
 
-/// Puts a gap on record and has it filled. It is answered once the record is durable: whatever
-/// happens then, the gap is filled or said to be lost.
+/// Puts a gap on record and has it filled.
+///
+/// It is answered once the record is durable: whatever happens then, the gap is filled or said to
+/// be lost.
+#[utoipa::path(
+    post,
+    path = "/api/v1/collector/backfill",
+    operation_id = "collector_backfill",
+    request_body = Order,
+    responses(
+        (status = 202, description = "It is on record.", body = OrderAnswer),
+        (status = 400),
+        (status = 404, description = "No such trades are recorded."),
+        (status = 409, description = "The backfill is switched off."),
+        (status = 413),
+        (status = 415),
+        (status = 503, description = "It is busy, the record is not durable yet, or the venue's \
+                                      list was not read yet."),
+    ),
+)]
 pub(super) async fn order(
     State(api): State<Api>,
     web::Body(order): web::Body<Order>,

@@ -3,11 +3,12 @@
 use super::{ANSWER_MAX, Api};
 use crate::board::{FeedHandle, FeedState, MarketView, Query, StreamView};
 use crate::line::now;
-use crate::orders::{Order, Refusal};
+use crate::orders::{Change, Order, Refusal};
 use crate::roster::Aside;
 use axum::extract::State;
 use futures_util::future::join_all;
 use model::{Market, Symbol, Venue};
+use openapi::Nanos;
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 use std::str::FromStr;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use units::UnixNanos;
+use utoipa::{IntoParams, ToSchema};
 use web::{Json, Problem};
 
 /// How long a change may take until it is on disk and in force.
@@ -24,40 +26,47 @@ const CHANGE_MAX: Duration = Duration::from_secs(10);
 /// How soon to ask again when a market is busy.
 const RETRY: Duration = Duration::from_secs(5);
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct SubscriptionsAnswer {
     subscriptions: Vec<SubscriptionAnswer>,
     /// Wanted symbols that the venue does not list.
     unknown: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct SubscriptionAnswer {
+    #[schema(value_type = String)]
     connection: Arc<str>,
     stream: String,
     /// Whose it is; absent of a stream that tells of the market alone.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<openapi::Symbol>)]
     symbol: Option<String>,
     /// `subscribed`, `subscribing`, `down` or `refused`.
+    #[schema(pattern = "^(subscribed|subscribing|down|refused)$")]
     state: &'static str,
     /// Why it is refused or down.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     reason: Option<Arc<str>>,
     kinds: Vec<KindAnswer>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct KindAnswer {
+    #[schema(value_type = openapi::Kind)]
     kind: &'static str,
     events: u64,
     events_per_second: f64,
     /// When the last one was received, and how long ago.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Nanos>)]
     last: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     age_ms: Option<i64>,
     /// From the venue's stamp on the last one to its receipt.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
     lag_ms: Option<u128>,
     gaps: u64,
     /// Times a book fell out of step.
@@ -65,6 +74,12 @@ struct KindAnswer {
 }
 
 /// Every stream, and how it runs.
+#[utoipa::path(
+    get,
+    path = "/api/v1/collector/subscriptions",
+    operation_id = "collector_subscriptions",
+    responses((status = 200, description = "The streams.", body = SubscriptionsAnswer)),
+)]
 pub(super) async fn list(State(api): State<Api>) -> Json<SubscriptionsAnswer> {
     let markets = api.board.markets();
     let feeds = markets.iter().flat_map(|market| &market.feeds);
@@ -123,25 +138,51 @@ fn kinds(view: &StreamView) -> Vec<KindAnswer> {
 }
 
 /// What is to be recorded, or not to be.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Path)]
+#[schema(as = Subscription)]
 pub(super) struct Wish {
+    #[param(value_type = openapi::Venue)]
+    #[schema(value_type = openapi::Venue)]
     venue: String,
+    #[param(value_type = openapi::Market)]
+    #[schema(value_type = openapi::Market)]
     market: String,
+    #[param(value_type = openapi::Symbol)]
+    #[schema(value_type = openapi::Symbol)]
     symbol: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct ChangeAnswer {
+    #[schema(value_type = openapi::Venue)]
     venue: &'static str,
+    #[schema(value_type = openapi::Market)]
     market: &'static str,
+    #[schema(value_type = openapi::Symbol)]
     symbol: String,
     /// The streams that carry it now.
     streams: Vec<String>,
 }
 
-/// Has a symbol recorded as well, until it is taken away again. It is answered once that is kept
-/// on disk and the connections have been told.
+/// Has a symbol recorded as well, until it is taken away again.
+///
+/// It is answered once that is kept on disk and the connections have been told.
+#[utoipa::path(
+    post,
+    path = "/api/v1/collector/subscriptions",
+    operation_id = "collector_subscribe",
+    request_body = Wish,
+    responses(
+        (status = 200, description = "It is recorded.", body = ChangeAnswer),
+        (status = 400),
+        (status = 404, description = "The market is not recorded, or does not list the symbol."),
+        (status = 413),
+        (status = 415),
+        (status = 503, description = "The market is busy, or the change cannot be kept."),
+    ),
+)]
 pub(super) async fn add(
     State(api): State<Api>,
     web::Body(wish): web::Body<Wish>,
@@ -150,6 +191,18 @@ pub(super) async fn add(
 }
 
 /// Has a symbol recorded no more, until it is added again.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/collector/subscriptions/{venue}/{market}/{symbol}",
+    operation_id = "collector_unsubscribe",
+    params(Wish),
+    responses(
+        (status = 200, description = "It is not recorded.", body = ChangeAnswer),
+        (status = 400),
+        (status = 404, description = "The market or the symbol is not recorded."),
+        (status = 503, description = "The market is busy, or the change cannot be kept."),
+    ),
+)]
 pub(super) async fn remove(
     State(api): State<Api>,
     web::Path(wish): web::Path<Wish>,
@@ -167,7 +220,7 @@ async fn change(api: &Api, wish: Wish, wanted: bool) -> web::Result<Json<ChangeA
     }
     let (answer, answered) = oneshot::channel();
     let busy = || Problem::unavailable("the market is busy", Some(RETRY));
-    let order = Order { wanted, symbol: symbol.clone(), answer };
+    let order = Order::Change(Change { wanted, symbol: symbol.clone(), answer });
     view.orders.try_send(order).map_err(|_| busy())?;
     let result = timeout(CHANGE_MAX, answered).await.map_err(|_| busy())?;
     let stopping = |_| Problem::unavailable("the service is stopping", None);

@@ -15,6 +15,10 @@ use tokio::time::{Instant, sleep_until};
 use venue::recording::Source;
 use venue::{Adapter, FrameType, Request, Verdict};
 
+/// The pause between two books that are shown when this collector takes over from the other of its
+/// pair: 200 of them take a second, and what the venue sends meanwhile is not held up.
+const SHOW_PAUSE: Duration = Duration::from_millis(5);
+
 /// How long the whole subscription may take beyond its pacing.
 const CONFIRM_MAX: Duration = Duration::from_secs(10);
 
@@ -54,6 +58,7 @@ enum Wake {
     Answer(Answer),
     Query(Query),
     Assigned,
+    TakesOver,
     Due,
 }
 
@@ -121,6 +126,10 @@ impl<A: Adapter> Feed<A> {
                     session.change(&requests);
                     false
                 }
+                Wake::TakesOver => {
+                    self.parts.pipeline.take_over(now(), SHOW_PAUSE);
+                    false
+                }
                 Wake::Due => false,
             };
             self.take(session, &mut frames, from_successor)?;
@@ -137,7 +146,7 @@ impl<A: Adapter> Feed<A> {
     }
 
     /// Priorities: stop; snapshots, they unblock buffered diffs; frames; the successor; what is to be
-    /// carried; questions; deadlines.
+    /// carried; who speaks; questions; deadlines.
     async fn wake(&mut self, task: &Task, session: &mut Session, frames: &mut Vec<Frame>) -> Wake {
         let due = self.due_at(session);
         let (mut opening, mut open) = (None, None);
@@ -159,6 +168,7 @@ impl<A: Adapter> Feed<A> {
                     ) => Wake::SuccessorFrames(result),
                     Some(result) = OptionFuture::from(opening) => Wake::Opened(Box::new(result)),
                     Ok(()) = self.parts.assigned.changed() => Wake::Assigned,
+                    () = self.parts.outbox.takes_over() => Wake::TakesOver,
                     Some(query) = self.queries.recv() => Wake::Query(query),
                     () = sleep_until(due) => Wake::Due,
                 }

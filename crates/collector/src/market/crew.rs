@@ -1,11 +1,13 @@
 //! The feeds of one market, and who of them carries what.
 
+mod by_hand;
+
 use super::{Listing, Market, Relisted, Wanted};
 use crate::board::{FeedHandle, FeedStatus, Query};
 use crate::feed::{Feed, Parts};
 use crate::handover::Key;
 use crate::line::{Dial, instant_of, now};
-use crate::orders::{self, Changes, Order, Refusal};
+use crate::orders::{Changes, Order, Refreshed};
 use crate::poller::{self, Poller};
 use crate::publisher::LastIds;
 use crate::roster::{Assignment, Roster, books, carried};
@@ -19,8 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::Chain;
-use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinSet, spawn_blocking};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use venue::{Adapter, ConnectionPlan, Selection, replan, select};
 
@@ -64,6 +66,9 @@ pub(super) struct Crew<A> {
     read_at: Instant,
     refresh_at: Instant,
     reading: Option<BoxFuture<'static, anyhow::Result<Listing>>>,
+    /// Who asked for that by hand. One whom the next replaces has gone: the interface asks once at
+    /// a time.
+    asker: Option<oneshot::Sender<Result<Refreshed, Arc<str>>>>,
 }
 
 /// How a feed is told what to carry, and how it is seen.
@@ -112,6 +117,7 @@ impl<A: Adapter + Clone + Send + Sync + 'static> Crew<A> {
             read_at: now_at,
             refresh_at: now_at,
             reading: None,
+            asker: None,
         };
         crew.listed();
         // A reload may have come meanwhile.
@@ -165,7 +171,8 @@ impl<A: Adapter + Clone + Send + Sync + 'static> Crew<A> {
                 };
                 self.leaving.swap_remove(told);
             }
-            Wake::Order(order) => self.obey(order, task).await?,
+            Wake::Order(Order::Change(change)) => self.obey(change, task).await?,
+            Wake::Order(Order::Refresh(asker)) => self.refresh_for(asker),
             Wake::Reloaded => {
                 if self.reloaded() {
                     self.plan(task)?;
@@ -223,21 +230,38 @@ impl<A: Adapter + Clone + Send + Sync + 'static> Crew<A> {
         match listing {
             Ok(listing) => {
                 metrics.listing("ok");
-                self.listing = listing;
-                // What the venue refuses is tried again.
-                self.attempt += 1;
-                self.listed();
-                self.plan(task)
+                let changed = self.follow(listing, task)?;
+                self.answer(Ok(changed));
             }
             Err(error) => {
                 metrics.listing("failed");
                 let reason: Arc<str> = Chain(error.as_ref()).to_string().into();
                 tracing::warn!(error = &*reason, "the instruments stay those of the last list");
                 let board = &self.market.ways.board;
-                board.update(self.market.index, |market| market.reason = Some(reason));
-                Ok(())
+                board.update(self.market.index, |market| {
+                    market.reason = Some(Arc::clone(&reason));
+                });
+                self.answer(Err(reason));
             }
         }
+        Ok(())
+    }
+
+    /// Has what is recorded follow another list.
+    fn follow(&mut self, listing: Listing, task: &Task) -> anyhow::Result<Refreshed> {
+        let (before, recorded) = (std::mem::replace(&mut self.listing, listing), self.recorded());
+        // What the venue refuses is tried again.
+        self.attempt += 1;
+        self.listed();
+        self.plan(task)?;
+        let recorded_now = self.recorded();
+        let before = (before.list.as_slice(), &*recorded);
+        let after = (self.listing.list.as_slice(), &*recorded_now);
+        Ok(Refreshed::between(before, after))
+    }
+
+    fn recorded(&self) -> Arc<BTreeSet<Arc<InstrumentId>>> {
+        self.roster.as_ref().map(|roster| Arc::clone(&roster.wanted)).unwrap_or_default()
     }
 
     /// Doubts a list that has lost most of its instruments: a venue in trouble may send half of
@@ -282,49 +306,6 @@ impl<A: Adapter + Clone + Send + Sync + 'static> Crew<A> {
         }
         self.market.wanted.selection = new.selection;
         changed
-    }
-
-    /// Carries out what was asked for by hand. It is answered once it is on disk and in force.
-    async fn obey(&mut self, order: Order, task: &Task) -> anyhow::Result<()> {
-        let Order { wanted, symbol, answer } = order;
-        // Nobody is told of what happens after whoever asked has gone.
-        if answer.is_closed() {
-            return Ok(());
-        }
-        let changes = self.changes.with(&symbol, wanted);
-        let chosen =
-            |ids: &BTreeSet<Arc<InstrumentId>>| ids.iter().any(|id| id.symbol.as_str() == symbol);
-        let is_recorded = self.roster.as_ref().is_some_and(|roster| chosen(&roster.wanted));
-        let refusal = if wanted {
-            let selection = changes.over(&self.market.wanted.selection);
-            (!chosen(&self.select(&selection).instruments)).then_some(Refusal::Unlisted)
-        } else {
-            (!is_recorded).then_some(Refusal::Unrecorded)
-        };
-        let result = match refusal {
-            Some(refusal) => Err(refusal),
-            None => self.keep(changes).await,
-        };
-        if result.is_ok() {
-            self.plan(task)?;
-        }
-        // Whoever asked may be gone.
-        drop(answer.send(result));
-        Ok(())
-    }
-
-    /// Puts changes on disk, and then in force.
-    async fn keep(&mut self, changes: Changes) -> Result<(), Refusal> {
-        let path = orders::path(&self.market.ways.state_directory, &self.market.name());
-        let text = changes.clone();
-        let stored = spawn_blocking(move || text.store(&path)).await;
-        match stored.map_err(std::io::Error::other).flatten() {
-            Ok(()) => {
-                self.changes = changes;
-                Ok(())
-            }
-            Err(error) => Err(Refusal::Unkept(error.to_string().into())),
-        }
     }
 
     fn select(&self, selection: &Selection) -> venue::Selected {

@@ -19,6 +19,7 @@ use model::{Body as EventBody, Cause, Event, Gap, Kind};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 use tempfile::TempDir;
 use testkit::nats::NatsServer;
@@ -84,16 +85,23 @@ impl World {
     }
 }
 
+/// What answers are compared with.
+static DESCRIPTION: LazyLock<openapi::Document> = LazyLock::new(crate::api::describe);
+
 impl Running {
     async fn get(&self, path: &str) -> (StatusCode, Value) {
         self.ask(Request::get(path).body(Body::empty()).unwrap()).await
     }
 
     async fn ask(&self, request: Request<Body>) -> (StatusCode, Value) {
+        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status();
         let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
-        (status, serde_json::from_slice(&body).unwrap())
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        let misfits = DESCRIPTION.misfits(&method, &path, status.as_u16(), &body);
+        assert_eq!(misfits, Vec::<String>::new());
+        (status, body)
     }
 
     /// Asks again and again until the answer is as wanted.

@@ -219,6 +219,18 @@ fn the_common_metrics_are_there_and_end_as_openmetrics_does() {
 }
 
 #[test]
+fn the_interface_is_described() {
+    let process = probe().start();
+    process.notified("READY=1");
+    let answer = process.get("/openapi.json");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.contains("content-type: application/json"), "{answer}");
+    for path in ["/health", "/ready", "/metrics", "/openapi.json"] {
+        assert!(answer.contains(&format!("\"{path}\": {{")), "{path} is not in {answer}");
+    }
+}
+
+#[test]
 fn what_is_not_there_is_a_problem_document() {
     let process = probe().start();
     process.notified("READY=1");

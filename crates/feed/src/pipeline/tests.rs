@@ -257,6 +257,38 @@ fn maintained_books_are_emitted_by_the_clock() {
 }
 
 #[test]
+fn who_takes_over_shows_its_books_one_after_another() {
+    let mut run = Run::new(Options { live_levels: 1, ..Options::default() });
+    let pause = Duration::from_secs(2);
+    run.pipeline.take_over(run.now, pause);
+    run.wait(0).check(expect![""]);
+    run.diff(1, 3, "10", "1").snapshot(3);
+    let other = r#"{"e":"depthUpdate","E":1,"s":"DEFXYZ","U":1,"u":3,"b":[["1","1"]],"a":[]}"#;
+    let path = "/api/v3/depth?symbol=DEFXYZ&limit=5000";
+    let body = br#"{"lastUpdateId":7,"bids":[["9","1"]],"asks":[["11","1"]]}"#;
+    run.frame(other);
+    run.pipeline.handle_rest(run.now, path, body, &mut run.out).unwrap();
+    run.out.clear();
+    run.pipeline.take_over(run.now, pause);
+    run.wait(1).check(expect!["book snapshot 3 bids 1 asks 1 (takeover) Live"]);
+    run.wait(1).check(expect!["book snapshot 7 bids 1 asks 1 (takeover) Live"]);
+    run.wait(57).check(expect![""]);
+    run.wait(1).check(expect!["book snapshot 3 bids 1 asks 1 Live"]);
+}
+
+#[test]
+fn a_book_that_is_out_of_step_at_a_takeover_is_shown_once_it_is_whole() {
+    let mut run = Run::new(Options { live_levels: 1, ..Options::default() });
+    run.diff(1, 3, "10", "1").snapshot(3).disconnect();
+    run.pipeline.take_over(run.now, Duration::from_secs(2));
+    run.out.clear();
+    run.diff(9, 9, "10", "2").snapshot(9).wait(1).check(expect![[r#"
+        book snapshot 9 bids 2 asks 1 (rest) Both
+        gap of book 3..9 disconnect v2 healed Both
+        book snapshot 9 bids 1 asks 1 (takeover) Live"#]]);
+}
+
+#[test]
 fn levels_beyond_the_maintained_depth_are_pruned_in_public() {
     let mut run = Run::new(Options { depth: 2, ..Options::default() });
     run.diff(1, 3, "10", "1").snapshot(3).diff(4, 4, "10", "1");

@@ -256,7 +256,7 @@ async fn question_one(gate: &Gate, base: &Base, topic: &Topic) -> anyhow::Result
     let symbol = percent_encoded(symbol.as_str());
     let path = format!("/api/v1/orderbook/{venue}/{market}/{symbol}?depth={DEPTH}");
     let uri = base.join(&PathAndQuery::try_from(path)?)?;
-    let response = gate.proxy.get(uri, gate.token.as_ref()).await?;
+    let response = gate.proxy.get(base, uri, gate.token.as_ref()).await?;
     if response.status() != StatusCode::OK {
         return Ok(None);
     }
@@ -265,7 +265,7 @@ async fn question_one(gate: &Gate, base: &Base, topic: &Topic) -> anyhow::Result
     let Some(last_id) = answer.last_id.filter(|_| answer.synced) else { return Ok(None) };
     let (bids, asks) = (levels(&answer.bids)?, levels(&answer.asks)?);
     let book_type = BookType::Snapshot;
-    Ok(Some(Book { book_type, first_id: None, last_id, prev_id: None, bids, asks }))
+    Ok(Some(Book { book_type, first_id: None, last_id, prev_id: None, part: 0, bids, asks }))
 }
 
 fn levels(texts: &[(String, String)]) -> anyhow::Result<Vec<Level>> {

@@ -217,12 +217,13 @@ impl Hub {
         };
         // Of its own, since it is a piece of whatever else the bus has read with it.
         let payload = Bytes::copy_from_slice(payload);
+        let is_state = known.topic.is_state();
         match (event, known.topic.kind) {
             (Some(event), Kind::Book) => {
                 self.handle_book(topic, &event, producer.as_ref(), &payload)
             }
-            (_, kind) => {
-                self.each_reader(topic, |client, id| client.feed(id, topic, kind, &payload))
+            (_, _) => {
+                self.each_reader(topic, |client, id| client.feed(id, topic, is_state, &payload))
             }
         }
     }

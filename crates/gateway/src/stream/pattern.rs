@@ -18,6 +18,29 @@ impl Topic {
         let (venue, market, symbol) = (id.venue, id.market, id.symbol.clone());
         Topic { kind: event.kind(), venue, market, symbol }
     }
+
+    /// Whether an event says all there is to say of its topic, so that the one before is not
+    /// missed.
+    ///
+    /// Candles are of several lengths and ratios of several types under one topic; OKX tells mark
+    /// and index price apart, and of an option the prices and the greeks; each of the others
+    /// happened by itself. A book has a way of its own.
+    pub(crate) fn is_state(&self) -> bool {
+        let comes_apart = self.venue == Venue::Okx;
+        match self.kind {
+            Kind::Mark => !comes_apart,
+            Kind::Ticker => !(comes_apart && self.market == Market::Option),
+            Kind::Bbo | Kind::Funding | Kind::OpenInterest | Kind::VolatilityIndex => true,
+            Kind::Trade
+            | Kind::AggTrade
+            | Kind::Book
+            | Kind::Kline
+            | Kind::Liquidation
+            | Kind::LongShortRatio
+            | Kind::Gap
+            | Kind::Status => false,
+        }
+    }
 }
 
 /// What a subscription asks for; what is `None` may be anything.
@@ -54,5 +77,24 @@ impl Pattern {
     /// Whether events of a kind may be wanted.
     pub(crate) fn wants(&self, kind: Kind) -> bool {
         self.kind.is_none_or(|wanted| wanted == kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_of_what_comes_apart_stands_for_no_other() {
+        let is_state = |kind, venue, market| {
+            let symbol = Symbol::new("BTC-USDT").unwrap();
+            Topic { kind, venue, market, symbol }.is_state()
+        };
+        assert!(is_state(Kind::Mark, Venue::Deribit, Market::Perp));
+        assert!(!is_state(Kind::Mark, Venue::Okx, Market::Perp));
+        assert!(is_state(Kind::Ticker, Venue::Okx, Market::Perp));
+        assert!(!is_state(Kind::Ticker, Venue::Okx, Market::Option));
+        assert!(is_state(Kind::Ticker, Venue::Deribit, Market::Option));
+        assert!(!is_state(Kind::Kline, Venue::Binance, Market::Spot));
     }
 }

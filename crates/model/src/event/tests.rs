@@ -69,6 +69,56 @@ fn mark_and_index_price_of_the_same_time_are_two_events_where_they_come_apart() 
     assert!(all[0] != all[1] && all[1] != all[2] && all[0] != all[2]);
 }
 
+#[test]
+fn the_figures_of_an_option_are_an_event_of_their_own_where_they_come_apart() {
+    let of = |last_price, greeks| {
+        let ticker = Ticker {
+            last_price,
+            open_price: None,
+            high_price: None,
+            low_price: None,
+            volume: None,
+            quote_volume: None,
+            bid_price: None,
+            bid_qty: None,
+            ask_price: None,
+            ask_qty: None,
+            greeks,
+        };
+        event(1, Body::Ticker(ticker)).identity().minor
+    };
+    let price = Some(Price::from_raw(1));
+    let figures = || Greeks { delta: Some(Rate::from_raw(1)), ..Greeks::default() }.given();
+    assert_eq!([of(price, None), of(price, figures()), of(None, None)], [0, 0, 0]);
+    assert_eq!(of(None, figures()), 1);
+}
+
+#[test]
+fn parts_of_a_book_are_told_apart_from_one_another_and_from_all_else_at_their_id() {
+    let of = |book_type, origin, prev_id, part| {
+        let (bids, asks) = (Vec::new(), Vec::new());
+        let book = Book { book_type, first_id: None, last_id: 9, prev_id, part, bids, asks };
+        Event { origin, ..event(1, Body::Book(book)) }.identity()
+    };
+    let plain = [
+        of(BookType::Snapshot, None, None, 0),
+        of(BookType::Diff, None, Some(8), 0),
+        of(BookType::Diff, Some(Origin::Prune), None, 0),
+    ];
+    assert_eq!(plain.map(|identity| identity.minor), [0, 1, 2], "as rows are stored already");
+    let mut seen = std::collections::BTreeSet::from(plain);
+    for part in [1, 2, u32::MAX] {
+        for (origin, prev_id) in [(None, None), (None, Some(8)), (Some(Origin::Prune), None)] {
+            let identity = of(BookType::Diff, origin, prev_id, part);
+            assert_eq!((identity.major, identity.book_part()), (9, Some(part)));
+            assert!(seen.insert(identity), "{part} {origin:?} {prev_id:?}");
+        }
+    }
+    let rest = of(BookType::Diff, Some(Origin::Rest), None, 1);
+    assert!(!seen.insert(rest), "a snapshot that was asked for has the parts of any other");
+    assert_eq!(Identity { major: 9, minor: u64::MAX }.book_part(), None);
+}
+
 proptest! {
     #[test]
     fn liquidations_are_the_same_if_time_side_price_qty_and_ordinal_are(

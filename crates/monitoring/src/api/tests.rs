@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tower::ServiceExt as _;
 
-use super::{Access, router};
+use super::{Access, describe, router};
 use crate::monitor::{Monitor, Round};
 use crate::rules::rules;
 use crate::teller::ChannelStates;
@@ -24,7 +24,10 @@ async fn get(view: View, path: &str) -> (StatusCode, Value) {
     let response = router(Access { views, channels, requests }).oneshot(request).await.unwrap();
     let status = response.status();
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    (status, serde_json::from_slice(&body).unwrap())
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    let misfits = describe().misfits("GET", path, status.as_u16(), &body);
+    assert_eq!(misfits, Vec::<String>::new());
+    (status, body)
 }
 
 /// One service down for long enough to fire.
@@ -107,4 +110,11 @@ async fn a_service_that_is_not_configured_is_not_found() {
     let (status, body) = get(view(), "/api/v1/services/nginx").await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     assert_eq!(body["detail"], "no service `nginx` is configured");
+}
+
+#[test]
+fn the_description_is_in_order_and_as_it_is_checked_in() {
+    let document = daemon::describe::<crate::Monitoring>();
+    assert_eq!(document.faults(), Vec::<String>::new());
+    expect_test::expect_file!["../../openapi.json"].assert_eq(&document.text());
 }

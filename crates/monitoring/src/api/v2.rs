@@ -6,37 +6,69 @@
 //! Source: <https://github.com/prometheus/alertmanager/blob/v0.28.0/api/v2/openapi.yaml>.
 
 mod document;
+mod shown;
 
 use std::sync::Arc;
 
 use alert::{Active, Labels, Matcher, MatcherError, Silence, SilenceState, all_match};
+use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
 use daemon::clock;
 use serde_json::{Value, json};
 use telemetry::Chain;
 use tokio::sync::oneshot;
 use units::UnixNanos;
-use web::{Body, Path};
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::{Body, Path, Problem};
 
 use self::document::{PostableAlert, PostableSilence, gettable, shown, time};
+use self::shown::{AlertGroup, GettableAlert, GettableSilence, Receiver, Silenced, Status};
 use super::Access;
 use crate::request::{Request, RequestError};
 use crate::view::View;
 
-/// The routes.
-pub(super) fn router(access: Access) -> Router {
-    Router::new()
-        .route("/api/v2/status", get(status))
-        .route("/api/v2/receivers", get(receivers))
-        .route("/api/v2/alerts", get(alerts).post(post_alerts))
-        .route("/api/v2/alerts/groups", get(groups))
-        .route("/api/v2/silences", get(silences).post(post_silence))
-        .route("/api/v2/silence/{id}", get(silence).delete(expire))
-        .with_state(access)
+/// The routes, and their description.
+pub(super) fn routes() -> OpenApiRouter<Access> {
+    OpenApiRouter::default()
+        .routes(routes!(status))
+        .routes(routes!(receivers))
+        .routes(routes!(alerts, post_alerts))
+        .routes(routes!(groups))
+        .routes(routes!(silences, post_silence))
+        .routes(routes!(silence, expire))
+}
+
+/// How what is wanted is described; [`Wanted`] is how it is read. What else is there is ignored, as
+/// Alertmanager does.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it describes what is read name by name")]
+struct AlertFilter {
+    /// Only alerts with a label that matches, such as `service="storage"`; may be there several
+    /// times.
+    filter: Option<Vec<String>>,
+    /// Only alerts that go to a receiver whose name matches this regular expression.
+    receiver: Option<String>,
+    /// Whether alerts that people are told of are wanted; `true` if nothing is said.
+    active: Option<bool>,
+    /// Whether silenced ones are; `true` if nothing is said.
+    silenced: Option<bool>,
+    /// Whether inhibited ones are; `true` if nothing is said.
+    inhibited: Option<bool>,
+}
+
+/// Of silences.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it describes what is read name by name")]
+struct SilenceFilter {
+    /// Only silences with a matcher that this one matches, such as `service="storage"`; may be
+    /// there several times.
+    filter: Option<Vec<String>>,
 }
 
 /// A refusal in Alertmanager's manner.
@@ -63,6 +95,12 @@ impl Refusal {
 impl From<MatcherError> for Refusal {
     fn from(error: MatcherError) -> Self {
         Self::bad(&error)
+    }
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self(problem.status, problem.detail)
     }
 }
 
@@ -144,6 +182,15 @@ impl Wanted {
     }
 }
 
+/// The version and the uptime, as Alertmanager shows them.
+#[utoipa::path(
+    get,
+    path = "/api/v2/status",
+    operation_id = "alertmanager_status",
+    responses(
+        (status = 200, description = "How it does.", body = Status),
+    ),
+)]
 async fn status(State(access): State<Access>) -> Json<Value> {
     let view = Arc::clone(&access.views.borrow());
     let uptime = time(view.started);
@@ -162,11 +209,32 @@ async fn status(State(access): State<Access>) -> Json<Value> {
     }))
 }
 
+/// The channels by which people are told.
+#[utoipa::path(
+    get,
+    path = "/api/v2/receivers",
+    operation_id = "alertmanager_receivers",
+    responses(
+        (status = 200, description = "Their names.", body = Vec<Receiver>),
+    ),
+)]
 async fn receivers(State(access): State<Access>) -> Json<Value> {
     let channels = access.channels.borrow();
     Json(channels.keys().map(|name| json!({"name": name})).collect())
 }
 
+/// Alerts that fire: those of our rules and those that others post.
+#[utoipa::path(
+    get,
+    path = "/api/v2/alerts",
+    operation_id = "alertmanager_alerts",
+    params(AlertFilter),
+    responses(
+        (status = 200, description = "The alerts.", body = Vec<GettableAlert>),
+        (status = 400, description = "The request makes no sense; the text says why.", body = String,
+         content_type = "application/json"),
+    ),
+)]
 async fn alerts(
     State(access): State<Access>,
     RawQuery(query): RawQuery,
@@ -182,6 +250,18 @@ async fn alerts(
     Ok(Json(Value::Array(alerts)))
 }
 
+/// The same alerts, in the groups in which people are told.
+#[utoipa::path(
+    get,
+    path = "/api/v2/alerts/groups",
+    operation_id = "alertmanager_groups",
+    params(AlertFilter),
+    responses(
+        (status = 200, description = "The groups.", body = Vec<AlertGroup>),
+        (status = 400, description = "The request makes no sense; the text says why.", body = String,
+         content_type = "application/json"),
+    ),
+)]
 async fn groups(
     State(access): State<Access>,
     RawQuery(query): RawQuery,
@@ -206,10 +286,29 @@ async fn groups(
     Ok(Json(Value::Array(view.groups.iter().filter_map(group).collect())))
 }
 
+/// Posts alerts of another program.
+#[utoipa::path(
+    post,
+    path = "/api/v2/alerts",
+    operation_id = "alertmanager_post_alerts",
+    request_body = Vec<PostableAlert>,
+    responses(
+        (status = 200, description = "They are taken."),
+        (status = 400, description = "The request makes no sense; the text says why.", body = String,
+         content_type = "application/json"),
+        (status = 413, description = "The body is too large.", body = String,
+         content_type = "application/json"),
+        (status = 415, description = "The body is not said to be JSON.", body = String,
+         content_type = "application/json"),
+        (status = 503, description = "The service is stopping, or has as many as it can keep.", body = String,
+         content_type = "application/json"),
+    ),
+)]
 async fn post_alerts(
     State(access): State<Access>,
-    Body(posted): Body<Vec<PostableAlert>>,
+    posted: Result<Body<Vec<PostableAlert>>, Problem>,
 ) -> Result<StatusCode, Refusal> {
+    let Body(posted) = posted?;
     let now = UnixNanos::new(clock::now());
     let alerts: Result<Vec<Active>, _> =
         posted.into_iter().map(|alert| alert.into_active(now)).collect();
@@ -221,6 +320,18 @@ async fn post_alerts(
     Ok(StatusCode::OK)
 }
 
+/// Silences, those that are over too.
+#[utoipa::path(
+    get,
+    path = "/api/v2/silences",
+    operation_id = "alertmanager_silences",
+    params(SilenceFilter),
+    responses(
+        (status = 200, description = "The silences.", body = Vec<GettableSilence>),
+        (status = 400, description = "The request makes no sense; the text says why.", body = String,
+         content_type = "application/json"),
+    ),
+)]
 async fn silences(
     State(access): State<Access>,
     RawQuery(query): RawQuery,
@@ -248,20 +359,58 @@ fn as_labels(silence: &Silence) -> Labels {
     silence.matchers.iter().map(pair).collect()
 }
 
+/// One silence.
+#[utoipa::path(
+    get,
+    path = "/api/v2/silence/{id}",
+    operation_id = "alertmanager_silence",
+    params(("id" = String, Path, description = "The silence's id.")),
+    responses(
+        (status = 200, description = "The silence.", body = GettableSilence),
+        (status = 400, description = "The request makes no sense; the text says why.", body = String,
+         content_type = "application/json"),
+        (status = 404, description = "There is no such silence.", body = String,
+         content_type = "application/json"),
+    ),
+)]
 async fn silence(
     State(access): State<Access>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, Problem>,
 ) -> Result<Json<Value>, Refusal> {
+    let Path(id) = id?;
     let view: Arc<View> = Arc::clone(&access.views.borrow());
     let found = view.silences.iter().find(|silence| silence.id == id);
     let found = found.ok_or(RequestError::Silence(alert::SilenceError::Unknown))?;
     Ok(Json(shown(found, UnixNanos::new(clock::now()))))
 }
 
+/// Makes a silence, or changes the one of its id.
+#[utoipa::path(
+    post,
+    path = "/api/v2/silences",
+    operation_id = "alertmanager_post_silence",
+    request_body = PostableSilence,
+    responses(
+        (status = 200, description = "It is kept.", body = Silenced),
+        (status = 400, description = "The request makes no sense; the text says why.", body = String,
+         content_type = "application/json"),
+        (status = 404, description = "There is no such silence.", body = String,
+         content_type = "application/json"),
+        (status = 413, description = "The body is too large.", body = String,
+         content_type = "application/json"),
+        (status = 415, description = "The body is not said to be JSON.", body = String,
+         content_type = "application/json"),
+        (status = 500, description = "It cannot be kept.", body = String,
+         content_type = "application/json"),
+        (status = 503, description = "The service is stopping, or has as many as it can keep.", body = String,
+         content_type = "application/json"),
+    ),
+)]
 async fn post_silence(
     State(access): State<Access>,
-    Body(posted): Body<PostableSilence>,
+    posted: Result<Body<PostableSilence>, Problem>,
 ) -> Result<Json<Value>, Refusal> {
+    let Body(posted) = posted?;
     let silence = posted.into_silence().map_err(|error| Refusal::bad(&error))?;
     let (answer, answered) = oneshot::channel();
     ask(&access, Request::Silence { silence, answer }).await?;
@@ -269,10 +418,29 @@ async fn post_silence(
     Ok(Json(json!({"silenceID": id})))
 }
 
+/// Ends a silence.
+#[utoipa::path(
+    delete,
+    path = "/api/v2/silence/{id}",
+    operation_id = "alertmanager_expire_silence",
+    params(("id" = String, Path, description = "The silence's id.")),
+    responses(
+        (status = 200, description = "It is over."),
+        (status = 400, description = "The request makes no sense; the text says why.", body = String,
+         content_type = "application/json"),
+        (status = 404, description = "There is no such silence.", body = String,
+         content_type = "application/json"),
+        (status = 500, description = "It cannot be kept.", body = String,
+         content_type = "application/json"),
+        (status = 503, description = "The service is stopping, or has as many as it can keep.", body = String,
+         content_type = "application/json"),
+    ),
+)]
 async fn expire(
     State(access): State<Access>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, Problem>,
 ) -> Result<StatusCode, Refusal> {
+    let Path(id) = id?;
     let (answer, answered) = oneshot::channel();
     ask(&access, Request::Expire { id, answer }).await?;
     answered.await.map_err(|_| Refusal::stopping())??;

@@ -16,6 +16,15 @@ use crate::backup::{self, Copied};
 use crate::report::{self, Report};
 
 /// Copies the configuration, and answers when the copy is synced.
+#[utoipa::path(
+    post,
+    path = "/api/v1/scheduler/backup",
+    operation_id = "scheduler_backup",
+    responses(
+        (status = 200, description = "The copy, or one that is as new.", body = Copied),
+        (status = 500, description = "There is no copy; the detail says why."),
+    ),
+)]
 pub(super) async fn backup(State(access): State<Access>) -> web::Result<Json<Copied>> {
     let _alone = access.copying.lock().await;
     let settings = access.suite.borrow().scheduler.backup.clone();
@@ -36,6 +45,15 @@ pub(super) async fn backup(State(access): State<Access>) -> web::Result<Json<Cop
 }
 
 /// Writes the daily report into the journal, and answers it.
+#[utoipa::path(
+    post,
+    path = "/api/v1/scheduler/report",
+    operation_id = "scheduler_report",
+    responses(
+        (status = 200, description = "The report.", body = Report),
+        (status = 500),
+    ),
+)]
 pub(super) async fn report(State(access): State<Access>) -> web::Result<Json<Report>> {
     let suite = Arc::clone(&access.suite.borrow());
     let since = report::since(clock::now());

@@ -20,7 +20,7 @@ fn configured(schedule: &str) -> Scheduler {
 
 #[test]
 fn the_default_tasks_can_be_planned() {
-    assert_eq!(plans(&Suite::default().scheduler).unwrap().len(), 4);
+    assert_eq!(plans(&Suite::default().scheduler).unwrap().len(), 5);
 }
 
 #[test]

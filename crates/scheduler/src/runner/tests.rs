@@ -7,7 +7,7 @@ mod lease;
 mod wishes;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -102,6 +102,9 @@ fn suite(peer: &Peer, tasks: Vec<Task>) -> Suite {
     suite
 }
 
+/// What answers are compared with.
+static DESCRIPTION: LazyLock<openapi::Document> = LazyLock::new(crate::api::describe);
+
 /// The service, started.
 struct Running {
     router: Router,
@@ -138,14 +141,17 @@ impl Running {
         let uri = format!("/api/v1/scheduler/{path}");
         let request = Request::builder()
             .method(method)
-            .uri(uri)
+            .uri(&uri)
             .header("content-type", "application/json")
             .body(body)
             .unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
-        (status, serde_json::from_slice(&body).unwrap())
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        let misfits = DESCRIPTION.misfits(method, &uri, status.as_u16(), &body);
+        assert_eq!(misfits, Vec::<String>::new());
+        (status, body)
     }
 
     async fn get(&self, path: &str) -> Value {

@@ -44,6 +44,9 @@ struct BookRow<'a> {
     /// `prune` for a diff of the collector's own.
     #[serde(borrow, default)]
     origin: Option<&'a str>,
+    /// Not zero for what is left of an event that was too large for a message.
+    #[serde(default)]
+    part: u32,
 }
 
 /// The id of a row of either query.
@@ -119,9 +122,9 @@ impl Client {
             let page: Page<BookRow<'_>> = serde_json::from_slice(body)?;
             for row in page.data {
                 answer.take(row.last_id);
-                match (row.book_type, row.origin) {
-                    ("snapshot", _) => drop(snapshots.insert(row.last_id)),
-                    ("diff", None) => tally.take(row.last_id, 0),
+                match (row.book_type, row.origin, row.part) {
+                    ("snapshot", _, _) => drop(snapshots.insert(row.last_id)),
+                    ("diff", None, 0) => tally.take(row.last_id, 0),
                     _ => {}
                 }
             }

@@ -18,7 +18,7 @@ use super::{
     Allowance, Call, Conversation, Dialect, Door, Listed, MarketId, Problem, Refusal, Request,
 };
 use crate::event::{Candle, Diff, Event, Level, Quote, Summary, Trade, What, is_liquidation};
-use crate::frame::{Frame, trade_entry};
+use crate::frame::{Frame, figure_entry, trade_entry};
 use crate::interval::{Interval, Words};
 use crate::malformed::Forms;
 use crate::scale::{Scale, Size};
@@ -26,6 +26,7 @@ use crate::shadow::View;
 use model::{Market, Venue};
 use number::double;
 use tokio::time::Instant;
+use units::Price;
 
 const DOORS: &[Door] = &[Door { path: "/ws/api/v2", is_combined: true, takes_streams: false }];
 
@@ -192,7 +193,14 @@ impl Dialect for Deribit {
             }
             What::Summary(summary) => {
                 let data = self.ticker(name, summary, now_ms);
-                out.push(frame(&format!("ticker.{name}.100ms"), &data));
+                let frame = frame(&format!("ticker.{name}.100ms"), &data);
+                out.push(match self.index_price(summary) {
+                    Some(index) => {
+                        let figure = "index_price";
+                        frame.noted(figure_entry(&self.market, name, figure, index, now_ms))
+                    }
+                    None => frame,
+                });
             }
             What::Candle(made) => {
                 let Some(word) = RESOLUTIONS.word(made.interval) else { return };
@@ -262,6 +270,15 @@ impl Deribit {
         let series = if self.is(Market::Option) { Terms::of(name).series } else { name };
         let suffix = if self.is(Market::Option) { EXPIRY.0 } else { self.suffix };
         series.strip_suffix(suffix).unwrap_or(series)
+    }
+
+    /// What is recorded of the price of the index: of contracts alone.
+    fn index_price(self, summary: &Summary) -> Option<Price> {
+        match self.market.market {
+            Market::Perp | Market::Future => Some(self.scale.price(summary.index())),
+            Market::Option => Some(SPOT_PRICE.parse().expect("it is a decimal")),
+            Market::Spot | Market::Index => None,
+        }
     }
 
     /// Once a second.

@@ -13,7 +13,7 @@ use super::{
     Wanted,
 };
 use crate::event::{Candle, Diff, Event, Level, Quote, Summary, Trade, What};
-use crate::frame::{Frame, bbo_entry, trade_entry};
+use crate::frame::{Frame, bbo_entry, figure_entry, trade_entry};
 use crate::history::{Page, Past};
 use crate::interval::Interval;
 use crate::malformed::Forms;
@@ -141,7 +141,9 @@ impl Dialect for Usdm {
             What::Summary(summary) => {
                 out.push(frame("ticker", ticker(name, summary, now_ms)));
                 let mark = mark_price(name, summary, now_ms, self.is_dated());
-                out.push(frame("markPrice@1s", mark));
+                let index = SCALE.price(summary.index());
+                let entry = figure_entry(&self.market, name, "index_price", index, now_ms);
+                out.push(frame("markPrice@1s", mark).noted(entry));
             }
             What::Candle(candle) => {
                 let Some(word) = binance::INTERVALS.word(candle.interval) else { return };

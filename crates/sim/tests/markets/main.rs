@@ -7,7 +7,7 @@ mod others;
 mod recorder;
 mod simulated;
 
-use model::{BookType, Cause, Kind, Market, Side};
+use model::{Body, BookType, Cause, Kind, Market, Side, Venue};
 use net::RestError;
 use others::{
     candles_of_all_lengths_come, tickers_have_greeks_and_volatilities,
@@ -95,6 +95,38 @@ fn nothing_is_wrong<A: Adapter>(recorder: &Recorder<A>) {
     assert_eq!((rejects, recorder.count(Kind::Gap)), (Vec::new(), 0), "{samples:?}");
 }
 
+/// The values of a figure that were recorded, by instrument and time.
+fn figures<A: Adapter>(recorder: &Recorder<A>, figure: &str) -> BTreeMap<(String, i64), String> {
+    let of = |event: &model::Event| {
+        let value = match (&event.body, figure) {
+            (Body::Mark(mark), "index_price") => mark.index_price?.to_string(),
+            (Body::Ticker(ticker), "mark_iv") => ticker.greeks.as_ref()?.mark_iv?.to_string(),
+            _ => return None,
+        };
+        Some(((event.instrument.name.to_string(), event.venue_time?.as_i64()), value))
+    };
+    recorder.events().filter_map(of).collect()
+}
+
+/// What the ledger has of figures was recorded, each value once.
+async fn figures_agree<A: Adapter>(recorder: &mut Recorder<A>, venue: &Simulated) {
+    let is_okx = A::VENUE == Venue::Okx;
+    let (has_index, has_volatility) = match A::MARKET {
+        Market::Perp | Market::Future => (true, false),
+        Market::Option => (!is_okx, is_okx),
+        Market::Spot | Market::Index => (false, false),
+    };
+    for (figure, has) in [("index_price", has_index), ("mark_iv", has_volatility)] {
+        let sent = venue.figures(figure);
+        assert_eq!(!sent.is_empty(), has, "{figure}");
+        if has {
+            let all = |recorder: &Recorder<A>| figures(recorder, figure).len() >= sent.len();
+            recorder.run(figure, all).await;
+            assert_eq!(figures(recorder, figure), sent, "{figure}");
+        }
+    }
+}
+
 async fn what_is_recorded_is_what_the_ledger_says<A: Adapter>(adapter: A) {
     let venue = open::<A>().await;
     let mut recorder = Recorder::start(adapter, &venue).await;
@@ -123,6 +155,7 @@ async fn what_is_recorded_is_what_the_ledger_says<A: Adapter>(adapter: A) {
         let bbos = of_name.filter(|event| event.kind() == Kind::Bbo);
         assert_eq!(bbos.map(|event| event.identity().major).collect::<Vec<_>>(), sent, "{name}");
     }
+    figures_agree(&mut recorder, &venue).await;
     // Every kind that a stream carries has come of every instrument.
     let adapter = recorder.pipeline.adapter();
     for id in &recorder.instruments {
@@ -286,7 +319,7 @@ async fn a_venue_that_wants_to_be_left_alone_says_so<A: Adapter>(adapter: A) {
     let request = recorder.pipeline.adapter().trades_request(&id, kind, 1, 10).unwrap();
     let limited = recorder.rest.get(&request.path).await.unwrap_err();
     let RestError::Limited { banned: false, retry_after } = limited else { panic!("{limited}") };
-    let is_binance = A::VENUE == model::Venue::Binance;
+    let is_binance = A::VENUE == Venue::Binance;
     assert_eq!(retry_after.is_some(), is_binance);
     venue.strike("ban@0s:10m").await;
     let banned = recorder.rest.get(&request.path).await.unwrap_err();
@@ -398,6 +431,7 @@ market!(okx_perp_polls, venue_okx::Perp, [what_is_polled_is_answered]);
 market!(okx_perp_load, venue_okx::Perp, [hundreds_of_instruments_are_served_at_once]);
 market!(okx_future, venue_okx::Future);
 market!(okx_option, venue_okx::Options, faults);
+market!(okx_option_figures, venue_okx::Options, [tickers_have_greeks_and_volatilities]);
 market!(deribit_perp, venue_deribit::Perp, faults);
 market!(deribit_perp_load, venue_deribit::Perp, [hundreds_of_instruments_are_served_at_once]);
 market!(deribit_future, venue_deribit::Futures);

@@ -2,7 +2,7 @@
 
 use crate::simulated::{Simulated, now};
 use feed::{Command, Options, Output, Pipeline};
-use model::{Body, Book, BookType, Event, Gap, InstrumentId, Kind, Market, Trade, Venue};
+use model::{Body, Book, BookType, Event, Gap, Instrument, InstrumentId, Kind, Trade};
 use net::{Rest, RestError, RestOptions, Socket, SocketOptions, Tls};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -63,8 +63,7 @@ impl<A: Adapter> Recorder<A> {
     ) -> Self {
         let base: Url = format!("http://{}", venue.address).parse().unwrap();
         let rest = Rest::new(base, &tls(), RestOptions::default(), now).unwrap();
-        let reply = rest.get(&list_path(&adapter)).await.unwrap();
-        let list = adapter.parse_instruments(&reply.body).unwrap();
+        let list = list(&adapter, &rest).await;
         let names: BTreeSet<&str> = list.iter().map(|listed| &*listed.id.name).collect();
         assert_eq!(names, venue.names.iter().map(String::as_str).collect());
         adapter.set_instruments(&list);
@@ -298,13 +297,16 @@ pub(crate) fn tls() -> Tls {
     Tls::new(None).unwrap()
 }
 
-/// Where the list is.
-fn list_path<A: Adapter>(adapter: &A) -> String {
-    if (A::VENUE, A::MARKET) == (Venue::Okx, Market::Option) {
-        // They are listed family by family, and there is one.
-        return "/api/v5/public/instruments?instType=OPTION&instFamily=BTC-USD".to_owned();
+/// The instruments, which some venues list in parts.
+async fn list<A: Adapter>(adapter: &A, rest: &Rest) -> Vec<Instrument> {
+    let path = adapter.instruments_request().path;
+    let reply = rest.get(&path).await.unwrap();
+    let mut list = adapter.parse_instruments(&reply.body).unwrap();
+    for request in adapter.more_instruments(&path, &reply.body).unwrap() {
+        let part = rest.get(&request.path).await.unwrap();
+        list.extend(adapter.parse_instruments(&part.body).unwrap());
     }
-    adapter.instruments_request().path
+    list
 }
 
 /// Everything there is.

@@ -123,6 +123,20 @@ impl Simulated {
         diffs
     }
 
+    /// The values of a figure, by instrument and time.
+    pub(crate) fn figures(&self, figure: &str) -> BTreeMap<(String, i64), String> {
+        let mut figures = BTreeMap::new();
+        for entry in self.ledger() {
+            if let Entry::Figure(entry) = entry
+                && entry.figure == figure
+            {
+                let key = (entry.instrument.to_string(), entry.venue_time);
+                assert_eq!(figures.insert(key, entry.value), None, "one at a time");
+            }
+        }
+        figures
+    }
+
     /// The ids of best bids and offers, by instrument.
     pub(crate) fn bbos(&self) -> BTreeMap<String, Vec<u64>> {
         let mut bbos: BTreeMap<String, Vec<u64>> = BTreeMap::new();

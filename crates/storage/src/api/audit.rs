@@ -5,13 +5,16 @@ use super::params::{self, Selection};
 use crate::audit::{self, DayFound, HoleFound, Report, Scope};
 use crate::collector::NotStarted;
 use crate::condition::{self, Verdict};
+use axum::body::Bytes;
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use catalog::Days;
 use model::{Gap, Kind};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 use units::UnixNanos;
+use utoipa::ToSchema;
 use web::{Json, Problem};
 
 /// Days looked at if nothing else is asked for: today and yesterday.
@@ -23,28 +26,41 @@ const BACKFILLS_MAX: usize = 100;
 const BUSY: Duration = Duration::from_secs(10);
 
 /// What is to be looked at; everything may be left out.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(as = Audit)]
 pub(crate) struct Wish {
+    #[schema(value_type = Option<openapi::Venue>)]
     venue: Option<String>,
+    #[schema(value_type = Option<openapi::Market>)]
     market: Option<String>,
+    #[schema(value_type = Option<openapi::Symbol>)]
     symbol: Option<String>,
     /// `trade` and `agg_trade`, whose ids are contiguous.
+    #[schema(value_type = Option<Vec<openapi::Kind>>)]
     kinds: Option<Vec<String>>,
     /// Days are looked at as a whole.
+    #[schema(value_type = Option<openapi::TimeText>)]
     start: Option<String>,
+    #[schema(value_type = Option<openapi::TimeText>)]
     end: Option<String>,
     /// Whether the collector is asked for what no record accounts for.
     backfill: bool,
 }
 
 /// One day of a stream.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditedDay)]
 struct DayAnswer {
+    /// `YYYY-MM-DD`, UTC.
     date: String,
+    #[schema(value_type = openapi::Kind)]
     kind: &'static str,
+    #[schema(value_type = openapi::Venue)]
     venue: &'static str,
+    #[schema(value_type = openapi::Market)]
     market: &'static str,
+    #[schema(value_type = openapi::Symbol)]
     symbol: String,
     rows: u64,
     first_id: u64,
@@ -55,21 +71,29 @@ struct DayAnswer {
 }
 
 /// A gap record that speaks of missing ids.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditedGap)]
 struct GapAnswer {
     gap_id: String,
+    #[schema(value_type = openapi::GapState)]
     state: &'static str,
+    #[schema(value_type = openapi::Cause)]
     cause: &'static str,
 }
 
 /// Missing ids.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditedHole)]
 struct HoleAnswer {
     /// The day on which the stream goes on.
     date: String,
+    #[schema(value_type = openapi::Kind)]
     kind: &'static str,
+    #[schema(value_type = openapi::Venue)]
     venue: &'static str,
+    #[schema(value_type = openapi::Market)]
     market: &'static str,
+    #[schema(value_type = openapi::Symbol)]
     symbol: String,
     /// The last id before, and the first behind.
     after_id: u64,
@@ -77,9 +101,11 @@ struct HoleAnswer {
     ids: u64,
     /// What the gap records say: `lost`, `open`, `healed` although they are missing, or
     /// `unexplained`.
+    #[schema(pattern = "^(lost|open|healed|unexplained)$")]
     state: &'static str,
     gaps: Vec<GapAnswer>,
     /// `none`, `backfill_started`, or `backfill_not_started`.
+    #[schema(pattern = "^(none|backfill_started|backfill_not_started)$")]
     action: &'static str,
     /// Which gap record follows the backfill.
     gap_id: Option<String>,
@@ -88,7 +114,7 @@ struct HoleAnswer {
 }
 
 /// The answer of `/api/v1/storage/audit`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct AuditAnswer {
     /// First and last day looked at.
     first_day: String,
@@ -110,11 +136,27 @@ pub(crate) struct AuditAnswer {
     holes: Vec<HoleAnswer>,
 }
 
+/// Looks for missing ids of which no gap record says so, and has them fetched if that is wanted.
+///
+/// Everything of the body may be left out, and the body itself.
+#[utoipa::path(
+    post,
+    path = "/api/v1/storage/audit",
+    operation_id = "storage_audit",
+    request_body = Option<Wish>,
+    responses(
+        (status = 200, description = "What was found.", body = AuditAnswer),
+        (status = 400),
+        (status = 413),
+        (status = 500),
+        (status = 503, description = "An audit is under way, or the store is away."),
+    ),
+)]
 pub(crate) async fn audit(
     State(access): State<Access>,
-    body: axum::body::Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> web::Result<Json<AuditAnswer>> {
-    let wish: Wish = super::optional(&body)?;
+    let wish: Wish = super::optional(body)?;
     let now = daemon::clock::now();
     let scope = scope(&wish, now)?;
     let days = scope.days.clone();

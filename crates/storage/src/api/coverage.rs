@@ -11,13 +11,15 @@ use catalog::{ALL_DAYS, Coverage, StreamKey};
 use model::Kind;
 use serde::Serialize;
 use std::sync::Arc;
+use utoipa::ToSchema;
 use web::Json;
 
 /// Holes listed per stream; the counts include the others.
 const HOLES_LISTED_MAX: usize = 1_000;
 
 /// Missing ids, both ends included.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = MissingIds)]
 struct HoleAnswer {
     first_id: u64,
     last_id: u64,
@@ -26,16 +28,22 @@ struct HoleAnswer {
 }
 
 /// What is stored of one stream.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct CoverageAnswer {
+    #[schema(value_type = openapi::Kind)]
     kind: &'static str,
+    #[schema(value_type = openapi::Venue)]
     venue: &'static str,
+    #[schema(value_type = openapi::Market)]
     market: &'static str,
+    #[schema(value_type = openapi::Symbol)]
     symbol: String,
     rows: u64,
     first_id: u64,
     last_id: u64,
+    #[schema(value_type = openapi::Nanos)]
     first_time: i64,
+    #[schema(value_type = openapi::Nanos)]
     last_time: i64,
     /// Absent for kinds whose ids are not contiguous.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,7 +51,7 @@ pub(crate) struct CoverageAnswer {
 }
 
 /// What is missing between the first and the last id.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct HolesAnswer {
     ids_missing: u64,
     /// Missing ids of which no gap record says so.
@@ -53,6 +61,19 @@ struct HolesAnswer {
     truncated: bool,
 }
 
+/// What is stored of each stream, and which ids are missing.
+#[utoipa::path(
+    get,
+    path = "/api/v1/storage/coverage",
+    operation_id = "storage_coverage",
+    params(Selection),
+    responses(
+        (status = 200, description = "One entry for each stream.", body = List<CoverageAnswer>),
+        (status = 400),
+        (status = 500),
+        (status = 503, description = "The store is away, or there are too many queries."),
+    ),
+)]
 pub(crate) async fn coverage(
     State(access): State<Access>,
     web::Query(selection): web::Query<Selection>,
@@ -115,10 +136,13 @@ fn holes(handles: &Handles, kind: Kind, stream: &StreamKey) -> anyhow::Result<Ho
 }
 
 /// One day of a stream.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DayCondition)]
 struct DayAnswer {
+    /// `YYYY-MM-DD`, UTC.
     date: String,
     /// `available`, `degraded`, `pending` or `missing`.
+    #[schema(pattern = "^(available|degraded|pending|missing)$")]
     condition: &'static str,
     rows: u64,
     gaps: usize,
@@ -131,15 +155,32 @@ struct DayAnswer {
 }
 
 /// The days of one stream.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct ConditionAnswer {
+    #[schema(value_type = openapi::Kind)]
     kind: &'static str,
+    #[schema(value_type = openapi::Venue)]
     venue: &'static str,
+    #[schema(value_type = openapi::Market)]
     market: &'static str,
+    #[schema(value_type = openapi::Symbol)]
     symbol: String,
     days: Vec<DayAnswer>,
 }
 
+/// In which condition the stored days are.
+#[utoipa::path(
+    get,
+    path = "/api/v1/storage/condition",
+    operation_id = "storage_condition",
+    params(Selection),
+    responses(
+        (status = 200, description = "One entry for each stream.", body = List<ConditionAnswer>),
+        (status = 400),
+        (status = 500),
+        (status = 503, description = "The store is away, or there are too many queries."),
+    ),
+)]
 pub(crate) async fn condition(
     State(access): State<Access>,
     web::Query(selection): web::Query<Selection>,

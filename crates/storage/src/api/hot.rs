@@ -9,6 +9,7 @@ use catalog::StreamKey;
 use model::Kind;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+use utoipa::{IntoParams, ToSchema};
 use web::{Json, Problem};
 
 /// Trades, or levels of a book, if nothing else is asked for.
@@ -17,15 +18,55 @@ const LIMIT_DEFAULT: usize = 20;
 const LIMIT_MAX: usize = 10_000;
 
 /// The parameters of a question.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Params {
-    /// Trades wanted, or levels of a book.
+    /// Trades wanted, or levels of each side of a book; 20 if nothing is said.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 10000)]
     limit: Option<String>,
     /// The same for books, as the collector calls it.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 10000)]
     depth: Option<String>,
 }
 
+/// Whose latest is asked for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it describes what is read as text, to name every mistake")]
+struct Asked {
+    kind: openapi::Kind,
+    venue: openapi::Venue,
+    market: openapi::Market,
+    symbol: openapi::Symbol,
+}
+
+/// The latest of one kind and instrument.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes what is written by hand")]
+struct Latest {
+    #[schema(value_type = openapi::Kind)]
+    kind: Kind,
+    /// How long ago the newest of it was received.
+    #[schema(minimum = 0)]
+    age_ms: i64,
+    /// The last event; of trades the last ones, the newest first; of a book its top.
+    data: serde_json::Value,
+}
+
+/// The latest of one kind and instrument, from memory.
+#[utoipa::path(
+    get,
+    path = "/api/v1/storage/hot/{kind}/{venue}/{market}/{symbol}",
+    operation_id = "latest",
+    params(Asked, Params),
+    responses(
+        (status = 200, description = "The latest, and how old it is.", body = Latest),
+        (status = 400),
+        (status = 404, description = "Nothing of it was seen yet."),
+        (status = 503, description = "The service is stopping."),
+    ),
+)]
 pub(crate) async fn latest(
     State(access): State<Access>,
     web::Path((kind, venue, market, symbol)): web::Path<(String, String, String, String)>,
@@ -36,8 +77,8 @@ pub(crate) async fn latest(
     let text = format!("{venue}/{market}/{symbol}");
     let key: StreamKey =
         text.parse().map_err(|error: model::NameError| Problem::bad_request(error.to_string()))?;
-    let limit = asked.depth.as_deref().or(asked.limit.as_deref());
-    let limit = params::limit(limit, LIMIT_DEFAULT, LIMIT_MAX)?;
+    let limit = params::limit(asked.limit.as_deref(), LIMIT_DEFAULT, LIMIT_MAX)?;
+    let limit = params::limit(asked.depth.as_deref(), limit, LIMIT_MAX)?;
     let (reply, answer) = oneshot::channel();
     let stopping = || Problem::unavailable("the service is stopping", None);
     let question = Question { kind, key, limit, reply };
@@ -58,7 +99,7 @@ pub(crate) fn age_ms(recv_time: i64) -> i64 {
 }
 
 /// The answer of `/api/v1/storage/hot/status`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct HotAnswer {
     /// Where answers come from.
     store: &'static str,
@@ -74,10 +115,11 @@ pub(crate) struct HotAnswer {
 }
 
 /// The copy of the hot store in Redis.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct RedisAnswer {
     url: String,
     /// `up`, `down`, or `connecting` right after the start.
+    #[schema(pattern = "^(up|down|connecting)$")]
     state: &'static str,
     /// Why values do not arrive.
     reason: Option<String>,
@@ -122,6 +164,13 @@ pub(crate) fn hot_answer(access: &Access) -> HotAnswer {
     }
 }
 
+/// How the hot store does.
+#[utoipa::path(
+    get,
+    path = "/api/v1/storage/hot/status",
+    operation_id = "storage_hot_status",
+    responses((status = 200, description = "How it does.", body = HotAnswer)),
+)]
 pub(crate) async fn status(State(access): State<Access>) -> Json<HotAnswer> {
     Json(hot_answer(&access))
 }

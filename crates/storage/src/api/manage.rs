@@ -5,7 +5,9 @@ use crate::cold::Expired;
 use crate::condition::{date, day_before};
 use crate::transfer::{Copied, Mismatch, Transfer};
 use crate::writer::Command;
+use axum::body::Bytes;
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse as _, Response};
 use model::Kind;
 use serde::{Deserialize, Serialize};
@@ -15,19 +17,21 @@ use std::time::Duration;
 use telemetry::Chain;
 use tokio::sync::oneshot;
 use units::UnixNanos;
+use utoipa::{IntoParams, ToSchema};
 use warehouse::ExpiredDay;
 use web::{Json, Problem};
 
 /// What rolling one kind has done.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Rolled {
+    #[schema(value_type = openapi::Kind)]
     kind: &'static str,
     rows: u64,
     files: usize,
 }
 
 /// The answer of `/api/v1/storage/cold/archive` when segments were rolled.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ArchiveAnswer {
     rows: u64,
     files: usize,
@@ -35,22 +39,26 @@ struct ArchiveAnswer {
 }
 
 /// What is to be archived. Without it, segments are rolled.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(as = Archive)]
 struct ArchiveWish {
     /// Days before this one are moved out of ClickHouse, `YYYY-MM-DD`.
+    #[schema(pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
     before: Option<String>,
     /// The same, counted from today: only so many days before it stay.
     older_than_days: Option<u16>,
     /// Only these kinds.
+    #[schema(value_type = Option<Vec<openapi::Kind>>)]
     kinds: Option<Vec<String>>,
     /// Only say what would be moved. True unless it is `false`.
     dry_run: Option<bool>,
 }
 
 /// A day that would be moved, or was.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct MovedDay {
+    #[schema(value_type = openapi::Kind)]
     kind: &'static str,
     date: String,
     rows: u64,
@@ -61,8 +69,19 @@ struct MovedDay {
     archived: Option<u64>,
 }
 
+/// The answer of `/api/v1/storage/cold/archive`.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it describes the two that are answered")]
+enum Archived {
+    /// Segments were rolled.
+    Rolled(ArchiveAnswer),
+    /// Days were moved, or would be.
+    Moved(MoveAnswer),
+}
+
 /// The answer of `/api/v1/storage/cold/archive` when days were to be moved.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct MoveAnswer {
     dry_run: bool,
     before: String,
@@ -73,11 +92,27 @@ struct MoveAnswer {
 
 /// Rolls everything that is in segments into Parquet, or moves days from ClickHouse into the
 /// archive, and answers when it is committed.
+///
+/// Everything of the body may be left out, and the body itself.
+#[utoipa::path(
+    post,
+    path = "/api/v1/storage/cold/archive",
+    operation_id = "storage_archive",
+    request_body = Option<ArchiveWish>,
+    responses(
+        (status = 200, description = "What was done, or would be.", body = Archived),
+        (status = 400),
+        (status = 409, description = "Days are being moved already, or one has changed meanwhile."),
+        (status = 413),
+        (status = 500),
+        (status = 503, description = "The store is away, or cannot be written to."),
+    ),
+)]
 pub(crate) async fn archive(
     State(access): State<Access>,
-    body: axum::body::Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> web::Result<Response> {
-    let wish: ArchiveWish = super::optional(&body)?;
+    let wish: ArchiveWish = super::optional(body)?;
     let kinds = match &wish.kinds {
         None => Kind::ALL.to_vec(),
         Some(names) => {
@@ -205,16 +240,18 @@ async fn ask<T>(
 }
 
 /// The parameters of a cleanup.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Params {
     /// Only say what would go. True unless it is `false`.
     dry_run: Option<bool>,
 }
 
 /// A file that goes.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ExpiredFile {
+    #[schema(value_type = openapi::Kind)]
     kind: &'static str,
     date: String,
     path: String,
@@ -223,7 +260,7 @@ struct ExpiredFile {
 }
 
 /// The answer of `/api/v1/storage/lifecycle/cleanup`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct CleanupAnswer {
     dry_run: bool,
     /// Whether any kind has a retention.
@@ -236,6 +273,17 @@ pub(crate) struct CleanupAnswer {
 }
 
 /// Takes out the days that retention says, or only names them.
+#[utoipa::path(
+    post,
+    path = "/api/v1/storage/lifecycle/cleanup",
+    operation_id = "storage_cleanup",
+    params(Params),
+    responses(
+        (status = 200, description = "What was done, or would be.", body = CleanupAnswer),
+        (status = 400),
+        (status = 503, description = "The store is away, or cannot be written to."),
+    ),
+)]
 pub(crate) async fn cleanup(
     State(access): State<Access>,
     web::Query(params): web::Query<Params>,

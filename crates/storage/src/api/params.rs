@@ -8,18 +8,24 @@ use model::Kind;
 use serde::Deserialize;
 use std::str::FromStr;
 use units::UnixNanos;
+use utoipa::IntoParams;
 use web::Problem;
 
 #[cfg(test)]
 mod tests;
 
 /// Which streams are meant.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Selection {
+    #[param(value_type = Option<openapi::Venue>)]
     pub(crate) venue: Option<String>,
+    #[param(value_type = Option<openapi::Market>)]
     pub(crate) market: Option<String>,
+    #[param(value_type = Option<openapi::Symbol>)]
     pub(crate) symbol: Option<String>,
+    #[param(value_type = Option<openapi::Kind>)]
     pub(crate) kind: Option<String>,
 }
 

@@ -11,17 +11,19 @@ use model::Kind;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use utoipa::ToSchema;
 use web::Json;
 
 /// A list.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct List<T> {
     pub(crate) data: Vec<T>,
 }
 
 /// How a writer is doing; counts are since the start of the service.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct WriterAnswer {
+    #[schema(value_type = openapi::Kind)]
     kind: &'static str,
     rows: u64,
     duplicates: u64,
@@ -56,12 +58,15 @@ fn writer((kind, handle): (&Kind, &Handle)) -> WriterAnswer {
 }
 
 /// The answer of `/api/v1/storage/status`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct StatusAnswer {
     /// `ok`, or `degraded` if a kind waits or no blocks can come.
+    #[schema(pattern = "^(ok|degraded)$")]
     status: &'static str,
     /// How far behind the store is, in one line.
     summary: String,
+    /// Where rows are stored: `archive` or `clickhouse`.
+    #[schema(pattern = "^(archive|clickhouse)$")]
     warehouse: &'static str,
     /// The connection to NATS.
     bus: String,
@@ -69,6 +74,13 @@ pub(crate) struct StatusAnswer {
     hot: HotAnswer,
 }
 
+/// How the service does, with a line for each kind.
+#[utoipa::path(
+    get,
+    path = "/api/v1/storage/status",
+    operation_id = "storage_status",
+    responses((status = 200, description = "How it does.", body = StatusAnswer)),
+)]
 pub(crate) async fn status(State(access): State<Access>) -> Json<StatusAnswer> {
     let problem = problem(&access).or_else(|| trouble(&access));
     Json(StatusAnswer {
@@ -96,8 +108,9 @@ fn trouble(access: &Access) -> Option<String> {
 }
 
 /// How much a kind's table holds.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct TableAnswer {
+    #[schema(value_type = openapi::Kind)]
     kind: &'static str,
     streams: usize,
     rows: u64,
@@ -107,7 +120,7 @@ pub(crate) struct TableAnswer {
 }
 
 /// What a table is made of.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 enum FilesAnswer {
     /// Segments and Parquet files.
@@ -160,13 +173,24 @@ fn tables(handles: &Handles) -> anyhow::Result<Vec<TableAnswer>> {
 }
 
 /// The answer of `/api/v1/storage/stats`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct StatsAnswer {
     rows: u64,
     bytes: u64,
     tables: Vec<TableAnswer>,
 }
 
+/// How much is stored of each kind.
+#[utoipa::path(
+    get,
+    path = "/api/v1/storage/stats",
+    operation_id = "storage_stats",
+    responses(
+        (status = 200, description = "Rows and bytes.", body = StatsAnswer),
+        (status = 500),
+        (status = 503, description = "The store is away, or there are too many queries."),
+    ),
+)]
 pub(crate) async fn stats(State(access): State<Access>) -> web::Result<Json<StatsAnswer>> {
     let handles = Arc::clone(&access.handles);
     let tables = access.read(move || tables(&handles)).await?;
@@ -178,10 +202,12 @@ pub(crate) async fn stats(State(access): State<Access>) -> web::Result<Json<Stat
 }
 
 /// The answer of `/api/v1/storage/database/status`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct DatabaseAnswer {
     /// `ok`, or `degraded` if rows cannot be stored or are missing.
+    #[schema(pattern = "^(ok|degraded)$")]
     status: &'static str,
+    #[schema(pattern = "^(archive|clickhouse)$")]
     warehouse: &'static str,
     /// Where ClickHouse is and whether it is there; `not configured` if it is not the store.
     clickhouse: String,
@@ -193,6 +219,13 @@ pub(crate) struct DatabaseAnswer {
     bytes: Option<u64>,
 }
 
+/// Whether rows can be stored.
+#[utoipa::path(
+    get,
+    path = "/api/v1/storage/database/status",
+    operation_id = "storage_database_status",
+    responses((status = 200, description = "How the store does.", body = DatabaseAnswer)),
+)]
 pub(crate) async fn database(State(access): State<Access>) -> Json<DatabaseAnswer> {
     let loss = access.handles.values().any(|handle| handle.recovery.has_loss());
     // A server that is away is not waited for here.
@@ -224,7 +257,7 @@ pub(crate) async fn database(State(access): State<Access>) -> Json<DatabaseAnswe
 }
 
 /// One table of the cold store.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct ColdTable {
     #[serde(rename = "table")]
     holds: TableAnswer,
@@ -237,12 +270,25 @@ pub(crate) struct ColdTable {
 }
 
 /// The answer of `/api/v1/storage/cold/status`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct ColdAnswer {
+    /// `ok`, or `degraded` if rows cannot be stored or are missing.
+    #[schema(pattern = "^(ok|degraded)$")]
     status: &'static str,
     tables: Vec<ColdTable>,
 }
 
+/// How the tables of the cold store do.
+#[utoipa::path(
+    get,
+    path = "/api/v1/storage/cold/status",
+    operation_id = "storage_cold_status",
+    responses(
+        (status = 200, description = "How they do.", body = ColdAnswer),
+        (status = 500),
+        (status = 503, description = "The store is away, or there are too many queries."),
+    ),
+)]
 pub(crate) async fn cold(State(access): State<Access>) -> web::Result<Json<ColdAnswer>> {
     let loss = access.handles.values().any(|handle| handle.recovery.has_loss());
     let handles = Arc::clone(&access.handles);
@@ -269,14 +315,29 @@ fn cold_table(kind: Kind, handle: &Handle) -> anyhow::Result<ColdTable> {
 }
 
 /// A symbol and what is stored of it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct SymbolAnswer {
+    #[schema(value_type = openapi::Venue)]
     venue: &'static str,
+    #[schema(value_type = openapi::Market)]
     market: &'static str,
+    #[schema(value_type = openapi::Symbol)]
     symbol: String,
+    #[schema(value_type = Vec<openapi::Kind>)]
     kinds: Vec<&'static str>,
 }
 
+/// What is stored of which symbol.
+#[utoipa::path(
+    get,
+    path = "/api/v1/storage/symbols",
+    operation_id = "storage_symbols",
+    responses(
+        (status = 200, description = "The symbols.", body = List<SymbolAnswer>),
+        (status = 500),
+        (status = 503, description = "The store is away, or there are too many queries."),
+    ),
+)]
 pub(crate) async fn symbols(State(access): State<Access>) -> web::Result<Json<List<SymbolAnswer>>> {
     let handles = Arc::clone(&access.handles);
     let read = move || {

@@ -20,7 +20,7 @@ fn level(price: i128, qty: i128) -> Level {
 fn book(book_type: BookType, first: u64, last_id: u64, bid: Level) -> Body {
     let first_id = (book_type == BookType::Diff).then_some(first);
     let (bids, asks) = (vec![bid], vec![level(101, 1)]);
-    Body::Book(Book { book_type, first_id, last_id, prev_id: None, bids, asks })
+    Body::Book(Book { book_type, first_id, last_id, prev_id: None, part: 0, bids, asks })
 }
 
 fn trade(seq: u64) -> Body {
@@ -178,7 +178,7 @@ fn what_the_store_has_never_replaces_what_is_live_and_newer() {
 fn linked(first_id: Option<u64>, prev: u64, last_id: u64, bid: Level) -> Body {
     let (bids, asks) = (vec![bid], Vec::new());
     let prev_id = Some(prev);
-    Body::Book(Book { book_type: Diff, first_id, last_id, prev_id, bids, asks })
+    Body::Book(Book { book_type: Diff, first_id, last_id, prev_id, part: 0, bids, asks })
 }
 
 #[test]

@@ -31,6 +31,7 @@ async fn hostile_queries_are_refused_with_the_parameter_named() {
         ("trades?venue=binance&market=spot".to_owned(), "symbol"),
         ("books?market=spot&symbol=BTC-USDT".to_owned(), "venue"),
         ("hot/trade/binance/spot/BTC-USDT?limit=0".to_owned(), "limit"),
+        ("hot/book/binance/spot/BTC-USDT?limit=x&depth=5".to_owned(), "limit"),
         ("hot/nothing/binance/spot/BTC-USDT".to_owned(), "kind"),
         ("coverage?kind=nothing".to_owned(), "kind"),
     ] {

@@ -86,7 +86,7 @@ fn depth<'a>(
     cursor.expect(b"}")?;
     let book_type = BookType::Diff;
     let first_id = Some(first_id);
-    let book = Book { book_type, first_id, last_id, prev_id: None, bids, asks };
+    let book = Book { book_type, first_id, last_id, prev_id: None, part: 0, bids, asks };
     Some((name, venue_time, book))
 }
 

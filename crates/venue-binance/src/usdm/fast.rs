@@ -95,7 +95,7 @@ fn depth<'a>(
     let asks = scratch.as_slice().to_vec();
     family(cursor)?;
     let (first_id, prev_id) = (Some(first_id), Some(prev_id));
-    let book = Book { book_type: BookType::Diff, first_id, last_id, prev_id, bids, asks };
+    let book = Book { book_type: BookType::Diff, first_id, last_id, prev_id, part: 0, bids, asks };
     Some((name, venue_time, book))
 }
 

@@ -26,6 +26,7 @@ fn every_kind() -> Vec<Event> {
         first_id: None,
         last_id: 9,
         prev_id: None,
+        part: 0,
         bids: levels.clone(),
         asks: Vec::new(),
     };
@@ -37,6 +38,8 @@ fn every_kind() -> Vec<Event> {
         asks: levels,
         ..snapshot.clone()
     };
+    add(Body::Book(Book { book_type: BookType::Diff, part: 2, ..snapshot.clone() }));
+    add(Body::Book(Book { part: u32::MAX, ..diff.clone() }));
     add(Body::Book(snapshot));
     add(Body::Book(diff));
     let (bid_price, bid_qty) = (price("1"), qty("2"));
@@ -150,6 +153,44 @@ async fn every_kind_comes_back_as_it_was_written() {
         let seen = rig.numbers(&format!("SELECT count() FROM marketprism.{kind}")).await;
         assert_eq!(seen, [events.len() as u64], "the view of {kind}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_book_larger_than_a_message_is_stored_with_every_level() {
+    let rig = Rig::start();
+    let levels: Vec<_> = (1..=40_000).map(|raw| (Price::from_raw(raw), qty("1"))).collect();
+    let whole = Book {
+        book_type: BookType::Snapshot,
+        first_id: None,
+        last_id: 9,
+        prev_id: None,
+        part: 0,
+        bids: levels.clone(),
+        asks: levels.clone(),
+    };
+    let ordinary = Book {
+        book_type: BookType::Diff,
+        first_id: Some(9),
+        bids: levels[..1].to_vec(),
+        asks: Vec::new(),
+        ..whole.clone()
+    };
+    let mut events = vec![event("BTC-USDT", START, Body::Book(ordinary))];
+    let whole = event("BTC-USDT", START, Body::Book(whole));
+    wire::encode_parts(whole, &mut Vec::new(), &mut |part, _| events.push(part.clone()));
+    let appended = rig.table(Kind::Book).append(cut(Kind::Book, 1, events.clone())).await.unwrap();
+    assert_eq!(appended, Appended { stored: 11, duplicates: 0 });
+    let again = rig.table(Kind::Book).append(cut(Kind::Book, 2, events)).await.unwrap();
+    assert_eq!(again, Appended { stored: 0, duplicates: 11 }, "the other of a pair");
+    let page = rig.reader(Kind::Book).query(&all_of("BTC-USDT")).await.unwrap();
+    let found = rows(&page);
+    let part = |row: &Value| row["part"].as_u64().unwrap_or(0);
+    let parts: Vec<u64> = found.iter().map(part).collect();
+    assert_eq!(parts, [0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    let asks = |row: &Value| row["asks"].as_array().unwrap().len();
+    assert_eq!(found.iter().map(asks).sum::<usize>(), 40_000);
+    let sql = "SELECT toUInt64(part) FROM marketprism.book ORDER BY last_id, type DESC, part";
+    assert_eq!(rig.numbers(sql).await, parts, "a reader of the view has the same order");
 }
 
 #[test]

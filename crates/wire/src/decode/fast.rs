@@ -192,6 +192,10 @@ impl<'a> Rest<'a> {
             first_id: self.optional(b",\"first_id\":")?,
             last_id: self.number(b",\"last_id\":")?,
             prev_id: self.optional(b",\"prev_id\":")?,
+            part: match self.optional(b",\"part\":")? {
+                Some(part) => u32::try_from(part).ok()?,
+                None => 0,
+            },
             bids: self.levels(b",\"bids\":[")?,
             asks: self.levels(b",\"asks\":[")?,
         })

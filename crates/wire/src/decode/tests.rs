@@ -169,6 +169,7 @@ fn plain() -> Vec<Event> {
         first_id: None,
         last_id: 9,
         prev_id: None,
+        part: 0,
         bids: vec![(p("1"), q("2")), (p("0.9"), q("3"))],
         asks: vec![],
     }));
@@ -353,6 +354,7 @@ proptest! {
             first_id: Some(7),
             last_id: 9,
             prev_id: Some(6),
+            part: 3,
             bids: vec![(p("1"), q("0"))],
             asks: vec![(p("1.25"), q("2")), (p("1.5"), q("0.1"))],
         })));

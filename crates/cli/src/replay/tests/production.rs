@@ -1,7 +1,7 @@
 //! Recordings into production, where storage keeps what it does not have.
 
 use super::*;
-use crate::service::Service;
+use crate::service::{Access, Service};
 use crate::testing::Running;
 use serde_json::Value;
 
@@ -14,7 +14,8 @@ fn today() -> i64 {
 async fn answered(storage: &Running) -> Vec<u64> {
     let token = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(token.path(), "t0ken").unwrap();
-    let service = Service::new("storage", None, Some(token.path()), storage.address, 1 << 26);
+    let service =
+        Service::new("storage", None, &Access::of(token.path()), storage.address, 1 << 26);
     let path = "/api/v1/storage/trades?venue=binance&market=spot&symbol=ABCXYZ&limit=1000";
     let answer: Value = service.unwrap().ask(http::Method::GET, path, None, LIMIT).await.unwrap();
     let rows = answer["data"].as_array().unwrap();

@@ -73,7 +73,7 @@ impl Venue {
             .into_iter()
             .filter_map(|entry| match entry {
                 Entry::Trade(trade) => Some((trade.seq, trade)),
-                Entry::Book(_) | Entry::Bbo(_) | Entry::Fault(_) => None,
+                Entry::Book(_) | Entry::Bbo(_) | Entry::Figure(_) | Entry::Fault(_) => None,
             })
             .collect()
     }

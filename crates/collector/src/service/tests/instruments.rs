@@ -6,6 +6,7 @@ use crate::testing::trade_of;
 use http::Method;
 
 const EXCHANGES: &str = "/api/v1/collector/exchanges";
+const REFRESH: &str = "/api/v1/collector/instruments/refresh";
 const SUBSCRIPTIONS: &str = "/api/v1/collector/subscriptions";
 
 /// Trades of these symbols, whose list is read each second.
@@ -20,7 +21,21 @@ fn trades_of(suite: &mut Suite, symbols: &[&str]) {
     spot.symbols = symbols.iter().map(|symbol| (*symbol).to_owned()).collect();
 }
 
+/// Trades of these symbols, whose list is read only when somebody asks.
+async fn collect_quietly(world: &World, symbols: &[&str]) -> Running {
+    let change = |suite: &mut Suite| {
+        trades_of(suite, symbols);
+        suite.collector.instruments.refresh = Duration::from_secs(3_600);
+    };
+    world.collect_with(change).await
+}
+
 impl Running {
+    /// Has the lists read now.
+    async fn refresh(&self) -> (StatusCode, Value) {
+        self.ask(Request::post(REFRESH).body(Body::empty()).unwrap()).await
+    }
+
     /// Adds or removes a symbol of the spot market.
     async fn order(&self, method: Method, symbol: &str) -> (StatusCode, Value) {
         let request = if method == Method::POST {
@@ -200,5 +215,80 @@ async fn a_reload_changes_what_is_chosen_and_touches_nothing_else() {
     let stored = events(&mut world.bus.blocks(Kind::Trade), 30).await;
     assert_eq!(ids(&stored), Vec::from_iter(1..=30));
     assert_eq!(world.venue.connections(), 1);
+    collector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_by_hand_says_what_has_changed_and_fails_if_a_list_cannot_be_read() {
+    let world = World::new().await;
+    world.venue.set_list(&[("BTC", "TRADING"), ("ETH", "TRADING")]);
+    let collector = collect_quietly(&world, &["BTC-USDT", "ETH-USDT", "NEW-USDT"]).await;
+    world.venue.joined(&["btcusdt@trade", "ethusdt@trade"]).await;
+    let changed = |listed: &[&str], delisted: &[&str], followed: &[&str], left: &[&str]| {
+        serde_json::json!({"markets": [{
+            "venue": "binance", "market": "spot", "listed": listed, "delisted": delisted,
+            "followed": followed, "left": left,
+        }]})
+    };
+    assert_eq!(collector.refresh().await, (StatusCode::OK, changed(&[], &[], &[], &[])));
+    let list = [("BTC", "TRADING"), ("ETH", "DELISTED"), ("NEW", "TRADING"), ("ODD", "TRADING")];
+    world.venue.set_list(&list);
+    let expected = changed(&["NEW-USDT", "ODD-USDT"], &["ETH-USDT"], &["NEW-USDT"], &["ETH-USDT"]);
+    assert_eq!(collector.refresh().await, (StatusCode::OK, expected));
+    world.venue.joined(&["btcusdt@trade", "newusdt@trade"]).await;
+    world.venue.set_listed(false);
+    let (status, body) = collector.refresh().await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+    let detail = body["detail"].as_str().unwrap();
+    assert!(detail.starts_with("not read: binance-spot: load the instrument list"), "{detail}");
+    // What was recorded is recorded still.
+    world.venue.joined(&["btcusdt@trade", "newusdt@trade"]).await;
+    assert_eq!(world.venue.connections(), 1);
+    collector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_by_hand_is_refused_while_another_one_waits_for_the_venue() {
+    let world = World::new().await;
+    let collector = collect_quietly(&world, &["BTC-USDT"]).await;
+    world.venue.joined(&["btcusdt@trade"]).await;
+    world.venue.hold_list();
+    let second = async {
+        world.venue.list_asked().await;
+        let refused = collector.refresh().await;
+        world.venue.release_list();
+        refused
+    };
+    let ((first, told), (status, body)) = tokio::join!(collector.refresh(), second);
+    assert_eq!(first, StatusCode::OK, "{told}");
+    assert_eq!(status, StatusCode::CONFLICT, "{body}");
+    let (third, told) = collector.refresh().await;
+    assert_eq!(third, StatusCode::OK, "{told}");
+    collector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_market_brings_is_told_by_kind_also_what_has_not_come_yet() {
+    let world = World::new().await;
+    let collector = world
+        .collect_with(|suite| {
+            trades_of(suite, &["BTC-USDT"]);
+            suite.collector.instruments.refresh = Duration::from_secs(3_600);
+            let spot = &mut suite.collector.venues.binance.spot;
+            spot.kinds = vec!["trade".to_owned(), "ticker".to_owned()];
+        })
+        .await;
+    world.venue.joined(&["btcusdt@trade", "btcusdt@ticker"]).await;
+    world.trades(1..=3);
+    let kinds = |body: &Value| body["exchanges"][0]["kinds"].clone();
+    let told = collector.until(EXCHANGES, |_, body| kinds(body)[0]["events"] == 3).await;
+    let mut kinds = kinds(&told);
+    let last = kinds[0]["last"].take().as_i64().unwrap();
+    assert!(last > told["exchanges"][0]["refreshed"].as_i64().unwrap(), "{told}");
+    let expected = serde_json::json!([
+        {"kind": "trade", "events": 3, "last": null, "silence_max_seconds": 900},
+        {"kind": "ticker", "events": 0, "silence_max_seconds": 120},
+    ]);
+    assert_eq!(kinds, expected);
     collector.stop().await;
 }

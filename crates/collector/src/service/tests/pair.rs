@@ -4,20 +4,32 @@
 
 use super::backfill::{Venue, all_healed, complete, records};
 use super::*;
+use book::{Effect, Follower};
 use bus::LiveSubscription;
-use model::GapState;
+use model::{GapState, Origin};
 
 const STATUS: &str = "/api/v1/collector/status";
 
-/// One of a pair, recording a simulated market.
+/// One of a pair, recording the trades of a simulated market.
 async fn join(world: &World, venue: &Venue, name: &str, directory: &TempDir) -> Running {
+    join_for(world, venue, name, directory, &["trade"]).await
+}
+
+/// One of a pair, recording these kinds of a simulated market.
+async fn join_for(
+    world: &World,
+    venue: &Venue,
+    name: &str,
+    directory: &TempDir,
+    kinds: &[&str],
+) -> Running {
     let address = venue.address;
     let change = |suite: &mut Suite| {
         (suite.collector.name, suite.collector.pair) = (name.to_owned(), Some("btc".to_owned()));
         let spot = &mut suite.collector.venues.binance.spot;
         spot.rest_url = format!("http://{address}").parse().unwrap();
         spot.stream_url = format!("ws://{address}").parse().unwrap();
-        spot.kinds = vec!["trade".to_owned()];
+        spot.kinds = kinds.iter().map(|kind| (*kind).to_owned()).collect();
     };
     let collector = world.collect_in(directory.path(), change).await;
     collector.received(100).await;
@@ -78,6 +90,56 @@ async fn hear(live: &mut LiveSubscription, producer: &str, count: usize) {
         }
     };
     tokio::time::timeout(PATIENCE, listening).await.expect(producer);
+}
+
+/// One who reads the book from the live lane.
+struct Reader {
+    live: LiveSubscription,
+    decoder: wire::Decoder,
+    book: Follower,
+}
+
+impl Reader {
+    /// Reads until an update of this producer follows a snapshot of it; where that came from.
+    async fn follows(&mut self, producer: &str) -> Option<Origin> {
+        let reading = async {
+            let mut begun = None;
+            loop {
+                let message = self.live.next().await.unwrap();
+                let (speaker, _, _) = message.id.unwrap();
+                let event = self.decoder.decode(&message.payload).unwrap();
+                let effect = self.book.take(&event, Some(&speaker));
+                match (effect, begun) {
+                    (Effect::Snapshot, _) if &*speaker == producer => begun = Some(event.origin),
+                    (Effect::Follows, Some(origin)) => break origin,
+                    (
+                        Effect::Snapshot | Effect::Follows | Effect::Nothing | Effect::Broke(_),
+                        _,
+                    ) => {}
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, reading).await.expect(producer)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_a_live_book_goes_on_with_the_one_that_takes_over() {
+    let (world, venue) = (World::new().await, Venue::open().await);
+    let live = world.bus.subscribe_live("md.book.>".to_owned()).await.unwrap();
+    let mut reader = Reader { live, decoder: wire::Decoder::new(), book: Follower::new(0) };
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let kinds = ["trade", "book"];
+    let a = join_for(&world, &venue, "a", &first, &kinds).await;
+    a.leads(true).await;
+    reader.follows("a").await;
+    let b = join_for(&world, &venue, "b", &second, &kinds).await;
+    b.leads(false).await;
+    b.until(STATUS, |_, status| status["feeds_synced"] == 1).await;
+    a.stop().await;
+    assert_eq!(reader.follows("b").await, Some(Origin::Takeover), "not in a minute");
+    assert!(reader.book.is_in_step());
+    b.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,6 @@
 //! Events on their way in.
 
 use bytes::Bytes;
-use model::Kind;
 
 use super::{Client, Item, OnSlow, Outbox, Place, Subscription, SubscriptionId, TopicId, Warning};
 
@@ -17,17 +16,18 @@ pub(crate) enum Fed {
 }
 
 impl Client {
-    /// Hands an event to a subscription that wants its topic; `None` if there is no such one.
+    /// Hands an event to a subscription that wants its topic, of which it says all there is to say
+    /// or not; `None` if there is no such subscription.
     pub(crate) fn feed(
         &mut self,
         id: SubscriptionId,
         topic: TopicId,
-        kind: Kind,
+        is_state: bool,
         payload: &Bytes,
     ) -> Option<Fed> {
         let Client { subscriptions, outbox } = self;
         let subscription = subscriptions.get_mut(&id)?;
-        Some(if subscription.on_slow == OnSlow::Conflate && is_state(kind) {
+        Some(if subscription.on_slow == OnSlow::Conflate && is_state {
             outbox.feed_state(subscription, id, topic, payload)
         } else {
             outbox.feed_event(subscription, id, topic, payload)
@@ -199,28 +199,5 @@ impl Outbox {
         self.queue.is_empty()
             || (self.queue.len() + 2 <= self.limits.messages
                 && self.bytes + bytes <= self.limits.bytes)
-    }
-}
-
-/// Whether an event says all there is to say of its topic, so that the one before is not missed.
-///
-/// Candles are of several lengths and ratios of several types under one topic; each of the others
-/// happened by itself. A book has a way of its own.
-fn is_state(kind: Kind) -> bool {
-    match kind {
-        Kind::Bbo
-        | Kind::Ticker
-        | Kind::Mark
-        | Kind::Funding
-        | Kind::OpenInterest
-        | Kind::VolatilityIndex => true,
-        Kind::Trade
-        | Kind::AggTrade
-        | Kind::Book
-        | Kind::Kline
-        | Kind::Liquidation
-        | Kind::LongShortRatio
-        | Kind::Gap
-        | Kind::Status => false,
     }
 }

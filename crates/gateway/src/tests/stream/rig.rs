@@ -139,6 +139,7 @@ pub(super) fn diff(id: u64, price: &str, qty: &str) -> Body {
         first_id: Some(id),
         last_id: id,
         prev_id: None,
+        part: 0,
         bids: vec![(price.parse().unwrap(), qty.parse().unwrap())],
         asks: Vec::new(),
     })

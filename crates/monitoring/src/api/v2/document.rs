@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use units::UnixNanos;
+use utoipa::ToSchema;
 
 use crate::alerting::{Told, print};
 
@@ -21,13 +22,15 @@ const ZERO_TIME: i64 = -62_135_596_800;
 const TEXT_BYTES_MAX: usize = 16 * 1024;
 
 /// An alert that somebody posts.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PostableAlert {
     labels: BTreeMap<String, String>,
     #[serde(default)]
     annotations: BTreeMap<String, String>,
+    #[schema(value_type = Option<String>, format = DateTime)]
     starts_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
     ends_at: Option<Timestamp>,
     #[serde(rename = "generatorURL", default)]
     generator_url: String,
@@ -78,19 +81,21 @@ impl PostableAlert {
 }
 
 /// A silence that somebody posts.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PostableSilence {
     #[serde(default)]
     id: String,
     matchers: Vec<PostableMatcher>,
+    #[schema(value_type = String, format = DateTime)]
     starts_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
     ends_at: Timestamp,
     created_by: String,
     comment: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct PostableMatcher {
     name: String,

@@ -14,7 +14,7 @@ use settings::Suite;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
-use crate::api::{Access, router};
+use crate::api::{Access, describe, router};
 use crate::metrics::Metrics;
 use crate::watch::Watch;
 
@@ -53,7 +53,10 @@ impl House {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
-        (status, serde_json::from_slice(&body).unwrap_or_default())
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let misfits = describe().misfits(method, path, status.as_u16(), &body);
+        assert_eq!(misfits, Vec::<String>::new());
+        (status, body)
     }
 
     async fn get(&self, path: &str) -> Value {
@@ -185,5 +188,15 @@ async fn refusals_are_texts() {
         let (answered, text) = house.call(method, path, body).await;
         assert_eq!((answered.as_u16(), text), (status, json!(expected)), "{method} {path}");
     }
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_of_another_shape_is_refused_with_a_text() {
+    let directory = tempfile::tempdir().unwrap();
+    let house = House::start(directory.path());
+    let (status, text) = house.call("POST", "/api/v2/alerts", json!({})).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(text.as_str().unwrap().contains("expected a sequence"), "{text}");
     house.stop().await;
 }

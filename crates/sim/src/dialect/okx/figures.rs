@@ -4,8 +4,9 @@
 use super::{Okx, frame};
 use crate::dialect::option::{FORWARD_PRICE, SPOT_PRICE, Terms, volatility};
 use crate::event::{Summary, Trade};
-use crate::frame::Frame;
+use crate::frame::{Frame, figure_entry};
 use model::Market;
+use units::Rate;
 
 /// What a funding rate is paid for, in milliseconds.
 const FUNDING_MS: i64 = 8 * 3_600_000;
@@ -57,7 +58,9 @@ impl Okx {
         let data = format!(
             r#"{{"instId":"{pair}","idxPx":"{index}","high24h":"{index}","low24h":"{open}","open24h":"{open}","sodUtc0":"{open}","sodUtc8":"{open}","ts":"{now_ms}"}}"#
         );
-        frame("index-tickers", pair, "", &data)
+        let index = self.scale.price(summary.index());
+        let entry = figure_entry(&self.market, name, "index_price", index, now_ms);
+        frame("index-tickers", pair, "", &data).noted(entry)
     }
 
     /// The greeks and implied volatilities of an option: those named after Black and Scholes are in
@@ -71,7 +74,10 @@ impl Okx {
         let data = format!(
             r#"{{"instType":"OPTION","instId":"{name}","uly":"{family}","delta":"{delta}","gamma":"2.2361957091","vega":"0.0001843602","theta":"-0.0021749347","lever":"8.465747567","markVol":"0.{mark:04}","bidVol":"0.{bid:04}","askVol":"0.{ask:04}","realVol":"","deltaBS":"{delta}","gammaBS":"0.0000280000","thetaBS":"-217.4934700000","vegaBS":"18.4360200000","ts":"{now_ms}","fwdPx":"{FORWARD_PRICE}","volLv":"0.{mark:04}"}}"#
         );
-        family_frame("opt-summary", family, "", &data)
+        // In percent it has two places, of the eighteen that a rate has.
+        let mark_iv = Rate::from_raw(i128::from(mark) * 10_i128.pow(16));
+        let entry = figure_entry(&self.market, name, "mark_iv", mark_iv, now_ms);
+        family_frame("opt-summary", family, "", &data).noted(entry)
     }
 
     /// A trade in the words of the channel of all options of a family.

@@ -135,6 +135,7 @@ impl Market {
             first_id: Some(self.id),
             last_id: self.id,
             prev_id: None,
+            part: 0,
             bids: vec![level(price, qty)],
             asks: Vec::new(),
         };
@@ -164,6 +165,7 @@ impl Market {
             first_id: None,
             last_id: self.id,
             prev_id: None,
+            part: 0,
             bids,
             asks: Vec::new(),
         }

@@ -1,0 +1,139 @@
+//! The cases: which frames of which recording.
+
+use anyhow::Context as _;
+
+/// What reads the frames of a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    BinanceSpot,
+    BinancePerp,
+    Okx,
+    DeribitOptions,
+}
+
+/// Some frames of a recording.
+#[derive(Debug)]
+pub(crate) struct Case {
+    /// What it is called in the table and towards the programs.
+    pub(crate) name: &'static str,
+    pub(crate) dialect: Dialect,
+    /// The file, below the folder of the recordings.
+    pub(crate) recording: &'static str,
+    /// What all its frames contain.
+    pub(crate) marks: &'static [&'static str],
+    /// Whether the frames are updates of books.
+    pub(crate) is_book: bool,
+    /// What ours may take to decode a frame of this many bytes.
+    pub(crate) goal: Option<Goal>,
+}
+
+/// What ours may take, at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Goal {
+    pub(crate) nanos: u64,
+    /// The frames that it was set for. Longer updates of books may take longer in proportion.
+    pub(crate) bytes: u64,
+}
+
+/// Nanoseconds that ours may take to apply a level.
+pub(crate) const APPLY_GOAL: u64 = 25;
+
+const SPOT: &str = "binance-spot-btcusdt-20240808.tsv.gz";
+const SPOT_AGGREGATES: &str = "binance-spot-10symbols-20210405.tsv.gz";
+const PERP: &str = "binance-usdm-btcusdt-20240808.tsv.gz";
+const PERP_AGGREGATES: &str = "binance-usdm-5symbols-20210405.tsv.gz";
+const OKX: &str = "okx-10instruments-20220227.tsv.gz";
+const DERIBIT: &str = "deribit-options-20210405.tsv.gz";
+
+const TRADE_GOAL: Option<Goal> = Some(Goal { nanos: 200, bytes: 205 });
+const DEPTH_GOAL: Option<Goal> = Some(Goal { nanos: 1_500, bytes: 1_061 });
+const OKX_GOAL: Option<Goal> = Some(Goal { nanos: 2_000, bytes: 863 });
+const DERIBIT_GOAL: Option<Goal> = Some(Goal { nanos: 500, bytes: 313 });
+
+/// All cases, in the order of the table.
+pub(crate) const ALL: &[Case] = &[
+    Case {
+        name: "binance-trade",
+        dialect: Dialect::BinanceSpot,
+        recording: SPOT,
+        marks: &[r#""e":"trade""#],
+        is_book: false,
+        goal: TRADE_GOAL,
+    },
+    Case {
+        name: "binance-agg-trade",
+        dialect: Dialect::BinanceSpot,
+        recording: SPOT_AGGREGATES,
+        marks: &[r#""e":"aggTrade""#],
+        is_book: false,
+        goal: TRADE_GOAL,
+    },
+    Case {
+        name: "binance-bbo",
+        dialect: Dialect::BinanceSpot,
+        recording: SPOT,
+        marks: &[r#"@bookTicker""#],
+        is_book: false,
+        goal: None,
+    },
+    Case {
+        name: "binance-depth",
+        dialect: Dialect::BinanceSpot,
+        recording: SPOT,
+        marks: &[r#""e":"depthUpdate""#],
+        is_book: true,
+        goal: DEPTH_GOAL,
+    },
+    Case {
+        name: "binance-perp-agg-trade",
+        dialect: Dialect::BinancePerp,
+        recording: PERP_AGGREGATES,
+        marks: &[r#""e":"aggTrade""#],
+        is_book: false,
+        goal: TRADE_GOAL,
+    },
+    Case {
+        name: "binance-perp-depth",
+        dialect: Dialect::BinancePerp,
+        recording: PERP,
+        marks: &[r#""e":"depthUpdate""#],
+        is_book: true,
+        goal: DEPTH_GOAL,
+    },
+    Case {
+        name: "okx-trades",
+        dialect: Dialect::Okx,
+        recording: OKX,
+        marks: &[r#""channel":"trades""#, r#""data":["#],
+        is_book: false,
+        goal: None,
+    },
+    Case {
+        name: "okx-books",
+        dialect: Dialect::Okx,
+        recording: OKX,
+        marks: &[r#""channel":"books"#, r#""data":["#],
+        is_book: true,
+        goal: OKX_GOAL,
+    },
+    Case {
+        name: "deribit-book",
+        dialect: Dialect::DeribitOptions,
+        recording: DERIBIT,
+        marks: &[r#""channel":"book."#],
+        is_book: true,
+        goal: DERIBIT_GOAL,
+    },
+];
+
+/// The case of a name.
+///
+/// # Errors
+///
+/// There is none.
+pub(crate) fn find(name: &str) -> anyhow::Result<&'static Case> {
+    let names = || ALL.iter().map(|case| case.name).collect::<Vec<_>>().join(", ");
+    ALL.iter()
+        .find(|case| case.name == name)
+        .with_context(|| format!("there is no case {name}; known: {}", names()))
+}
