@@ -148,6 +148,9 @@ struct Typed<'a> {
     side: &'a str,
     first_id: Option<u64>,
     last_id: Option<u64>,
+    count: Option<u64>,
+    liquidation: Option<&'a str>,
+    block: bool,
 }
 
 async fn typed(server: &ClickHouse) -> anyhow::Result<Duration> {
@@ -212,6 +215,9 @@ fn row<'a>(event: &'a Event, trade: &'a Trade, stream_seq: u64) -> Typed<'a> {
         side: trade.side.as_str(),
         first_id: None,
         last_id: None,
+        count: None,
+        liquidation: None,
+        block: false,
     }
 }
 
