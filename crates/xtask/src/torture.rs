@@ -1,7 +1,7 @@
 //! `cargo xtask torture`: builds, then hands over to the program `torture`.
 //!
 //! `--release` is ours: with it the programs are those of the packages, which is what a measurement
-//! is of; they take four times as long to build.
+//! is of; they take longer to build.
 
 use crate::needs;
 use crate::run::{Phases, cargo, root};
