@@ -398,7 +398,15 @@ impl Fault {
             // Nothing passes over the bus; or it must pass, for a stream to become full.
             Lane::Bus => host.occupies(Program::Nats) || host == Self::StreamFull,
         };
-        self.lane() == other.lane() || hides(self, other) || hides(other, self)
+        // Few rows are refused: trades must come in, and pass, all the while.
+        let starves = |poison: Self, other: Self| {
+            poison == Self::Poison
+                && (other.lane() == Lane::Bus
+                    || other.silences_venue()
+                    || [Program::Nats, Program::Collector].iter().any(|p| other.occupies(*p)))
+        };
+        let hinders = |host, other| hides(host, other) || starves(host, other);
+        self.lane() == other.lane() || hinders(self, other) || hinders(other, self)
     }
 
     /// Whether nothing comes from the venue for a while.
