@@ -21,7 +21,7 @@ mod tests;
 
 /// Blocks a consumer may have handed out without an acknowledgement.
 ///
-/// The reader's memory: at most this many blocks of 64 KiB, in practice the bytes it asks for.
+/// The reader's memory: at most this many blocks, in practice the bytes it asks for.
 pub const ACK_PENDING_MAX: u64 = 16_384;
 
 /// What `JetStream` uses and may use in this account.

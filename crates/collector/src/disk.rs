@@ -3,10 +3,12 @@
 
 use crate::block::{Block, rank, read_note};
 use crate::lane::Command;
-use spool::{Dropped, Options, Position, Spool};
+use anyhow::Context as _;
+use spool::{Dropped, Options, Position, Spool, Unsynced};
 use std::path::Path;
 use std::sync::Arc;
 use telemetry::Chain;
+use tokio::task::{JoinHandle, spawn_blocking};
 use wire::{BlockId, DurableSubject};
 
 /// What became of a command.
@@ -27,6 +29,53 @@ pub(crate) enum Done {
     Loaded(DurableSubject, Option<(Arc<Block>, Position)>),
     /// For [`Command::Load`].
     LoadFailed(DurableSubject),
+}
+
+/// A sync of the spool under way, while the spool is used, and the checkpoint that holds after it.
+#[derive(Debug)]
+pub(crate) struct Syncing {
+    call: JoinHandle<(Unsynced, Result<(), spool::Error>)>,
+    checkpoint: Vec<u8>,
+}
+
+/// What became of a sync.
+#[derive(Debug)]
+pub(crate) struct Synced {
+    /// What could not be synced.
+    pub(crate) left: Option<Unsynced>,
+    /// What may be written down now.
+    pub(crate) checkpoint: Vec<u8>,
+}
+
+impl Syncing {
+    /// Begins with what was appended until now, if anything was; `checkpoint` says no more of it.
+    pub(crate) fn begin(
+        unsynced: Result<Unsynced, spool::Error>,
+        checkpoint: &[u8],
+    ) -> Option<Self> {
+        let unsynced = unsynced.inspect_err(|error| {
+            tracing::warn!(error = %Chain(error), "cannot sync the spool");
+        });
+        let mut unsynced = unsynced.ok().filter(|unsynced| !unsynced.is_empty())?;
+        let call = spawn_blocking(move || {
+            let result = unsynced.sync();
+            (unsynced, result)
+        });
+        Some(Self { call, checkpoint: checkpoint.to_owned() })
+    }
+
+    /// Waits for the sync under way; for ever if there is none. Cancel-safe.
+    pub(crate) async fn done(under_way: &mut Option<Self>) -> anyhow::Result<Synced> {
+        let Some(Self { call, .. }) = under_way else { return std::future::pending().await };
+        let result = call.await.context("sync the spool");
+        let checkpoint = under_way.take().map(|syncing| syncing.checkpoint).unwrap_or_default();
+        let (unsynced, result) = result?;
+        let left = result.err().map(|error| {
+            tracing::warn!(error = %Chain(&error), "cannot sync the spool");
+            unsynced
+        });
+        Ok(Synced { left, checkpoint })
+    }
 }
 
 /// Opens the spool and calls `visit` with what is in it, oldest first within each subject.

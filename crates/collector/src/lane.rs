@@ -12,7 +12,8 @@
 //! 1. One FIFO per subject: a block leaves only after the one before it was acknowledged, so at
 //!    most one per subject is in flight and nothing overtakes.
 //! 2. A block is closed when it is full, or when nothing of its subject is waiting and it is
-//!    [`LINGER`] old: the bus sets the pace.
+//!    [`LINGER`] old: the bus sets the pace. While others of its subject wait it may become larger,
+//!    for a slow bus takes few blocks, whatever their size.
 //! 3. A block that was not acknowledged is sent again, with the same id and the same bytes.
 //! 4. While the bus is away, after a failure, or when memory is full, a subject *spills*: what is
 //!    in memory goes to the spool, oldest first, whatever comes goes behind it, and blocks leave
@@ -42,8 +43,8 @@ pub(crate) const LINGER: Duration = Duration::from_millis(2);
 /// How old a partial block becomes before it goes to the spool: what a crash can cost then.
 pub(crate) const SPILL_LINGER: Duration = Duration::from_millis(100);
 
-/// Blocks handed to the spool at once, at most 4 MiB.
-const STORE_MAX: usize = 64;
+/// Bytes of blocks handed to the spool at once; a larger block goes alone.
+const STORE_BYTES_MAX: usize = 4 << 20;
 
 /// The wait after the spool refused a block.
 const STORE_RETRY: Duration = Duration::from_secs(1);
@@ -73,6 +74,8 @@ pub(crate) enum Command {
 pub(crate) struct Limits {
     /// Bytes of a packed block.
     pub(crate) block_bytes: usize,
+    /// The same while others of its subject wait.
+    pub(crate) backlog_block_bytes: usize,
     /// Bytes in memory, of all subjects together.
     pub(crate) memory_bytes: usize,
 }
@@ -103,8 +106,9 @@ impl Lane {
 
     /// Takes one encoded event.
     pub(crate) fn append(&mut self, subject: DurableSubject, run: Run, event: &[u8], now: Instant) {
-        let full = self.limits.block_bytes;
+        let Limits { block_bytes, backlog_block_bytes, .. } = self.limits;
         let state = self.subjects.entry(subject).or_default();
+        let full = if state.waits() { backlog_block_bytes } else { block_bytes };
         if state.open_bytes() > 0 && state.open_bytes() + 1 + event.len() > full {
             state.close(|seq| id(&self.producer, self.epoch, subject, seq));
         }
@@ -269,7 +273,7 @@ impl Lane {
         if !self.connected && !state.is_empty() {
             state.spill();
         }
-        if let Some(blocks) = state.begin_store(STORE_MAX, now) {
+        if let Some(blocks) = state.begin_store(STORE_BYTES_MAX, now) {
             self.commands.push_back(Command::Store(subject, blocks));
         }
         if self.connected && state.may_send(now) {
@@ -286,8 +290,8 @@ impl Lane {
     fn limit_memory(&mut self, now: Instant) {
         while self.memory() > self.limits.memory_bytes {
             let fullest = self.subjects.values_mut().filter(|state| !state.spills());
-            if let Some(state) = fullest.max_by_key(|state| state.ready_bytes())
-                && state.ready_bytes() > 0
+            if let Some(state) = fullest.max_by_key(|state| state.held_bytes())
+                && state.held_bytes() > 0
             {
                 state.spill();
                 continue;

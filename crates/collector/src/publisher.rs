@@ -12,7 +12,7 @@ use crate::batch::{Batch, Item};
 use crate::block::{Block, Run, join, read_note};
 use crate::board::Board;
 use crate::checkpoint::Checkpoints;
-use crate::disk::{self, Done};
+use crate::disk::{self, Done, Synced, Syncing};
 use crate::handover::{Handover, Key, gap_event};
 use crate::lane::{Command, Lane};
 use crate::metrics::Metrics;
@@ -93,6 +93,7 @@ pub(crate) struct Publisher {
     /// Where the run before ended, until its unrecorded gaps are on record.
     unrecorded: Option<LastIds>,
     checkpoint_at: Instant,
+    syncing: Option<Syncing>,
     /// Whether the last feed has ended.
     closed: bool,
     /// Which state of the open gaps the board shows.
@@ -105,6 +106,7 @@ enum Wake {
     Bus,
     Batches(Vec<Batch>),
     Overheard(Vec<Run>),
+    Synced(anyhow::Result<Synced>),
     Due,
 }
 
@@ -123,8 +125,8 @@ impl Publisher {
         }
         let (bus_state, flights) = (parts.bus.state(), FuturesUnordered::new());
         let (spool, checkpoint_at, unrecorded) = (Some(spool), now, None);
-        let (closed, shown) = (false, 0);
-        Self { parts, spool, flights, bus_state, unrecorded, checkpoint_at, closed, shown }
+        let (syncing, closed, shown) = (None, false, 0);
+        Self { parts, spool, flights, bus_state, unrecorded, checkpoint_at, syncing, closed, shown }
     }
 
     /// Runs until the feeds have stopped and the task is asked to.
@@ -148,11 +150,12 @@ impl Publisher {
                     let handover = &mut self.parts.handover;
                     runs.iter().for_each(|run| forgotten(handover.overheard(run)));
                 }
+                Wake::Synced(synced) => self.synced(synced?)?,
                 Wake::Due => {}
             }
             self.parts.lane.handle_timeout(now());
             self.obey(&task).await?;
-            self.checkpoint(&task).await?;
+            self.checkpoint()?;
             self.show_open();
         }
         self.finish(&task).await
@@ -176,6 +179,7 @@ impl Publisher {
                 }
                 Some(runs) = self.parts.overheard.recv() => Wake::Overheard(runs),
                 () = self.parts.checkpoints.written() => Wake::Due,
+                synced = Syncing::done(&mut self.syncing) => Wake::Synced(synced),
                 () = sleep_until(due) => Wake::Due,
             }
         })
@@ -412,15 +416,29 @@ impl Publisher {
     }
 
     /// Hands out a checkpoint each second. What it says is spooled is on the disk before.
-    async fn checkpoint(&mut self, task: &Task) -> anyhow::Result<()> {
+    fn checkpoint(&mut self) -> anyhow::Result<()> {
         if Instant::now() < self.checkpoint_at {
             return Ok(());
         }
         self.checkpoint_at = Instant::now() + CHECKPOINT_INTERVAL;
-        if let Err(error) = self.on_disk(task, Spool::sync).await? {
-            tracing::warn!(error = %Chain(&error), "cannot sync the spool");
+        if self.syncing.is_some() {
+            // The next one is a second away.
+            return Ok(());
         }
-        self.parts.checkpoints.begin(self.parts.handover.encode());
+        let text = self.parts.handover.encode();
+        let unsynced = self.spool.as_mut().context("the spool is in use")?.unsynced();
+        self.syncing = Syncing::begin(unsynced, &text);
+        if self.syncing.is_none() {
+            self.parts.checkpoints.begin(text);
+        }
+        Ok(())
+    }
+
+    fn synced(&mut self, Synced { left, checkpoint }: Synced) -> anyhow::Result<()> {
+        if let Some(left) = left {
+            self.spool.as_mut().context("the spool is in use")?.take_back(left);
+        }
+        self.parts.checkpoints.begin(checkpoint);
         Ok(())
     }
 
@@ -443,6 +461,10 @@ impl Publisher {
         }
         self.parts.lane.handle_stop(now());
         self.obey(task).await?;
+        if self.syncing.is_some() {
+            let synced = task.alive(Syncing::done(&mut self.syncing)).await?;
+            self.synced(synced)?;
+        }
         if let Err(error) = self.on_disk(task, Spool::sync).await? {
             tracing::warn!(error = %Chain(&error), "cannot sync the spool");
         }

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
-use wire::BLOCK_BYTES_MAX;
+use wire::{BACKLOG_BLOCK_BYTES_MAX, BLOCK_BYTES_MAX};
 
 #[cfg(test)]
 mod tests;
@@ -155,7 +155,11 @@ fn recordings(
 }
 
 fn lane_of(producer: &Producer, settings: &Settings) -> Lane {
-    let limits = Limits { block_bytes: BLOCK_BYTES_MAX, memory_bytes: settings.memory_max.len() };
+    let limits = Limits {
+        block_bytes: BLOCK_BYTES_MAX,
+        backlog_block_bytes: BACKLOG_BLOCK_BYTES_MAX,
+        memory_bytes: settings.memory_max.len(),
+    };
     Lane::new(Arc::clone(&producer.name), producer.epoch, limits)
 }
 

@@ -19,4 +19,4 @@ pub mod fuzzing;
 mod queue;
 mod spool;
 
-pub use spool::{Damage, Dropped, Error, Options, Position, Record, Spool};
+pub use spool::{Damage, Dropped, Error, Options, Position, Record, Spool, Unsynced};

@@ -39,6 +39,26 @@ pub(crate) struct Queue {
     dirty: bool,
 }
 
+/// Files of a queue that were written to.
+#[derive(Debug)]
+pub(crate) struct Written {
+    directory: PathBuf,
+    files: Vec<(u64, File)>,
+}
+
+impl Written {
+    /// Makes them survive a power cut; what is done is not done again.
+    pub(crate) fn sync(&mut self) -> Result<(), Error> {
+        let failed = |source| Error::Io { path: self.directory.clone(), source };
+        // Descriptors go as soon as they can: the directory takes one, too.
+        while let Some((_, file)) = self.files.last() {
+            file.sync_data().map_err(failed)?;
+            self.files.pop();
+        }
+        File::open(&self.directory).and_then(|directory| directory.sync_all()).map_err(failed)
+    }
+}
+
 impl Queue {
     /// Opens a queue's directory, creating it if need be.
     pub(crate) fn open(directory: PathBuf, rank: u8) -> Result<Self, Error> {
@@ -214,23 +234,26 @@ impl Queue {
         Ok(notes)
     }
 
-    /// Makes everything written so far survive a power cut.
-    pub(crate) fn sync(&mut self) -> Result<(), Error> {
+    /// Hands out what was written since the last call, if anything was.
+    pub(crate) fn written(&mut self) -> Result<Option<Written>, Error> {
         if !self.dirty {
-            return Ok(());
+            return Ok(None);
         }
-        let failed = |source| Error::Io { path: self.directory.clone(), source };
-        // Descriptors go as soon as they can: the directory takes one, too.
-        while let Some((_, file)) = self.unsynced.last() {
-            file.sync_data().map_err(failed)?;
-            self.unsynced.pop();
-        }
-        if let Some(writer) = &self.writer {
-            writer.sync_data().map_err(failed)?;
-        }
-        File::open(&self.directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
+        let directory = self.directory.clone();
+        let open = self.writer.as_ref().zip(self.newest());
+        let open = open.map(|(file, number)| Ok((number, file.try_clone()?))).transpose();
+        let open = open.map_err(|source| Error::Io { path: directory.clone(), source })?;
+        let mut files = std::mem::take(&mut self.unsynced);
+        files.extend(open);
         self.dirty = false;
-        Ok(())
+        Ok(Some(Written { directory, files }))
+    }
+
+    /// Takes back what could not be synced.
+    pub(crate) fn take_back(&mut self, written: Written) {
+        let is_there = |number| self.segments.iter().any(|segment| segment.number == number);
+        self.unsynced.extend(written.files.into_iter().filter(|(number, _)| is_there(*number)));
+        self.dirty = true;
     }
 
     fn close(&mut self) {

@@ -1,7 +1,7 @@
 //! The spool: queues that share one budget of bytes.
 
 use crate::format;
-use crate::queue::Queue;
+use crate::queue::{Queue, Written};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -111,6 +111,27 @@ pub struct Dropped {
     pub queue: String,
     /// The caller's note.
     pub note: Vec<u8>,
+}
+
+/// What was appended up to a moment and may not survive a power cut.
+#[derive(Debug, Default)]
+pub struct Unsynced(Vec<(String, Written)>);
+
+impl Unsynced {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Makes it survive a power cut.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn sync(&mut self) -> Result<(), Error> {
+        self.0.iter_mut().try_for_each(|(_, written)| written.sync())
+    }
 }
 
 /// Several queues on disk under one budget.
@@ -225,7 +246,47 @@ impl Spool {
     ///
     /// [`Error::Io`].
     pub fn sync(&mut self) -> Result<(), Error> {
-        self.queues.values_mut().try_for_each(Queue::sync)
+        let mut unsynced = self.unsynced()?;
+        let synced = unsynced.sync();
+        if synced.is_err() {
+            self.take_back(unsynced);
+        }
+        synced
+    }
+
+    /// Hands out what was appended since the last sync, so that the spool can be used meanwhile.
+    /// What cannot be synced is given back to [`Spool::take_back`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]; nothing is handed out then.
+    pub fn unsynced(&mut self) -> Result<Unsynced, Error> {
+        let mut unsynced = Unsynced::default();
+        let mut collected = Ok(());
+        for (name, queue) in &mut self.queues {
+            match queue.written() {
+                Ok(written) => {
+                    unsynced.0.extend(written.map(|written| (name.clone(), written)));
+                }
+                Err(error) => collected = Err(error),
+            }
+        }
+        match collected {
+            Ok(()) => Ok(unsynced),
+            Err(error) => {
+                self.take_back(unsynced);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes back what could not be synced: the next sync tries again.
+    pub fn take_back(&mut self, unsynced: Unsynced) {
+        for (name, written) in unsynced.0 {
+            if let Some(queue) = self.queues.get_mut(&name) {
+                queue.take_back(written);
+            }
+        }
     }
 
     /// The queues that have records not handed out.

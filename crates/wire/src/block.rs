@@ -4,10 +4,17 @@ use crate::subject::DurableSubject;
 use std::fmt;
 use std::sync::Arc;
 
-/// Largest block that is packed, in bytes. A single larger event is a block of its own.
+/// Largest block that is packed while the bus keeps pace, in bytes. A single larger event is a
+/// block of its own.
 ///
 /// 64 KiB makes one synced write carry a few hundred events.
 pub const BLOCK_BYTES_MAX: usize = 64 * 1024;
+
+/// Largest block that is packed while others of its subject wait, in bytes.
+///
+/// One of a subject is in flight at a time, so what a round trip carries is all that a subject
+/// can: eight times as much, and still below what a server takes (see [`EVENT_BYTES_MAX`]).
+pub const BACKLOG_BLOCK_BYTES_MAX: usize = 8 * BLOCK_BYTES_MAX;
 
 /// Largest event that is published whole, in bytes; a larger book is split by side and levels.
 ///

@@ -69,8 +69,14 @@ impl Subject {
         self.open.len()
     }
 
-    pub(super) const fn ready_bytes(&self) -> usize {
-        self.ready_bytes
+    /// What has not been sent.
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.open.len() + self.ready_bytes
+    }
+
+    /// Whether what is appended has to wait for something before it.
+    pub(super) fn waits(&self) -> bool {
+        self.spills || self.flight.is_some() || !self.ready.is_empty()
     }
 
     pub(super) const fn spills(&self) -> bool {
@@ -84,7 +90,7 @@ impl Subject {
 
     pub(super) fn memory(&self) -> usize {
         let flight = self.flight.as_ref().map_or(0, |flight| flight.block.payload.len());
-        self.open.len() + self.ready_bytes + flight
+        self.held_bytes() + flight
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -139,13 +145,12 @@ impl Subject {
         if self.spills || !connected {
             return Some(since + SPILL_LINGER);
         }
-        (self.flight.is_none() && self.ready.is_empty()).then(|| since + LINGER)
+        (!self.waits()).then(|| since + LINGER)
     }
 
     pub(super) fn poll_timeout(&self, connected: bool) -> Option<Instant> {
         let close_at = self.close_at(connected);
-        let waits = self.spills || self.flight.is_some() || !self.ready.is_empty();
-        let retry_at = self.retry_at.filter(|_| waits && connected);
+        let retry_at = self.retry_at.filter(|_| self.waits() && connected);
         [close_at, retry_at, self.store_at, self.load_at].into_iter().flatten().min()
     }
 
@@ -162,12 +167,22 @@ impl Subject {
     }
 
     /// The blocks to be handed to the spool next.
-    pub(super) fn begin_store(&mut self, max: usize, now: Instant) -> Option<Vec<Arc<Block>>> {
+    pub(super) fn begin_store(
+        &mut self,
+        bytes_max: usize,
+        now: Instant,
+    ) -> Option<Vec<Arc<Block>>> {
         self.store_at = self.store_at.filter(|at| *at > now);
         if !self.spills || self.storing > 0 || self.store_at.is_some() || self.ready.is_empty() {
             return None;
         }
-        let blocks: Vec<_> = self.ready.iter().take(max).map(Arc::clone).collect();
+        let mut bytes = 0;
+        let fits = |block: &&Arc<Block>| {
+            let is_first = bytes == 0;
+            bytes += block.payload.len();
+            is_first || bytes <= bytes_max
+        };
+        let blocks: Vec<_> = self.ready.iter().take_while(fits).map(Arc::clone).collect();
         self.storing = blocks.len();
         Some(blocks)
     }

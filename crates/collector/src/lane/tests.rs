@@ -10,7 +10,10 @@ use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use std::collections::BTreeSet;
 
-const LIMITS: Limits = Limits { block_bytes: 10, memory_bytes: 60 };
+const LIMITS: Limits = Limits { block_bytes: 10, backlog_block_bytes: 10, memory_bytes: 60 };
+
+/// Blocks grow while others wait.
+const GROWING: Limits = Limits { backlog_block_bytes: 20, ..LIMITS };
 
 fn subject(kind: Kind) -> DurableSubject {
     let instrument = crate::block::tests::instrument("BTC-USDT");
@@ -42,7 +45,11 @@ fn describe(command: &Command) -> String {
 /// shell was told to do. `put` appends, `acked`/`failed` answer the flight, `up`/`down` is the bus,
 /// `wait` lets milliseconds pass, `disk full`/`disk ok` is the spool.
 fn check(script: &str, expected: Expect) {
-    let (mut lane, mut now, subject) = (lane(LIMITS), Instant::now(), subject(Kind::Trade));
+    check_with(LIMITS, script, expected);
+}
+
+fn check_with(limits: Limits, script: &str, expected: Expect) {
+    let (mut lane, mut now, subject) = (lane(limits), Instant::now(), subject(Kind::Trade));
     let (mut disk, mut disk_ok) = (VecDeque::<Arc<Block>>::new(), true);
     let mut rng = SmallRng::seed_from_u64(1);
     let (mut told, mut flight, mut next) = (Vec::new(), None, 0);
@@ -118,6 +125,29 @@ fn the_bus_sets_the_pace() {
 #[test]
 fn a_full_block_does_not_wait() {
     check("up | put aaaaaa | put bbbbbb", expect!["publish 1 aaaaaa"]);
+}
+
+#[test]
+fn blocks_are_larger_while_others_of_their_subject_wait() {
+    check_with(
+        GROWING,
+        "up | put aaaaaa | put bbbbbb | put cccccc | put dddddd | put e | put ffffff | acked \
+         | acked | wait 2 | acked | put gggggg | put hhhhhh",
+        expect![
+            "publish 1 aaaaaa, publish 2 bbbbbb+cccccc+dddddd, publish 3 e+ffffff, publish 4 gggggg"
+        ],
+    );
+}
+
+#[test]
+fn blocks_on_their_way_to_the_spool_are_larger_too() {
+    check_with(
+        GROWING,
+        "put aaaaaa | put bbbbbb | put cccccc | put d | wait 100 | up | acked | acked",
+        expect![
+            "store aaaaaa+bbbbbb+cccccc, store d, load, publish 1 aaaaaa+bbbbbb+cccccc, release, load, publish 2 d, release, load"
+        ],
+    );
 }
 
 #[test]
@@ -248,7 +278,7 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            lane: lane(LIMITS),
+            lane: lane(GROWING),
             now: Instant::now(),
             rng: SmallRng::seed_from_u64(3),
             epoch: 7,
@@ -306,7 +336,7 @@ impl World {
             (1..=self.appended).filter(|event| !kept.contains(event) && !stored.contains(event)),
         );
         self.read = 0;
-        self.lane = Lane::new(Arc::from("collector"), self.epoch, LIMITS);
+        self.lane = Lane::new(Arc::from("collector"), self.epoch, GROWING);
         if !self.disk.is_empty() {
             self.lane.resume(subject(Kind::Trade), self.now);
         }
@@ -354,7 +384,7 @@ proptest! {
         let mut world = World::new();
         for step in steps {
             world.step(step);
-            prop_assert!(world.lane.memory() <= LIMITS.memory_bytes + 2 * LIMITS.block_bytes);
+            prop_assert!(world.lane.memory() <= GROWING.memory_bytes + 2 * GROWING.backlog_block_bytes);
         }
         world.disk_ok = true;
         world.step(Step::Bus(true));

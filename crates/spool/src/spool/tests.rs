@@ -188,6 +188,36 @@ fn syncing_twice_is_harmless() {
     spool.sync().unwrap();
 }
 
+#[test]
+fn what_is_being_synced_holds_nothing_up_and_can_be_given_back() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(&root, ROOMY);
+    assert!(spool.unsynced().unwrap().is_empty(), "nothing was appended");
+    for note in numbered(0..9) {
+        put(&mut spool, "trade", &note);
+    }
+    let mut unsynced = spool.unsynced().unwrap();
+    assert!(!unsynced.is_empty());
+    assert!(spool.unsynced().unwrap().is_empty(), "it is on its way");
+    put(&mut spool, "trade", "9");
+    assert_eq!(drain(&mut spool, "trade"), numbered(0..10), "segments go while they are synced");
+    unsynced.sync().unwrap();
+    spool.take_back(unsynced);
+    assert!(!spool.unsynced().unwrap().is_empty(), "what was given back is tried again");
+}
+
+#[test]
+fn a_directory_that_is_gone_is_an_error_and_tried_again() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(&root, ROOMY);
+    put(&mut spool, "trade", "0");
+    let (at, away) = (root.path().join("trade"), root.path().join("away"));
+    std::fs::rename(&at, &away).unwrap();
+    assert!(spool.sync().unwrap_err().to_string().contains("trade"));
+    std::fs::rename(&away, &at).unwrap();
+    assert!(!spool.unsynced().unwrap().is_empty());
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Append(bool, usize),
