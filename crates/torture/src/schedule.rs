@@ -6,10 +6,11 @@
 //!    killed at least once.
 //! 2. Two faults that [`Fault::conflicts`] names never overlap, their rest included.
 //! 3. With ClickHouse as the store, it and Redis are struck like everybody else.
-//! 4. Nothing strikes before [`LEAD`], and everything has rested [`TAIL`] before the end: what the
+//! 4. Nothing strikes before [`LEAD`]; in a long run the faults are spread, so that it is seen how
+//!    each heals, and everything has rested [`TAIL`] before the end: what the
 //!    last fault did must be seen to heal.
 
-use crate::fault::{Fault, Kind, Link, Program, Store};
+use crate::fault::{Disk, Fault, Kind, Link, Program, Store};
 use crate::malformed::COUNTED_AFTER;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -45,6 +46,13 @@ const STEP: Duration = Duration::from_millis(250);
 /// How often a whole schedule is drawn until everything that must strike fits.
 const DRAWS_MAX: u64 = 10_000;
 
+/// From how many minutes on the faults are spread over the run; a shorter one is packed.
+const SPREAD_MINUTES: u64 = 4;
+
+/// What stands still for longer than this leaves so much behind that it is given a third of its
+/// length for it.
+const LONG: Duration = Duration::from_secs(50);
+
 /// Faults that are tried beyond those that must be, per minute.
 const FILLERS_PER_MINUTE: u64 = 3;
 
@@ -69,7 +77,8 @@ impl Strike {
     /// When the next one of its lane may strike.
     #[must_use]
     pub fn rested(&self) -> Duration {
-        self.end() + rest(self.fault)
+        let behind = if self.length > LONG { self.length / 3 } else { Duration::ZERO };
+        self.end() + rest(self.fault) + behind
     }
 
     fn overlaps(&self, other: &Self) -> bool {
@@ -189,6 +198,8 @@ fn rest(fault: Fault) -> Duration {
         Fault::HalfOpen(Link::Bus) => 14,
         // The storage waits for an answer as long as its time-out says.
         Fault::HalfOpen(Link::Store) => 14,
+        // Until the broker's advice is believed, and the message server was restarted.
+        Fault::DiskFull(Disk::Nats) => 14,
         Fault::DiskFull(_) | Fault::StreamFull => 5,
         // Until all of them are counted.
         Fault::Malformed => COUNTED_AFTER.as_secs() + 1,
@@ -245,8 +256,13 @@ impl Hat {
         shuffle(&mut self.rng, &mut wanted);
         let mut placed = Vec::new();
         for (fault, lasts) in wanted {
-            let from = LEAD + STEP * self.rng.random_range(0..8);
-            placed.push(place(&placed, fault, lasts, from, length)?);
+            let from = if self.minutes < SPREAD_MINUTES {
+                LEAD + STEP * self.rng.random_range(0..8)
+            } else {
+                self.any_time(length)
+            };
+            let later = place(&placed, fault, lasts, from, length);
+            placed.push(later.or_else(|| place(&placed, fault, lasts, LEAD, length))?);
         }
         let kinds = self.store.kinds();
         for _ in 0..self.minutes * FILLERS_PER_MINUTE {
@@ -255,11 +271,15 @@ impl Hat {
                 continue;
             }
             let (fault, lasts) = self.filler(kind);
-            let last = u32::try_from(length.as_millis() / STEP.as_millis()).unwrap_or(u32::MAX);
-            let from = LEAD + STEP * self.rng.random_range(0..last);
+            let from = self.any_time(length);
             placed.extend(place(&placed, fault, lasts, from, length));
         }
         Some(placed)
+    }
+
+    fn any_time(&mut self, length: Duration) -> Duration {
+        let last = u32::try_from(length.as_millis() / STEP.as_millis()).unwrap_or(u32::MAX);
+        LEAD + STEP * self.rng.random_range(0..last)
     }
 
     /// What strikes in every run, and in longer ones.
@@ -296,7 +316,7 @@ impl Hat {
         if self.minutes >= 5 {
             list.push((Fault::Freeze(Program::Nats), Duration::from_secs(60)));
         }
-        if self.minutes >= 8 {
+        if self.minutes >= 10 {
             list.push((Fault::Freeze(Program::Nats), Duration::from_secs(150)));
             if self.store == Store::ClickHouse {
                 let stands = self.seconds(20..40);

@@ -27,6 +27,9 @@ const STORE_BYTES_PER_EVENT: u64 = 700;
 /// The least that the spool may take, on a disk with a little more.
 const SPOOL_BYTES_MIN: u64 = 48 << 20;
 
+/// Bytes that one event takes in the spool.
+const SPOOL_BYTES_PER_EVENT: u64 = 300;
+
 /// For how long the spool holds what comes: the longest time for which the message server stands
 /// still, and some more.
 const SPOOL_HOLDS: Duration = Duration::from_secs(180);
@@ -339,7 +342,7 @@ fn streams(size: Size) -> [(&'static str, u64); 15] {
 }
 
 fn spool_bytes(size: Size) -> u64 {
-    (size.rate * SPOOL_HOLDS.as_secs() * STREAM_BYTES_PER_EVENT).max(SPOOL_BYTES_MIN)
+    (size.rate * SPOOL_HOLDS.as_secs() * SPOOL_BYTES_PER_EVENT).max(SPOOL_BYTES_MIN)
 }
 
 impl Size {
