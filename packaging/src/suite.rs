@@ -257,7 +257,7 @@ const STORAGE: Service = Service {
     reach: Reach::Suite,
     memory: Limit {
         value: "2G",
-        because: "192 MiB of blocks in hand, the identity sets, a Parquet row group, queries",
+        because: "384 MiB of blocks and cuts, the identity sets, a Parquet row group, queries",
     },
     descriptors: Limit { value: "16384", because: "segments and Parquet files under query" },
     start_seconds: 90,
@@ -268,6 +268,12 @@ const STORAGE: Service = Service {
     instances: false,
     socket: false,
 };
+
+const COLLECTOR_SECRETS: &[Secret] = &[Secret {
+    name: "proxy-collector",
+    meaning: "The user and password of the proxy towards the venues.",
+    setting: "collector.proxy_auth_file",
+}];
 
 const COLLECTOR: Service = Service {
     name: "collector",
@@ -289,7 +295,7 @@ const COLLECTOR: Service = Service {
     perseverance: Perseverance::Endless,
     recorder: true,
     bus_users: BusUsers::Own,
-    secrets: &[],
+    secrets: COLLECTOR_SECRETS,
     instances: true,
     socket: false,
 };

@@ -63,7 +63,9 @@ fn rules() -> Vec<Rule> {
     let quickened = |mut rule: Rule| {
         rule.hold = rule.hold.min(HOLD);
         match rule.name.as_str() {
-            "feed-stale" => (rule.threshold, rule.resolve) = (15.0, Some(10.0)),
+            // A book may take two minutes.
+            "feed-stale" => (rule.threshold, rule.resolve) = (0.1, Some(0.05)),
+            "connection-silent" => (rule.threshold, rule.resolve) = (15.0, Some(10.0)),
             "consumer-lag" => (rule.threshold, rule.resolve) = (100.0, Some(50.0)),
             "spool-growing" => rule.threshold = 65_536.0,
             "venue-lag" => {
@@ -86,7 +88,8 @@ fn configuration() -> String {
     });
     let monitoring = json!({
         "interval": "1s", "completeness_interval": "5s", "disks": ["/srv/small"],
-        "certificates": ["/srv/week.pem", "/srv/day.pem"], "rules": rules(), "notify": notify,
+        // Nobody makes the third.
+        "certificates": ["/srv/week.pem", "/srv/day.pem", "/srv/absent.pem"], "rules": rules(), "notify": notify,
         "services": {
             "broker": "http://127.0.0.1:8085", "collector": "http://127.0.0.1:8081",
             "gateway": "http://127.0.0.1:8080", "monitoring": "http://127.0.0.1:8083",
@@ -235,6 +238,7 @@ fn every_default_alert_is_raised_by_its_cause_and_told() {
     watched.suite.start();
     watched.expect(began, &["redis-down", "clock-skew", "certificate-expiring"]);
     watched.expect(began, &["certificate-expired", "notifications-failing"]);
+    watched.expect(began, &["watched-unreadable"]);
     disks(&mut watched);
     venue(&mut watched);
     units(&mut watched);
@@ -284,7 +288,7 @@ fn venue(watched: &mut Watched) {
     watched.expect(since, &["completeness-low"]);
     let since = Instant::now();
     watched.strike(&["stall@0s:30s"]);
-    watched.expect(since, &["feed-stale"]);
+    watched.expect(since, &["feed-stale", "connection-silent"]);
     // What was held back for half a minute is that old.
     watched.expect(since, &["venue-lag"]);
     watched.expect(since, &["job-failed"]);

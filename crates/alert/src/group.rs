@@ -14,6 +14,8 @@
 //!    tells what is so at that time: the policy is *coalesce*, the latest per group, and nothing
 //!    queues up.
 //! 6. An alert that is not given any more counts as resolved.
+//! 7. An alert that is given up, since nothing is known of it any more, is over and not resolved.
+//!    Whoever was told that it fires is told so once, those too who want to know of no resolutions.
 //!
 //! Source: <https://prometheus.io/docs/alerting/latest/alertmanager/#grouping>,
 //! <https://github.com/prometheus/alertmanager/blob/v0.28.0/notify/notify.go> (`needsUpdate`).
@@ -48,12 +50,22 @@ pub struct Active {
     pub annotations: Labels,
     /// Since when it has been firing.
     pub starts_at: UnixNanos,
-    /// When it was resolved; `None` while it fires.
+    /// When it was resolved, or given up; `None` while it fires.
     pub ends_at: Option<UnixNanos>,
+    /// Whether it was given up: its end says nothing about health.
+    pub given_up: bool,
     /// When it was last heard of.
     pub updated_at: UnixNanos,
     /// Where it comes from, a URL; may be empty.
     pub generator_url: String,
+}
+
+impl Active {
+    /// Whether it was seen to be over.
+    #[must_use]
+    pub const fn is_resolved(&self) -> bool {
+        self.ends_at.is_some() && !self.given_up
+    }
 }
 
 /// Why nobody is told about an alert; told if both are empty.
@@ -169,6 +181,7 @@ struct Notified {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Told {
     firing: BTreeSet<u64>,
+    /// Resolved or given up.
     resolved: BTreeSet<u64>,
 }
 
@@ -380,7 +393,7 @@ impl Group {
         self.members
             .values()
             .filter(|member| !member.suppressed)
-            .filter(|member| wants_resolved || member.active.ends_at.is_none())
+            .filter(|member| wants_resolved || !member.active.is_resolved())
             .map(|member| member.active.clone())
             .collect()
     }

@@ -192,6 +192,8 @@ pub struct Rule {
     pub severity: Severity,
     /// Added to the labels of the series; they win over labels of the same name.
     pub labels: Labels,
+    /// What is said beside the summary.
+    pub annotations: Labels,
     /// What an operator reads.
     pub summary: Template,
 }

@@ -5,7 +5,7 @@ use crate::run::Entry;
 use crate::segment::u64_of;
 use crate::shelf::{Store, ZoneRef};
 use crate::view::View;
-use catalog::{Coverage, Day, Days, Filter, Ranges, StreamKey};
+use catalog::{Coverage, Day, Days, Extent, Filter, Ranges, StreamKey};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use units::UnixNanos;
@@ -23,6 +23,8 @@ fn tally(view: &View, number: u32, days: &Days) -> BTreeMap<i64, Day> {
     for ZoneRef { file, zone } in zones.filter(|zone| days.contains(&zone.file.place.day)) {
         let more = Day {
             rows: u64_of(zone.rows),
+            ids: zone.ids_count(),
+            first_id: zone.floor().major,
             first: zone.first,
             last: zone.last,
             time_first: UnixNanos::new(zone.time_min),
@@ -31,11 +33,13 @@ fn tally(view: &View, number: u32, days: &Days) -> BTreeMap<i64, Day> {
         add(&mut found, file.place.day, more);
     }
     for entry in view.entries(number) {
-        let Entry { identity, time, .. } = *entry;
+        let Entry { identity, first: first_id, time, .. } = *entry;
+        let ids = entry.extent().count();
         let time = UnixNanos::new(time);
         if days.contains(&time.day()) {
             let (first, last) = (identity, identity);
-            let more = Day { rows: 1, first, last, time_first: time, time_last: time };
+            let (time_first, time_last) = (time, time);
+            let more = Day { rows: 1, ids, first_id, first, last, time_first, time_last };
             add(&mut found, time.day(), more);
         }
     }
@@ -54,20 +58,21 @@ pub(crate) fn ranges(
 ) -> Result<Ranges, Error> {
     let mut ranges = Ranges::default();
     let Some(number) = view.streams.number(stream) else { return Ok(ranges) };
+    // What of some ids is asked for.
+    let within = |(first, last): (u64, u64)| {
+        let asked = (first.max(*ids.start()), last.min(*ids.end()));
+        (asked.0 <= asked.1).then_some(asked)
+    };
     for zone in view.shelf.stream(number).into_iter().flat_map(|shelf| &shelf.zones) {
-        let (first, last) = (zone.zone.first.major, zone.zone.last.major);
-        if first > *ids.end() || last < *ids.start() {
-            continue;
-        }
-        if zone.zone.dense {
-            ranges.known.push((first.max(*ids.start()), last.min(*ids.end())));
+        let Some(asked) = within((zone.zone.floor().major, zone.zone.last.major)) else { continue };
+        if zone.zone.is_whole() {
+            ranges.known.push(asked);
         } else {
-            let identities = store.identities(zone)?;
-            let majors = identities.iter().map(|identity| identity.major);
-            majors.filter(|id| ids.contains(id)).for_each(|id| ranges.push(id));
+            let extents = store.extents(zone)?;
+            extents.iter().map(Extent::ids).filter_map(within).for_each(|ids| ranges.push(ids));
         }
     }
-    let majors = view.entries(number).map(|entry| entry.identity.major);
-    majors.filter(|id| ids.contains(id)).for_each(|id| ranges.push(id));
+    let extents = view.entries(number).map(|entry| entry.extent().ids());
+    extents.filter_map(within).for_each(|ids| ranges.push(ids));
     Ok(ranges)
 }

@@ -1,7 +1,7 @@
 //! A cut: the blocks that are stored, and acknowledged, together.
 
 use crate::Error;
-use catalog::StreamKey;
+use catalog::{Extent, StreamKey};
 use model::{Event, Identity, InstrumentId, Kind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,9 +14,17 @@ pub(crate) struct Row {
     /// Bytes of its JSON.
     pub(crate) len: u32,
     pub(crate) identity: Identity,
+    /// The first of the ids that it stands for. A record does not say it: the JSON does.
+    pub(crate) first: u64,
     /// The event's time, nanoseconds since the epoch.
     pub(crate) time: i64,
     pub(crate) stream_seq: u64,
+}
+
+impl Row {
+    pub(crate) const fn extent(&self) -> Extent {
+        Extent { identity: self.identity, first: self.first }
+    }
 }
 
 /// The blocks that are stored and acknowledged together: one record of the segment.
@@ -64,11 +72,13 @@ impl Cut {
         let len =
             u32::try_from(json.len()).map_err(|_| Error::CutTooLarge { bytes: json.len() })?;
         let stream = self.stream(&event.instrument);
+        let Extent { identity, first } = Extent::of(event);
         self.body.extend_from_slice(json);
         self.rows.push(Row {
             stream,
             len,
-            identity: event.identity(),
+            identity,
+            first,
             time: event.time().as_i64(),
             stream_seq: self.blocks.last().map_or(0, |(seq, _)| *seq),
         });
@@ -120,6 +130,6 @@ impl Cut {
 pub struct Appended {
     /// Rows that were new, and are on disk now.
     pub stored: usize,
-    /// Rows whose identity was stored before.
+    /// Rows of which an id was stored before.
     pub duplicates: usize,
 }

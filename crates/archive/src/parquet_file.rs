@@ -12,6 +12,7 @@ use crate::positioned::Positioned;
 use crate::shelf::Place;
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Schema};
+use catalog::Extent;
 use model::{Identity, Kind, Symbol};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
@@ -52,6 +53,57 @@ pub(crate) struct Zone {
     pub(crate) time_max: i64,
     /// Whether every id from the first to the last is inside, with the same minor.
     pub(crate) dense: bool,
+    /// If a row stands for several ids: the lowest id that a row stands for, and how many ids all of
+    /// them do. Absent in what older versions wrote.
+    pub(crate) ids: Option<(u64, u64)>,
+}
+
+impl Zone {
+    /// The lowest identity that a row of it may touch.
+    pub(crate) fn floor(&self) -> Identity {
+        let reaches = self.ids.filter(|(lowest, _)| *lowest < self.first.major);
+        reaches.map_or(self.first, |(major, _)| Identity { major, minor: 0 })
+    }
+
+    /// How many ids its rows stand for.
+    pub(crate) fn ids_count(&self) -> u64 {
+        self.ids.map_or_else(|| crate::segment::u64_of(self.rows), |(_, count)| count)
+    }
+
+    /// Whether its rows stand for every id from the lowest to the last, with the same minor.
+    pub(crate) fn is_whole(&self) -> bool {
+        let is_all = |(lowest, count): (u64, u64)| {
+            self.last.major.checked_sub(lowest).and_then(|more| more.checked_add(1)) == Some(count)
+        };
+        self.dense || self.ids.is_some_and(is_all)
+    }
+}
+
+/// Counts the ids that rows in the order of identity stand for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct IdCount {
+    lowest: Option<u64>,
+    last: Option<u64>,
+    count: u64,
+    has_wide: bool,
+}
+
+impl IdCount {
+    pub(crate) fn add(&mut self, row: &Extent) {
+        let (first, last) = row.ids();
+        let fresh = self.last.map_or(first, |known| first.max(known.saturating_add(1)));
+        if fresh <= last {
+            self.count = self.count.saturating_add((last - fresh).saturating_add(1));
+        }
+        self.lowest = Some(self.lowest.map_or(first, |lowest| lowest.min(first)));
+        self.last = Some(last);
+        self.has_wide |= row.is_wide();
+    }
+
+    /// What [`Zone::ids`] says of them.
+    pub(crate) fn ids(&self) -> Option<(u64, u64)> {
+        self.lowest.filter(|_| self.has_wide).map(|lowest| (lowest, self.count))
+    }
 }
 
 /// The zones of one stream.
@@ -59,7 +111,17 @@ pub(crate) type StreamZones = (Symbol, Vec<Zone>);
 
 /// A zone as it is written: the fields of [`Zone`] in order, identities as two numbers each.
 #[derive(Serialize, Deserialize)]
-struct ZoneText(usize, usize, usize, [u64; 2], [u64; 2], i64, i64, bool);
+struct ZoneText(
+    usize,
+    usize,
+    usize,
+    [u64; 2],
+    [u64; 2],
+    i64,
+    i64,
+    bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")] Option<(u64, u64)>,
+);
 
 #[derive(Serialize, Deserialize)]
 struct DirectoryText {
@@ -118,6 +180,8 @@ impl Writer {
     /// least one and at most [`ZONE_ROWS`].
     pub(crate) fn zone(&mut self, symbol: &Symbol, rows: &[StoredRow]) -> Result<(), Error> {
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
+        let mut ids = IdCount::default();
+        rows.iter().for_each(|row| ids.add(&Extent::of(&row.event)));
         let times = || rows.iter().map(|row| row.event.time().as_i64());
         let zone = Zone {
             row_group: self.writer.flushed_row_groups().len(),
@@ -131,6 +195,7 @@ impl Writer {
                 let (a, b) = (pair[0].event.identity(), pair[1].event.identity());
                 a.minor == b.minor && a.major.checked_add(1) == Some(b.major)
             }),
+            ids: ids.ids(),
         };
         let batch = columns::write(self.kind, rows)?;
         self.writer.write(&batch).map_err(Error::parquet(&self.path))?;
@@ -162,9 +227,9 @@ impl Writer {
 
 fn directory_text((symbol, zones): &StreamZones) -> DirectoryText {
     let zones = zones.iter().map(|zone| {
-        let Zone { row_group, start, rows, first, last, time_min, time_max, dense } = *zone;
+        let Zone { row_group, start, rows, first, last, time_min, time_max, dense, ids } = *zone;
         let pair = |identity: Identity| [identity.major, identity.minor];
-        ZoneText(row_group, start, rows, pair(first), pair(last), time_min, time_max, dense)
+        ZoneText(row_group, start, rows, pair(first), pair(last), time_min, time_max, dense, ids)
     });
     DirectoryText { symbol: symbol.to_string(), zones: zones.collect() }
 }
@@ -269,12 +334,12 @@ impl ParquetFile {
         self.complete(zone, rows)
     }
 
-    /// The identities of a zone, in order.
-    pub(crate) fn identities(&self, zone: &Zone) -> Result<Vec<Identity>, Error> {
-        let identities = self.read(zone, read::identity_columns(self.kind), |batch| {
-            read::identities(self.kind, self.place.market(), batch)
+    /// The identities of a zone and what they stand for, in order.
+    pub(crate) fn extents(&self, zone: &Zone) -> Result<Vec<Extent>, Error> {
+        let extents = self.read(zone, read::identity_columns(self.kind), |batch| {
+            read::extents(self.kind, self.place.market(), batch)
         })?;
-        self.complete(zone, identities)
+        self.complete(zone, extents)
     }
 
     fn complete<T>(&self, zone: &Zone, rows: Vec<T>) -> Result<Vec<T>, Error> {
@@ -331,8 +396,8 @@ impl Batches<'_> {
 }
 
 fn zone(text: &ZoneText) -> Zone {
-    let ZoneText(row_group, start, rows, first, last, time_min, time_max, dense) = *text;
+    let ZoneText(row_group, start, rows, first, last, time_min, time_max, dense, ids) = *text;
     let identity = |pair: [u64; 2]| Identity { major: pair[0], minor: pair[1] };
     let (first, last) = (identity(first), identity(last));
-    Zone { row_group, start, rows, first, last, time_min, time_max, dense }
+    Zone { row_group, start, rows, first, last, time_min, time_max, dense, ids }
 }

@@ -1,5 +1,6 @@
 //! Runs: sorted, immutable pieces of a segment's index.
 
+use catalog::Extent;
 use model::Identity;
 use std::sync::Arc;
 
@@ -11,6 +12,8 @@ pub(crate) struct Entry {
     /// Bytes of JSON.
     pub(crate) len: u32,
     pub(crate) identity: Identity,
+    /// The first of the ids that it stands for.
+    pub(crate) first: u64,
     pub(crate) time: i64,
     pub(crate) stream_seq: u64,
     /// Where the JSON begins in the segment.
@@ -20,6 +23,10 @@ pub(crate) struct Entry {
 impl Entry {
     pub(crate) const fn key(&self) -> (u32, Identity) {
         (self.stream, self.identity)
+    }
+
+    pub(crate) const fn extent(&self) -> Extent {
+        Extent { identity: self.identity, first: self.first }
     }
 }
 
@@ -76,7 +83,7 @@ mod tests {
 
     fn entry(stream: u32, major: u64) -> Entry {
         let identity = Identity { major, minor: 0 };
-        Entry { stream, len: 1, identity, time: 0, stream_seq: 0, offset: 0 }
+        Entry { stream, len: 1, identity, first: major, time: 0, stream_seq: 0, offset: 0 }
     }
 
     #[test]

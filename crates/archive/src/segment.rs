@@ -4,6 +4,8 @@ use crate::cut::Row;
 use crate::run::{Entry, Run};
 use crate::stream::Streams;
 use crate::{Cut, Error};
+use catalog::Extent;
+use model::Kind;
 use record::Record;
 use std::fs::{File, OpenOptions};
 use std::ops::Range;
@@ -140,6 +142,7 @@ impl Segment {
     pub(crate) fn recover(
         path: &Path,
         number: u64,
+        kind: Kind,
         streams: &mut Streams,
     ) -> Result<Recovered, Error> {
         let file = OpenOptions::new()
@@ -148,7 +151,10 @@ impl Segment {
             .open(path)
             .map_err(Error::io("cannot open", path))?;
         let bytes = std::fs::read(path).map_err(Error::io("cannot read", path))?;
-        let scan = scan(&bytes);
+        let mut scan = scan(&bytes);
+        if Extent::may_be_wide(kind) {
+            scan.count_trades(&bytes);
+        }
         let len = u64_of(scan.end).max(HEAD);
         let segment = Self {
             number,
@@ -204,8 +210,8 @@ fn entries<'a>(
 ) -> Vec<Entry> {
     rows.map(|row| {
         let stream = numbers[usize::try_from(row.stream).expect("32 bits fit")];
-        let Row { len, identity, time, stream_seq, stream: _ } = *row;
-        let entry = Entry { stream, len, identity, time, stream_seq, offset };
+        let Row { len, identity, first, time, stream_seq, stream: _ } = *row;
+        let entry = Entry { stream, len, identity, first, time, stream_seq, offset };
         offset += u64::from(len);
         entry
     })
@@ -223,6 +229,24 @@ pub(crate) struct Scan {
     /// A last record that is as long as it says and still not intact. No crash leaves that: a
     /// record that was never synced is short.
     pub(crate) spoilt: Option<Range<usize>>,
+}
+
+impl Scan {
+    /// Looks up in the rows of trades for which ids they stand.
+    fn count_trades(&mut self, bytes: &[u8]) {
+        let mut decoder = wire::Decoder::new();
+        for (at, record) in &mut self.records {
+            let mut body = &bytes[*at + record.body_at..*at + record.len];
+            for row in &mut record.rows {
+                let (json, rest) = body.split_at(usize::try_from(row.len).expect("32 bits fit"));
+                body = rest;
+                // What is no event is found by whoever reads the row.
+                if let Ok(event) = decoder.decode(json) {
+                    row.first = Extent::of(&event).first.min(row.identity.major);
+                }
+            }
+        }
+    }
 }
 
 pub(crate) fn scan(bytes: &[u8]) -> Scan {

@@ -4,7 +4,7 @@ use crate::Error;
 use crate::parquet_file::{ParquetFile, StreamZones, Zone};
 use crate::recent::Recent;
 use crate::stream::Streams;
-use catalog::StreamKey;
+use catalog::{Extent, StreamKey};
 use jiff::ToSpan as _;
 use jiff::civil::Date;
 use model::{Identity, Kind, Market, Venue};
@@ -16,11 +16,12 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 
 /// Open Parquet files kept at hand, by number: each is a descriptor and its footer.
 const OPEN_FILES_MAX: usize = 64;
-/// Identities of zones kept at hand: 16 bytes each, 64 MB per kind at most.
+/// Identities of zones kept at hand, with the ids that they stand for: 24 bytes each, 64 MB per kind
+/// at most.
 ///
 /// Needed for ids that fall inside a stored zone with holes, as a lagging second producer of a
 /// redundant pair sends them; anything newer than the shelf, or dense, is decided without them.
-const IDENTITIES_MAX: usize = 4_000_000;
+const IDENTITIES_MAX: usize = 2_666_666;
 const EPOCH: Date = jiff::civil::date(1970, 1, 1);
 
 /// The folder of a file below the kind's: what its rows have in common.
@@ -195,7 +196,7 @@ pub(crate) struct Store {
     /// The Parquet folder.
     pub(crate) dir: PathBuf,
     open: Mutex<Recent<FileKey, ParquetFile>>,
-    identities: Mutex<Recent<ZoneKey, Vec<Identity>>>,
+    extents: Mutex<Recent<ZoneKey, Vec<Extent>>>,
     /// Held for writing while a folder of the tree is exchanged for another.
     names: RwLock<()>,
 }
@@ -206,7 +207,7 @@ impl Store {
             kind,
             dir,
             open: Mutex::new(Recent::new(OPEN_FILES_MAX)),
-            identities: Mutex::new(Recent::new(IDENTITIES_MAX)),
+            extents: Mutex::new(Recent::new(IDENTITIES_MAX)),
             names: RwLock::new(()),
         }
     }
@@ -226,16 +227,16 @@ impl Store {
         self.open(&zone.file)?.rows(&zone.zone)
     }
 
-    /// The identities of a zone, in order.
-    pub(crate) fn identities(&self, zone: &ZoneRef) -> Result<Arc<Vec<Identity>>, Error> {
+    /// The identities of a zone and what they stand for, in order.
+    pub(crate) fn extents(&self, zone: &ZoneRef) -> Result<Arc<Vec<Extent>>, Error> {
         let key = ((zone.file.span, zone.file.place), zone.zone.row_group, zone.zone.start);
-        let lock = || self.identities.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = || self.extents.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = lock().get(&key) {
             return Ok(known);
         }
-        let identities = Arc::new(self.open(&zone.file)?.identities(&zone.zone)?);
-        lock().insert(key, Arc::clone(&identities), identities.len());
-        Ok(identities)
+        let extents = Arc::new(self.open(&zone.file)?.extents(&zone.zone)?);
+        lock().insert(key, Arc::clone(&extents), extents.len());
+        Ok(extents)
     }
 
     /// Closes a file that no longer counts, so that its space is given back once it is removed.

@@ -11,7 +11,8 @@ use crate::stream::Streams;
 use crate::view::{Reader, SegmentView, View};
 use crate::{Cut, Error};
 use arc_swap::ArcSwap;
-use model::{Identity, Kind};
+use catalog::{Extent, mark_overlaps};
+use model::Kind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -177,14 +178,21 @@ impl Table {
         let key = |index: &usize| (number(*index), cut.rows[*index].identity, *index);
         let mut order: Vec<usize> = (0..cut.rows.len()).collect();
         order.sort_by_key(key);
-        // Of rows alike, the first to arrive stays.
-        order.dedup_by_key(|index| (number(*index), cut.rows[*index].identity));
+        // Of rows alike, the first to arrive stays. One that stands for several ids may not stay, and
+        // is no reason to leave another out.
+        let is_wide = |index: usize| cut.rows[index].extent().is_wide();
+        order.dedup_by(|b, a| {
+            let (row, other) = (&cut.rows[*a], &cut.rows[*b]);
+            let alike = (number(*a), row.identity) == (number(*b), other.identity);
+            alike && !is_wide(*a) && !is_wide(*b)
+        });
         let view = self.view.load();
         let mut fresh = Vec::with_capacity(order.len());
         for stream in order.chunk_by(|a, b| number(*a) == number(*b)) {
-            let identities: Vec<Identity> =
-                stream.iter().map(|index| cut.rows[*index].identity).collect();
-            let stored = filter::stored(&view, &self.store, number(stream[0]), &identities)?;
+            let extents: Vec<Extent> =
+                stream.iter().map(|index| cut.rows[*index].extent()).collect();
+            let mut stored = filter::stored(&view, &self.store, number(stream[0]), &extents)?;
+            mark_overlaps(&extents, stream, &mut stored);
             fresh.extend(stream.iter().zip(stored).filter(|(_, s)| !s).map(|(index, _)| *index));
         }
         fresh.sort_unstable();

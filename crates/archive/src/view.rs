@@ -8,8 +8,8 @@ use crate::run::{Entry, Run};
 use crate::shelf::{Shelf, Store};
 use crate::stream::Streams;
 use arc_swap::ArcSwap;
-use catalog::{Coverage, Days, Filter, Page, Query, Ranges, StreamKey};
-use model::{Identity, Kind};
+use catalog::{Coverage, Days, Extent, Filter, Page, Query, Ranges, StreamKey};
+use model::Kind;
 use std::fs::File;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -112,15 +112,16 @@ impl Reader {
         self.consistent(|view| coverage::ranges(view, &self.store, stream, ids))
     }
 
-    /// Says of each of a stream's identities, given in ascending order, whether it is stored.
+    /// Says of each of a stream's rows, given in the order of their identities, whether it, or one
+    /// of the ids that it stands for, is stored.
     ///
     /// # Errors
     ///
     /// [`Error`] if it cannot be told at the moment. What only a damaged file holds is not stored.
-    pub fn stored(&self, stream: &StreamKey, identities: &[Identity]) -> Result<Vec<bool>, Error> {
+    pub fn stored(&self, stream: &StreamKey, extents: &[Extent]) -> Result<Vec<bool>, Error> {
         self.consistent(|view| match view.streams.number(stream) {
-            Some(number) => filter::stored(view, &self.store, number, identities),
-            None => Ok(vec![false; identities.len()]),
+            Some(number) => filter::stored(view, &self.store, number, extents),
+            None => Ok(vec![false; extents.len()]),
         })
     }
 

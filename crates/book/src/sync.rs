@@ -18,6 +18,8 @@
 //! the place of rules 5 and 6.
 //! Where the stream itself begins with a snapshot, [`Rule::Chained`] takes the place of rules 1 to
 //! 6: a snapshot replaces the book at once, and every diff names the update before it.
+//! A venue may begin to number anew, whatever its rule: its updates then look old for ever. A book
+//! that takes nothing of updates that go on ascending is begun anew.
 
 #[cfg(test)]
 mod tests;
@@ -47,9 +49,13 @@ pub const RETRY_MAX: Duration = Duration::from_secs(60);
 /// spend the request weight.
 pub const SETTLED: Duration = Duration::from_secs(30);
 
-/// How long a chained book may take nothing of updates that keep coming. A second connection lags
-/// by less; more means that the venue has numbered its updates anew, and they only look old.
+/// How long a book may take nothing of updates that keep coming. A second connection lags by less;
+/// more means that the venue has numbered its updates anew, and they only look old.
 pub const STALE_AFTER: Duration = Duration::from_secs(5);
+
+/// The same for a book that has taken nothing since its snapshot, where that was asked for: the
+/// stream may lag behind the answer.
+pub const LAG_MAX: Duration = Duration::from_secs(30);
 
 /// How a venue numbers its book updates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +127,8 @@ pub struct BookSync<D> {
     synced_at: Option<UnixNanos>,
     /// When it last took something.
     moved_at: UnixNanos,
+    /// The update that looked old and came last, if none was taken since.
+    older: Option<u64>,
     commands: VecDeque<Command<D>>,
 }
 
@@ -190,6 +198,7 @@ impl<D> BookSync<D> {
             breaks: 0,
             synced_at: None,
             moved_at: UnixNanos::default(),
+            older: None,
             commands: VecDeque::new(),
         }
     }
@@ -209,8 +218,10 @@ impl<D> BookSync<D> {
             State::Synced { last, fresh } => match self.rule.judge(update, *last, *fresh) {
                 Fit::Old => {
                     let (after, repeated) = (*last, update.last == *last);
-                    if self.rule == Rule::Chained && !repeated && self.is_stale(now) {
-                        let gap = Break { after, before: None, cause: Cause::Sequence };
+                    let lags = *fresh && self.rule != Rule::Chained;
+                    let patience = if lags { LAG_MAX } else { STALE_AFTER };
+                    if !repeated && self.is_renumbered(update.last, patience, now) {
+                        let gap = Break { after, before: None, cause: Cause::Reset };
                         self.interrupt(gap, now);
                         self.buffer(update, diff, now);
                         return false;
@@ -220,7 +231,7 @@ impl<D> BookSync<D> {
                 Fit::Next => {
                     *last = update.last;
                     *fresh = false;
-                    self.moved_at = now;
+                    (self.moved_at, self.older) = (now, None);
                     self.commands.push_back(Command::Apply(diff));
                 }
                 Fit::Beyond => {
@@ -347,7 +358,7 @@ impl<D> BookSync<D> {
         let was_synced = self.synced().is_some();
         self.commands.push_back(Command::Snapshot(snapshot));
         self.state = State::Synced { last, fresh: true };
-        self.moved_at = now;
+        (self.moved_at, self.older) = (now, None);
         if !was_synced {
             self.synced_at = Some(now);
             self.failures = 0;
@@ -355,9 +366,12 @@ impl<D> BookSync<D> {
         }
     }
 
-    /// Whether the book has taken nothing for [`STALE_AFTER`].
-    fn is_stale(&self, now: UnixNanos) -> bool {
-        now.since(self.moved_at) >= i64::try_from(STALE_AFTER.as_nanos()).unwrap_or(i64::MAX)
+    /// Whether an update that looks old is one of a new numbering: such updates ascend, and the
+    /// book has taken nothing for a while.
+    fn is_renumbered(&mut self, id: u64, patience: Duration, now: UnixNanos) -> bool {
+        let ascends = self.older.replace(id).is_some_and(|older| older < id);
+        let patience = i64::try_from(patience.as_nanos()).unwrap_or(i64::MAX);
+        ascends && now.since(self.moved_at) >= patience
     }
 
     /// Leaves the synced state.
@@ -393,6 +407,7 @@ impl<D> BookSync<D> {
         }
         self.commands.push_back(Command::Snapshot(snapshot));
         self.state = State::Synced { last, fresh: true };
+        (self.moved_at, self.older) = (now, None);
         self.synced_at = Some(now);
         self.failures = 0;
         for (update, diff) in diffs {

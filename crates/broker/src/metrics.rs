@@ -1,5 +1,8 @@
 //! What the broker counts and measures; every name in the exposition is written here.
 
+mod jetstream;
+
+use self::jetstream::JetStream;
 use crate::view::{ClusterView, Fill, View};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -50,6 +53,7 @@ pub(crate) struct Metrics {
     dead_letters: Gauge,
     dead_letters_full: Gauge,
     redriven: Counter,
+    exporter: JetStream,
 }
 
 impl Metrics {
@@ -70,6 +74,11 @@ impl Metrics {
         );
         metrics.register_dead_letters(registry);
         metrics
+    }
+
+    /// Registers what has the names of NATS's own exporter.
+    pub(crate) fn register_foreign(&self, registry: &mut Registry) {
+        self.exporter.register(registry);
     }
 
     fn register_dead_letters(&self, registry: &mut Registry) {
@@ -185,6 +194,7 @@ impl Metrics {
 
     /// Takes over what was seen.
     pub(crate) fn show(&self, view: &View) {
+        self.exporter.show(view);
         self.jetstream.set(i64::from(view.jetstream.is_some()));
         self.streams_ok.set(count(view.streams_ok()));
         self.problems.set(count(view.problems().len()));

@@ -25,6 +25,7 @@ impl Service for Broker {
             .await
             .context("connect to NATS")?;
         let metrics = context.metrics(Metrics::register);
+        context.registry.with_foreign(|registry| metrics.register_foreign(registry));
         let reports = Reports::new(metrics.clone(), context.status.clone(), &context.health);
         let mut manager = Manager::new(bus.clone(), context.suite.clone(), reports);
         // nats-server cannot tell when it is ready; whoever is ordered after this service can rely

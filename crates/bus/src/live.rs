@@ -23,7 +23,8 @@ const PATIENCE: Duration = Duration::from_millis(20);
 pub struct LiveId<'a> {
     /// The publishing collector.
     pub producer: &'a str,
-    /// Which run of it: its start, in nanoseconds since the Unix epoch.
+    /// Where the sequence began: the start of this run of it, or the moment after which the subject
+    /// came back, in nanoseconds since the Unix epoch.
     pub epoch: u64,
     /// Position within producer, epoch and subject: a jump shows a reader what it missed.
     pub seq: u64,

@@ -23,6 +23,10 @@ pub const ALL_DAYS: Days = i64::MIN..=i64::MAX;
 pub struct Day {
     /// How many rows.
     pub rows: u64,
+    /// How many ids they stand for: more than rows where a venue puts trades together.
+    pub ids: u64,
+    /// The lowest id that a row stands for.
+    pub first_id: u64,
     /// The lowest identity.
     pub first: Identity,
     /// The highest identity.
@@ -37,6 +41,8 @@ impl Day {
     /// Counts rows that are not in it yet.
     pub fn add(&mut self, more: &Self) {
         self.rows += more.rows;
+        self.ids = self.ids.saturating_add(more.ids);
+        self.first_id = self.first_id.min(more.first_id);
         self.first = self.first.min(more.first);
         self.last = self.last.max(more.last);
         self.time_first = self.time_first.min(more.time_first);
@@ -85,11 +91,11 @@ pub struct Ranges {
 }
 
 impl Ranges {
-    /// Adds an id; ascending ones become one range.
-    pub fn push(&mut self, id: u64) {
+    /// Adds neighbouring ids, both ends included; ascending ones become one range.
+    pub fn push(&mut self, (first, last): (u64, u64)) {
         match self.known.last_mut() {
-            Some((_, last)) if last.checked_add(1) == Some(id) => *last = id,
-            Some(_) | None => self.known.push((id, id)),
+            Some((_, end)) if end.checked_add(1) == Some(first) => *end = last,
+            Some(_) | None => self.known.push((first, last)),
         }
     }
 

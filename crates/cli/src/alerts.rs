@@ -118,6 +118,13 @@ struct Alert {
     inhibited_by: Vec<String>,
 }
 
+impl Alert {
+    /// Whether people are told of it, if it fires.
+    fn is_told(&self) -> bool {
+        self.silenced_by.is_empty() && self.inhibited_by.is_empty()
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct List<T> {
     data: Vec<T>,
@@ -189,12 +196,21 @@ pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> 
     }
 }
 
+/// What fires on this host and nobody has silenced: the names of the alerts, and what is wrong.
+pub(crate) async fn firing(suite: &Suite) -> anyhow::Result<Vec<(String, String)>> {
+    let listen = suite.monitoring.listen;
+    let monitoring =
+        Service::new("monitoring", None, &Access::default(), listen, ANSWER_BYTES_MAX)?;
+    let answer: List<Alert> = monitoring.ask(Method::GET, "/api/v1/alerts", None, TIMEOUT).await?;
+    let fires = answer.data.into_iter().filter(|alert| alert.state == "firing" && alert.is_told());
+    Ok(fires.map(|alert| (alert.name, alert.summary)).collect())
+}
+
 async fn list(monitoring: &Service, json: bool) -> anyhow::Result<ExitCode> {
     let answer: List<Alert> = monitoring.ask(Method::GET, "/api/v1/alerts", None, TIMEOUT).await?;
     let mut alerts = answer.data;
     alerts.retain(|alert| alert.state != "resolved");
-    let is_told = |alert: &Alert| alert.silenced_by.is_empty() && alert.inhibited_by.is_empty();
-    let fires = alerts.iter().any(|alert| alert.state == "firing" && is_told(alert));
+    let fires = alerts.iter().any(|alert| alert.state == "firing" && alert.is_told());
     if json {
         output::json(&json!({ "alerts": alerts }))?;
     } else if alerts.is_empty() {

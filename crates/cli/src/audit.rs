@@ -1,7 +1,7 @@
 //! `marketprism audit`: whether every id is stored or accounted for.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use comfy_table::Cell;
 use jiff::civil::Date;
@@ -11,12 +11,16 @@ use model::Kind;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use settings::Suite;
+use tokio::time::timeout;
 
-use crate::output;
+use crate::output::{self, Progress};
 use crate::service::Target;
 
 /// How long the answer may take: every id of the days is looked at.
 const TIMEOUT: Duration = Duration::from_mins(10);
+
+/// How often it is said that the answer is still waited for.
+const TICK: Duration = Duration::from_secs(1);
 
 const EXAMPLES: &str = "\
 Looks at every stream whose ids are contiguous: which ids are missing on these days, and whether a
@@ -114,7 +118,9 @@ struct Hole {
 
 pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> {
     let storage = args.target.storage(suite.storage.listen)?;
-    let answer: Value = storage.post("/api/v1/storage/audit", &wish(args)?, TIMEOUT).await?;
+    let wish = wish(args)?;
+    let asked = storage.post::<Value>("/api/v1/storage/audit", &wish, TIMEOUT);
+    let answer = waited(asked, &mut Progress::new(true)).await?;
     let audit = Audit::deserialize(&answer)?;
     if args.json {
         output::json(&answer)?;
@@ -122,6 +128,24 @@ pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> 
         show(&audit)?;
     }
     Ok(if audit.complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Waits for an answer, and says for how long: the storage tells nothing before it has looked at
+/// everything.
+async fn waited<T>(
+    asked: impl Future<Output = anyhow::Result<T>>,
+    progress: &mut Progress,
+) -> anyhow::Result<T> {
+    let began = Instant::now();
+    let mut asked = Box::pin(asked);
+    loop {
+        if let Ok(answer) = timeout(TICK, &mut asked).await {
+            progress.end()?;
+            return answer;
+        }
+        let age = output::age(began.elapsed().as_secs());
+        progress.show(&format!("storage compares ids, for {age} so far"))?;
+    }
 }
 
 fn wish(args: &Args) -> anyhow::Result<Wish<'_>> {
@@ -229,6 +253,18 @@ mod tests {
         assert!(summary(&audit).ends_with("17 ids are missing, all accounted for by gap records"));
         audit.ids_missing = 0;
         assert!(summary(&audit).ends_with("no id is missing"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_takes_long_is_waited_for() {
+        let mut progress = Progress::new(false);
+        let late = async {
+            tokio::time::sleep(TICK + TICK / 2).await;
+            Ok(7)
+        };
+        assert_eq!(waited(late, &mut progress).await.unwrap(), 7);
+        let failed = async { anyhow::bail!("the storage is away") };
+        assert!(waited::<u8>(failed, &mut progress).await.is_err());
     }
 
     #[tokio::test]

@@ -106,8 +106,11 @@ pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> 
 pub(crate) struct Trouble {
     /// Which check has found it.
     pub(crate) check: &'static str,
-    /// What it is, and what helps.
+    /// What it is.
     pub(crate) text: String,
+    /// What helps, unless the text says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fix: Option<String>,
 }
 
 /// Everything that a check would warn of; what could not be asked is left out, since a host need
@@ -123,9 +126,29 @@ fn bad(findings: &[Finding]) -> Vec<Trouble> {
     for finding in findings {
         let check = finding.check.name();
         let items = finding.items.iter().filter(|item| item.status >= Status::Warning);
-        troubles.extend(items.map(|item| Trouble { check, text: item.text.clone() }));
+        troubles.extend(items.map(|item| Trouble {
+            check,
+            text: item.text.clone(),
+            fix: remedy(finding.check, &item.name),
+        }));
     }
     troubles
+}
+
+/// What helps against what was found of `name`; `None` where the finding says it.
+fn remedy(subject: Subject, name: &str) -> Option<String> {
+    match subject {
+        Subject::Units => Some(format!("see journalctl -u {name} -n 50")),
+        Subject::Freshness => Some(format!(
+            "see journalctl -u 'marketprism-collector*' -g {name} for why, and marketprism gaps \
+             for what is missing; it is asked for when the connection is back"
+        )),
+        Subject::Disk => Some(format!(
+            "du -xh {name} | sort -h | tail shows what fills it; set storage.retention and run \
+             marketprism tasks run cleanup, or move the archive to a larger disk"
+        )),
+        Subject::Gaps | Subject::Lag => None,
+    }
 }
 
 /// Says that nothing could be checked, as the caller expects to hear it.

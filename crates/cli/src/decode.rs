@@ -17,6 +17,8 @@ use units::UnixNanos;
 use venue::Adapter;
 use venue::recording::{Record, RecordError};
 
+use crate::output::{self, Progress};
+
 const EXAMPLES: &str = "\
 Examples:
   marketprism decode --venue binance capture.tsv.gz > events.jsonl
@@ -136,15 +138,21 @@ fn decode_files<A: Adapter>(
     lines: &mut Lines,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
+    // On a terminal the events themselves show how far it is.
+    let mut progress = Progress::new(!output::is_terminal());
     for path in files {
         let mut reader = input::open(path).with_context(|| format!("open {}", path.display()))?;
-        decode(&mut reader, pipeline, lines, out)
+        let mut tell =
+            |lines: &Lines| progress.tell(|| format!("{}: {} lines", path.display(), lines.read));
+        decode(&mut reader, pipeline, lines, out, &mut tell)
             .with_context(|| format!("decode {}", path.display()))?;
     }
+    progress.end()?;
     finish(pipeline, lines, out)
 }
 
-/// Decodes one recording, line by line, and writes its events.
+/// Decodes one recording, line by line, and writes its events; after each line it tells how far it
+/// is.
 ///
 /// # Errors
 ///
@@ -155,6 +163,7 @@ pub(crate) fn decode<A: Adapter>(
     pipeline: &mut Pipeline<A>,
     lines: &mut Lines,
     out: &mut impl Write,
+    tell: &mut dyn FnMut(&Lines) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let (mut line, mut outputs, mut json) = (Vec::new(), Vec::new(), Vec::new());
     while input::next_line(reader, &mut line).context("read")? {
@@ -168,6 +177,7 @@ pub(crate) fn decode<A: Adapter>(
             }
             Err(error) => lines.refuse(lines.read, error),
         }
+        tell(lines)?;
     }
     Ok(())
 }

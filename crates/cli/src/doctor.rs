@@ -1,6 +1,7 @@
 //! `marketprism doctor`: what is wrong, and what mends it; first who holds the ports that our
 //! services want.
 
+mod host;
 mod sockets;
 
 use std::path::Path;
@@ -10,16 +11,19 @@ use serde::Serialize;
 use settings::Suite;
 
 use crate::check::{self, Trouble};
-use crate::output;
 use crate::status::{NATS, SERVICES, listen};
+use crate::{alerts, output};
 use sockets::{Holder, Listener};
 
 /// Arguments of `marketprism doctor`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Looks at who holds the ports of the services, and then at everything
-that marketprism check looks at. Only root sees the processes of other
-users, and has the token that services want.
+Looks at the configuration, at who holds the ports of the services, at
+everything that marketprism check looks at, at the alerts that fire, at
+the credentials in /etc/credstore, and at the clock. Every finding says
+what helps. With a configuration that is wrong, the rest is looked at as
+if nothing were configured. Only root sees the processes of other users
+and the credentials, and has the token that services want.
 
 Examples:
   sudo marketprism doctor
@@ -53,9 +57,15 @@ enum State {
     Hidden,
 }
 
-pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> {
-    let findings = examine(Path::new("/proc"), suite)?;
-    let troubles = Box::pin(check::troubles(suite)).await?;
+pub(crate) async fn run(args: &Args, path: &Path) -> anyhow::Result<ExitCode> {
+    let (suite, mut troubles) = configured(path);
+    let findings = examine(Path::new("/proc"), &suite)?;
+    troubles.extend(Box::pin(check::troubles(&suite)).await?);
+    // A monitoring that is away is among the units.
+    let firing = Box::pin(alerts::firing(&suite)).await.unwrap_or_default();
+    troubles.extend(firing.into_iter().map(fires));
+    troubles.extend(host::credentials(Path::new("/")));
+    troubles.extend(host::clock(Box::pin(host::synchronised()).await));
     if args.json {
         output::json(&serde_json::json!({ "ports": findings, "troubles": troubles }))?;
     } else {
@@ -69,6 +79,41 @@ pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> 
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// The configuration, and what is wrong with it; the defaults if it cannot be used.
+fn configured(path: &Path) -> (Suite, Vec<Trouble>) {
+    let error = match settings::load(path) {
+        Ok(loaded) => return (loaded.suite, Vec::new()),
+        Err(error) => error,
+    };
+    let fix = |fix: &str| Some(fix.to_owned());
+    let trouble = |text, fix| Trouble { check: "configuration", text, fix };
+    let troubles = match &error {
+        settings::Error::Invalid(reports) => {
+            let mend = "mend it there; marketprism config check says when all of it is right, \
+                        and services that run go on with the configuration before";
+            reports.iter().map(|report| trouble(report.headline(), fix(mend))).collect()
+        }
+        settings::Error::Read { .. } => {
+            let mend = "run it as root, or name it with --config; apt-get install --reinstall -o \
+                        Dpkg::Options::=--force-confmiss marketprism-common puts one back";
+            vec![trouble(error.summary(), fix(mend))]
+        }
+        settings::Error::Credential { .. } | settings::Error::Render(_) => {
+            vec![trouble(error.summary(), fix("marketprism config check says more"))]
+        }
+    };
+    (Suite::default(), troubles)
+}
+
+/// An alert as a finding.
+fn fires((name, summary): (String, String)) -> Trouble {
+    let fix = format!(
+        "docs/alerts.md says what the rule looks at; if it is known, sudo marketprism alerts \
+         silence alertname={name} --for 2h --comment WHY"
+    );
+    Trouble { check: "alerts", text: format!("{name}: {summary}"), fix: Some(fix) }
+}
+
 /// What is wrong, a line each, with what mends it.
 fn advice(findings: &[Finding], troubles: &[Trouble]) -> Vec<String> {
     let is_taken = |finding: &&Finding| finding.state == State::Foreign;
@@ -80,7 +125,10 @@ fn advice(findings: &[Finding], troubles: &[Trouble]) -> Vec<String> {
              services.yaml to a free port, then marketprism restart {service}"
         )
     });
-    let told = troubles.iter().map(|trouble| format!("{}: {}", trouble.check, trouble.text));
+    let told = troubles.iter().map(|Trouble { check, text, fix }| match fix {
+        Some(fix) => format!("{check}: {text}: {fix}"),
+        None => format!("{check}: {text}"),
+    });
     let lines: Vec<String> = taken.chain(told).collect();
     if lines.is_empty() { vec!["nothing is wrong".to_owned()] } else { lines }
 }

@@ -244,9 +244,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Command::Alerts(args) => runtime()?.block_on(alerts::run(&args, &suite(path)?)),
         Command::Tasks(args) => runtime()?.block_on(tasks::run(&args, &suite(path)?)),
-        Command::Doctor(args) => {
-            runtime()?.block_on(doctor::run(&args, &settings::load(path)?.suite))
-        }
+        Command::Doctor(args) => runtime()?.block_on(doctor::run(&args, path)),
         Command::Sandbox(args) => sandbox::run(args),
         Command::ReportFailure(args) => failure::run(&args),
     }

@@ -39,12 +39,24 @@ pub(crate) fn is_terminal() -> bool {
 pub(crate) struct Progress {
     is_wanted: bool,
     is_shown: bool,
+    told_at: Option<Instant>,
 }
 
 impl Progress {
     /// Shows nothing unless it is wanted and stderr is a terminal.
     pub(crate) fn new(is_wanted: bool) -> Self {
-        Self { is_wanted: is_wanted && io::stderr().is_terminal(), is_shown: false }
+        let is_wanted = is_wanted && io::stderr().is_terminal();
+        Self { is_wanted, is_shown: false, told_at: None }
+    }
+
+    /// Puts a text in the place of one that stood there long enough to be read: for steps of which
+    /// there are thousands a second.
+    pub(crate) fn tell(&mut self, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+        if !self.is_wanted || self.told_at.is_some_and(|at| at.elapsed() < PACE.0) {
+            return Ok(());
+        }
+        self.told_at = Some(Instant::now());
+        self.show(&text())
     }
 
     /// Puts a text in the place of the one before.
@@ -195,6 +207,29 @@ pub(crate) fn age(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn progress_is_told_at_a_pace_that_can_be_read_and_only_if_it_is_wanted() {
+        let mut told = 0;
+        let mut count = |progress: &mut Progress| {
+            let text = || {
+                told += 1;
+                String::new()
+            };
+            progress.tell(text).unwrap();
+            told
+        };
+        let mut progress = Progress { is_wanted: false, is_shown: false, told_at: None };
+        assert_eq!(count(&mut progress), 0);
+        progress.is_wanted = true;
+        assert_eq!(count(&mut progress), 1);
+        // As if no time had passed.
+        progress.told_at = Some(Instant::now() + Duration::from_hours(1));
+        assert_eq!(count(&mut progress), 1);
+        progress.told_at = Instant::now().checked_sub(PACE.0);
+        assert_eq!(count(&mut progress), 2);
+        progress.end().unwrap();
+    }
 
     #[test]
     fn sizes_and_ages_are_short() {

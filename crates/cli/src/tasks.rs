@@ -1,7 +1,5 @@
 //! `marketprism tasks`: what the scheduler runs when, and how it went.
 
-mod timers;
-
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -107,6 +105,14 @@ struct Page {
     next_cursor: Option<String>,
 }
 
+/// What systemd starts at set times on the scheduler's host.
+#[derive(Debug, Deserialize)]
+struct Timers {
+    data: Vec<Value>,
+    #[serde(default)]
+    no_systemd: Option<String>,
+}
+
 pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> {
     let (endpoint, listen) = (args.scheduler.as_ref(), suite.scheduler.listen);
     let scheduler = Service::new("scheduler", endpoint, &args.access, listen, ANSWER_BYTES_MAX)?;
@@ -135,16 +141,16 @@ fn path(task: &str, wish: &str) -> anyhow::Result<String> {
 
 async fn list(scheduler: &Service, json: bool) -> anyhow::Result<ExitCode> {
     let page: Page = scheduler.ask(Method::GET, "/api/v1/scheduler/tasks", None, TIMEOUT).await?;
-    let (timers, no_systemd) = match Box::pin(timers::timers()).await {
-        Ok(timers) => (timers, None),
-        Err(error) => (Vec::new(), Some(output::chain(&error))),
-    };
+    let timers: Timers =
+        scheduler.ask(Method::GET, "/api/v1/scheduler/timers", None, TIMEOUT).await?;
+    let Timers { data: timers, no_systemd } = timers;
     let bad = page.data.iter().any(ended_badly);
     if json {
         output::json(&json!({ "tasks": page.data, "timers": timers, "no_systemd": no_systemd }))?;
         return Ok(code(!bad));
     }
-    let mut table = output::new_table(&["TASK", "STATE", "NEXT", "LAST", "RESULT", "SCHEDULE"]);
+    let mut table =
+        output::new_table(&["TASK", "STATE", "NEXT", "LAST", "RESULT", "SCHEDULE", "ZONE"]);
     for task in &page.data {
         table.add_row(vec![
             Cell::new(text(task, "id")),
@@ -153,16 +159,18 @@ async fn list(scheduler: &Service, json: bool) -> anyhow::Result<ExitCode> {
             Cell::new(time(&task["last"]["started_at"])),
             output::judged(text(&task["last"], "state"), !ended_badly(task)),
             Cell::new(text(task, "schedule")),
+            Cell::new(text(task, "timezone")),
         ]);
     }
     for timer in &timers {
         table.add_row(vec![
-            timer.name.clone(),
-            timer.active.clone(),
-            time(&json!(timer.next)),
-            time(&json!(timer.last)),
+            text(timer, "name").to_owned(),
+            text(timer, "active").to_owned(),
+            time(&timer["next"]),
+            time(&timer["last"]),
             String::new(),
-            format!("starts {}", timer.unit),
+            format!("starts {}", text(timer, "unit")),
+            String::new(),
         ]);
     }
     if page.data.is_empty() && timers.is_empty() {
@@ -334,7 +342,10 @@ fn outcome(run: &Value) -> String {
 fn took(run: &Value) -> String {
     match (run["started_at"].as_i64(), run["finished_at"].as_i64()) {
         (Some(started), Some(finished)) if run.get("skipped").is_none() => {
-            let length = u64::try_from(finished.saturating_sub(started)).unwrap_or_default();
+            // The clock may have been set meanwhile.
+            let told = run["duration_ns"].as_u64();
+            let between = u64::try_from(finished.saturating_sub(started)).unwrap_or_default();
+            let length = told.unwrap_or(between);
             // Below a second nothing is read off microseconds.
             settings::duration::format(Duration::from_millis(length / 1_000_000))
         }

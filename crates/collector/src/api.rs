@@ -240,6 +240,20 @@ struct ExchangeAnswer {
     set_aside: Vec<AsideAnswer>,
     connections: usize,
     connections_up: usize,
+    /// Order books that are recorded, and how many of them are in step with the venue.
+    books: usize,
+    books_synced: usize,
+    /// How long ago the last data came, to the second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_message_age_ms: Option<i64>,
+    /// Why a connection was lost last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    disconnect_reason: Option<Arc<str>>,
+    /// Until when the venue wants no requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Nanos>)]
+    banned_until: Option<i64>,
     /// What comes of each kind.
     kinds: Vec<kinds::MarketKindAnswer>,
 }
@@ -266,7 +280,16 @@ struct AsideAnswer {
     responses((status = 200, description = "One entry for each market.", body = ExchangesAnswer)),
 )]
 async fn exchanges(State(api): State<Api>) -> Json<ExchangesAnswer> {
-    let exchange = |market: &MarketView| ExchangeAnswer {
+    let exchanges = api.board.markets().iter().map(exchange).collect();
+    Json(ExchangesAnswer { exchanges })
+}
+
+fn exchange(market: &MarketView) -> ExchangeAnswer {
+    let now = now();
+    let of_feeds = || market.feeds.iter().map(|feed| feed.status.borrow());
+    let last = of_feeds().filter_map(|status| status.last_data).max();
+    let lost = of_feeds().filter_map(|status| status.lost.clone()).max();
+    ExchangeAnswer {
         venue: market.venue.as_str(),
         market: market.market.as_str(),
         rest_url: Arc::clone(&market.rest_url),
@@ -278,15 +301,14 @@ async fn exchanges(State(api): State<Api>) -> Json<ExchangesAnswer> {
         unknown: market.unknown.clone(),
         set_aside: set_aside(market),
         connections: market.feeds.len(),
-        connections_up: market
-            .feeds
-            .iter()
-            .filter(|feed| feed.status.borrow().state == FeedState::Up)
-            .count(),
+        connections_up: of_feeds().filter(|status| status.state == FeedState::Up).count(),
+        books: of_feeds().map(|status| status.books).sum(),
+        books_synced: of_feeds().map(|status| status.synced).sum(),
+        last_message_age_ms: last.map(|at| now.since(at).max(0) / 1_000_000),
+        disconnect_reason: lost.map(|(_, reason)| reason),
+        banned_until: market.banned_until(now).map(UnixNanos::as_i64),
         kinds: kinds::kinds(market),
-    };
-    let exchanges = api.board.markets().iter().map(exchange).collect();
-    Json(ExchangesAnswer { exchanges })
+    }
 }
 
 /// What the venue refuses of a market.
@@ -376,7 +398,7 @@ async fn order_book(
     let (instrument, feed) = find(&api.board, venue, market, &path.symbol)?;
     let (answer, answered) = oneshot::channel();
     let query = Query::Book { instrument: Arc::clone(&instrument), depth, answer };
-    let busy = || Problem::unavailable("the feed is busy", Some(SYNC_RETRY));
+    let busy = || Problem::resource_unavailable("the feed is busy", Some(SYNC_RETRY));
     feed.queries.try_send(query).map_err(|_| busy())?;
     let view = tokio::time::timeout(ANSWER_MAX, answered).await.map_err(|_| busy())?;
     match view.ok().flatten() {
@@ -389,7 +411,7 @@ async fn order_book(
                 }
                 FeedState::Up => "the book is not in step: awaiting a snapshot".to_owned(),
             };
-            Err(Problem::unavailable(detail, Some(SYNC_RETRY)))
+            Err(Problem::resource_unavailable(detail, Some(SYNC_RETRY)))
         }
     }
 }

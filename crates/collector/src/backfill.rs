@@ -12,6 +12,7 @@
 use crate::batch::{Batch, Item, encode};
 use crate::block::is_trade;
 use crate::board::Board;
+use crate::capture::Tap;
 use crate::fetcher::{Answer, Fetch};
 use crate::line::{instant_of, now};
 use crate::metrics::Metrics;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use telemetry::Chain;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
+use venue::recording::Source;
 use venue::{Adapter, RestAnswer};
 
 /// The longest sleep: a clock that is set back would else make it as long as the step.
@@ -53,6 +55,8 @@ pub(crate) struct Parts<A> {
     pub(crate) board: Board,
     pub(crate) metrics: Metrics,
     pub(crate) leading: Leading,
+    /// Takes down what is received, if that is wanted.
+    pub(crate) tap: Option<Tap>,
 }
 
 /// The task's state.
@@ -109,6 +113,9 @@ impl<A: Adapter> Backfiller<A> {
                     }
                 }
                 Wake::Due => self.machine.handle_timeout(now()),
+            }
+            if let Some(tap) = &mut self.parts.tap {
+                tap.pass_on_if_due();
             }
         }
         Ok(())
@@ -192,6 +199,9 @@ impl<A: Adapter> Backfiller<A> {
 
     fn answered(&mut self, answer: Answer) {
         let Answer { instrument: _, path, result } = answer;
+        if let (Ok(reply), Some(tap)) = (&result, &mut self.parts.tap) {
+            tap.note(reply.recv_time, Source::Get(&path), &reply.body);
+        }
         let failure = match result {
             Ok(reply) => match self.parts.adapter.parse_rest(&path, &reply.body) {
                 Ok(RestAnswer::Trades { trades, .. }) => {

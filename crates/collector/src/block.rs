@@ -31,9 +31,7 @@ impl Run {
     /// What one event is of its stream.
     pub(crate) fn of(event: &Event) -> Self {
         let (kind, ids) = match &event.body {
-            Body::Trade(trade) | Body::AggTrade(trade) => {
-                (event.kind(), Some(feed::trade_ids(trade)))
-            }
+            Body::Trade(trade) | Body::AggTrade(trade) => (event.kind(), Some(trade.ids())),
             Body::Book(book) if book.book_type == BookType::Diff => {
                 // Where each diff names the one before, no id between the two is missing.
                 let first = match book.prev_id {
@@ -55,7 +53,8 @@ impl Run {
             | Body::Status(_) => (event.kind(), None),
             Body::Gap(gap) => {
                 let missing = gap.after_id.zip(gap.before_id);
-                let missing = missing.map(|(after, before)| (after + 1, before.saturating_sub(1)));
+                let missing = missing
+                    .map(|(after, before)| (after.saturating_add(1), before.saturating_sub(1)));
                 (gap.of, missing.filter(|(first, last)| first <= last))
             }
         };

@@ -7,7 +7,7 @@ use crate::tally::Tally;
 use feed::backfill::OpenGaps;
 use feed::{BookView, Flow};
 use model::{Body, Event, GapState, Instrument, InstrumentId, Kind, Market, Venue};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use units::UnixNanos;
@@ -62,16 +62,25 @@ pub(crate) struct FeedStatus {
     pub(crate) since: UnixNanos,
     /// When the last frame was received.
     pub(crate) last_frame: Option<UnixNanos>,
+    /// When the last data was received, to the second, and in how many frames all of it.
+    pub(crate) last_data: Option<UnixNanos>,
+    pub(crate) data_frames: u64,
     pub(crate) frames: u64,
     pub(crate) events: u64,
     pub(crate) rejects: u64,
     /// Books subscribed to, and how many of them are in step.
     pub(crate) books: usize,
     pub(crate) synced: usize,
+    /// Times a book fell out of step.
+    pub(crate) resyncs: u64,
     /// Connections lost so far.
     pub(crate) disconnects: u64,
+    /// When and why the last one was lost.
+    pub(crate) lost: Option<(UnixNanos, Arc<str>)>,
     /// Streams that the venue refuses.
     pub(crate) aside: Arc<[Aside]>,
+    /// Streams that were found silent among others and have brought nothing since.
+    pub(crate) silent: Arc<[String]>,
 }
 
 impl FeedStatus {
@@ -80,13 +89,18 @@ impl FeedStatus {
             state: FeedState::Down(None),
             since: now,
             last_frame: None,
+            last_data: None,
+            data_frames: 0,
             frames: 0,
             events: 0,
             rejects: 0,
             books,
             synced: 0,
+            resyncs: 0,
             disconnects: 0,
+            lost: None,
             aside: Arc::from([]),
+            silent: Arc::from([]),
         }
     }
 
@@ -139,6 +153,8 @@ pub(crate) struct MarketView {
     pub(crate) chosen: usize,
     /// Wanted symbols that the venue does not list.
     pub(crate) unknown: Vec<String>,
+    /// Until when the venue wants no requests.
+    pub(crate) banned: watch::Receiver<Option<UnixNanos>>,
     /// How to have something added or removed.
     pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) feeds: Vec<FeedHandle>,
@@ -146,6 +162,13 @@ pub(crate) struct MarketView {
     pub(crate) tally: Arc<Tally>,
     /// `None` if it is switched off.
     pub(crate) backfill: Option<BackfillHandle>,
+}
+
+impl MarketView {
+    /// Until when the venue wants no requests, if that is yet to come.
+    pub(crate) fn banned_until(&self, now: UnixNanos) -> Option<UnixNanos> {
+        self.banned.borrow().filter(|until| *until > now)
+    }
 }
 
 /// Everything others see; written by the market tasks, each its own entry.
@@ -195,6 +218,15 @@ impl Board {
         self.lists.send_modify(|lists| {
             lists.insert(index, list);
         });
+    }
+
+    /// Which instruments the venues list, and of which markets that is known.
+    pub(crate) fn listed(&self) -> (BTreeSet<Arc<InstrumentId>>, BTreeSet<(Venue, Market)>) {
+        let lists = self.lists.borrow();
+        let ids = lists.values().flat_map(|list| list.iter()).map(|it| Arc::clone(&it.id));
+        let listed: BTreeSet<_> = ids.collect();
+        let markets = listed.iter().map(|id| (id.venue, id.market)).collect();
+        (listed, markets)
     }
 
     /// What the venues list, as far as their lists were read.

@@ -2,6 +2,9 @@
 
 use crate::handover::{Handover, Invalid};
 use anyhow::Context as _;
+use model::{Market, Venue};
+use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -31,9 +34,44 @@ pub(crate) fn load(directory: &Path) -> anyhow::Result<Handover> {
     }))
 }
 
+/// Takes out of the checkpoint what it says of these markets.
+///
+/// # Errors
+///
+/// If the file exists and cannot be read, or not be written.
+pub(crate) fn forget(directory: &Path, markets: &BTreeSet<(Venue, Market)>) -> anyhow::Result<()> {
+    let path = directory.join(NAME);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).context(format!("read {}", path.display())),
+    };
+    // One that is unusable is so for whoever loads it, too.
+    let Ok(mut file) = serde_json::from_slice::<Value>(&text) else { return Ok(()) };
+    for part in ["keys", "open", "breaks"] {
+        if let Some(entries) = file.get_mut(part).and_then(Value::as_array_mut) {
+            entries
+                .retain(|entry| market_of(entry).is_none_or(|market| !markets.contains(&market)));
+        }
+    }
+    let text = serde_json::to_vec(&file).context("write the checkpoint")?;
+    store(directory, &text).with_context(|| format!("write {}", path.display()))
+}
+
+/// Whose an entry of the checkpoint is.
+fn market_of(entry: &Value) -> Option<(Venue, Market)> {
+    let name = |key| entry.get(key).and_then(Value::as_str);
+    Some((name("venue")?.parse().ok()?, name("market")?.parse().ok()?))
+}
+
 /// Replaces the checkpoint, so that after any crash the old or the new one is there, whole.
 pub(crate) fn store(directory: &Path, text: &[u8]) -> io::Result<()> {
-    let (path, fresh) = (directory.join(NAME), directory.join("checkpoint.json.new"));
+    replace(directory, NAME, text)
+}
+
+/// Replaces a file, so that after any crash the old or the new one is there, whole.
+pub(crate) fn replace(directory: &Path, name: &str, text: &[u8]) -> io::Result<()> {
+    let (path, fresh) = (directory.join(name), directory.join(format!("{name}.new")));
     let mut file = File::create(&fresh)?;
     file.write_all(text)?;
     file.sync_all()?;

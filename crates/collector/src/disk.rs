@@ -64,6 +64,12 @@ impl Syncing {
         Some(Self { call, checkpoint: checkpoint.to_owned() })
     }
 
+    /// Has this checkpoint, which is later and written already, stand once the sync is done.
+    pub(crate) fn supersede(&mut self, checkpoint: &[u8]) {
+        self.checkpoint.clear();
+        self.checkpoint.extend_from_slice(checkpoint);
+    }
+
     /// Waits for the sync under way; for ever if there is none. Cancel-safe.
     pub(crate) async fn done(under_way: &mut Option<Self>) -> anyhow::Result<Synced> {
         let Some(Self { call, .. }) = under_way else { return std::future::pending().await };

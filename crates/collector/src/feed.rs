@@ -10,9 +10,12 @@
 //! connected ([`Assignment`]): it then leaves and joins streams, and the others notice nothing. What
 //! the venue refuses is set aside, and the connection goes on without it. Before the venue ends a connection
 //! for its age, and when it announces that it will, a second one is opened beside it, and the
-//! first is left once the second has delivered for a while: nothing is missed.
+//! first is left once the second has delivered for a while all that the first has: nothing is
+//! missed. A second one that does not is left instead.
 
 mod change;
+mod liveness;
+mod overlap;
 mod session;
 
 use crate::board::{FeedState, FeedStatus, QUERIES_CAPACITY, Query, StreamView};
@@ -25,6 +28,7 @@ use crate::outbox::Outbox;
 use crate::roster::{Aside, Assignment};
 use daemon::Task;
 use feed::{Command, Output, Pipeline};
+use liveness::Liveness;
 use model::{Body, Connection, Event, InstrumentId, Status};
 use net::SocketError;
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,6 +91,8 @@ pub(crate) struct Feed<A> {
     books: BTreeSet<Arc<InstrumentId>>,
     /// How long it may bring nothing; for ever if all that it carries is rare.
     silence_max: Option<Duration>,
+    /// Which of its streams bring nothing.
+    liveness: Liveness,
     /// The streams that were taken up where an earlier run had left them.
     resumed: BTreeSet<Key>,
     outputs: Vec<Output>,
@@ -152,6 +158,7 @@ impl<A: Adapter> Feed<A> {
             nothing_left: true,
             books: BTreeSet::new(),
             silence_max: None,
+            liveness: Liveness::default(),
             resumed: BTreeSet::new(),
             outputs: Vec::new(),
             status,
@@ -211,6 +218,7 @@ impl<A: Adapter> Feed<A> {
         task.alive(self.parts.outbox.flush()).await;
         let Parts { name, pipeline, metrics, .. } = &mut self.parts;
         metrics.connected(name, false);
+        metrics.streams.silent(name, 0, 0);
         let reason: Option<Arc<str>> = lost.map(|lost| Chain(lost).to_string().into());
         let instruments = self.work.iter().flat_map(|work| &work.plan.instruments);
         pipeline.handle_disconnect(instruments.map(|id| &**id), now(), &mut self.outputs);
@@ -221,9 +229,14 @@ impl<A: Adapter> Feed<A> {
             self.announce_all(Connection::Disconnected, reason.as_ref());
         }
         self.status.send_modify(|status| {
-            status.state = FeedState::Down(reason.or_else(|| Some(Arc::from("stopped"))));
+            let stopped = || Some(Arc::from("stopped"));
+            status.state = FeedState::Down(reason.clone().or_else(stopped));
             status.since = now();
             status.synced = 0;
+            status.silent = Arc::from([]);
+            if lost.is_some() {
+                status.lost = reason.map(|reason| (now(), reason));
+            }
             status.disconnects += u64::from(lost.is_some());
         });
         self.send_out(task).await;
@@ -362,11 +375,16 @@ impl<A: Adapter> Feed<A> {
             status.frames = counts.frames().map(|(_, count)| count).sum();
             status.events = counts.events().map(|(_, count)| count).sum();
             (status.rejects, status.synced) = (rejects, synced);
+            status.resyncs = counts.breaks;
+            let data_frames = counts.data_frames();
+            if std::mem::replace(&mut status.data_frames, data_frames) < data_frames {
+                status.last_data = Some(now());
+            }
         });
         let age = self.status.borrow().last_frame.map_or(0, |at| now().since(at).max(0));
         let age = Duration::from_nanos(u64::try_from(age).unwrap_or(0));
         metrics.feed(name, counts, age.as_secs_f64());
-        metrics.set_aside(name, self.aside.len());
+        metrics.streams.set_aside(name, self.aside.len());
         if rejects > self.sampled {
             self.sampled = rejects;
             self.write_sample(task).await?;

@@ -12,7 +12,7 @@ use model::InstrumentId;
 use net::{Reply, Rest, RestError};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use units::UnixNanos;
 use venue::{Budget, Exhausted, RestRequest};
 
@@ -54,6 +54,8 @@ pub(crate) struct Queues {
     pub(crate) urgent: mpsc::Receiver<Fetch>,
     /// What can wait.
     pub(crate) spare: mpsc::Receiver<Fetch>,
+    /// Whom to tell until when the venue wants no requests.
+    pub(crate) banned: watch::Sender<Option<UnixNanos>>,
 }
 
 /// The share of a venue's request weight that we use; the rest is for others at this address.
@@ -139,7 +141,9 @@ pub(crate) async fn run(
             {
                 budget = other;
             }
-            settle(&mut budget, &result);
+            if let Some(until) = settle(&mut budget, &result) {
+                queues.banned.send_replace(Some(until));
+            }
             metrics.request(outcome(&result));
             let Fetch { instrument, request, answers } = fetch;
             let answer = Answer { instrument, path: request.path, result };
@@ -163,17 +167,20 @@ fn until(exhausted: Exhausted, now: UnixNanos) -> Duration {
     Duration::from_nanos(u64::try_from(exhausted.until.since(now)).unwrap_or(0))
 }
 
-/// Corrects the budget by what the venue says.
-fn settle(budget: &mut Budget, result: &Result<Reply, RestError>) {
+/// Corrects the budget by what the venue says. Returns until when it wants no requests, if it does.
+fn settle(budget: &mut Budget, result: &Result<Reply, RestError>) -> Option<UnixNanos> {
     let now = UnixNanos::new(clock::now());
     match result {
         Ok(reply) => {
             if let Some(used) = reply.used_weight {
                 budget.observe(used, now);
             }
+            None
         }
         Err(RestError::Limited { retry_after, .. }) => {
-            budget.ban(retry_after.unwrap_or(SLOW_DOWN), now);
+            let wait = retry_after.unwrap_or(SLOW_DOWN);
+            budget.ban(wait, now);
+            Some(now.plus(wait))
         }
         Err(
             RestError::Address(_)
@@ -182,7 +189,7 @@ fn settle(budget: &mut Budget, result: &Result<Reply, RestError>) {
             | RestError::Transport { .. }
             | RestError::TooLarge(_)
             | RestError::Status { .. },
-        ) => {}
+        ) => None,
     }
 }
 

@@ -53,6 +53,12 @@ struct Known {
     spooled: IdRanges,
     /// Ids that only the spool had when the run before ended, and that were not seen again yet.
     doubtful: IdRanges,
+    /// The last id at the look before, if the venue did not list the instrument any more.
+    ended_at: Option<u64>,
+    /// Ids above `last` that are no trade's, which is on record already.
+    skipped: IdRanges,
+    /// When the venue began to number anew, if it did in this run.
+    anew: Option<UnixNanos>,
 }
 
 /// What has been handed over, per stream.
@@ -91,13 +97,25 @@ impl Handover {
         for run in runs {
             self.open.handed(run);
             self.breaks.handed(run);
+            if subject.kind == Kind::Gap
+                && begins_anew(run)
+                && let Some(known) = self.keys.get_mut(&key(run))
+            {
+                known.begin_anew(run.times.0);
+            }
             let (Some(ids), true) = (run.ids, is_contiguous(run.kind)) else { continue };
             if subject.kind == Kind::Gap || run.rest {
                 if let Some(known) = self.keys.get_mut(&key(run)) {
                     known.missing.remove(ids);
+                    if run.gap.as_ref().is_some_and(|gap| gap.cause == Cause::Skipped) {
+                        known.skip(ids);
+                    }
                 }
             } else {
                 let known = self.keys.entry(key(run)).or_default();
+                if known.is_old(run) {
+                    continue;
+                }
                 let is_loss = |after, before| {
                     run.kind != Kind::Book || self.breaks.within(&run.instrument, after, before)
                 };
@@ -199,6 +217,9 @@ impl Handover {
         for run in runs.iter().filter(|run| !run.rest) {
             if let (Some(ids), true) = (run.ids, is_contiguous(run.kind)) {
                 let known = self.keys.entry(key(run)).or_default();
+                if known.is_old(run) {
+                    continue;
+                }
                 known.last = known.last.max(ids.1);
                 known.missing.insert(ids);
                 known.spooled.remove(ids);
@@ -224,6 +245,11 @@ impl Handover {
         }
     }
 
+    /// Per subject, the position in its stream of the last block of ours.
+    pub(crate) const fn places(&self) -> &BTreeMap<DurableSubject, u64> {
+        &self.positions
+    }
+
     /// Where to begin to look for blocks that were acknowledged later than this was written, per
     /// kind: after the last one known, 0 if none is.
     pub(crate) fn positions(&self) -> BTreeMap<Kind, u64> {
@@ -235,9 +261,26 @@ impl Handover {
         kinds
     }
 
+    /// Forgets the streams of instruments that have ended, as contracts do every day. It takes two
+    /// looks between which nothing came, and nothing may be missing or wait in the spool: what a
+    /// feed or a block still had to say of a stream has been said by then.
+    pub(crate) fn forget(&mut self, has_ended: impl Fn(&InstrumentId) -> bool) {
+        self.keys.retain(|key, known| {
+            let settled =
+                [&known.missing, &known.spooled, &known.doubtful].iter().all(|ids| ids.is_empty());
+            if !settled || !has_ended(&key.instrument) {
+                known.ended_at = None;
+                return true;
+            }
+            known.ended_at.replace(known.last) != Some(known.last)
+        });
+    }
+
     /// The last ids handed over: where the next run begins.
     pub(crate) fn last_ids(&self) -> BTreeMap<Key, u64> {
-        self.keys.iter().map(|(key, known)| (key.clone(), known.last)).collect()
+        // Of one that has just begun anew nothing is known yet.
+        let known = self.keys.iter().filter(|(_, known)| known.last > 0);
+        known.map(|(key, known)| (key.clone(), known.last)).collect()
     }
 
     /// Gap records for the ids that an earlier run, which ended at `last_ids`, left missing without
@@ -276,6 +319,7 @@ impl Handover {
             last: known.last,
             missing: known.missing.iter().collect(),
             spooled: known.spooled.iter().collect(),
+            skipped: known.skipped.iter().collect(),
         });
         let positions = self.positions.iter().map(|(s, at)| (s.to_string(), *at)).collect();
         let (keys, open, breaks) = (keys.collect(), self.open.texts(), self.breaks.texts());
@@ -300,7 +344,8 @@ impl Handover {
             let key = Key { kind: entry.kind.parse()?, instrument };
             let missing = entry.missing.into_iter().collect();
             let doubtful = entry.spooled.into_iter().collect();
-            let known = Known { last: entry.last, missing, doubtful, ..Known::default() };
+            let skipped = entry.skipped.into_iter().collect();
+            let known = Known { last: entry.last, missing, doubtful, skipped, ..Known::default() };
             handover.keys.insert(key, known);
         }
         for (subject, position) in file.positions {
@@ -315,13 +360,56 @@ impl Handover {
 impl Known {
     /// Adds a run of ids; `is_loss` says whether what lies between two ids is missing.
     fn add(&mut self, (first, last): (u64, u64), is_loss: impl FnOnce(u64, u64) -> bool) {
-        if self.last > 0 && first > self.last + 1 && is_loss(self.last, first) {
+        if self.last > 0 && first > self.last.saturating_add(1) && is_loss(self.last, first) {
             self.missing.insert((self.last + 1, first - 1));
             self.missing.limit(MISSING_MAX);
         }
         self.last = self.last.max(last);
         self.missing.remove((first, last));
+        if !self.skipped.is_empty() {
+            self.pass_skipped();
+        }
     }
+
+    /// Leaves the numbering that ended at `at`. The two lanes may be handed over in either order.
+    fn begin_anew(&mut self, at: UnixNanos) {
+        if self.anew.is_none_or(|known| known < at) {
+            let spooled = std::mem::take(&mut self.spooled);
+            let doubtful = std::mem::take(&mut self.doubtful);
+            *self = Self { anew: Some(at), spooled, doubtful, ..Self::default() };
+        }
+    }
+
+    /// Whether a run is of the numbering that was left.
+    fn is_old(&self, run: &Run) -> bool {
+        self.anew.is_some_and(|at| run.times.1 < at)
+    }
+
+    /// Adds ids that are no trade's; their record may be handed over before the trades around them.
+    fn skip(&mut self, ids: (u64, u64)) {
+        // Too many would be waiting for a trade: then it is rather looked for in vain.
+        if self.last > 0 && self.skipped.iter().count() < MISSING_MAX {
+            self.skipped.insert(ids);
+            self.pass_skipped();
+        }
+    }
+
+    /// Takes the ids that are no trade's for seen, as far as the stream is.
+    fn pass_skipped(&mut self) {
+        for (first, last) in self.skipped.iter() {
+            if first > self.last.saturating_add(1) {
+                break;
+            }
+            self.missing.remove((first, last));
+            self.last = self.last.max(last);
+        }
+        self.skipped.remove((0, self.last));
+    }
+}
+
+/// Whether this is the record that a venue began to number anew.
+fn begins_anew(run: &Run) -> bool {
+    run.gap.as_ref().is_some_and(|gap| gap.cause == Cause::Reset && gap.before_id.is_none())
 }
 
 /// The record of a run that is missing.
@@ -395,4 +483,6 @@ struct KeyText {
     missing: Vec<(u64, u64)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     spooled: Vec<(u64, u64)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    skipped: Vec<(u64, u64)>,
 }

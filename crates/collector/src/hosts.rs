@@ -8,10 +8,11 @@ use crate::metrics::Metrics;
 use anyhow::Context as _;
 use daemon::Tasks;
 use model::Venue;
-use net::{Rest, RestOptions, Tls};
+use net::{Proxy, Rest, RestOptions, Tls};
 use settings::VenueMarket;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use units::UnixNanos;
 use venue::Adapter;
 
 /// How to have something fetched.
@@ -21,6 +22,8 @@ pub(crate) struct Door {
     pub(crate) urgent: mpsc::Sender<Fetch>,
     /// What can.
     pub(crate) spare: mpsc::Sender<Fetch>,
+    /// Until when the venue wants none of it.
+    pub(crate) banned: watch::Receiver<Option<UnixNanos>>,
 }
 
 /// One interface, before its task is started.
@@ -67,26 +70,31 @@ impl Hosts {
     ///
     /// # Errors
     ///
-    /// If the trusted certificates cannot be read.
+    /// If the trusted certificates cannot be read, or the proxy cannot be used.
     pub(crate) fn door<A: Adapter>(
         &mut self,
         name: &str,
         settings: &VenueMarket,
+        proxy: Option<&Proxy>,
     ) -> anyhow::Result<Door> {
         let shares = |host: &&Host| {
             host.venue == A::VENUE
                 && host.settings.rest_url == settings.rest_url
                 && host.settings.ca_file == settings.ca_file
+                && host.settings.proxy == settings.proxy
+                && host.settings.proxy_auth_file == settings.proxy_auth_file
         };
         if let Some(host) = self.hosts.iter().find(shares) {
             return Ok(host.door.clone());
         }
         let tls = Tls::new(settings.ca_file.as_deref()).context("load the trusted certificates")?;
         let weight_header = A::LIMITS.weight_header.map(http::HeaderName::from_static);
-        let options = RestOptions { weight_header, ..RestOptions::default() };
+        let options =
+            RestOptions { weight_header, proxy: proxy.cloned(), ..RestOptions::default() };
         let (urgent_tx, urgent) = mpsc::channel(FETCHES_CAPACITY);
         let (spare_tx, spare) = mpsc::channel(SPARE_CAPACITY);
-        let door = Door { urgent: urgent_tx, spare: spare_tx };
+        let (banned_tx, banned) = watch::channel(None);
+        let door = Door { urgent: urgent_tx, spare: spare_tx, banned };
         self.hosts.push(Host {
             name: format!("{name}-rest"),
             venue: A::VENUE,
@@ -98,7 +106,7 @@ impl Hosts {
                 spare_percent: self.spare_percent,
                 told: A::weight_per_minute,
             },
-            queues: Queues { urgent, spare },
+            queues: Queues { urgent, spare, banned: banned_tx },
         });
         Ok(door)
     }

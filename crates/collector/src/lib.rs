@@ -31,6 +31,7 @@
 //! ClickHouse exists.
 
 mod adapters;
+mod again;
 mod api;
 mod backfill;
 mod batch;
@@ -39,8 +40,11 @@ mod board;
 mod capture;
 mod checkpoint;
 mod disk;
+mod ended;
+mod endpoints;
 mod feed;
 mod fetcher;
+pub mod fuzzing;
 mod gate;
 mod handover;
 mod hosts;
@@ -54,11 +58,13 @@ mod outbox;
 mod pair;
 mod partner;
 mod poller;
+mod proxies;
 mod publisher;
 mod recovery;
 mod reporter;
 mod roster;
 mod service;
+mod silence;
 mod subjects;
 mod tally;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::capture::Tap;
 use crate::gate::Gate;
-use net::{Frame, Socket, SocketError, SocketOptions, Tls};
+use net::{Frame, Proxy, Socket, SocketError, SocketOptions, Tls};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use venue::{Granted, Keepalive, Limits, Pacer, Request, Subscription, Verdict};
 pub(crate) struct Dial {
     pub(crate) url: Url,
     pub(crate) tls: Tls,
+    pub(crate) proxy: Option<Proxy>,
     pub(crate) limits: Limits,
     pub(crate) gate: Arc<Gate>,
 }
@@ -38,6 +39,8 @@ pub(crate) struct Line {
     pub(crate) asked_at: Instant,
     /// When all of it was answered for the first time.
     pub(crate) subscribed: Option<Instant>,
+    /// When it last brought data.
+    pub(crate) data_at: Option<Instant>,
 }
 
 impl Line {
@@ -51,6 +54,7 @@ impl Line {
         let options = SocketOptions {
             // Our own pings notice a dead connection long before the venue's own would be missed.
             silence_max: SocketOptions::default().silence_max.min(limits.silence_max),
+            proxy: dial.proxy.clone(),
             ..SocketOptions::default()
         };
         dial.gate.pass().await;
@@ -69,6 +73,7 @@ impl Line {
             opened,
             asked_at: opened,
             subscribed: None,
+            data_at: None,
         };
         line.say(requests);
         Ok(line)
@@ -194,6 +199,12 @@ impl Line {
 /// The wall clock, for the sockets.
 pub(crate) fn now() -> UnixNanos {
     UnixNanos::new(daemon::clock::now())
+}
+
+/// The wall clock's time of a moment that has passed.
+pub(crate) fn time_of(at: Instant) -> UnixNanos {
+    let ago = i64::try_from(at.elapsed().as_nanos()).unwrap_or(i64::MAX);
+    UnixNanos::new(now().as_i64().saturating_sub(ago))
 }
 
 /// The time until `at`, as a point of the runtime's clock.

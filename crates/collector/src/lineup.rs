@@ -8,10 +8,11 @@ use crate::hosts::Hosts;
 use crate::market::{Market, Ways, wanted};
 use crate::metrics::Metrics;
 use crate::orders::Order;
+use crate::proxies;
 use anyhow::Context as _;
 use daemon::Tasks;
 use model::{Event, Kind, Market as ModelMarket, Venue};
-use net::Tls;
+use net::{Proxy, Tls};
 use settings::{Collector as Settings, Invalid, VenueMarket};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -106,6 +107,7 @@ pub(crate) fn seats(settings: &Settings) -> (Vec<Seat>, Vec<MarketView>) {
                 reason: None,
                 chosen: 0,
                 unknown: Vec::new(),
+                banned: watch::channel(None).1,
                 orders: orders_tx,
                 feeds: Vec::new(),
                 tally: Arc::default(),
@@ -122,12 +124,17 @@ impl Lineup {
     /// # Errors
     ///
     /// If a setting cannot be used.
-    pub(crate) fn new(seats: Vec<Seat>, spare_percent: u32, ways: &Ways) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        seats: Vec<Seat>,
+        spare_percent: u32,
+        proxy: Option<&Proxy>,
+        ways: &Ways,
+    ) -> anyhow::Result<Self> {
         let mut hosts = Hosts::new(spare_percent);
         let mut markets = Vec::new();
         for (index, seat) in seats.into_iter().enumerate() {
             let (venue, market) = (seat.venue, seat.market);
-            let staff = Staff { index, seat, hosts: &mut hosts, ways: ways.clone() };
+            let staff = Staff { index, seat, proxy, hosts: &mut hosts, ways: ways.clone() };
             let start = adapters::visit(venue, market, staff)
                 .with_context(|| format!("no adapter for {market} on {venue}"))?;
             markets.push(start?);
@@ -147,6 +154,8 @@ impl Lineup {
 struct Staff<'a> {
     index: usize,
     seat: Seat,
+    /// That of the markets that name none.
+    proxy: Option<&'a Proxy>,
     hosts: &'a mut Hosts,
     ways: Ways,
 }
@@ -155,10 +164,13 @@ impl Visitor for Staff<'_> {
     type Output = anyhow::Result<Start>;
 
     fn visit<A: Adapter + Clone + Send + Sync + 'static>(self, adapter: A) -> Self::Output {
-        let Self { index, seat, hosts, ways } = self;
+        let Self { index, seat, proxy, hosts, ways } = self;
         let Seat { venue, market, settings, gaps, orders, fetching } = seat;
         let name = format!("{venue}-{market}");
-        let door = hosts.door::<A>(&name, &settings)?;
+        let proxy = proxies::of(&settings, proxy)
+            .with_context(|| format!("collector.venues.{venue}.{market}"))?;
+        let door = hosts.door::<A>(&name, &settings, proxy.as_ref())?;
+        ways.board.update(index, |view| view.banned = door.banned.clone());
         let gate = hosts.gate::<A>(&settings);
         let (roster, rosters) = watch::channel(None);
         let tls = Tls::new(settings.ca_file.as_deref()).context("load the trusted certificates")?;
@@ -173,6 +185,7 @@ impl Visitor for Staff<'_> {
             board: ways.board.clone(),
             metrics: ways.metrics.clone(),
             leading: ways.leading.clone(),
+            tap: ways.taps.as_ref().map(|taps| taps.of(&format!("{name}-backfill"))),
         });
         let market = Market {
             index,
@@ -181,6 +194,7 @@ impl Visitor for Staff<'_> {
             wanted: wanted(&settings)?,
             stream_url: settings.stream_url.url().clone(),
             tls,
+            proxy,
             door,
             gate,
             orders,

@@ -33,7 +33,7 @@ use crew::Crew;
 use daemon::Task;
 use listing::Listing;
 use model::{InstrumentId, Kind, Market as ModelMarket, Venue};
-use net::Tls;
+use net::{Proxy, Tls};
 use settings::{Suite, VenueMarket};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -66,6 +66,7 @@ pub(crate) struct Market {
     pub(crate) wanted: Wanted,
     pub(crate) stream_url: Url,
     pub(crate) tls: Tls,
+    pub(crate) proxy: Option<Proxy>,
     pub(crate) door: Door,
     pub(crate) gate: Arc<Gate>,
     /// Changes of what is recorded, by hand.

@@ -1,6 +1,9 @@
-//! What the collector counts; every name in the exposition is written here.
+//! What the collector counts; every name in the exposition is written here and below, but for how
+//! long kinds are silent: see [`crate::silence`].
 //!
 //! What passes over the bus (blocks, live messages and their losses) is counted by `bus`.
+
+mod streams;
 
 use crate::publisher::LaneView;
 use feed::Counts;
@@ -14,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use streams::Streams;
 use units::UnixNanos;
 
 /// Upper bounds of the lag buckets, in seconds: from a venue next door to one that is stuck.
@@ -78,8 +82,7 @@ pub(crate) struct Metrics {
     connected: Family<Connection, Gauge>,
     connects: Family<Connection, Counter>,
     disconnects: Family<Reason, Counter>,
-    set_aside: Family<Connection, Gauge>,
-    refused: Family<Connection, Counter>,
+    pub(crate) streams: Streams,
     listings: Family<Answer, Counter>,
     last_event_age: Family<Connection, Gauge<f64, AtomicU64>>,
     lag: Histogram,
@@ -115,8 +118,7 @@ impl Metrics {
             connected: Family::default(),
             connects: Family::default(),
             disconnects: Family::default(),
-            set_aside: Family::default(),
-            refused: Family::default(),
+            streams: Streams::default(),
             listings: Family::default(),
             last_event_age: Family::default(),
             lag: Histogram::new(LAG_BOUNDS),
@@ -193,16 +195,7 @@ impl Metrics {
             "Connections to venues lost, by reason",
             self.disconnects.clone(),
         );
-        registry.register(
-            "streams_set_aside",
-            "Streams that the venue refuses and that are left out until the list is read again",
-            self.set_aside.clone(),
-        );
-        registry.register(
-            "streams_refused",
-            "Streams that the venue refused",
-            self.refused.clone(),
-        );
+        self.streams.register(registry);
         registry.register(
             "instrument_refreshes",
             "Times the instrument list of a venue was read, by result",
@@ -323,17 +316,6 @@ impl Metrics {
         }
     }
 
-    /// Notes how many streams of a connection the venue refuses.
-    pub(crate) fn set_aside(&self, connection: &Arc<str>, count: usize) {
-        let labels = Connection { connection: Arc::clone(connection) };
-        self.set_aside.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
-    }
-
-    /// Counts a stream that the venue refused.
-    pub(crate) fn refused(&self, connection: &Arc<str>) {
-        self.refused.get_or_create(&Connection { connection: Arc::clone(connection) }).inc();
-    }
-
     /// Notes whether this one of a pair speaks.
     pub(crate) fn leading(&self, leading: bool) {
         self.leading.set(i64::from(leading));
@@ -348,7 +330,7 @@ impl Metrics {
     pub(crate) fn forget(&self, connection: &Arc<str>) {
         let labels = Connection { connection: Arc::clone(connection) };
         self.connected.remove(&labels);
-        self.set_aside.remove(&labels);
+        self.streams.forget(&labels);
         self.last_event_age.remove(&labels);
     }
 

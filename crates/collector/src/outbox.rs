@@ -11,8 +11,8 @@ use anyhow::Context as _;
 use bus::{Bus, LiveId};
 use bytes::Bytes;
 use feed::Output;
-use model::{InstrumentId, Kind};
-use std::collections::BTreeMap;
+use model::{Body, Cause, InstrumentId, Kind};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,8 +55,9 @@ pub(crate) struct Outbox {
     metrics: Metrics,
     leading: Leading,
     subjects: Subjects,
-    /// Those of the live lane that it has sent to.
+    /// Those of the live lane that it has sent to, of what is recorded.
     known: BTreeMap<Key, Arc<Subject>>,
+    recorded: Arc<BTreeSet<Arc<InstrumentId>>>,
     /// Encoded and waiting for the publisher.
     waiting: Option<Batch>,
     /// Kept for its capacity.
@@ -85,9 +86,17 @@ impl Outbox {
             leading: ways.leading.clone(),
             subjects: ways.subjects.clone(),
             known: BTreeMap::new(),
+            recorded: Arc::default(),
             waiting: None,
             live: Vec::new(),
         }
+    }
+
+    /// Learns what is recorded from now on, and lets go of the subjects of anything else. What is
+    /// left to say of those is still sent.
+    pub(crate) fn follow(&mut self, recorded: &Arc<BTreeSet<Arc<InstrumentId>>>) {
+        self.known.retain(|(_, instrument), _| recorded.contains(instrument));
+        self.recorded = Arc::clone(recorded);
     }
 
     /// Sends events: to the live lane at once, to the publisher within `limit`.
@@ -144,9 +153,12 @@ impl Outbox {
         let (mut bytes, mut items) = (Vec::with_capacity(outputs.len() * 256), Vec::new());
         for Output { event, lanes } in outputs.drain(..) {
             self.tally.event(&event);
-            if event.kind() == Kind::Gap {
+            if let Body::Gap(gap) = &event.body {
                 self.metrics.gap(&event);
-                self.board.record_gap(event.clone());
+                // Where nothing is missing there is nothing to show.
+                if gap.cause != Cause::Skipped {
+                    self.board.record_gap(event.clone());
+                }
             }
             encode(event, &mut bytes, &mut |event, text| {
                 if lanes.live() {
@@ -168,12 +180,17 @@ impl Outbox {
             self.live.clear();
         }
         for Live { kind, instrument, recv_time, text } in self.live.drain(..) {
-            let entry = self.known.entry((kind, instrument));
-            let subject = entry.or_insert_with_key(|key| self.subjects.get(key));
+            let key = (kind, instrument);
+            let subject = self.known.get(&key).cloned().unwrap_or_else(|| {
+                let subject = self.subjects.get(&key);
+                if self.recorded.contains(&key.1) {
+                    self.known.insert(key, Arc::clone(&subject));
+                }
+                subject
+            });
             let mut last = subject.last.lock().await;
             *last += 1;
-            let Producer { name, epoch } = &self.producer;
-            let id = LiveId { producer: name, epoch: *epoch, seq: *last };
+            let id = LiveId { producer: &self.producer.name, epoch: subject.epoch, seq: *last };
             // A message that did not leave is counted by the bus; the next one's sequence tells
             // its readers.
             let sent = self.bus.publish_live(subject.name.clone(), id, bytes.slice(text)).await;

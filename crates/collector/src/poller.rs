@@ -115,6 +115,8 @@ impl<A: Adapter> Poller<A> {
         let roster = self.roster.borrow_and_update().clone();
         if let Some(roster) = roster {
             self.adapter.set_instruments(&roster.list);
+            self.outbox.follow(&roster.wanted);
+            self.published.keep(&roster.wanted);
             self.agenda.set(&roster.wanted, Instant::now());
         }
     }

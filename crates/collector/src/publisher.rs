@@ -8,33 +8,35 @@
 //!             spool
 //! ```
 
+use crate::again::Again;
 use crate::batch::{Batch, Item};
-use crate::block::{Block, Run, join, read_note};
+use crate::block::{Block, Run, read_note};
 use crate::board::Board;
 use crate::checkpoint::Checkpoints;
 use crate::disk::{self, Done, Synced, Syncing};
-use crate::handover::{Handover, Key, gap_event};
+use crate::handover::{Handover, Key};
 use crate::lane::{Command, Lane};
 use crate::metrics::Metrics;
 use crate::outbox::Producer;
-use crate::recovery;
+use crate::recovery::{self, Earlier};
 use anyhow::Context as _;
 use bus::{Ack, Bus, PublishError, RequestError};
-use daemon::{Dependency, Task, clock};
-use futures_util::StreamExt as _;
+use daemon::{Dependency, Task};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use model::{Cause, Event, Gap};
+use futures_util::{FutureExt as _, StreamExt as _};
+use model::{Gap, Market, Venue};
 use serde::Serialize;
 use spool::Spool;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::Chain;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
-use units::UnixNanos;
 use wire::{BlockId, DurableSubject};
+
+mod record;
 
 /// Batches taken at once.
 const BATCHES_MAX: usize = 32;
@@ -69,6 +71,7 @@ pub(crate) struct LaneView {
 pub(crate) struct Parts {
     pub(crate) lane: Lane,
     pub(crate) handover: Handover,
+    pub(crate) again: Again,
     pub(crate) bus: Bus,
     pub(crate) producer: Producer,
     pub(crate) batches: mpsc::Receiver<Batch>,
@@ -81,6 +84,9 @@ pub(crate) struct Parts {
     pub(crate) spool_health: Dependency,
     pub(crate) board: Board,
     pub(crate) metrics: Metrics,
+    pub(crate) ended: crate::ended::Ended,
+    /// The markets that earlier runs recorded from another host.
+    pub(crate) moved: BTreeSet<(Venue, Market)>,
 }
 
 /// The task's state.
@@ -98,6 +104,8 @@ pub(crate) struct Publisher {
     closed: bool,
     /// Which state of the open gaps the board shows.
     shown: u64,
+    /// Where the checkpoint of the run before has each subject.
+    places: BTreeMap<DurableSubject, u64>,
 }
 
 enum Wake {
@@ -124,9 +132,19 @@ impl Publisher {
             }
         }
         let (bus_state, flights) = (parts.bus.state(), FuturesUnordered::new());
-        let (spool, checkpoint_at, unrecorded) = (Some(spool), now, None);
-        let (syncing, closed, shown) = (None, false, 0);
-        Self { parts, spool, flights, bus_state, unrecorded, checkpoint_at, syncing, closed, shown }
+        let places = parts.handover.places().clone();
+        Self {
+            parts,
+            spool: Some(spool),
+            flights,
+            bus_state,
+            unrecorded: None,
+            checkpoint_at: now,
+            syncing: None,
+            closed: false,
+            shown: 0,
+            places,
+        }
     }
 
     /// Runs until the feeds have stopped and the task is asked to.
@@ -140,7 +158,7 @@ impl Publisher {
                 Wake::Stop => break,
                 Wake::Answered(answer) => {
                     self.answered(answer);
-                    while let Some(Some(answer)) = ready(self.flights.next()) {
+                    while let Some(Some(answer)) = self.flights.next().now_or_never() {
                         self.answered(answer);
                     }
                 }
@@ -161,7 +179,8 @@ impl Publisher {
         self.finish(&task).await
     }
 
-    /// Priorities: stop; acknowledgements, they keep the bus busy; the bus's state; new events.
+    /// Priorities: stop; acknowledgements, they keep the bus busy; the bus's state;
+    /// checkpoints, which come once a second; new events.
     async fn wake(&mut self, task: &Task) -> Wake {
         let due = self.parts.lane.poll_timeout().map(Instant::from_std);
         let due = due.map_or(self.checkpoint_at, |due| due.min(self.checkpoint_at));
@@ -172,14 +191,14 @@ impl Publisher {
                 () = task.stopped() => Wake::Stop,
                 Some(answer) = self.flights.next() => Wake::Answered(answer),
                 Ok(()) = self.bus_state.changed() => Wake::Bus,
+                () = self.parts.checkpoints.written() => Wake::Due,
+                synced = Syncing::done(&mut self.syncing) => Wake::Synced(synced),
                 count = self.parts.batches.recv_many(&mut batches, BATCHES_MAX), if !self.closed => {
                     // None come any more once the last feed has ended.
                     self.closed = count == 0;
                     Wake::Batches(std::mem::take(&mut batches))
                 }
                 Some(runs) = self.parts.overheard.recv() => Wake::Overheard(runs),
-                () = self.parts.checkpoints.written() => Wake::Due,
-                synced = Syncing::done(&mut self.syncing) => Wake::Synced(synced),
                 () = sleep_until(due) => Wake::Due,
             }
         })
@@ -211,22 +230,15 @@ impl Publisher {
 
     /// Adds what the streams know. False if they have to be asked again later.
     async fn read_streams(&mut self, task: &Task) -> bool {
-        let Parts { bus, producer, handover, .. } = &mut self.parts;
-        let read = recovery::read_streams(bus, &producer.name, producer.epoch, handover);
+        let Parts { bus, producer, handover, moved, .. } = &mut self.parts;
+        let earlier = Earlier { epoch: producer.epoch, places: &self.places, moved };
+        let read = recovery::read_streams(bus, &producer.name, &earlier, handover);
         let Err(error) = task.alive(read).await else { return true };
         tracing::info!(error = %Chain(&error), "cannot read what the last run had stored");
         !matches!(
             error,
             RequestError::NotConnected(_) | RequestError::Disconnected | RequestError::TimedOut(_)
         )
-    }
-
-    /// Records what the run before left missing without a record of its own.
-    fn record_inherited(&mut self, last_ids: &LastIds) {
-        let events = self.parts.handover.unrecorded(last_ids, UnixNanos::new(clock::now()));
-        for event in events {
-            self.record(event);
-        }
     }
 
     async fn bus_changed(&mut self, task: &Task) {
@@ -255,19 +267,34 @@ impl Publisher {
             }
         }
         if new {
-            task.alive(checkpoints.write(handover.encode())).await;
+            let text = handover.encode();
+            // What is being synced must not be followed by an older checkpoint.
+            if let Some(syncing) = &mut self.syncing {
+                syncing.supersede(&text);
+            }
+            task.alive(checkpoints.write(text)).await;
         }
     }
 
+    /// Whether a block was left by an earlier run that recorded another host.
+    fn is_foreign(&self, id: &BlockId) -> bool {
+        let market = (id.subject.venue, id.subject.market);
+        id.epoch < self.parts.producer.epoch && self.parts.moved.contains(&market)
+    }
+
     fn answered(&mut self, (block, result): Answer) {
-        let Parts { lane, handover, metrics, .. } = &mut self.parts;
+        let is_foreign = self.is_foreign(&block.id);
+        let Parts { lane, handover, again, metrics, .. } = &mut self.parts;
         match result {
             Ok(ack) => {
+                again.taken();
                 if let Some(oldest) = block.oldest() {
                     metrics.acknowledged(block.id.subject.kind, oldest);
                 }
-                handover.handed(block.id.subject, &block.runs);
-                handover.acked(block.id.subject, &block.runs);
+                if !is_foreign {
+                    handover.handed(block.id.subject, &block.runs);
+                    handover.acked(block.id.subject, &block.runs);
+                }
                 handover.at(block.id.subject, ack.stream_seq);
                 lane.handle_acked(&block.id, now());
             }
@@ -284,6 +311,7 @@ impl Publisher {
 
     /// Carries out what the lane asks for until it asks for nothing.
     async fn obey(&mut self, task: &Task) -> anyhow::Result<()> {
+        self.record_again(false);
         loop {
             let mut on_disk = Vec::new();
             while let Some(command) = self.parts.lane.next_command() {
@@ -313,6 +341,7 @@ impl Publisher {
         };
         self.parts.metrics.lane(&view, damage);
         self.parts.board.set_behind(lane.is_behind());
+        self.parts.forget_ended(self.unrecorded.is_some());
         self.parts.view.send_if_modified(|known| {
             let changed = *known != view;
             *known = view;
@@ -338,6 +367,9 @@ impl Publisher {
                         self.parts.handover.stored(subject, &block.runs);
                     }
                 }
+                if stored > 0 {
+                    self.parts.again.taken();
+                }
                 match &refused {
                     Some(error) => {
                         self.parts.spool_health.down(Chain(error).to_string());
@@ -356,37 +388,6 @@ impl Publisher {
             }
             Done::LoadFailed(subject) => self.parts.lane.handle_load_failed(subject, now()),
         }
-    }
-
-    /// Puts on record that the contents of blocks are missing: what is contiguous in one record.
-    fn lost(&mut self, blocks: impl IntoIterator<Item = (BlockId, Vec<Run>)>) {
-        let mut lost = Vec::new();
-        for (id, runs) in blocks {
-            self.parts.metrics.block_lost();
-            tracing::error!(block = %id, "a block is lost, for there is no room left");
-            // What a block of gap records had on record is missing without one again: the next run
-            // makes it good.
-            if id.subject.kind != model::Kind::Gap {
-                self.parts.handover.lost(&runs);
-                runs.into_iter().for_each(|run| join(&mut lost, run));
-            }
-        }
-        let now = UnixNanos::new(clock::now());
-        // The gap of what was fetched is still on record as open.
-        for run in lost.iter().filter(|run| !run.rest) {
-            self.record(gap_event(run, Cause::Overflow, now));
-        }
-    }
-
-    fn record(&mut self, event: Event) {
-        let mut text = Vec::new();
-        wire::encode(&event, &mut text);
-        let subject = DurableSubject::of(event.kind(), &event.instrument);
-        let run = Run::of(&event);
-        forgotten(self.parts.handover.noted(&run));
-        self.parts.lane.append(subject, run, &text, now());
-        self.parts.metrics.gap(&event);
-        self.parts.board.record_gap(event);
     }
 
     /// Shows the open gaps, to the backfill among others, if they have changed.
@@ -442,11 +443,25 @@ impl Publisher {
         Ok(())
     }
 
+    async fn last_checkpoint(&mut self, task: &Task) -> anyhow::Result<()> {
+        if self.syncing.is_some() {
+            let synced = task.alive(Syncing::done(&mut self.syncing)).await?;
+            self.synced(synced)?;
+        }
+        if let Err(error) = self.on_disk(task, Spool::sync).await? {
+            tracing::warn!(error = %Chain(&error), "cannot sync the spool");
+        }
+        let Parts { checkpoints, handover, .. } = &mut self.parts;
+        task.alive(checkpoints.write(handover.encode())).await;
+        Ok(())
+    }
+
     /// Takes what is left, publishes what the bus takes in time, and stores the rest.
     async fn finish(mut self, task: &Task) -> anyhow::Result<()> {
         while let Ok(batch) = self.parts.batches.try_recv() {
             self.append(vec![batch], task).await;
         }
+        self.record_again(true);
         self.parts.lane.flush(now());
         self.obey(task).await?;
         let end = Instant::now() + DRAIN_MAX;
@@ -461,15 +476,7 @@ impl Publisher {
         }
         self.parts.lane.handle_stop(now());
         self.obey(task).await?;
-        if self.syncing.is_some() {
-            let synced = task.alive(Syncing::done(&mut self.syncing)).await?;
-            self.synced(synced)?;
-        }
-        if let Err(error) = self.on_disk(task, Spool::sync).await? {
-            tracing::warn!(error = %Chain(&error), "cannot sync the spool");
-        }
-        let Parts { checkpoints, handover, .. } = &mut self.parts;
-        task.alive(checkpoints.write(handover.encode())).await;
+        self.last_checkpoint(task).await?;
         let left = self.parts.lane.memory();
         if left > 0 {
             tracing::error!(
@@ -490,9 +497,4 @@ fn forgotten(gap: Option<Arc<Gap>>) {
 
 fn now() -> std::time::Instant {
     Instant::now().into_std()
-}
-
-/// What a future has to say at once.
-fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
-    futures_util::FutureExt::now_or_never(future)
 }

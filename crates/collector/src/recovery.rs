@@ -6,13 +6,25 @@
 use crate::block::Run;
 use crate::handover::Handover;
 use bus::{Bus, RequestError};
+use model::{Market, Venue};
+use std::collections::{BTreeMap, BTreeSet};
 use wire::{BlockId, Decoder, DurableSubject, header};
 
 /// Blocks read per kind: many times what one second of the busiest day brings. What lies further
 /// back stays unread, and the gap record then covers ids that are stored.
 const BLOCKS_MAX: u64 = 20_000;
 
-/// Adds to `handover` what earlier runs of `producer`, before `epoch`, had stored.
+/// What is known of earlier runs beside their streams.
+pub(crate) struct Earlier<'a> {
+    /// When this run began.
+    pub(crate) epoch: u64,
+    /// Where the checkpoint has each subject.
+    pub(crate) places: &'a BTreeMap<DurableSubject, u64>,
+    /// The markets that were recorded from another host.
+    pub(crate) moved: &'a BTreeSet<(Venue, Market)>,
+}
+
+/// Adds to `handover` what earlier runs of `producer` had stored.
 ///
 /// # Errors
 ///
@@ -20,7 +32,7 @@ const BLOCKS_MAX: u64 = 20_000;
 pub(crate) async fn read_streams(
     bus: &Bus,
     producer: &str,
-    epoch: u64,
+    earlier: &Earlier<'_>,
     handover: &mut Handover,
 ) -> Result<(), RequestError> {
     let mut decoder = Decoder::new();
@@ -38,9 +50,17 @@ pub(crate) async fn read_streams(
             let Some(message) = bus.stored(name, seq).await? else { continue };
             let id = message.header(header::MSG_ID).and_then(|id| BlockId::parse(id).ok());
             // What is not ours: a redundant collector's, or sent by hand.
-            if let Some(id) = id.filter(|id| *id.producer == *producer && id.epoch < epoch) {
-                note(handover, id.subject, &message.payload, &mut decoder);
-                handover.at(id.subject, seq);
+            let id = id.filter(|id| *id.producer == *producer && id.epoch < earlier.epoch);
+            if let Some(BlockId { subject, .. }) = id {
+                // The checkpoint has it; in another stream of the same name positions say nothing.
+                let place = earlier.places.get(&subject).copied().unwrap_or(0);
+                let is_known = seq <= place && place <= stream.last_seq;
+                // Another host's ids say nothing of where we are.
+                let is_foreign = earlier.moved.contains(&(subject.venue, subject.market));
+                if !is_known && !is_foreign {
+                    note(handover, subject, &message.payload, &mut decoder);
+                }
+                handover.at(subject, seq);
             }
         }
     }

@@ -1,16 +1,23 @@
 //! Task: tells systemd, `/ready` and the metrics how the feeds and the bus stand.
 
 use crate::api::Api;
-use crate::board::{Board, FeedState, MarketView};
+use crate::board::{Board, FeedHandle, FeedState, MarketView};
+use crate::line::now;
 use crate::pair::Leading;
 use crate::publisher::LaneView;
+use crate::roster::silence_max;
+use crate::silence::{Silences, silences};
 use bus::Bus;
 use daemon::{Context, Dependency, Health, Required, Status, Task};
 use std::time::Duration;
 use tokio::sync::watch;
+use units::UnixNanos;
 
 /// How often it looks.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Markets in trouble that the line of `systemctl status` names.
+const NAMED_MAX: usize = 3;
 
 /// What the reporter looks at and whom it tells.
 pub(crate) struct Reporter {
@@ -20,6 +27,7 @@ pub(crate) struct Reporter {
     leading: Leading,
     status: Status,
     health: Health,
+    silences: Silences,
 }
 
 impl Reporter {
@@ -32,6 +40,7 @@ impl Reporter {
             leading: api.leading.clone(),
             status: context.status.clone(),
             health: context.health.clone(),
+            silences: context.metrics(Silences::register),
         }
     }
 
@@ -40,7 +49,7 @@ impl Reporter {
     /// # Errors
     ///
     /// None; the signature is the task's.
-    pub(crate) async fn run(self, task: Task) -> anyhow::Result<()> {
+    pub(crate) async fn run(mut self, task: Task) -> anyhow::Result<()> {
         let nats = self.health.dependency("nats", Required::No);
         let markets: Vec<(usize, Dependency)> = self
             .board
@@ -58,16 +67,19 @@ impl Reporter {
                     nats.down(state.to_string());
                 }
             }
-            let views = self.board.markets();
+            let (views, now) = (self.board.markets(), now());
             for (index, dependency) in &markets {
-                match views.get(*index).and_then(trouble) {
+                match views.get(*index).and_then(|market| trouble(market, now)) {
                     None => dependency.up(),
                     Some(reason) => dependency.down(reason),
                 }
             }
+            let found = views.iter().flat_map(|market| silences(market, now)).collect();
+            self.silences.show(found);
             let total = self.events();
             let (lane, open) = (*self.lane.borrow(), self.board.open().borrow().len());
             let mut text = line(&views, total.saturating_sub(events), lane, open);
+            text.push_str(&named(&views, now));
             if !*self.leading.borrow() {
                 text.push_str(", the other of the pair leads");
             }
@@ -91,7 +103,7 @@ pub(crate) fn name(market: &MarketView) -> String {
 }
 
 /// What keeps a market from being complete.
-fn trouble(market: &MarketView) -> Option<String> {
+fn trouble(market: &MarketView, now: UnixNanos) -> Option<String> {
     if market.listed.is_none() {
         let reason = market.reason.as_deref().unwrap_or("not yet tried");
         return Some(format!("no instruments yet: {reason}"));
@@ -100,14 +112,60 @@ fn trouble(market: &MarketView) -> Option<String> {
         let section = format!("collector.venues.{}.{}", market.venue, market.market);
         return Some(format!("nothing that the venue lists is chosen: see {section}.symbols"));
     }
-    market.feeds.iter().find_map(|feed| match &feed.status.borrow().state {
-        FeedState::Up => None,
-        FeedState::Subscribing => Some(format!("{} is subscribing", feed.name)),
-        FeedState::Down(reason) => {
-            let reason = reason.as_deref().unwrap_or("not yet connected");
-            Some(format!("{}: {reason}", feed.name))
-        }
+    let subscribing = || {
+        market.feeds.iter().find_map(|feed| match &feed.status.borrow().state {
+            FeedState::Up | FeedState::Down(Some(_)) => None,
+            FeedState::Subscribing => Some(format!("{} is subscribing", feed.name)),
+            FeedState::Down(None) => Some(format!("{}: not yet connected", feed.name)),
+        })
+    };
+    distress(market, now).or_else(subscribing)
+}
+
+/// What has gone wrong with a market that was well, or should be by now.
+fn distress(market: &MarketView, now: UnixNanos) -> Option<String> {
+    market.feeds.iter().find_map(|feed| ill(feed, now)).or_else(|| {
+        let seconds = market.banned_until(now)?.since(now) / 1_000_000_000;
+        Some(format!("the venue wants no requests for {seconds} s"))
     })
+}
+
+/// What is wrong with a connection.
+fn ill(feed: &FeedHandle, now: UnixNanos) -> Option<String> {
+    let (name, status) = (&feed.name, feed.status.borrow());
+    match &status.state {
+        FeedState::Down(None) | FeedState::Subscribing => None,
+        FeedState::Down(Some(reason)) => Some(format!("{name}: {reason}")),
+        FeedState::Up => {
+            let kinds = feed.carried.values().flat_map(|cargo| &cargo.kinds);
+            // At twice this the connection is left.
+            let patience = kinds.filter_map(|kind| silence_max(*kind)).min()? / 2;
+            let since = status.last_data.map_or(status.since, |at| at.max(status.since));
+            let silent = Duration::from_nanos(now.since(since).max(0).unsigned_abs());
+            if silent >= patience {
+                return Some(format!("{name} has brought nothing for {} s", silent.as_secs()));
+            }
+            match status.silent.len() {
+                0 => None,
+                1 => Some(format!("{name}: {} is silent", status.silent[0])),
+                count => Some(format!("{name}: {count} streams are silent")),
+            }
+        }
+    }
+}
+
+/// The markets with which something has gone wrong, as the end of the line of `systemctl status`.
+fn named(markets: &[MarketView], now: UnixNanos) -> String {
+    let ill = |market: &MarketView| Some((name(market), distress(market, now)?));
+    let ill: Vec<_> = markets.iter().filter_map(ill).collect();
+    let mut text = String::new();
+    for (market, distress) in ill.iter().take(NAMED_MAX) {
+        text.push_str(&format!(", {market}: {distress}"));
+    }
+    if let Some(more @ 1..) = ill.len().checked_sub(NAMED_MAX) {
+        text.push_str(&format!(", {more} more in trouble"));
+    }
+    text
 }
 
 /// The line of `systemctl status`.
@@ -142,16 +200,18 @@ fn line(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::board::{FeedHandle, FeedStatus};
+    use crate::board::FeedStatus;
+    use crate::roster::Cargo;
     use expect_test::expect;
-    use model::{Market, Venue};
+    use model::{InstrumentId, Kind, Market, Symbol, Venue};
     use std::sync::Arc;
     use tokio::sync::mpsc;
-    use units::UnixNanos;
+
+    const NOW: UnixNanos = UnixNanos::new(100_000_000_000);
 
     fn market(listed: Option<usize>, states: Vec<FeedState>) -> MarketView {
         let feed = |state| {
-            let status = FeedStatus { state, ..FeedStatus::new(0, UnixNanos::new(0)) };
+            let status = FeedStatus { state, ..FeedStatus::new(0, NOW) };
             FeedHandle {
                 name: Arc::from("binance-spot-0"),
                 streams: Arc::from([]),
@@ -172,6 +232,7 @@ mod tests {
             reason: None,
             chosen: states.len(),
             unknown: Vec::new(),
+            banned: watch::channel(None).1,
             orders: mpsc::channel(1).0,
             feeds: states.into_iter().map(feed).collect(),
             tally: Arc::default(),
@@ -195,6 +256,7 @@ mod tests {
 
     #[test]
     fn a_market_is_complete_when_all_its_connections_are_up() {
+        let trouble = |market: &MarketView| trouble(market, NOW);
         assert_eq!(trouble(&market(Some(9), vec![FeedState::Up])), None);
         let down = market(Some(9), vec![FeedState::Up, FeedState::Down(Some("silent".into()))]);
         assert_eq!(trouble(&down).unwrap(), "binance-spot-0: silent");
@@ -202,5 +264,50 @@ mod tests {
         let nothing =
             "nothing that the venue lists is chosen: see collector.venues.binance.spot.symbols";
         assert_eq!(trouble(&market(Some(9), vec![])).unwrap(), nothing);
+    }
+
+    #[test]
+    fn a_market_in_trouble_is_named_with_what_it_is() {
+        let mut banned = market(Some(9), vec![FeedState::Up]);
+        banned.banned = watch::channel(Some(NOW.plus(Duration::from_secs(90)))).1;
+        let down = FeedState::Down(Some("closed".into()));
+        let mut silent = market(Some(9), vec![]);
+        let instrument = InstrumentId {
+            venue: Venue::Binance,
+            market: Market::Spot,
+            symbol: Symbol::new("A-B").unwrap(),
+            name: Arc::from("AB"),
+        };
+        let (instrument, kinds) = (Arc::new(instrument), vec![Kind::Book]);
+        let cargo = Cargo { instrument, kinds, shared: false };
+        let quiet = |status: FeedStatus, silent: &[&str]| {
+            let silent = silent.iter().map(|stream| (*stream).to_owned()).collect();
+            let status = FeedStatus { state: FeedState::Up, silent, ..status };
+            let mut feed = market(None, vec![FeedState::Up]).feeds.remove(0);
+            feed.carried = Arc::new([("ab@depth".to_owned(), cargo.clone())].into());
+            feed.status = watch::Sender::new(status).subscribe();
+            vec![feed]
+        };
+        let since = |seconds: i64| {
+            let at = UnixNanos::new(NOW.as_i64() - seconds * 1_000_000_000);
+            FeedStatus { last_data: Some(at), ..FeedStatus::new(0, UnixNanos::new(0)) }
+        };
+        let mut named = |feeds| {
+            silent.feeds = feeds;
+            super::named(std::slice::from_ref(&silent), NOW)
+        };
+        expect![", binance-spot: binance-spot-0 has brought nothing for 61 s"]
+            .assert_eq(&named(quiet(since(61), &[])));
+        expect![", binance-spot: binance-spot-0: ab@depth is silent"]
+            .assert_eq(&named(quiet(since(1), &["ab@depth"])));
+        assert_eq!(named(quiet(since(59), &[])), "");
+        let well = market(Some(9), vec![FeedState::Subscribing]);
+        let down = || market(Some(9), vec![down.clone()]);
+        let all = [banned, well, down(), down(), down(), down()];
+        expect![
+            ", binance-spot: the venue wants no requests for 90 s, binance-spot: binance-spot-0: closed, \
+             binance-spot: binance-spot-0: closed, 2 more in trouble"
+        ]
+        .assert_eq(&super::named(&all, NOW));
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Cargo {
     /// Its instrument; of a stream that several share, the first.
     pub(crate) instrument: Arc<InstrumentId>,
     pub(crate) kinds: Vec<Kind>,
+    /// Whether it carries others besides.
+    pub(crate) shared: bool,
 }
 
 /// A stream that the venue refuses, and that is left out until the next look at the list.
@@ -56,10 +58,11 @@ pub(crate) fn carried<A: Adapter>(adapter: &A, plan: &ConnectionPlan, feeds: &[F
     for feed in feeds {
         for stream in adapter.streams(feed).into_iter().filter(|it| streams.contains(it)) {
             let instrument = Arc::clone(&feed.instrument);
-            let cargo = Cargo { instrument, kinds: Vec::new() };
-            let kinds = &mut carried.entry(stream).or_insert(cargo).kinds;
-            if !kinds.contains(&feed.kind) {
-                kinds.push(feed.kind);
+            let cargo = Cargo { instrument, kinds: Vec::new(), shared: false };
+            let cargo = carried.entry(stream).or_insert(cargo);
+            cargo.shared |= cargo.instrument != feed.instrument;
+            if !cargo.kinds.contains(&feed.kind) {
+                cargo.kinds.push(feed.kind);
             }
         }
     }
@@ -87,4 +90,29 @@ pub(crate) const fn silence_max(kind: Kind) -> Option<Duration> {
         Kind::Trade | Kind::AggTrade | Kind::Bbo | Kind::Kline => Some(Duration::from_secs(900)),
         Kind::Liquidation | Kind::Gap | Kind::Status => None,
     }
+}
+
+/// The kinds of which an event implies one of this kind, of the same instrument: a trade changes
+/// the best offer, and both change the book. A trade outside the book, which some venues tell of as
+/// well, is an exception.
+pub(crate) const fn implied_by(kind: Kind) -> &'static [Kind] {
+    match kind {
+        Kind::Book => &[Kind::Bbo, Kind::Trade, Kind::AggTrade],
+        Kind::Bbo | Kind::Ticker | Kind::Kline => &[Kind::Trade, Kind::AggTrade],
+        Kind::Trade => &[Kind::AggTrade],
+        Kind::AggTrade => &[Kind::Trade],
+        Kind::Mark
+        | Kind::Funding
+        | Kind::OpenInterest
+        | Kind::Liquidation
+        | Kind::LongShortRatio
+        | Kind::VolatilityIndex
+        | Kind::Gap
+        | Kind::Status => &[],
+    }
+}
+
+/// Whether a kind comes by the clock, however quiet the market is.
+pub(crate) const fn is_by_clock(kind: Kind) -> bool {
+    matches!(kind, Kind::Mark | Kind::Funding | Kind::OpenInterest | Kind::VolatilityIndex)
 }

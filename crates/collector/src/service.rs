@@ -1,11 +1,14 @@
 //! The service: what it acquires and which tasks it runs.
 
+use crate::again::Again;
 use crate::api::{self, Api};
 use crate::batch::BATCHES_CAPACITY;
 use crate::board::Board;
 use crate::capture::{Recorder, Taps};
 use crate::checkpoint::{self, Checkpoints};
 use crate::disk;
+use crate::ended::Ended;
+use crate::endpoints::Endpoints;
 use crate::handover::Handover;
 use crate::lane::{Lane, Limits};
 use crate::line::now;
@@ -15,14 +18,17 @@ use crate::metrics::Metrics;
 use crate::outbox::Producer;
 use crate::pair::{Pair, Redundancy};
 use crate::partner::Partner;
+use crate::proxies;
 use crate::publisher::{LaneView, Parts, Publisher};
 use crate::reporter::Reporter;
 use crate::subjects::Subjects;
 use anyhow::Context as _;
 use bus::Bus;
 use daemon::{Context, Required, Tasks};
+use model::{Market, Venue};
 use settings::{Collector as Settings, Suite};
 use spool::Spool;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -61,7 +67,9 @@ impl daemon::Service for Collector {
         let producer = Producer::new(&settings.name, started)?;
         let spool_health = context.health.dependency("spool", Required::Yes);
         let directory = context.state_directory.clone();
-        let (spool, handover) = recall(directory.clone(), settings.spool_max.bytes()).await?;
+        let endpoints = Endpoints::of(settings);
+        let bytes_max = settings.spool_max.bytes();
+        let (spool, handover, moved) = recall(directory.clone(), bytes_max, endpoints).await?;
         spool_health.up();
 
         let (seats, views) = lineup::seats(settings);
@@ -82,15 +90,17 @@ impl daemon::Service for Collector {
             metrics: metrics.clone(),
             state_directory: directory.clone(),
             leading: leading.clone(),
-            subjects: Subjects::default(),
+            subjects: Subjects::new(producer.epoch),
             taps,
         };
-        let lineup = Lineup::new(seats, settings.backfill.weight_percent, &ways)?;
+        let proxy = proxies::common(settings, &context.credentials)?;
+        let lineup = Lineup::new(seats, settings.backfill.weight_percent, proxy.as_ref(), &ways)?;
         // The publisher's queue ends with the last of those that hand something in.
         drop(ways);
         let parts = Parts {
             lane: lane_of(&producer, settings),
             handover,
+            again: Again::default(),
             bus: bus.clone(),
             producer: producer.clone(),
             batches,
@@ -101,6 +111,8 @@ impl daemon::Service for Collector {
             spool_health,
             board: board.clone(),
             metrics,
+            ended: Ended::new(),
+            moved,
         };
         let pair_name = settings.pair.as_deref().map(Arc::from);
         let refreshing = Arc::default();
@@ -163,14 +175,22 @@ fn lane_of(producer: &Producer, settings: &Settings) -> Lane {
     Lane::new(Arc::clone(&producer.name), producer.epoch, limits)
 }
 
-/// Reads what the run before left: its checkpoint and its spool.
-async fn recall(directory: PathBuf, bytes_max: u64) -> anyhow::Result<(Spool, Handover)> {
+/// Reads what the run before left: its checkpoint and its spool. Neither says anything of where a
+/// market stands that is recorded from another host now.
+async fn recall(
+    directory: PathBuf,
+    bytes_max: u64,
+    endpoints: Endpoints,
+) -> anyhow::Result<(Spool, Handover, BTreeSet<(Venue, Market)>)> {
     let recalled = spawn_blocking(move || {
+        let moved = endpoints.take_over(&directory)?;
         let mut handover = checkpoint::load(&directory)?;
         let spool = disk::open(&directory.join("spool"), bytes_max, |id, runs| {
-            handover.found(id.subject, &runs);
+            if !moved.contains(&(id.subject.venue, id.subject.market)) {
+                handover.found(id.subject, &runs);
+            }
         })?;
-        anyhow::Ok((spool, handover))
+        anyhow::Ok((spool, handover, moved))
     });
     recalled.await.context("open the spool")?.context("open the spool")
 }

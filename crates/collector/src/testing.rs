@@ -47,6 +47,8 @@ struct Shared {
     held: Arc<watch::Sender<(bool, usize)>>,
     /// The streams that are joined, by whichever connection.
     streams: Arc<watch::Sender<BTreeSet<String>>>,
+    /// Whether who subscribes is confirmed, and never served.
+    silent: Arc<watch::Sender<bool>>,
     /// Connections subscribed now, and ever.
     connected: Arc<watch::Sender<(usize, usize)>>,
 }
@@ -59,6 +61,7 @@ impl Shared {
             list: Arc::new(watch::Sender::new(Some(list(&[("BTC", "TRADING")])))),
             held: Arc::default(),
             streams: Arc::default(),
+            silent: Arc::default(),
             connected: Arc::new(watch::Sender::new((0, 0))),
         }
     }
@@ -125,6 +128,11 @@ impl FakeVenue {
     /// Cuts every connection.
     pub(crate) fn close(&self) {
         self.shared.frames.send(Say::Close).unwrap();
+    }
+
+    /// Whether connections that are subscribed from now on are confirmed, and never served.
+    pub(crate) fn set_silent(&self, silent: bool) {
+        self.shared.silent.send_replace(silent);
     }
 
     /// What the next snapshot request is answered with.
@@ -207,7 +215,7 @@ async fn stream(State(shared): State<Shared>, upgrade: WebSocketUpgrade) -> Resp
 
 async fn serve(shared: &Shared, mut socket: WebSocket) {
     let mut frames = shared.frames.subscribe();
-    let mut subscribed = false;
+    let (mut subscribed, mut silent) = (false, false);
     loop {
         let said = tokio::select! {
             biased;
@@ -218,6 +226,7 @@ async fn serve(shared: &Shared, mut socket: WebSocket) {
                     shared.note(&request);
                     if !subscribed {
                         subscribed = true;
+                        silent = *shared.silent.borrow();
                         shared.connected.send_modify(|(now, ever)| (*now, *ever) = (*now + 1, *ever + 1));
                     }
                     Say::Text(answer)
@@ -225,7 +234,10 @@ async fn serve(shared: &Shared, mut socket: WebSocket) {
                 Some(Ok(_)) => continue,
                 Some(Err(_)) | None => break,
             },
-            said = frames.recv() => said.unwrap(),
+            said = frames.recv() => match said.unwrap() {
+                Say::Text(_) if silent => continue,
+                said @ (Say::Text(_) | Say::Close) => said,
+            },
         };
         let Say::Text(text) = said else { break };
         if socket.send(Message::text(text)).await.is_err() {

@@ -1,7 +1,7 @@
 //! What every service answers: `/health`, `/ready`, `/metrics`, `/openapi.json`.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -15,10 +15,13 @@ use serde_json::json;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use web::{Peer, Problem};
+use web::{Front, Peer, Problem};
 
 use crate::health::{Health, Line};
 use crate::systemd::Status;
+
+/// How long the description may be kept: an upgrade is seen so much later.
+const DOCUMENT_KEPT: Duration = Duration::from_mins(5);
 
 /// What the endpoints need.
 #[derive(Clone)]
@@ -145,12 +148,18 @@ async fn metrics(
 )]
 async fn document(State(endpoints): State<Arc<Endpoints>>) -> Response {
     let json = [(header::CONTENT_TYPE, "application/json")];
-    (json, endpoints.document.clone()).into_response()
+    (web::Keep(DOCUMENT_KEPT), json, endpoints.document.clone()).into_response()
 }
 
 impl Endpoints {
-    /// The whole interface: a service's routes, behind the token, and the common ones.
-    pub(crate) fn around(self, service: Router, guarded: bool) -> Router {
+    /// The whole interface: a service's routes, behind the token, and the common ones; and what
+    /// comes before them, if the service guards itself, since it is before the token as well.
+    pub(crate) fn around(
+        self,
+        service: Router,
+        front: Option<Arc<dyn Front>>,
+        guarded: bool,
+    ) -> (Router, Option<Arc<dyn Front>>) {
         let service =
             service.fallback(web::not_found).method_not_allowed_fallback(web::method_not_allowed);
         let token = if guarded { None } else { self.token.clone() };
@@ -159,7 +168,9 @@ impl Endpoints {
         let (common, _) = routes().split_for_parts();
         let common =
             common.method_not_allowed_fallback(web::method_not_allowed).with_state(Arc::new(self));
-        web::observe(common.merge(service), metrics)
+        let front = front.filter(|_| guarded);
+        let front = front.map(|front| web::observe_front(front, metrics.clone()));
+        (web::observe(common.merge(service), metrics), front)
     }
 
     fn health(&self) -> Response {
@@ -193,7 +204,8 @@ impl Endpoints {
 
     /// From loopback for everybody, from elsewhere with the internal token only.
     fn metrics(&self, Peer(peer): Peer, headers: &HeaderMap) -> Result<Response, Problem> {
-        if !peer.ip().to_canonical().is_loopback() && !self.shows_token(headers) {
+        let is_local = peer.ip().to_canonical().is_loopback() && !is_proxied(headers);
+        if !is_local && !self.shows_token(headers) {
             return Err(Problem::forbidden("from elsewhere the metrics want the internal token"));
         }
         let text = self.registry.encode().map_err(|error| Problem::internal(&error))?;
@@ -210,4 +222,10 @@ impl Endpoints {
             (None | Some(_), None) | (None, Some(_)) => false,
         }
     }
+}
+
+/// Whether a proxy on this host speaks for somebody else.
+fn is_proxied(headers: &HeaderMap) -> bool {
+    let traces = ["forwarded", "via", "x-forwarded-for", "x-real-ip"];
+    traces.iter().any(|name| headers.contains_key(*name))
 }

@@ -21,6 +21,8 @@ pub enum Required {
     Yes,
     /// It can for a while: the service is ready until the dependency has been away for 30 s.
     No,
+    /// It can for good: the service stays ready and is only not well.
+    Never,
 }
 
 /// What a service depends on; cheap to clone.
@@ -100,7 +102,7 @@ impl Health {
 
     /// Why the service is not ready, one reason for each; empty if it is.
     ///
-    /// Something required that is away is a reason at once, something optional after 30 s.
+    /// Something required that is away is a reason at once, something optional after 30 s or never.
     #[must_use]
     pub fn unready(&self) -> Vec<String> {
         let mut reasons = Vec::from_iter(self.broken());
@@ -108,7 +110,12 @@ impl Health {
             let state = dependency.state();
             let Some(away) = state.away else { continue };
             let since = state.since.elapsed();
-            if dependency.required == Required::Yes || since > OPTIONAL_GRACE {
+            let is_missed = match dependency.required {
+                Required::Yes => true,
+                Required::No => since > OPTIONAL_GRACE,
+                Required::Never => false,
+            };
+            if is_missed {
                 let seconds = since.as_secs();
                 reasons.push(format!("{}: {away}, for {seconds} s", dependency.name));
             }

@@ -68,6 +68,12 @@ pub trait Service: Sized + Send + 'static {
     /// and refuses to listen beyond loopback without one.
     const GUARDED: bool = false;
 
+    /// Whether connections have threads of their own, one for each core.
+    ///
+    /// It pays where passing requests on is most of the work. Handlers are then on another runtime
+    /// than the service's tasks.
+    const WORKERS: bool = false;
+
     /// Validates what the schema cannot say; used by `--check` and reload as well.
     ///
     /// # Errors
@@ -94,6 +100,11 @@ pub trait Service: Sized + Send + 'static {
 
     /// The certificate with which the interface is served; none serves plain HTTP.
     fn tls(&self) -> Option<Arc<web::Tls>> {
+        None
+    }
+
+    /// What answers before the routes, of a service that is [`Service::GUARDED`].
+    fn front(&self) -> Option<Arc<dyn web::Front>> {
         None
     }
 

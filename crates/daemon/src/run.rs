@@ -12,6 +12,7 @@ use settings::{Credentials, Invalid, Loaded};
 use telemetry::{Logging, LoggingOptions, UnitFacts};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use web::{Pool, Site, Workers};
 
 use crate::activation::Handover;
 use crate::arguments::Arguments;
@@ -24,7 +25,7 @@ use crate::listen;
 use crate::reload::Reload;
 use crate::signals::{Request, Signals};
 use crate::systemd::{self, Manager, Watched};
-use crate::tasks::{Beats, Tasks};
+use crate::tasks::{Beats, Task, Tasks};
 use crate::{Service, clock};
 
 /// Longest time for all tasks together to stop; less than `TimeoutStopSec=` of the units.
@@ -35,6 +36,9 @@ const WORKER_THREADS: usize = 2;
 
 /// Threads for blocking work, mostly files, started when needed.
 const BLOCKING_THREADS_MAX: usize = 16;
+
+/// How often the threads that serve connections are asked whether they run new work.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Longest time for the last lines of the log.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
@@ -135,6 +139,9 @@ fn enter<S: Service>(
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
+    // Outlives the runtime: tasks have connections that depend on it.
+    let workers = if S::WORKERS { Workers::per_core() } else { Workers::start(0) };
+    let workers = workers.context("cannot start the threads that serve connections")?;
     let (beats, health) = (Beats::default(), Health::new());
     let manager = Manager::start(Watched {
         runtime: runtime.handle().clone(),
@@ -143,7 +150,8 @@ fn enter<S: Service>(
         watchdog: handover.watchdog,
     })
     .context("cannot start the thread that speaks to systemd")?;
-    let process = Process { arguments, logging, manager: &manager, beats, health, started };
+    let pool = workers.pool();
+    let process = Process { arguments, logging, manager: &manager, pool, beats, health, started };
     let result = runtime.block_on(Box::pin(process.live::<S>(handover, configuration)));
     runtime.shutdown_timeout(FLUSH_MAX);
     manager.quit();
@@ -155,6 +163,8 @@ struct Process<'a> {
     arguments: &'a Arguments,
     logging: &'a Logging,
     manager: &'a Manager,
+    /// What serves the connections; empty if the runtime does.
+    pool: Pool,
     beats: Beats,
     health: Health,
     started: Started,
@@ -232,14 +242,19 @@ impl Process<'_> {
             token: context.internal_token.clone(),
             document: crate::describe::<S>().text().into(),
         };
-        let router = endpoints.around(service.router(), S::GUARDED);
+        let (router, front) = endpoints.around(service.router(), service.front(), S::GUARDED);
         let listener = listen::adopt(listener)?;
-        let (limits, tls) = (S::limits(&suite), service.tls());
+        let (limits, tls, pool) = (S::limits(&suite), service.tls(), self.pool.clone());
+        let site = Site { router, front, limits, tls, pool };
         // First of all, so that it stops first: what it takes in goes to the others.
         tasks.spawn("http", move |task| async move {
-            task.alive(web::serve_tls(listener, router, limits, tls, task.token())).await?;
+            task.alive(web::serve_site(listener, site, task.token())).await?;
             Ok(())
         });
+        if S::WORKERS {
+            let pool = self.pool.clone();
+            tasks.spawn("workers", |task| watch_workers(task, pool));
+        }
         service.start(tasks).context("cannot start")
     }
 
@@ -352,6 +367,19 @@ impl Process<'_> {
             version: crate::VERSION,
         }
     }
+}
+
+/// Is silent while a thread that serves connections is stuck, so that the watchdog learns of it.
+async fn watch_workers(task: Task, pool: Pool) -> anyhow::Result<()> {
+    let stop = task.token();
+    while task.sleep(PROBE_INTERVAL).await {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            () = pool.answer() => task.beat(),
+        }
+    }
+    Ok(())
 }
 
 fn directory(path: PathBuf) -> anyhow::Result<PathBuf> {

@@ -4,7 +4,7 @@
 mod tests;
 
 use crate::IdRanges;
-use model::{Cause, Gap, GapState, InstrumentId, Kind, Trade};
+use model::{Cause, Gap, GapState, InstrumentId, Kind};
 use std::sync::Arc;
 use std::time::Duration;
 use units::UnixNanos;
@@ -12,6 +12,20 @@ use units::UnixNanos;
 /// Holes remembered per stream. When full the oldest is declared and forgotten, so what arrives
 /// for it later counts as a repetition.
 pub(crate) const HOLES_MAX: usize = 64;
+
+/// How long ids far below the highest may ascend, with nothing new beside them, before the venue is
+/// taken to have begun to number anew. A second connection that repeats what the first brought lags
+/// by less.
+const RESET_AFTER: Duration = Duration::from_secs(5);
+
+/// The same where the ids are not far below: a connection may lag by seconds in a storm.
+const NEAR_RESET_AFTER: Duration = Duration::from_secs(60);
+
+/// How far an id is from another that no connection lags behind by, at a thousand trades a second.
+const FAR: u64 = 10_000;
+
+/// How many ids have to ascend so: one or two may be stray.
+const ASCENDING_MIN: u32 = 3;
 
 /// The ids of one stream: contiguous by the venue's promise, hence a hole is a loss.
 #[derive(Debug)]
@@ -22,6 +36,18 @@ pub(crate) struct Continuity {
     /// What the next hole is blamed on.
     cause: Cause,
     holes: Vec<Hole>,
+    /// What ascends below the highest id while nothing new comes.
+    below: Option<Below>,
+}
+
+/// Ids that look seen.
+#[derive(Debug)]
+struct Below {
+    first: u64,
+    last: u64,
+    count: u32,
+    /// When the first of them was received.
+    since: UnixNanos,
 }
 
 #[derive(Debug)]
@@ -38,6 +64,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) instrument: &'a InstrumentId,
     pub(crate) now: UnixNanos,
     pub(crate) window: Duration,
+    /// Whether it was asked for, and did not come by itself.
+    pub(crate) fetched: bool,
 }
 
 /// What an id is to the stream.
@@ -53,7 +81,7 @@ pub(crate) enum Verdict {
 
 impl Continuity {
     pub(crate) const fn new(kind: Kind) -> Self {
-        Self { kind, last: None, cause: Cause::Sequence, holes: Vec::new() }
+        Self { kind, last: None, cause: Cause::Sequence, holes: Vec::new(), below: None }
     }
 
     /// Takes over what an earlier run had seen.
@@ -63,8 +91,15 @@ impl Continuity {
     }
 
     pub(crate) const fn handle_disconnect(&mut self) {
-        if matches!(self.cause, Cause::Sequence) {
+        if matches!(self.cause, Cause::Sequence | Cause::Reject) {
             self.cause = Cause::Disconnect;
+        }
+    }
+
+    /// Learns that a frame was refused that may have had the next id.
+    pub(crate) const fn handle_reject(&mut self) {
+        if matches!(self.cause, Cause::Sequence) {
+            self.cause = Cause::Reject;
         }
     }
 
@@ -79,7 +114,13 @@ impl Continuity {
     ) -> Verdict {
         let mut verdict = Verdict::New;
         match self.last {
-            Some((last, _)) if id <= last => return self.fill((first, id), gaps),
+            Some((last, since)) if id <= last => {
+                let filled = self.fill((first, id), gaps);
+                if filled != Verdict::Repeated || !self.begins_anew((first, id), last, seen) {
+                    return filled;
+                }
+                self.begin_anew(first, (last, since), seen, gaps);
+            }
             Some((last, _)) if first <= last => {
                 if let Verdict::Heals(gap) = self.fill((first, last), gaps) {
                     verdict = Verdict::Heals(gap);
@@ -90,6 +131,7 @@ impl Continuity {
         }
         self.last = Some((id, Some(seen.now)));
         self.cause = Cause::Sequence;
+        self.below = None;
         verdict
     }
 
@@ -105,6 +147,61 @@ impl Continuity {
     /// When the next hole is to be declared. Holes are opened in order of time.
     pub(crate) fn poll_timeout(&self) -> Option<UnixNanos> {
         self.holes.iter().find(|hole| hole.gap.version == 0).map(|hole| hole.due)
+    }
+
+    /// Whether ids that look seen are those of a new numbering: they ascend, and nothing new has
+    /// come for a while.
+    fn begins_anew(&mut self, (first, id): (u64, u64), last: u64, seen: &Seen<'_>) -> bool {
+        if seen.fetched || id == last {
+            return false;
+        }
+        let Some(below) = &mut self.below else {
+            self.below = Some(Below { first, last: id, count: 1, since: seen.now });
+            return false;
+        };
+        if id <= below.last {
+            return false;
+        }
+        (below.last, below.count) = (id, below.count.saturating_add(1));
+        let patience = if last - id >= FAR { RESET_AFTER } else { NEAR_RESET_AFTER };
+        let patience = i64::try_from(patience.as_nanos()).unwrap_or(i64::MAX);
+        below.count >= ASCENDING_MIN && seen.now.since(below.since) >= patience
+    }
+
+    /// Leaves the old numbering. What may have come after its `last` id is not to be had; what was
+    /// taken for a repetition of it, up to `first`, is.
+    fn begin_anew(
+        &mut self,
+        first: u64,
+        (last, since): (u64, Option<UnixNanos>),
+        seen: &Seen<'_>,
+        gaps: &mut Vec<Gap>,
+    ) {
+        let undeclared = self.holes.drain(..).filter(|hole| hole.gap.version == 0);
+        gaps.extend(undeclared.map(|mut hole| hole.declare()));
+        let gap = |after_id: u64| Gap {
+            // The new numbering may come by the same id, and begin anew there as well.
+            gap_id: format!("{}.{}", gap_id(seen.instrument, self.kind, after_id), seen.now).into(),
+            version: 0,
+            of: self.kind,
+            after_id: Some(after_id),
+            before_id: None,
+            since,
+            until: Some(seen.now),
+            cause: Cause::Reset,
+            state: GapState::Open,
+        };
+        gaps.push(Gap { version: 1, state: GapState::Lost, ..gap(last) });
+        if let Some(below) = self.below.take()
+            && below.first < first
+        {
+            let after = below.first.saturating_sub(1);
+            let gap = Gap { before_id: Some(first), since: Some(below.since), ..gap(after) };
+            let missing = IdRanges::of(after + 1, first - 1);
+            if !missing.is_empty() {
+                self.holes.push(Hole { gap, missing, due: seen.now });
+            }
+        }
     }
 
     fn open(
@@ -178,12 +275,21 @@ impl Hole {
     }
 }
 
-/// The ids that a trade stands for, from the first to the last: where the venue puts the trades of
-/// one order together, the id is the last one's.
-#[must_use]
-pub fn trade_ids(trade: &Trade) -> (u64, u64) {
-    let before = trade.count.unwrap_or(1).saturating_sub(1);
-    (trade.seq.saturating_sub(before), trade.seq)
+/// The record of an id that the venue gave to what is no trade of the market: nothing is missing, and
+/// whoever looks for missing ids must know. Its name is no other gap's.
+pub(crate) fn skipped(kind: Kind, id: u64, seen: &Seen<'_>) -> Gap {
+    let after = id.saturating_sub(1);
+    Gap {
+        gap_id: Arc::from(format!("{}.skipped", gap_id(seen.instrument, kind, after))),
+        version: 1,
+        of: kind,
+        after_id: Some(after),
+        before_id: Some(id.saturating_add(1)),
+        since: Some(seen.now),
+        until: Some(seen.now),
+        cause: Cause::Skipped,
+        state: GapState::Healed,
+    }
 }
 
 /// Names a gap by where it begins, so that a replay, and a second run after the same crash, name it

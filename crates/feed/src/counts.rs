@@ -1,7 +1,7 @@
 //! What the pipeline counts.
 
 use crate::keeper::Report;
-use model::{Body, Event, GapState, Kind};
+use model::{Body, Cause, Event, GapState, Kind};
 use venue::{FrameType, Reject};
 
 /// The frame types that are no event.
@@ -32,6 +32,12 @@ impl Counts {
         by_kind(&self.data_frames)
             .map(|(kind, count)| (kind.as_str(), count))
             .chain(CONTROL.into_iter().zip(self.control_frames))
+    }
+
+    /// Frames that brought data.
+    #[must_use]
+    pub fn data_frames(&self) -> u64 {
+        self.data_frames.iter().sum()
     }
 
     /// Frames and answers that were refused, by reason.
@@ -81,8 +87,10 @@ impl Counts {
         if let Body::Gap(gap) = &event.body {
             match gap.state {
                 GapState::Open => self.gaps[gap.of as usize] += 1,
-                GapState::Healed => self.healed[gap.of as usize] += 1,
-                GapState::Lost => {}
+                GapState::Healed if !matches!(gap.cause, Cause::Skipped) => {
+                    self.healed[gap.of as usize] += 1;
+                }
+                GapState::Healed | GapState::Lost => {}
             }
         }
     }

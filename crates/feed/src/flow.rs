@@ -20,6 +20,8 @@ pub struct Flow {
     pub gaps: u64,
     /// Times a book that was in step fell out of it.
     pub resyncs: u64,
+    /// When a frame last brought anything of it, even if no event came of that.
+    pub heard: Option<UnixNanos>,
     /// The window that events are counted in, and how many there were in it and in the one before.
     began: UnixNanos,
     counted: u64,
@@ -88,6 +90,11 @@ impl Flows {
             | Body::VolatilityIndex(_)
             | Body::Status(_) => flows[event.kind() as usize].count(event),
         }
+    }
+
+    /// Notes that a frame brought something.
+    pub(crate) fn heard(&mut self, kind: Kind, at: UnixNanos) {
+        self.0.get_or_insert_default()[kind as usize].heard = Some(at);
     }
 
     /// Notes that the book fell out of step so often.

@@ -1,6 +1,6 @@
 //! Keeps one instrument's book: synchroniser, levels, and the record of what is missing.
 
-use crate::continuity::gap_id;
+use crate::continuity::{Seen, gap_id};
 use crate::{Lanes, Options, Output};
 use book::{BookSync, Break, Command, OrderBook, Rule, Update};
 use model::{Body, Book, BookType, Cause, Event, Gap, GapState, InstrumentId, Kind, Level, Origin};
@@ -56,6 +56,8 @@ pub(crate) struct Keeper {
     emit_durable_at: UnixNanos,
     /// Whether the next one on the live lane is to be followed by whoever listens to another.
     takes_over: bool,
+    /// Whether a frame was refused since the last update.
+    rejected: bool,
 }
 
 impl Keeper {
@@ -68,6 +70,7 @@ impl Keeper {
             emit_live_at: UnixNanos::default(),
             emit_durable_at: UnixNanos::default(),
             takes_over: false,
+            rejected: false,
         }
     }
 
@@ -106,6 +109,11 @@ impl Keeper {
     pub(crate) fn handle_disconnect(&mut self, context: &mut Context<'_>) -> Report {
         self.sync.handle_disconnect(context.now);
         self.drain(context)
+    }
+
+    /// Learns that a frame was refused that may have had the next update.
+    pub(crate) const fn handle_reject(&mut self) {
+        self.rejected = true;
     }
 
     pub(crate) fn handle_timeout(&mut self, context: &mut Context<'_>) -> Report {
@@ -180,6 +188,7 @@ impl Keeper {
                 let Body::Book(snapshot) = &event.body else { return };
                 self.book.replace(&snapshot.bids, &snapshot.asks);
                 let last_id = snapshot.last_id;
+                self.rejected = false;
                 self.updated_at = Some(event.recv_time);
                 if !self.takes_over {
                     self.emit_live_at = context.now.plus(context.options.live_snapshot_interval);
@@ -191,6 +200,7 @@ impl Keeper {
             Command::Apply(event) => {
                 let Body::Book(diff) = &event.body else { return };
                 self.book.apply(&diff.bids, &diff.asks);
+                self.rejected = false;
                 self.updated_at = Some(event.recv_time);
                 context.out.push(Output { event, lanes: Lanes::Both });
             }
@@ -198,7 +208,11 @@ impl Keeper {
             Command::Discontinuity(gap) => {
                 report.breaks += 1;
                 self.book.clear();
-                self.open_gap(gap, context);
+                let rejected = std::mem::take(&mut self.rejected);
+                // Without an id after it nothing is missing: the book itself is wrong.
+                let is_hole = gap.cause == Cause::Sequence && gap.before.is_some();
+                let cause = if rejected && is_hole { Cause::Reject } else { gap.cause };
+                self.open_gap(Break { cause, ..gap }, context);
             }
         }
     }
@@ -264,6 +278,12 @@ impl Keeper {
 }
 
 impl Context<'_> {
+    /// Whose id is seen now, and how long one may be late.
+    pub(crate) fn seen(&self) -> Seen<'_> {
+        let window = self.options.reorder_window;
+        Seen { instrument: self.instrument, now: self.now, window, fetched: false }
+    }
+
     pub(crate) fn push(&mut self, body: Body, origin: Option<Origin>, lanes: Lanes) {
         let instrument = Arc::clone(self.instrument);
         let event = Event { instrument, venue_time: None, recv_time: self.now, origin, body };

@@ -28,13 +28,12 @@ mod ranges;
 mod recent;
 mod replay;
 
-pub use continuity::trade_ids;
 pub use counts::Counts;
 pub use flow::Flow;
 pub use keeper::BookView;
 pub use options::Options;
 pub use output::{Command, Lanes, Output, REJECTS_KEPT, Rejected};
-pub use pipeline::Pipeline;
+pub use pipeline::{Heard, Pipeline};
 pub use points::Points;
 pub use ranges::IdRanges;
 pub use replay::replay;

@@ -1,5 +1,8 @@
 //! The pipeline: one adapter, the state of its instruments, and what they emit.
 
+mod heard;
+mod pass;
+mod reject;
 mod state;
 mod takeover;
 #[cfg(test)]
@@ -7,22 +10,20 @@ mod tests;
 
 use crate::Flow;
 use crate::backfill::fetched;
-use crate::continuity::{Continuity, Seen, Verdict, trade_ids};
+use crate::continuity::skipped;
 use crate::counts::Counts;
 use crate::keeper::{BookView, Context, Report};
 use crate::options::Options;
-use crate::output::{Command, Lanes, Output, REJECTS_KEPT, Rejected};
+use crate::output::{Command, Lanes, Output, Rejected};
 use crate::points::Points;
-use book::Update;
-use model::{Body, Book, BookType, Event, Gap, InstrumentId, Kind, Origin};
+pub use heard::Heard;
+use model::{Body, BookType, Event, InstrumentId, Kind, Origin};
+use pass::{observe, pass, pass_contiguous, update_of};
 use state::State;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use units::UnixNanos;
 use venue::{Adapter, Feed, FrameType, Message, ParseError, RestAnswer, Slot, Snapshots};
-
-/// Bytes kept of a refused frame.
-const REJECTED_BYTES_MAX: usize = 4_096;
 
 /// Turns frames into events.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub struct Pipeline<A> {
     rejected: VecDeque<Rejected>,
     /// Kept for its capacity.
     messages: Vec<Message>,
+    /// What the last frame brought.
+    heard: Vec<Heard>,
 }
 
 impl<A: Adapter> Pipeline<A> {
@@ -60,6 +63,7 @@ impl<A: Adapter> Pipeline<A> {
             counts: Counts::default(),
             rejected: VecDeque::new(),
             messages: Vec::new(),
+            heard: Vec::new(),
         }
     }
 
@@ -78,6 +82,12 @@ impl<A: Adapter> Pipeline<A> {
     #[must_use]
     pub const fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// What the frame that was handled last brought, repetitions among it.
+    #[must_use]
+    pub fn heard(&self) -> &[Heard] {
+        &self.heard
     }
 
     /// The frames refused last, oldest first.
@@ -154,8 +164,11 @@ impl<A: Adapter> Pipeline<A> {
     ) -> Result<FrameType, ParseError> {
         let mut messages = std::mem::take(&mut self.messages);
         let parsed = self.adapter.parse(frame, recv_time, &mut messages);
+        self.heard.clear();
         for message in messages.drain(..) {
+            let heard = Heard::of(&message);
             self.route(message, recv_time, out);
+            self.hear(heard, recv_time);
         }
         self.messages = messages;
         match parsed {
@@ -166,7 +179,10 @@ impl<A: Adapter> Pipeline<A> {
                 }
                 Ok(frame_type)
             }
-            Err(error) => Err(self.reject(recv_time, frame, error)),
+            Err(error) => {
+                self.blame(frame);
+                Err(self.reject(recv_time, frame, error))
+            }
         }
     }
 
@@ -308,11 +324,11 @@ impl<A: Adapter> Pipeline<A> {
             }
             match &event.body {
                 Body::Trade(trade) => {
-                    let ids = trade_ids(trade);
+                    let ids = trade.ids();
                     pass_contiguous(&mut state.trades, ids, event, context)
                 }
                 Body::AggTrade(trade) => {
-                    let ids = trade_ids(trade);
+                    let ids = trade.ids();
                     pass_contiguous(&mut state.agg_trades, ids, event, context)
                 }
                 Body::Book(book) if book.book_type == BookType::Snapshot => {
@@ -323,7 +339,7 @@ impl<A: Adapter> Pipeline<A> {
                     let update = update_of(book);
                     state.keeper.handle_diff(event, update, context)
                 }
-                Body::Bbo(bbo) if !state.bbos.insert(bbo.id) => {
+                Body::Bbo(bbo) if !state.bbos.insert(bbo.id, now) => {
                     Report { repeated: Some(Kind::Bbo), ..Report::default() }
                 }
                 Body::Kline(kline) if !kline.closed => pass(event, Lanes::Live, context),
@@ -353,12 +369,21 @@ impl<A: Adapter> Pipeline<A> {
         });
     }
 
-    /// Takes an id that is no event's as seen.
+    /// Takes an id that is no event's as seen, and puts it on record.
     fn skip(&mut self, slot: Slot, kind: Kind, id: u64, now: UnixNanos, out: &mut Vec<Output>) {
+        let kind_wanted = self.wanted[kind as usize];
         self.with(slot, now, out, |state, context| {
+            if !kind_wanted || !state.wanted {
+                return Report::default();
+            }
             let aggregate = kind == Kind::AggTrade;
             let continuity = if aggregate { &mut state.agg_trades } else { &mut state.trades };
-            let (_, gaps) = observe(continuity, (id, id), context);
+            let (repeated, gaps) = observe(continuity, (id, id), false, context);
+            if !repeated {
+                let gap = skipped(kind, id, &context.seen());
+                // To those who listen it is no news.
+                context.push(Body::Gap(gap), None, Lanes::Durable);
+            }
             gaps.into_iter().for_each(|gap| context.push(Body::Gap(gap), None, Lanes::Both));
             Report::default()
         });
@@ -414,16 +439,6 @@ impl<A: Adapter> Pipeline<A> {
     fn slots(&self) -> Vec<Slot> {
         Slot::first(self.instruments.len()).collect()
     }
-
-    fn reject(&mut self, recv_time: UnixNanos, frame: &[u8], error: ParseError) -> ParseError {
-        self.counts.reject(error.reason);
-        if self.rejected.len() == REJECTS_KEPT {
-            self.rejected.pop_front();
-        }
-        let frame = frame[..frame.len().min(REJECTED_BYTES_MAX)].into();
-        self.rejected.push_back(Rejected { recv_time, error: error.clone(), frame });
-        error
-    }
 }
 
 /// How the venue gives a book anew.
@@ -440,49 +455,4 @@ fn ask_for_book<A: Adapter>(adapter: &A, instrument: &Arc<InstrumentId>, depth: 
             Command::Rejoin { instrument: feed.instrument, streams }
         }
     }
-}
-
-fn pass(event: Event, lanes: Lanes, context: &mut Context<'_>) -> Report {
-    context.out.push(Output { event, lanes });
-    Report::default()
-}
-
-/// Passes an event whose ids have no holes, unless it is a repetition.
-fn pass_contiguous(
-    continuity: &mut Continuity,
-    ids: (u64, u64),
-    event: Event,
-    context: &mut Context<'_>,
-) -> Report {
-    let (repeated, gaps) = observe(continuity, ids, context);
-    if repeated {
-        return Report { repeated: Some(event.kind()), ..Report::default() };
-    }
-    // What was fetched is old: it is stored, and no news to those who listen.
-    let lanes = if event.origin.is_some() { Lanes::Durable } else { Lanes::Both };
-    pass(event, lanes, context);
-    gaps.into_iter().for_each(|gap| context.push(Body::Gap(gap), None, Lanes::Both));
-    Report::default()
-}
-
-/// Whether ids were seen before, and the gap records that follow from seeing them.
-fn observe(
-    continuity: &mut Continuity,
-    ids: (u64, u64),
-    context: &Context<'_>,
-) -> (bool, Vec<Gap>) {
-    let window = context.options.reorder_window;
-    let seen = Seen { instrument: context.instrument, now: context.now, window };
-    let mut gaps = Vec::new();
-    match continuity.observe(ids, &seen, &mut gaps) {
-        Verdict::Repeated => return (true, gaps),
-        Verdict::Heals(gap) if context.options.heal_when_seen => gaps.push(gap),
-        Verdict::Heals(_) | Verdict::New => {}
-    }
-    (false, gaps)
-}
-
-fn update_of(book: &Book) -> Update {
-    let first = book.first_id.unwrap_or(book.last_id);
-    Update { first, last: book.last_id, prev: book.prev_id }
 }

@@ -49,6 +49,12 @@ impl Points {
         }
         outputs
     }
+
+    /// Forgets what was said of instruments that are not asked for any more. If one comes back its
+    /// last points come again, and are recognised where they are stored.
+    pub fn keep(&mut self, asked: &BTreeSet<Arc<InstrumentId>>) {
+        self.0.retain(|(instrument, ..), _| asked.contains(instrument));
+    }
 }
 
 #[cfg(test)]
@@ -108,5 +114,17 @@ mod tests {
         // The same time of another ratio is another point.
         let mixed = vec![ratio(5, RatioType::AllAccount), ratio(5, RatioType::TopAccount)];
         assert_eq!(said(&this, mixed), [(5, Lanes::Both)]);
+    }
+
+    #[test]
+    fn an_instrument_that_is_not_asked_for_any_more_is_forgotten() {
+        let mut published = Points::default();
+        let (this, other, now) = (instrument("A"), instrument("B"), UnixNanos::new(99));
+        for id in [&this, &other] {
+            assert_eq!(published.fresh(id, vec![open_interest(5, 1)], now).len(), 1);
+        }
+        published.keep(&BTreeSet::from([Arc::clone(&this)]));
+        assert_eq!(published.fresh(&this, vec![open_interest(5, 1)], now).len(), 0);
+        assert_eq!(published.fresh(&other, vec![open_interest(5, 1)], now).len(), 1);
     }
 }

@@ -5,10 +5,11 @@ use crate::frames::NOW;
 use model::{Body, Event, Kind};
 use std::sync::Arc;
 use units::UnixNanos;
-use venue::{Adapter, RestAnswer, Slot};
+use venue::{Adapter, ParseError, RestAnswer, Slot};
 use wire::Decoder;
 
-/// Reads an answer by every adapter. The first line is the path that was asked for.
+/// Reads an answer by every adapter, as each of the answers that it could be. The first line is the
+/// path that was asked for.
 ///
 /// # Panics
 ///
@@ -33,11 +34,12 @@ pub fn answers(data: &[u8]) -> bool {
 }
 
 fn read<A: Adapter>(mut adapter: A, path: &str, body: &[u8]) -> bool {
+    let others = read_volumes(&adapter, body) | read_list(&adapter, path, body);
     let answer = match adapter.parse_rest(path, body) {
         Ok(answer) => answer,
         Err(error) => {
-            assert!(error.detail.len() <= 200, "a hostile answer is quoted, not copied: {error:?}");
-            return false;
+            is_short(&error);
+            return others;
         }
     };
     match answer {
@@ -67,6 +69,48 @@ fn read<A: Adapter>(mut adapter: A, path: &str, body: &[u8]) -> bool {
         }
     }
     true
+}
+
+/// Reads an answer as the volumes of a day.
+fn read_volumes<A: Adapter>(adapter: &A, body: &[u8]) -> bool {
+    match adapter.parse_volumes(body) {
+        Ok(volumes) => {
+            assert!(volumes.len() <= body.len());
+            // Names are the venue's: they come from the answer, and so do their bytes.
+            let bytes: usize = volumes.iter().map(|(name, _)| name.len()).sum();
+            assert!(bytes <= body.len(), "{bytes} bytes of names");
+            !volumes.is_empty()
+        }
+        Err(error) => {
+            is_short(&error);
+            false
+        }
+    }
+}
+
+/// Reads an answer as what an instrument list says beside the instruments: its other parts, and the
+/// request weight of a minute.
+fn read_list<A: Adapter>(adapter: &A, path: &str, body: &[u8]) -> bool {
+    let weight = A::weight_per_minute(path, body);
+    assert_ne!(weight, Some(0), "nothing could ever be asked");
+    let parts = match adapter.more_instruments(path, body) {
+        Ok(parts) => parts,
+        Err(error) => {
+            is_short(&error);
+            Vec::new()
+        }
+    };
+    assert!(parts.len() <= body.len());
+    for part in &parts {
+        // A path cannot leave the venue, nor end its line early, whatever a part is called.
+        assert!(part.path.starts_with('/') && part.weight > 0, "{part:?}");
+        assert!(part.path.bytes().all(|byte| byte.is_ascii_graphic()), "{part:?}");
+    }
+    weight.is_some() || !parts.is_empty()
+}
+
+fn is_short(error: &ParseError) {
+    assert!(error.detail.len() <= 200, "a hostile answer is quoted, not copied: {error:?}");
 }
 
 /// Each of them is an event that the bus can carry.

@@ -19,10 +19,12 @@ mod texts;
 pub use answers::answers;
 pub use archive::fuzzing::segment as archive_segment;
 pub use bus::{wire_block, wire_names};
+pub use collector::fuzzing::{checkpoint, spool_note};
 pub use frames::{binance_spot, binance_usdm, deribit, okx};
 pub use gateway::fuzzing::{credentials as gateway_credentials, stream_request as gateway_stream};
 pub use spool::fuzzing::segment as spool_segment;
 pub use texts::{cron, decimal, exposition, recording, settings};
+pub use warehouse::fuzzing::answer as clickhouse_answer;
 
 /// Reads bytes as its parser does, and says whether something of them was accepted.
 pub type Target = fn(&[u8]) -> bool;
@@ -33,6 +35,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("archive_segment", archive_segment),
     ("binance_spot", binance_spot),
     ("binance_usdm", binance_usdm),
+    ("checkpoint", checkpoint),
+    ("clickhouse_answer", clickhouse_answer),
     ("cron", cron),
     ("decimal", decimal),
     ("deribit", deribit),
@@ -42,6 +46,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("okx", okx),
     ("recording", recording),
     ("settings", settings),
+    ("spool_note", spool_note),
     ("spool_segment", spool_segment),
     ("wire_block", wire_block),
     ("wire_names", wire_names),

@@ -66,8 +66,9 @@ macro_rules! replayed {
 }
 
 replayed! {
-    answers archive_segment binance_spot binance_usdm cron decimal deribit exposition
-    gateway_credentials gateway_stream okx recording settings spool_segment wire_block wire_names
+    answers archive_segment binance_spot binance_usdm checkpoint clickhouse_answer cron decimal
+    deribit exposition gateway_credentials gateway_stream okx recording settings spool_note
+    spool_segment wire_block wire_names
 }
 
 #[test]

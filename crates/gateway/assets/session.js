@@ -48,6 +48,7 @@ async function send(path, options = {}) {
   }
   tell("reached");
   noteDate(response.headers.get("date"));
+  if (response.status === 204) return null;
   const isJson = /json/.test(response.headers.get("content-type") ?? "");
   let body = null;
   try {
@@ -148,8 +149,13 @@ export async function signInWith(key) {
   tell("in");
 }
 
+// Forgets who is in. What a user holds is ended at the gateway, too, for whoever has a copy of it.
 export function signOut(reason = "") {
   if (!credential) return;
+  const { refresh } = credential;
   credential = null;
   tell("out", { reason });
+  // If the gateway cannot be reached, or has ended it already, there is nothing left to do here:
+  // `lost` is told by itself.
+  if (refresh) post("/api/v1/auth/logout", { refresh_token: refresh }).catch(() => {});
 }

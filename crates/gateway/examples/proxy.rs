@@ -21,6 +21,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use web::{Site, Workers};
 
 /// Clients at a time, each with a request under way.
 const CONNECTIONS: u32 = 32;
@@ -134,10 +135,14 @@ async fn gateway(folder: &Path, port: u16, backend: u16) -> anyhow::Result<()> {
     (suite.gateway.rate.per_key, suite.gateway.rate.per_address) = (u32::MAX, u32::MAX);
     let (mut context, _) = daemon::testing::context(Gateway::NAME, suite, folder);
     let gateway = Gateway::build(&mut context).await?;
-    let (router, limits) = (gateway.router(), Gateway::limits(&context.suite()));
+    // As the harness does.
+    let workers = Workers::per_core()?;
+    let (front, pool) = (gateway.front(), workers.pool());
+    let site =
+        Site { front, pool, ..Site::new(gateway.router(), Gateway::limits(&context.suite())) };
     gateway.start(&mut Tasks::new())?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
-    web::serve(listener, router, limits, CancellationToken::new()).await?;
+    web::serve_site(listener, site, CancellationToken::new()).await?;
     Ok(())
 }
 

@@ -2,25 +2,27 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, Method, StatusCode};
 use jiff::Timestamp;
-use keyring::{Id, Rejection, Scope, Scopes, User, Uses};
+use keyring::{Id, Rejection, Scopes, User, Uses};
+use telemetry::Chain;
 
-use crate::caller::Caller;
+use crate::caller::{Caller, is_for_this_host};
 use crate::headers::X_API_KEY;
 use crate::keys::{Keys, NO_KEY, Users};
 use crate::login::{Comparisons, ENDED};
 use crate::metrics::Metrics;
 use crate::rate::{Meter, Quota, Standing};
 use crate::refusal::Refusal;
-use crate::routes::Target;
+use crate::routes::{Route, Target};
 use crate::sessions::{SessionId, Sessions};
 use crate::throttle::{Throttle, network};
-use crate::tokens::{self, Claims, Signer, TokenError, Use};
+use crate::tokens::{self, Claims, REFRESH_LIFETIME, Signer, TokenError, Use};
 
 /// What a request shows to be let in.
 #[derive(Debug, PartialEq, Eq)]
@@ -76,13 +78,21 @@ pub(crate) struct Access {
     uses: Mutex<Uses>,
     throttle: Mutex<Throttle>,
     sessions: Mutex<Sessions>,
+    /// Where it is written down which of them were ended.
+    ended: PathBuf,
     addresses: Mutex<Meter<IpAddr>>,
     principals: Mutex<Meter<Principal>>,
     metrics: Metrics,
 }
 
 impl Access {
-    pub(crate) fn new(keys: Keys, users: Users, signer: Signer, metrics: Metrics) -> Access {
+    pub(crate) fn new(
+        keys: Keys,
+        users: Users,
+        signer: Signer,
+        ended: PathBuf,
+        metrics: Metrics,
+    ) -> Access {
         Access {
             keys,
             users,
@@ -91,6 +101,7 @@ impl Access {
             uses: Mutex::default(),
             throttle: Mutex::default(),
             sessions: Mutex::default(),
+            ended,
             addresses: Mutex::new(Meter::new("address")),
             principals: Mutex::new(Meter::new("key")),
             metrics,
@@ -140,14 +151,14 @@ impl Access {
         caller: &Caller,
         method: &Method,
         headers: &HeaderMap,
-        target: Target,
+        route: &Route,
         now: Timestamp,
     ) -> Result<Option<Admitted>, Refusal> {
-        let needed = scope(target, method);
-        if needed == Scope::Admin && caller.is_local {
+        let needed = route.scope(method);
+        if route.target.is_own_state() && caller.is_local && is_for_this_host(headers) {
             return Ok(None);
         }
-        let text = match shown(headers, target) {
+        let text = match shown(headers, route.target) {
             Shown::Key(text) => text,
             Shown::Nothing | Shown::Unusable => {
                 self.metrics.refused("no_key");
@@ -174,7 +185,8 @@ impl Access {
         text: &str,
         now: Timestamp,
     ) -> Result<(Admitted, Scopes), Refusal> {
-        self.wait_for(caller)?;
+        // Keys and signatures of 256 bits cannot be guessed, and are compared in constant time: a
+        // good one is let in whatever others of its address have shown.
         if text.starts_with(tokens::PREFIX) {
             return match self.holder(text, Use::Access, now) {
                 Ok((Claims { user: name, generation, session, .. }, user)) => {
@@ -191,6 +203,7 @@ impl Access {
                     Err(Refusal::unauthorized(ENDED))
                 }
                 Err(TokenError::Invalid) => {
+                    self.wait_for(caller)?;
                     self.failed(caller, "wrong_token");
                     Err(Refusal::unauthorized("the token is not valid"))
                 }
@@ -209,6 +222,7 @@ impl Access {
                 Err(Refusal::unauthorized("the API key has expired"))
             }
             Err(Rejection::Malformed | Rejection::Unknown) => {
+                self.wait_for(caller)?;
                 self.failed(caller, "wrong_key");
                 Err(Refusal::unauthorized("the API key is not valid"))
             }
@@ -259,27 +273,41 @@ impl Access {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn throttle(&self) -> MutexGuard<'_, Throttle> {
-        self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes over which sessions were ended before the start.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`keyring::load_ended`].
+    pub(crate) fn restore_sessions(&self, now: Timestamp) -> Result<(), keyring::Error> {
+        let ended = keyring::load_ended(&self.ended)?;
+        self.sessions().restore(&ended, now);
+        Ok(())
     }
-}
 
-/// The scope that a request needs.
-fn scope(target: Target, method: &Method) -> Scope {
-    match target {
-        Target::Status | Target::Services | Target::Stats => Scope::Admin,
-        Target::Home
-        | Target::Backend(_)
-        | Target::Stream
-        | Target::Login
-        | Target::Refresh
-        | Target::Nowhere => {
-            if method == Method::GET || method == Method::HEAD {
-                Scope::Read
-            } else {
-                Scope::Write
+    /// Ends a session for everybody who holds a token of it; says whether it could be written down
+    /// as well, so that a restart does not revive it.
+    pub(crate) async fn end_session(&self, session: SessionId, now: Timestamp) -> bool {
+        // No token of it is good for longer, whenever it was granted.
+        let until = now.saturating_add(REFRESH_LIFETIME).unwrap_or(Timestamp::MAX);
+        self.sessions().end(session, until, now);
+        let path = self.ended.clone();
+        let record = move || keyring::record_ended(&path, session, until, now);
+        match tokio::task::spawn_blocking(record).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                let error = Chain(&error);
+                tracing::error!(%error, "cannot write down that a session has ended");
+                false
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot write down that a session has ended");
+                false
             }
         }
+    }
+
+    pub(crate) fn throttle(&self) -> MutexGuard<'_, Throttle> {
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod own;
 
+use http::Method;
 use openapi::{Document, Operation};
 use serde_json::{Value, json};
 use utoipa::OpenApi;
@@ -25,7 +26,15 @@ const ABOUT: &str = "One door to the suite: it asks who is there, and hands requ
 
 /// What the gateway answers itself, beside the dashboard.
 #[derive(OpenApi)]
-#[openapi(paths(own::status, own::services, own::stats, own::stream, own::login, own::refresh))]
+#[openapi(paths(
+    own::status,
+    own::services,
+    own::stats,
+    own::stream,
+    own::login,
+    own::refresh,
+    own::logout
+))]
 struct Own;
 
 /// Describes what the gateway answers, and what passes it by the route table.
@@ -44,7 +53,12 @@ pub(crate) fn describe() -> Document {
 
 /// Who answers at a path whose parameters have some value.
 fn target(path: &str) -> Target {
-    Route::of(&path.replace(['{', '}'], "")).target
+    line(path).target
+}
+
+/// The line of the route table for a path whose parameters have some value.
+fn line(path: &str) -> &'static Route {
+    Route::of(&path.replace(['{', '}'], ""))
 }
 
 /// How whoever asks can say who it is.
@@ -78,7 +92,12 @@ fn guard(path: &str, operation: &mut Operation<'_>) {
             operation.remark("Needs the scope `read`.");
             refuse(operation);
         }
-        Target::Login | Target::Refresh | Target::Home | Target::Nowhere | Target::Backend(_) => {
+        Target::Login
+        | Target::Refresh
+        | Target::Logout
+        | Target::Home
+        | Target::Nowhere
+        | Target::Backend(_) => {
             operation.secure(json!([]));
         }
     }
@@ -86,7 +105,9 @@ fn guard(path: &str, operation: &mut Operation<'_>) {
 
 /// Adds what the gateway says in a service's place.
 fn hand_over(path: &str, method: &str, operation: &mut Operation<'_>) {
-    let scope = if method == "get" { "read" } else { "write" };
+    let asks = Method::from_bytes(method.to_ascii_uppercase().as_bytes())
+        .expect("the methods of a description are those of HTTP");
+    let scope = line(path).scope(&asks);
     operation.secure(json!([{"bearer": []}, {"key": []}]));
     operation.remark(&format!("Needs the scope `{scope}`."));
     refuse(operation);

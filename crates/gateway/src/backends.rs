@@ -1,6 +1,6 @@
 //! The state of every backend that requests change: its breaker, and what may be repeated.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -46,7 +46,7 @@ impl Backends {
         for backend in Backend::ALL {
             metrics.breaker(backend, Phase::Closed);
         }
-        Backends { backends: Backend::ALL.iter().map(|_| Mutex::new(state())).collect(), metrics }
+        Backends { backends: Backend::every().map(|_| Mutex::new(state())).collect(), metrics }
     }
 
     fn lock(&self, backend: Backend) -> MutexGuard<'_, State> {
@@ -55,14 +55,17 @@ impl Backends {
     }
 
     /// Lets a request through to its backend, or says how long to wait.
-    pub(crate) fn admit<'a>(
-        &'a self,
+    pub(crate) fn admit(
+        self: &Arc<Self>,
         backend: Backend,
-        rules: &'a Rules,
-    ) -> Result<Pass<'a>, Duration> {
+        rules: &Rules,
+    ) -> Result<Pass, Duration> {
         let admitted = self.change(backend, rules, |breaker, now| breaker.admit(rules, now));
         match admitted {
-            Ok(ticket) => Ok(Pass { backends: self, backend, rules, ticket: Some(ticket) }),
+            Ok(ticket) => {
+                let (backends, rules) = (Arc::clone(self), rules.clone());
+                Ok(Pass { backends, backend, rules, ticket: Some(ticket) })
+            }
             Err(wait) => {
                 self.metrics.breaker_refused(backend);
                 Err(wait)
@@ -107,22 +110,22 @@ impl Backends {
     ) -> T {
         let now = Instant::now();
         let mut state = self.lock(backend);
-        let before = state.breaker.view(rules, now);
+        let before = state.breaker.phase();
         let result = change(&mut state.breaker, now);
-        let after = state.breaker.phase();
-        drop(state);
-        if before.phase != after {
-            self.tell(backend, before, after);
+        if before != state.breaker.phase() {
+            let after = state.breaker.view(rules, now);
+            drop(state);
+            self.tell(backend, after);
         }
         result
     }
 
-    fn tell(&self, backend: Backend, before: View, after: Phase) {
-        self.metrics.breaker(backend, after);
+    fn tell(&self, backend: Backend, after: View) {
+        let View { phase, requests, failures, .. } = after;
+        self.metrics.breaker(backend, phase);
         let backend = backend.name();
-        match after {
+        match phase {
             Phase::Open => {
-                let View { requests, failures, .. } = before;
                 tracing::warn!(backend, requests, failures, "backend fails and is left alone");
             }
             Phase::HalfOpen => tracing::info!(backend, "backend is tried again"),
@@ -133,14 +136,14 @@ impl Backends {
 
 /// A request's leave to go to its backend. Dropped without a result it says nothing.
 #[must_use]
-pub(crate) struct Pass<'a> {
-    backends: &'a Backends,
+pub(crate) struct Pass {
+    backends: Arc<Backends>,
     backend: Backend,
-    rules: &'a Rules,
+    rules: Rules,
     ticket: Option<Ticket>,
 }
 
-impl Pass<'_> {
+impl Pass {
     /// Tells what became of the request.
     pub(crate) fn settle(mut self, outcome: Outcome) {
         self.give_back(outcome);
@@ -148,14 +151,14 @@ impl Pass<'_> {
 
     fn give_back(&mut self, outcome: Outcome) {
         if let Some(ticket) = self.ticket.take() {
-            self.backends.change(self.backend, self.rules, |breaker, now| {
-                breaker.settle(ticket, outcome, self.rules, now);
+            self.backends.change(self.backend, &self.rules, |breaker, now| {
+                breaker.settle(ticket, outcome, &self.rules, now);
             });
         }
     }
 }
 
-impl Drop for Pass<'_> {
+impl Drop for Pass {
     fn drop(&mut self) {
         self.give_back(Outcome::Unknown);
     }

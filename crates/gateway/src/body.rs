@@ -164,10 +164,25 @@ pub(crate) enum DownloadError {
     Silent,
 }
 
+/// How long a client may keep a backend waiting within an answer without being suspected when that
+/// breaks off: a third of what the services' own interfaces grant.
+const HELD_BACK_MAX: Duration = Duration::from_secs(5);
+
+/// How the body of a response ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It was handed to the connection as a whole.
+    Complete,
+    /// The backend broke off or fell silent.
+    Broken,
+    /// The client went away, or kept the backend waiting before that broke off.
+    Abandoned,
+}
+
 /// Learns how a response ended; called once, when the body is dropped.
 pub(crate) trait Ended: Send + 'static {
-    /// Takes the bytes handed to the connection and whether the body was complete.
-    fn ended(self, bytes: u64, is_complete: bool);
+    /// Takes the bytes handed to the connection and what became of the rest.
+    fn ended(self, bytes: u64, end: End);
 }
 
 /// A response's body on its way to the client.
@@ -177,7 +192,12 @@ pub(crate) trait Ended: Send + 'static {
 pub(crate) struct Download<E: Ended> {
     inner: Body,
     bytes: u64,
-    is_complete: bool,
+    /// As far as is known; it is abandoned unless something else is found.
+    end: End,
+    /// When something was handed to the connection that has not asked for more since.
+    handed: Option<tokio::time::Instant>,
+    /// Whether the client has ever kept the backend waiting for long.
+    is_held_back: bool,
     /// The time a backend may stay silent within a body.
     pause_max: Option<Duration>,
     /// The silence of the moment.
@@ -190,9 +210,26 @@ pub(crate) struct Download<E: Ended> {
 impl<E: Ended> Download<E> {
     /// Wraps a body; `pause_max` bounds the time between two frames.
     pub(crate) fn new(inner: Body, pause_max: Option<Duration>, ended: E) -> Download<E> {
-        let is_complete = inner.is_end_stream();
-        let (silence, failure, ended) = (None, None, Some(ended));
-        Download { inner, bytes: 0, is_complete, pause_max, silence, failure, ended }
+        let end = if inner.is_end_stream() { End::Complete } else { End::Abandoned };
+        Download {
+            inner,
+            bytes: 0,
+            end,
+            handed: None,
+            is_held_back: false,
+            pause_max,
+            silence: None,
+            failure: None,
+            ended: Some(ended),
+        }
+    }
+
+    /// Notes that the backend gave no more. One that the client has kept waiting may have given up
+    /// for that, and is not to blame.
+    fn note_break(&mut self) {
+        if !self.is_held_back {
+            self.end = End::Broken;
+        }
     }
 }
 
@@ -208,12 +245,15 @@ impl<E: Ended + Unpin> HttpBody for Download<E> {
         if let Some(error) = this.failure.take() {
             return Poll::Ready(Some(Err(DownloadError::Backend(error))));
         }
+        let waited = this.handed.take().map(|handed| handed.elapsed());
+        this.is_held_back |= waited.is_some_and(|waited| waited >= HELD_BACK_MAX);
         loop {
             let Poll::Ready(next) = Pin::new(&mut this.inner).poll_frame(cx) else {
                 let Some(limit) = this.pause_max else { return Poll::Pending };
                 let silence =
                     this.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
                 ready!(silence.as_mut().poll(cx));
+                this.note_break();
                 return Poll::Ready(Some(Err(DownloadError::Silent)));
             };
             this.silence = None;
@@ -222,18 +262,23 @@ impl<E: Ended + Unpin> HttpBody for Download<E> {
                 Some(Err(error)) => {
                     // With an error hyper throws away what it has not written yet.
                     this.failure = Some(error);
+                    this.note_break();
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
                 None => {
-                    this.is_complete = true;
+                    this.end = End::Complete;
                     return Poll::Ready(None);
                 }
             };
             let Ok(data) = frame.into_data() else { continue };
             this.bytes += u64::try_from(data.len()).unwrap_or(u64::MAX);
             // With a known length hyper stops asking at the last byte and never sees the end.
-            this.is_complete = this.inner.is_end_stream();
+            if this.inner.is_end_stream() {
+                this.end = End::Complete;
+            }
+            // Only a backend can be kept waiting.
+            this.handed = this.pause_max.map(|_| tokio::time::Instant::now());
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
     }
@@ -250,7 +295,52 @@ impl<E: Ended + Unpin> HttpBody for Download<E> {
 impl<E: Ended> Drop for Download<E> {
     fn drop(&mut self) {
         if let Some(ended) = self.ended.take() {
-            ended.ended(self.bytes, self.is_complete);
+            ended.ended(self.bytes, self.end);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Mutex;
+
+    use futures_util::stream;
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Told(Arc<Mutex<Option<End>>>);
+
+    impl Ended for Told {
+        fn ended(self, _: u64, end: End) {
+            *self.0.lock().unwrap() = Some(end);
+        }
+    }
+
+    /// How a body of two pieces ends that a client reads with such pauses.
+    async fn end(second: io::Result<Bytes>, pause: Duration, reads: usize) -> End {
+        let pieces = stream::iter([Ok(Bytes::from_static(b"first")), second]);
+        let told = Told::default();
+        let longest = Some(Duration::from_secs(60));
+        let mut download = Download::new(Body::from_stream(pieces), longest, told.clone());
+        for _ in 0..reads {
+            drop(download.frame().await);
+            tokio::time::advance(pause).await;
+        }
+        drop(download);
+        let end = told.0.lock().unwrap().take();
+        end.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_breaks_off_is_the_backends_fault_unless_the_client_kept_it_waiting() {
+        let (quick, slow) = (Duration::ZERO, HELD_BACK_MAX);
+        let broken = || Err(io::Error::other("gone"));
+        assert_eq!(end(Ok(Bytes::from_static(b"second")), slow, 3).await, End::Complete);
+        assert_eq!(end(broken(), quick, 2).await, End::Broken);
+        assert_eq!(end(broken(), slow, 2).await, End::Abandoned);
+        assert_eq!(end(broken(), quick, 1).await, End::Abandoned, "nobody read on");
     }
 }

@@ -34,7 +34,8 @@ const TRY_MAX: Duration = Duration::from_secs(10);
 pub(crate) enum Outcome {
     /// It answered, and not with a failure of its own.
     Success,
-    /// It could not be reached, broke off, took too long, or answered with 5xx.
+    /// It could not be reached, broke off, also within its answer, took too long, or answered with a
+    /// 5xx that is about more than what was asked for.
     Failure,
     /// Nothing that is the backend's doing.
     Unknown,

@@ -14,6 +14,7 @@ use http::header::{
     ACCEPT, ACCEPT_ENCODING, AGE, CACHE_CONTROL, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
     IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE, SET_COOKIE, VARY,
 };
+use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 pub(crate) use kept::Kept;
@@ -25,12 +26,21 @@ pub(crate) const ANSWER_BYTES_MAX: usize = 1 << 20;
 pub(crate) const COPIES_MAX: usize = 16;
 
 /// Headers with which a client wants something that only the backend can say.
-const CONDITIONS: [HeaderName; 6] =
-    [IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE];
+static CONDITIONS: [HeaderName; 8] = [
+    IF_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_NONE_MATCH,
+    IF_RANGE,
+    IF_UNMODIFIED_SINCE,
+    RANGE,
+    PRAGMA,
+    CACHE_CONTROL,
+];
 
 /// What an answer is the answer to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct CacheKey {
+    /// Authority, path and query; the scheme is always the same.
     uri: String,
     accept: Vec<u8>,
     accept_encoding: Vec<u8>,
@@ -39,17 +49,19 @@ pub(crate) struct CacheKey {
 impl CacheKey {
     /// The key of a request; `None` if its answer must come from the backend.
     pub(crate) fn of(method: &Method, uri: &http::Uri, headers: &HeaderMap) -> Option<CacheKey> {
-        let is_plain = method == Method::GET
-            && !CONDITIONS.iter().any(|name| headers.contains_key(name))
-            && !headers.contains_key(PRAGMA)
-            && !headers.contains_key(CACHE_CONTROL);
+        let is_plain =
+            method == Method::GET && !headers.keys().any(|name| CONDITIONS.contains(name));
         let bytes = |name| {
             let values: Vec<&[u8]> =
                 headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
             values.join(&b'\n')
         };
         is_plain.then(|| CacheKey {
-            uri: uri.to_string(),
+            uri: [
+                uri.authority().map_or("", Authority::as_str),
+                uri.path_and_query().map_or("", PathAndQuery::as_str),
+            ]
+            .concat(),
             accept: bytes(ACCEPT),
             accept_encoding: bytes(ACCEPT_ENCODING),
         })
@@ -79,6 +91,23 @@ pub(crate) fn freshness(status: StatusCode, headers: &HeaderMap) -> Option<Durat
     let age = headers.get(AGE).and_then(|age| age.to_str().ok()).and_then(|age| age.parse().ok());
     let left = allowed.checked_sub(Duration::from_secs(age.unwrap_or(0)))?;
     (!left.is_zero()).then_some(left)
+}
+
+/// Leaves to a client's own cache what the gateway's may keep: one between the two, of a proxy or
+/// a network, asks nobody for a key.
+pub(crate) fn for_client(headers: &mut HeaderMap) {
+    fn is_shared(directive: &str) -> bool {
+        let name = directive.split_once('=').map_or(directive, |(name, _)| name).trim();
+        name.eq_ignore_ascii_case("public") || name.eq_ignore_ascii_case("s-maxage")
+    }
+    if !tokens(headers, &CACHE_CONTROL).any(is_shared) {
+        return;
+    }
+    let left = tokens(headers, &CACHE_CONTROL).filter(|directive| !is_shared(directive));
+    let text = std::iter::once("private").chain(left).collect::<Vec<_>>().join(", ");
+    if let Ok(value) = HeaderValue::try_from(text) {
+        headers.insert(CACHE_CONTROL, value);
+    }
 }
 
 fn varies_little(headers: &HeaderMap) -> bool {
@@ -226,6 +255,16 @@ mod tests {
         assert_eq!(fresh(&[public, ("vary", "Accept, Origin")]), None);
         assert_eq!(fresh(&[public, ("vary", "*")]), None);
         assert_eq!(fresh(&[public, ("set-cookie", "a=b")]), None);
+    }
+
+    #[test]
+    fn what_the_services_say_of_their_answers_is_understood() {
+        use axum::response::IntoResponse as _;
+        let kept = Duration::from_mins(5);
+        let answer = (web::Keep(kept), "rows").into_response();
+        assert_eq!(freshness(answer.status(), answer.headers()), Some(kept));
+        let live = (None::<web::Keep>, "rows").into_response();
+        assert_eq!(freshness(live.status(), live.headers()), None);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::header::{FORWARDED, VIA};
+use http::header::{FORWARDED, HOST, VIA};
+use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use settings::Network;
 
@@ -10,7 +11,7 @@ const X_FORWARDED_FOR: &str = "x-forwarded-for";
 const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
 
 /// Headers that betray a proxy between the client and this host's loopback.
-const PROXY_TRACES: [HeaderName; 4] = [
+static PROXY_TRACES: [HeaderName; 4] = [
     FORWARDED,
     VIA,
     HeaderName::from_static(X_FORWARDED_FOR),
@@ -25,7 +26,8 @@ pub(crate) struct Caller {
     /// Whether it is a process of this host that speaks for itself.
     ///
     /// Decided by the socket alone. A request that came over loopback through a proxy is not
-    /// local, whoever the proxy says the client is.
+    /// local, whoever the proxy says the client is. Whether a local browser speaks for its user or
+    /// for a page of somebody else, [`is_for_this_host`] tells.
     pub(crate) is_local: bool,
     is_by_trusted_proxy: bool,
     is_encrypted: bool,
@@ -37,7 +39,7 @@ impl Caller {
         let peer = peer.ip().to_canonical();
         let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
         let is_by_trusted_proxy = is_trusted(peer);
-        let is_proxied = PROXY_TRACES.iter().any(|name| headers.contains_key(name));
+        let is_proxied = headers.keys().any(|name| PROXY_TRACES.contains(name));
         let address = if is_by_trusted_proxy { named(headers, peer, is_trusted) } else { peer };
         let is_local = peer.is_loopback() && !is_proxied;
         Caller { address, is_local, is_by_trusted_proxy, is_encrypted: false }
@@ -58,6 +60,27 @@ impl Caller {
     pub(crate) fn protocol(&self, headers: &HeaderMap) -> HeaderValue {
         HeaderValue::from_static(if self.is_encrypted(headers) { "https" } else { "http" })
     }
+}
+
+/// Whether a request was meant for this host by a name that only this host can have.
+///
+/// The owner of a web page can have its name resolve to a loopback address (DNS rebinding): the
+/// page's scripts ask over loopback then, and may read the answer, but `Host` says that name. No
+/// browser leaves it out.
+pub(crate) fn is_for_this_host(headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (None, _) => return true,
+        (Some(host), None) => Authority::try_from(host.as_bytes()),
+        (Some(_), Some(_)) => return false,
+    };
+    host.is_ok_and(|authority| {
+        let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+        match name.parse::<IpAddr>().map(|address| address.to_canonical()) {
+            Ok(address) => address.is_loopback() || address.is_unspecified(),
+            Err(_) => name.eq_ignore_ascii_case("localhost"),
+        }
+    })
 }
 
 /// Reads `X-Forwarded-For` from its end: each trusted proxy vouches for the entry before its own,
@@ -109,6 +132,34 @@ mod tests {
         );
         assert_eq!(address("10.0.0.1", &["1.2.3.4, unknown"], &trusted), "10.0.0.1");
         assert_eq!(address("10.0.0.1", &[], &trusted), "10.0.0.1");
+    }
+
+    #[test]
+    fn only_a_name_that_nobody_else_can_have_is_this_host() {
+        let is_ours = |hosts: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for host in hosts {
+                headers.append(HOST, HeaderValue::from_static(host));
+            }
+            is_for_this_host(&headers)
+        };
+        for host in ["localhost", "LocalHost:8080", "127.0.0.1:8080", "127.0.1.1", "[::1]:8080"] {
+            assert!(is_ours(&[host]), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "evil.example:8080",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "user@evil.example",
+            "203.0.113.9",
+            "",
+            "not a host",
+        ] {
+            assert!(!is_ours(&[host]), "{host}");
+        }
+        assert!(is_ours(&[]), "HTTP/1.0 needs none");
+        assert!(!is_ours(&["localhost", "evil.example"]));
     }
 
     #[test]

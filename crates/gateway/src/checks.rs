@@ -68,7 +68,7 @@ pub(crate) struct Seen {
 
 impl Seen {
     /// The state before any check.
-    pub(crate) fn nothing(backend: Backend, url: String, now: Timestamp) -> Seen {
+    fn nothing(backend: Backend, url: String, now: Timestamp) -> Seen {
         Seen {
             name: backend.name(),
             url,
@@ -108,6 +108,16 @@ struct Found {
 struct Health {
     status: String,
     version: Option<String>,
+}
+
+/// Returns what is known of the backends at these addresses, by what was known before.
+pub(crate) fn known(bases: &[(Base, String)], before: &[Seen], now: Timestamp) -> Vec<Seen> {
+    let backends = Backend::every().zip(bases);
+    let known = backends.map(|(backend, (_, url))| {
+        let seen = before.iter().find(|seen| seen.name == backend.name()).cloned();
+        seen.unwrap_or_else(|| Seen::nothing(backend, url.clone(), now))
+    });
+    known.collect()
 }
 
 /// Checks every backend at once and returns what is known after it.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use http::header::HOST;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use hyper::body::Body as _;
@@ -44,15 +45,20 @@ impl Gate {
         if let Some(answer) = kept.as_ref().and_then(|key| self.recall(key)) {
             return Ok(answer);
         }
-        let headers = headers::to_backend(parts.headers, caller, &visit.id, self.token.as_ref());
+        let mut headers =
+            headers::to_backend(parts.headers, caller, &visit.id, self.token.as_ref());
+        // Before they are copied: a copy has no room for another.
+        headers.insert(HOST, base.host());
         let (upload, progress) = Upload::new(body);
         visit.upload = Some(Arc::clone(&progress));
         let method = parts.method;
         let mut response = if may_be_repeated(&method, &progress) {
             let head = (method.clone(), uri, headers);
-            let sent = self.send_safely(routing, backend, visit, &head).await;
+            // The copy is kept: what is sent has more room, and lends it to the answer's headers.
+            let copy = head.clone();
+            let sent = self.send_safely(routing, backend, visit, head, &copy).await;
             if visit.route.pattern == BOOKS {
-                Box::pin(self.or_elsewhere(routing, visit, &path, &head, sent)).await?
+                Box::pin(self.or_elsewhere(routing, visit, &path, &copy, sent)).await?
             } else {
                 sent?
             }
@@ -61,7 +67,7 @@ impl Gate {
             let pass = self.pass(routing, backend)?;
             let to = (backend, base);
             let sent = self.proxy.send(visit.route, to, head, (upload, progress)).await;
-            settle(pass, sent).map_err(Failure::into_refusal)?
+            settle(visit, pass, sent).map_err(Failure::into_refusal)?
         };
         let status = response.status();
         headers::to_client(response.headers_mut(), &method, status);
@@ -99,19 +105,20 @@ impl Gate {
         })
     }
 
-    /// Sends a request that changes nothing, and once more if the backend broke off.
+    /// Sends a request that changes nothing, and its copy if the backend broke off.
     async fn send_safely(
         &self,
         routing: &Routing,
         backend: Backend,
-        visit: &Visit,
-        head: &(Method, Uri, HeaderMap),
+        visit: &mut Visit,
+        head: (Method, Uri, HeaderMap),
+        copy: &(Method, Uri, HeaderMap),
     ) -> Result<Response, Refusal> {
         let pass = self.pass(routing, backend)?;
         self.backends.earn(backend);
         let to = (backend, &routing.bases[backend.index()].0);
-        let sent = self.proxy.send(visit.route, to, head.clone(), Upload::nothing()).await;
-        let failure = match settle(pass, sent) {
+        let sent = self.proxy.send(visit.route, to, head, Upload::nothing()).await;
+        let failure = match settle(visit, pass, sent) {
             Ok(response) => return Ok(response),
             Err(failure) => failure,
         };
@@ -125,11 +132,11 @@ impl Gate {
         let Ok(pass) = self.backends.admit(backend, &routing.breaker) else {
             return Err(failure.into_refusal());
         };
-        let sent = self.proxy.send(visit.route, to, head.clone(), Upload::nothing()).await;
-        settle(pass, sent).map_err(Failure::into_refusal)
+        let sent = self.proxy.send(visit.route, to, copy.clone(), Upload::nothing()).await;
+        settle(visit, pass, sent).map_err(Failure::into_refusal)
     }
 
-    fn pass<'a>(&'a self, routing: &'a Routing, backend: Backend) -> Result<Pass<'a>, Refusal> {
+    fn pass(&self, routing: &Routing, backend: Backend) -> Result<Pass, Refusal> {
         self.backends.admit(backend, &routing.breaker).map_err(|wait: Duration| {
             let detail = format!("{} fails and is left alone for a while", backend.name());
             Refusal::unavailable(detail, wait)
@@ -143,10 +150,25 @@ fn may_be_repeated(method: &Method, progress: &Progress) -> bool {
     (method == Method::GET || method == Method::HEAD) && progress.is_complete()
 }
 
-/// Tells the breaker what became of a request.
-fn settle(pass: Pass<'_>, sent: Result<Response, Failure>) -> Result<Response, Failure> {
+/// Whether an answer says that the backend fails. One about what was asked for alone, such as a
+/// book that is not in step, is the answer of a backend that works.
+fn is_failure(response: &Response) -> bool {
+    response.status().is_server_error() && !web::is_of_resource(response.headers())
+}
+
+/// Tells the breaker what became of a request. Of a backend that has begun to answer it is told
+/// when the answer is over, which it may not live to see.
+pub(crate) fn settle(
+    visit: &mut Visit,
+    pass: Pass,
+    sent: Result<Response, Failure>,
+) -> Result<Response, Failure> {
+    if sent.as_ref().is_ok_and(|response| response.status().is_success()) {
+        visit.pass = Some(pass);
+        return sent;
+    }
     pass.settle(match &sent {
-        Ok(response) if response.status().is_server_error() => Outcome::Failure,
+        Ok(response) if is_failure(response) => Outcome::Failure,
         Ok(_) => Outcome::Success,
         Err(Failure::Backend { .. }) => Outcome::Failure,
         Err(Failure::Client(_)) => Outcome::Unknown,

@@ -5,23 +5,24 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use axum::Router;
 use axum::body::Body;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts as _, Request, State};
 use axum::response::Response;
 use axum::routing::any;
+use axum::{Extension, Router};
 use http::header::STRICT_TRANSPORT_SECURITY;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
-use settings::{Breaker, Gateway as Section, LiveStream, Network};
+use settings::{AccessLog, Breaker, Gateway as Section, LiveStream, Network};
 use tokio::sync::{Semaphore, watch};
+use web::{Client, Front, FrontAnswer};
 
 use crate::access::{Access, Admitted};
 use crate::backends::Backends;
 use crate::body::Download;
-use crate::cache::Cache;
+use crate::cache::{self, Cache};
 use crate::caller::Caller;
 use crate::checks::Seen;
 use crate::cors;
@@ -40,12 +41,13 @@ use crate::visit::Visit;
 /// What is said to who finds no place for a live stream; when one is free, nobody knows.
 const STREAM_RETRY: Duration = Duration::from_secs(5);
 
+/// About as many headers as an answer gets here: with room for them the map grows once.
+const HEADERS_ADDED: usize = 14;
+
 /// The part of the configuration that a reload changes while requests are served.
 pub(crate) struct Routing {
     /// Address and text of every backend, by [`Backend::index`].
     pub(crate) bases: Vec<(Base, String)>,
-    /// The collectors beside the first.
-    pub(crate) collectors: Vec<Base>,
     trusted_proxies: Vec<Network>,
     cors_origins: Vec<String>,
     per_key: Quota,
@@ -53,6 +55,7 @@ pub(crate) struct Routing {
     pub(crate) breaker: Breaker,
     /// Room for answers that are kept; zero keeps none.
     pub(crate) cache_bytes: usize,
+    pub(crate) access_log: AccessLog,
     stream: LiveStream,
 }
 
@@ -69,22 +72,39 @@ impl Routing {
             let base = Base::of(endpoint).with_context(|| format!("gateway.backends.{name}"))?;
             Ok((base, endpoint.as_str().to_owned()))
         };
-        let bases = Backend::ALL.into_iter().map(base).collect::<anyhow::Result<_>>()?;
-        let further = section.backends.collectors.iter().enumerate().map(|(index, endpoint)| {
-            Base::of(endpoint).with_context(|| format!("gateway.backends.collectors[{index}]"))
-        });
-        let collectors = further.collect::<anyhow::Result<_>>()?;
+        let mut bases = Backend::ALL.into_iter().map(base).collect::<anyhow::Result<Vec<_>>>()?;
+        for endpoint in &section.backends.collectors {
+            let backend = Backend::at(bases.len());
+            let backend = backend.context("gateway.backends.collectors: there are too many")?;
+            let base = Base::of(endpoint);
+            let base = base.with_context(|| format!("gateway.backends.{}", backend.name()))?;
+            bases.push((base, endpoint.as_str().to_owned()));
+        }
         let quota = |requests| Quota { requests, window: section.rate.window };
         Ok(Routing {
             bases,
-            collectors,
             trusted_proxies: section.trusted_proxies.clone(),
             cors_origins: section.cors_origins.clone(),
             per_key: quota(section.rate.per_key),
             per_address: quota(section.rate.per_address),
             breaker: section.breaker.clone(),
             cache_bytes: section.cache_max.len(),
+            access_log: section.access_log,
             stream: section.stream.clone(),
+        })
+    }
+
+    /// The backends that are configured, in the order of `bases`.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = Backend> {
+        Backend::every().take(self.bases.len())
+    }
+
+    /// Every collector with its address, the first one first.
+    pub(crate) fn collectors(&self) -> impl Iterator<Item = (Backend, &Base)> {
+        let all = self.backends().zip(&self.bases).map(|(backend, (base, _))| (backend, base));
+        all.filter(|(backend, _)| match backend {
+            Backend::Collector | Backend::Further(_) => true,
+            Backend::Storage | Backend::Monitoring | Backend::Scheduler | Backend::Broker => false,
         })
     }
 }
@@ -93,7 +113,7 @@ impl Routing {
 pub(crate) struct Gate {
     pub(crate) access: Access,
     pub(crate) proxy: Proxy,
-    pub(crate) backends: Backends,
+    pub(crate) backends: Arc<Backends>,
     pub(crate) stream: Arc<Stream>,
     pub(crate) cache: Arc<Mutex<Cache>>,
     /// Room for copies of answers on their way, some of which will be kept.
@@ -123,12 +143,46 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_nanosecond(daemon::clock::now().into()).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
+/// Where the router has everything but `/`.
+const ANY_PATH: &str = "/{*path}";
+
 /// Serves every path; those that the harness serves by their full name come before.
 pub(crate) fn router(gate: Arc<Gate>) -> Router {
-    Router::new().route("/", any(enter)).route("/{*path}", any(enter)).with_state(gate)
+    Router::new().route("/", any(enter)).route(ANY_PATH, any(enter)).with_state(gate)
 }
 
-async fn enter(State(gate): State<Arc<Gate>>, request: Request) -> Response {
+/// Serves before the router what is for the backends.
+pub(crate) fn front(gate: &Arc<Gate>) -> Arc<dyn Front> {
+    Arc::<Gate>::clone(gate)
+}
+
+impl Front for Gate {
+    fn route(&self) -> &'static str {
+        ANY_PATH
+    }
+
+    fn takes(&self, method: &Method, path: &str) -> bool {
+        // The router knows what of an answer to HEAD, or to CONNECT, must not be sent.
+        let is_whole = method != Method::HEAD && method != Method::CONNECT;
+        is_whole && matches!(Route::of(path).target, Target::Backend(_))
+    }
+
+    fn answer(self: Arc<Self>, request: Request, client: Client) -> FrontAnswer {
+        Box::pin(serve(self, request, client))
+    }
+}
+
+/// Takes a request from the router, which has its sender among the extensions.
+async fn enter(
+    State(gate): State<Arc<Gate>>,
+    Extension(web::Peer(peer)): Extension<web::Peer>,
+    request: Request,
+) -> Response {
+    let is_encrypted = request.extensions().get::<web::Encrypted>().is_some();
+    Box::pin(serve(gate, request, Client { peer, is_encrypted })).await
+}
+
+async fn serve(gate: Arc<Gate>, request: Request, client: Client) -> Response {
     let started = Instant::now();
     let id = RequestId::of(request.headers(), daemon::clock::now());
     let route = Route::of(request.uri().path());
@@ -138,6 +192,7 @@ async fn enter(State(gate): State<Arc<Gate>>, request: Request) -> Response {
         metrics: gate.metrics.clone(),
         route,
         started,
+        log: routing.access_log,
         method: request.method().clone(),
         path: request.uri().path().to_owned(),
         id: id.clone(),
@@ -147,13 +202,15 @@ async fn enter(State(gate): State<Arc<Gate>>, request: Request) -> Response {
         is_encrypted: false,
         status: StatusCode::OK,
         upload: None,
+        pass: None,
     };
-    let handled = gate.handle(&routing, &mut visit, request, origin.as_ref()).await;
+    let handled = gate.handle(&routing, &mut visit, client, request, origin.as_ref()).await;
     let (mut response, spoken_by) = match handled {
         Ok(answer) => answer,
         Err(refusal) => (refusal.into_response(&id), "gateway"),
     };
     let headers = response.headers_mut();
+    headers.reserve(HEADERS_ADDED);
     headers.insert(X_REQUEST_ID, id.value());
     headers.insert(X_SPOKEN_BY, HeaderValue::from_static(spoken_by));
     cors::finish(headers, origin, !routing.cors_origins.is_empty());
@@ -161,6 +218,9 @@ async fn enter(State(gate): State<Arc<Gate>>, request: Request) -> Response {
         // A year, as is usual (RFC 6797 §6.1.1): a browser that was here once stays encrypted.
         let year = HeaderValue::from_static("max-age=31536000");
         headers.insert(STRICT_TRANSPORT_SECURITY, year);
+    }
+    if spoken_by == "backend" {
+        cache::for_client(headers);
     }
     if let Some(standing) = &visit.standing {
         standing.write(headers);
@@ -177,21 +237,21 @@ impl Gate {
         &self,
         routing: &Routing,
         visit: &mut Visit,
+        client: Client,
         request: Request,
         origin: Option<&HeaderValue>,
     ) -> Result<(Response, &'static str), Refusal> {
-        let Some(web::Peer(peer)) = request.extensions().get::<web::Peer>().copied() else {
-            tracing::error!("a connection has no peer");
-            return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error"));
-        };
-        let caller = Caller::of(peer, request.headers(), &routing.trusted_proxies)
-            .encrypted(request.extensions().get::<web::Encrypted>().is_some());
+        let caller = Caller::of(client.peer, request.headers(), &routing.trusted_proxies)
+            .encrypted(client.is_encrypted);
         visit.caller = Some(caller.address);
         visit.is_encrypted = caller.is_encrypted(request.headers());
         visit.standing = self.access.count_address(&caller, routing.per_address);
         self.check(visit)?;
         if let Some(response) = cors::preflight(&request, origin) {
             return Ok((response, "gateway"));
+        }
+        if let Some(too_large) = request.extensions().get::<web::TooLarge>() {
+            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, too_large.to_string()));
         }
         match visit.route.target {
             Target::Home => {
@@ -200,6 +260,7 @@ impl Gate {
             }
             Target::Login => return Ok((self.access.log_in(&caller, request).await?, "gateway")),
             Target::Refresh => return Ok((self.access.renew(&caller, request).await?, "gateway")),
+            Target::Logout => return Ok((self.access.log_out(&caller, request).await?, "gateway")),
             Target::Status
             | Target::Services
             | Target::Stats
@@ -227,6 +288,7 @@ impl Gate {
             | Target::Backend(_)
             | Target::Login
             | Target::Refresh
+            | Target::Logout
             | Target::Nowhere => {
                 return Err(Refusal::new(StatusCode::NOT_FOUND, "there is no such path"));
             }
@@ -242,8 +304,8 @@ impl Gate {
         visit: &mut Visit,
         headers: &HeaderMap,
     ) -> Result<(), Refusal> {
-        let (method, target) = (&visit.method, visit.route.target);
-        visit.admitted = self.access.admit(caller, method, headers, target, now())?;
+        let (method, route) = (&visit.method, visit.route);
+        visit.admitted = self.access.admit(caller, method, headers, route, now())?;
         if let Some(Admitted { principal, .. }) = &visit.admitted {
             visit.standing = Some(self.access.count_principal(principal, routing.per_key));
         }

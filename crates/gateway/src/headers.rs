@@ -3,6 +3,9 @@
 //! Framing is never handed on: hyper writes new framing headers from the body it really sends, so
 //! a backend can not be made to see another end of message than the gateway saw.
 
+use std::net::IpAddr;
+
+use bytes::BytesMut;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName,
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
@@ -26,7 +29,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const VIA_GATEWAY: &str = "1.1 marketprism-gateway";
 
 /// Fields that concern one connection only (RFC 9110 §7.6.1), beside those `Connection` names.
-const HOP_BY_HOP: [HeaderName; 9] = [
+static HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     HeaderName::from_static("proxy-connection"),
     HeaderName::from_static("keep-alive"),
@@ -39,7 +42,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 ];
 
 /// Fields that only the gateway may set on a request to a backend.
-const OURS: [HeaderName; 8] =
+static OURS: [HeaderName; 8] =
     [HOST, CONTENT_LENGTH, EXPECT, AUTHORIZATION, X_API_KEY, FORWARDED, X_REQUEST_ID, X_SPOKEN_BY];
 
 /// Beginnings of names that only the gateway may set: they claim who the client is.
@@ -54,15 +57,11 @@ pub(crate) fn to_backend(
 ) -> HeaderMap {
     let host = headers.remove(HOST);
     let protocol = caller.protocol(&headers);
-    strip_hop_by_hop(&mut headers);
-    for name in OURS {
-        headers.remove(name);
-    }
-    remove_all(&mut headers, |name| CLAIMS.iter().any(|claim| name.as_str().starts_with(claim)));
+    strip(&mut headers, |name| OURS.contains(name) || is_claim(name));
     headers.append(VIA, HeaderValue::from_static(VIA_GATEWAY));
     headers.insert(X_REQUEST_ID, id.value());
     headers.insert(X_FORWARDED_PROTO, protocol);
-    if let Ok(address) = HeaderValue::try_from(caller.address.to_string()) {
+    if let Some(address) = address(caller.address) {
         headers.insert(X_FORWARDED_FOR, address);
     }
     if let Some(host) = host {
@@ -76,32 +75,47 @@ pub(crate) fn to_backend(
 
 /// Removes from a backend's answer what concerned the connection to the backend.
 pub(crate) fn to_client(headers: &mut HeaderMap, method: &Method, status: StatusCode) {
-    strip_hop_by_hop(headers);
     // Where no body follows, the length is information, not framing.
     let is_information = method == Method::HEAD || status == StatusCode::NOT_MODIFIED;
-    if !is_information {
-        headers.remove(CONTENT_LENGTH);
-    }
+    strip(headers, |name| *name == CONTENT_LENGTH && !is_information);
 }
 
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
+/// Removes what concerns one connection only, and what else is condemned.
+///
+/// The names that are there are looked at: they are few, and finding out that one is not there
+/// takes as long as removing it.
+fn strip(headers: &mut HeaderMap, condemned: impl Fn(&HeaderName) -> bool) {
+    let named = headers
         .get_all(CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|list| list.split(','))
-        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
-        .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
+        .filter_map(|name| HeaderName::try_from(name.trim()).ok());
+    let found = headers.keys().filter(|name| HOP_BY_HOP.contains(name) || condemned(name));
+    let names: Vec<HeaderName> = found.cloned().chain(named).collect();
+    for name in names {
         headers.remove(name);
     }
 }
 
-fn remove_all(headers: &mut HeaderMap, condemned: impl Fn(&HeaderName) -> bool) {
-    let names: Vec<HeaderName> = headers.keys().filter(|name| condemned(name)).cloned().collect();
-    for name in names {
-        headers.remove(name);
+fn is_claim(name: &HeaderName) -> bool {
+    CLAIMS.iter().any(|claim| name.as_str().starts_with(claim))
+}
+
+/// Writes an address as a header's value.
+fn address(address: IpAddr) -> Option<HeaderValue> {
+    let octets = match address {
+        IpAddr::V4(address) => address.octets(),
+        IpAddr::V6(address) => return HeaderValue::try_from(address.to_string()).ok(),
+    };
+    let mut text = BytesMut::with_capacity("255.255.255.255".len());
+    for (index, octet) in octets.into_iter().enumerate() {
+        if index > 0 {
+            text.extend_from_slice(b".");
+        }
+        text.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
     }
+    HeaderValue::from_maybe_shared(text.freeze()).ok()
 }
 
 #[cfg(test)]

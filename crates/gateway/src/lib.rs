@@ -16,6 +16,9 @@
 //! no data, follows no redirect, and sends to no address that is not in the configuration. It
 //! repeats a request only if that changes nothing, has no body, and got no answer; once, and at most
 //! one in ten.
+//!
+//! A connection is served on one thread from its first byte to its last, and so are the connections
+//! to backends that its requests use.
 
 mod access;
 mod api;

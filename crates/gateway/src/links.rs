@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -23,8 +24,13 @@ use tokio::net::TcpStream;
 
 use crate::body::Upload;
 
-/// Idle connections kept per backend: enough for a burst, few enough to leave descriptors.
-const IDLE_MAX: usize = 64;
+/// Idle connections kept per backend and thread: enough for a burst, few enough to leave
+/// descriptors.
+const IDLE_MAX: usize = 32;
+
+/// Threads that have idle connections of their own; beyond them some share. There are two of the
+/// runtime and at most four that serve connections.
+const SHARDS: usize = 8;
 
 /// How long an idle connection is kept: half of what the services grant, so that we never send
 /// into a connection that the other side is closing.
@@ -54,11 +60,29 @@ struct Link {
     is_over: bool,
 }
 
-/// The connections to one address that no request uses, the longest unused first.
+/// The connections of one thread that no request uses, the longest unused first.
+type Idle = VecDeque<(Instant, Link)>;
+
+/// The connections to one address that no request uses.
+///
+/// Each thread has its own: a connection wakes the thread on which it was opened.
 #[derive(Clone, Default)]
-pub(crate) struct Links(Arc<Mutex<VecDeque<(Instant, Link)>>>);
+pub(crate) struct Links(Arc<[Mutex<Idle>; SHARDS]>);
+
+/// The number of the next thread.
+static NEXT_THREAD: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static SHARD: usize = NEXT_THREAD.fetch_add(1, Ordering::Relaxed) % SHARDS;
+}
 
 impl Links {
+    /// The connections of this thread.
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        let shard = SHARD.with(|shard| *shard);
+        self.0[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Sends a request, over a new connection if none is idle, and waits for the answer's head.
     pub(crate) async fn send(
         &self,
@@ -77,7 +101,7 @@ impl Links {
 
     fn take(&self) -> Option<Link> {
         loop {
-            let latest = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_back();
+            let latest = self.idle().pop_back();
             let (since, mut link) = latest?;
             if since.elapsed() < IDLE_AGE_MAX && link.is_free() {
                 return Some(link);
@@ -90,7 +114,7 @@ impl Links {
             return;
         }
         let now = Instant::now();
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle();
         while idle.len() >= IDLE_MAX
             || idle.front().is_some_and(|(since, _)| now - *since >= IDLE_AGE_MAX)
         {

@@ -1,4 +1,4 @@
-//! A user and a password for tokens, and an old token for new ones.
+//! A user and a password for tokens, an old token for new ones, and an end to all of a login.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,8 +19,8 @@ use crate::access::Access;
 use crate::caller::Caller;
 use crate::gate::now;
 use crate::refusal::Refusal;
-use crate::sessions::{Replayed, SessionId};
-use crate::tokens::{ACCESS_LIFETIME, Holder, REFRESH_LIFETIME, TokenError, Use};
+use crate::sessions::SessionId;
+use crate::tokens::{ACCESS_LIFETIME, Claims, Holder, REFRESH_LIFETIME, TokenError, Use};
 
 /// Largest body: a name and a password, or a token.
 const BODY_BYTES_MAX: usize = 8 << 10;
@@ -31,9 +31,9 @@ const COMPARISONS_MAX: usize = 2;
 /// How long one waits for its turn before it is told to come back.
 const TURN_MAX: Duration = Duration::from_secs(2);
 
-/// What is said to who shows a token of a session in which one was used twice.
+/// What is said to who shows a token of a session that was ended.
 pub(crate) const ENDED: &str =
-    "the session has ended, since one of its tokens was used twice: log in again";
+    "the session has ended, by a logout or since one of its tokens was used twice: log in again";
 
 /// The places at which passwords are compared.
 pub(crate) struct Comparisons(Arc<Semaphore>);
@@ -52,7 +52,7 @@ pub(crate) struct Login {
     password: String,
 }
 
-/// Whose login is to last longer.
+/// Whose login is to last longer, or to end.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Renewal {
@@ -119,24 +119,54 @@ impl Access {
         caller: &Caller,
         request: Request,
     ) -> Result<Response, Refusal> {
-        self.wait_for(caller)?;
         let Renewal { refresh_token } = body(request).await?;
         let now = now();
         match self.holder(&refresh_token, Use::Refresh, now) {
             Ok((claims, user)) => {
                 let (session, lifetime) = (claims.session, REFRESH_LIFETIME);
                 let turn = self.sessions().renew(session, claims.turn, lifetime, now);
-                let turn = turn.map_err(|Replayed| {
+                let Ok(turn) = turn else {
                     self.metrics().refused("replayed");
                     let user = &claims.user;
                     tracing::warn!(%user, "a refresh token was used twice: its session has ended");
-                    Refusal::unauthorized(ENDED)
-                })?;
+                    // If not, the log says so; this process refuses it in any case.
+                    self.end_session(session, now).await;
+                    return Err(Refusal::unauthorized(ENDED));
+                };
                 Ok(self.grant(&claims.user, &user, session, turn))
             }
             Err(TokenError::Expired) => Err(Refusal::unauthorized("the token has expired")),
             Err(TokenError::Ended) => Err(Refusal::unauthorized(ENDED)),
             Err(TokenError::Invalid) => {
+                self.wait_for(caller)?;
+                self.failed(caller, "wrong_token");
+                Err(Refusal::unauthorized("the token is not valid"))
+            }
+        }
+    }
+
+    /// Answers `POST /api/v1/auth/logout`.
+    pub(crate) async fn log_out(
+        &self,
+        caller: &Caller,
+        request: Request,
+    ) -> Result<Response, Refusal> {
+        let Renewal { refresh_token } = body(request).await?;
+        let now = now();
+        match self.holder(&refresh_token, Use::Refresh, now) {
+            Ok((Claims { session, user, .. }, _)) => {
+                if !self.end_session(session, now).await {
+                    let detail = "the session has ended, but a restart of the gateway revives it, \
+                                  since that could not be written down";
+                    return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, detail));
+                }
+                tracing::info!(%user, "logged out");
+                Ok(nothing())
+            }
+            // It is over already.
+            Err(TokenError::Expired | TokenError::Ended) => Ok(nothing()),
+            Err(TokenError::Invalid) => {
+                self.wait_for(caller)?;
                 self.failed(caller, "wrong_token");
                 Err(Refusal::unauthorized("the token is not valid"))
             }
@@ -181,6 +211,14 @@ impl Access {
         self.throttle().failed(caller.address, Instant::now());
         self.metrics().refused(reason);
     }
+}
+
+/// An answer that says no more than that it was done.
+fn nothing() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// Names a new session.

@@ -58,6 +58,8 @@ pub(crate) struct Metrics(Arc<Families>);
 
 /// The counters of one route.
 struct RouteMetrics {
+    /// Requests answered with 200, which are most; counted from the first of them on.
+    fine: OnceLock<Counter>,
     latency: Histogram,
     received: Counter,
     sent: Counter,
@@ -153,9 +155,15 @@ impl Metrics {
     /// Counts a request whose answer's head is known.
     pub(crate) fn answered(&self, route: &Route, status: StatusCode, latency: Duration) {
         self.0.stats.answered(route, status, latency);
+        let counters = self.route(route);
         let labels = AnswerLabels { route: route.pattern, status: status.as_u16() };
-        self.0.requests.get_or_create(&labels).inc();
-        self.route(route).latency.observe(latency.as_secs_f64());
+        if status == StatusCode::OK {
+            let fine = || self.0.requests.get_or_create(&labels).clone();
+            counters.fine.get_or_init(fine).inc();
+        } else {
+            self.0.requests.get_or_create(&labels).inc();
+        }
+        counters.latency.observe(latency.as_secs_f64());
     }
 
     /// Counts the bodies of a request that is over.
@@ -181,6 +189,13 @@ impl Metrics {
         self.0.backend_up.get_or_create(&labels).set(i64::from(is_up));
     }
 
+    /// Forgets the check and the breaker of a backend that is not configured any more.
+    pub(crate) fn forget(&self, backend: Backend) {
+        let labels = BackendLabels { backend: backend.name() };
+        self.0.backend_up.remove(&labels);
+        self.0.breaker_open.remove(&labels);
+    }
+
     /// Notes that the key file was read.
     pub(crate) fn keys_loaded(&self, count: usize) {
         self.0.keys.set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -201,6 +216,7 @@ impl Metrics {
         self.0.routes[route.index].get_or_init(|| {
             let labels = RouteLabels { route: route.pattern };
             RouteMetrics {
+                fine: OnceLock::new(),
                 latency: self.0.latency.get_or_create(&labels).clone(),
                 received: self.0.received.get_or_create(&labels).clone(),
                 sent: self.0.sent.get_or_create(&labels).clone(),

@@ -12,7 +12,6 @@ use crate::backends::BreakerDocument;
 use crate::checks::{Condition, Seen};
 use crate::gate::{Gate, Routing};
 use crate::keys::NO_KEY;
-use crate::routes::Backend;
 use crate::stats::RouteStats;
 
 /// The version in pages and documents.
@@ -98,7 +97,7 @@ pub(crate) fn stats(gate: &Gate, routing: &Routing) -> Response {
 
 fn breakers(gate: &Gate, routing: &Routing) -> Vec<BreakerDocument> {
     let document = |backend| gate.backends.document(backend, &routing.breaker);
-    Backend::ALL.into_iter().map(document).collect()
+    routing.backends().map(document).collect()
 }
 
 fn json(document: &impl Serialize) -> Response {

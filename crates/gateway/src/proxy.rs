@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{AUTHORIZATION, HOST};
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{self, Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use settings::Endpoint;
 use telemetry::Chain;
@@ -96,14 +96,22 @@ impl Base {
         Ok(Base { authority, host, prefix, links: Links::default() })
     }
 
+    /// Returns what `Host` says.
+    pub(crate) fn host(&self) -> HeaderValue {
+        self.host.clone()
+    }
+
     /// Appends a request's path and query, unchanged.
     pub(crate) fn join(&self, path: &PathAndQuery) -> Result<Uri, http::Error> {
-        let uri = Uri::builder().scheme(Scheme::HTTP).authority(self.authority.clone());
-        if self.prefix.is_empty() {
-            uri.path_and_query(path.clone()).build()
+        let mut parts = uri::Parts::default();
+        parts.scheme = Some(Scheme::HTTP);
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(if self.prefix.is_empty() {
+            path.clone()
         } else {
-            uri.path_and_query(format!("{}{path}", self.prefix)).build()
-        }
+            PathAndQuery::try_from(format!("{}{path}", self.prefix))?
+        });
+        Ok(Uri::from_parts(parts)?)
     }
 }
 

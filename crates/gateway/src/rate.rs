@@ -7,7 +7,17 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue};
+
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const X_RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+
+/// Room for the values of the five headers together; more is possible, and costs a copy.
+const TEXT_BYTES: usize = 128;
 
 /// Clients that are remembered at a time: 8,192 of them are about half a megabyte.
 const CLIENTS_MAX: usize = 8_192;
@@ -98,20 +108,44 @@ impl Standing {
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
         let Standing { policy, quota, remaining, .. } = self;
         let Quota { requests, window } = quota;
+        let (requests, remaining) = (u64::from(*requests), u64::from(*remaining));
         let seconds = seconds(self.reset);
-        let window = window.as_secs();
-        let text = |text| HeaderValue::try_from(text).expect("digits and names fit a header");
-        let values: [(_, HeaderValue); 5] = [
-            ("ratelimit-policy", text(format!("\"{policy}\";q={requests};w={window}"))),
-            ("ratelimit", text(format!("\"{policy}\";r={remaining};t={seconds}"))),
-            ("x-ratelimit-limit", (*requests).into()),
-            ("x-ratelimit-remaining", (*remaining).into()),
-            ("x-ratelimit-reset", seconds.into()),
-        ];
-        for (name, value) in values {
-            headers.insert(HeaderName::from_static(name), value);
+        let mut text = BytesMut::with_capacity(TEXT_BYTES);
+        let whole = item(&mut text, policy, [(";q=", requests), (";w=", window.as_secs())]);
+        headers.insert(RATELIMIT_POLICY, whole);
+        let left = item(&mut text, policy, [(";r=", remaining), (";t=", seconds)]);
+        headers.insert(RATELIMIT, left);
+        for (name, number) in [
+            (X_RATELIMIT_LIMIT, requests),
+            (X_RATELIMIT_REMAINING, remaining),
+            (X_RATELIMIT_RESET, seconds),
+        ] {
+            write_number(&mut text, number);
+            headers.insert(name, value(&mut text));
         }
     }
+}
+
+/// Writes the one item of a structured-field list, with its two parameters.
+fn item(text: &mut BytesMut, policy: &str, parameters: [(&str, u64); 2]) -> HeaderValue {
+    for part in ["\"", policy, "\""] {
+        text.extend_from_slice(part.as_bytes());
+    }
+    for (name, number) in parameters {
+        text.extend_from_slice(name.as_bytes());
+        write_number(text, number);
+    }
+    value(text)
+}
+
+fn write_number(text: &mut BytesMut, number: u64) {
+    text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Cuts off what has been written, without a copy.
+fn value(text: &mut BytesMut) -> HeaderValue {
+    let value = HeaderValue::from_maybe_shared(text.split().freeze());
+    value.expect("digits and names fit a header")
 }
 
 /// Whole seconds, rounded up: a client that comes back then must get in.
@@ -167,6 +201,20 @@ mod tests {
         assert_eq!(headers["x-ratelimit-limit"], "100");
         assert_eq!(headers["x-ratelimit-remaining"], "99");
         assert_eq!(headers["x-ratelimit-reset"], "1");
+    }
+
+    #[test]
+    fn the_largest_figures_have_room_in_the_headers() {
+        let quota = Quota { requests: u32::MAX, window: Duration::from_secs(u64::MAX) };
+        let reset = Duration::from_secs(u64::MAX);
+        let remaining = u32::MAX;
+        let standing = Standing { policy: "address", quota, remaining, reset, passes: true };
+        let mut headers = HeaderMap::new();
+        standing.write(&mut headers);
+        let policy = "\"address\";q=4294967295;w=18446744073709551615";
+        assert_eq!(headers["ratelimit-policy"], policy);
+        assert_eq!(headers["ratelimit"], "\"address\";r=4294967295;t=18446744073709551615");
+        assert_eq!(headers["x-ratelimit-reset"], "18446744073709551615");
     }
 
     proptest! {

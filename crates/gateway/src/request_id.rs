@@ -1,5 +1,6 @@
 //! Names one request in the answers and logs of every service it passes.
 
+use std::cell::RefCell;
 use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -9,6 +10,15 @@ pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 
 /// Longest id that is taken over from a client.
 const ID_BYTES_MAX: usize = 128;
+
+/// Random bytes of one id.
+const RANDOM_BYTES: usize = 10;
+
+/// Ids for which the operating system is asked at a time: asking takes longer than all the rest.
+const DRAWN_AT_ONCE: usize = 64;
+
+/// Length of a UUID as text.
+const UUID_CHARS: usize = 36;
 
 /// The id of one request: letters, digits, `-`, `_` and `.` only, at most 128 of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,11 +35,12 @@ impl RequestId {
 
     /// Makes a UUID of version 7 (RFC 9562 §5.7): sortable by time, unique by 74 random bits.
     fn draw(now_ns: i64) -> RequestId {
-        let mut random = [0; 10];
-        if getrandom::fill(&mut random).is_err() {
+        let random = random().unwrap_or_else(|| {
             // An id only has to be distinguishable: the nanoseconds do for that.
+            let mut random = [0; RANDOM_BYTES];
             random[..8].copy_from_slice(&now_ns.to_be_bytes());
-        }
+            random
+        });
         let milliseconds = u64::try_from(now_ns / 1_000_000).unwrap_or_default();
         let tail = u128::from_be_bytes([
             0, 0, 0, 0, 0, 0, random[0], random[1], random[2], random[3], random[4], random[5],
@@ -39,16 +50,8 @@ impl RequestId {
         let variant = 0b10_u128 << 62;
         let random = tail & !(0xf << 76) & !(0b11 << 62);
         let bits = u128::from(milliseconds) << 80 | version | variant | random;
-        let [high, low] = [bits >> 64, bits & u128::from(u64::MAX)];
-        let text = format!(
-            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-            high >> 32,
-            (high >> 16) & 0xffff,
-            high & 0xffff,
-            low >> 48,
-            low & 0xffff_ffff_ffff,
-        );
-        RequestId(HeaderValue::try_from(text).expect("hexadecimal digits fit a header"))
+        let value = HeaderValue::from_bytes(&uuid(bits));
+        RequestId(value.expect("hexadecimal digits fit a header"))
     }
 
     /// Returns the text.
@@ -66,6 +69,46 @@ impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// Random bytes of this thread that no id has used yet.
+struct Drawn {
+    bytes: [u8; RANDOM_BYTES * DRAWN_AT_ONCE],
+    used: usize,
+}
+
+thread_local! {
+    static DRAWN: RefCell<Drawn> = const {
+        let bytes = [0; RANDOM_BYTES * DRAWN_AT_ONCE];
+        RefCell::new(Drawn { bytes, used: RANDOM_BYTES * DRAWN_AT_ONCE })
+    };
+}
+
+/// Takes the random bytes of one id; `None` if the operating system gives none.
+fn random() -> Option<[u8; RANDOM_BYTES]> {
+    DRAWN.with_borrow_mut(|drawn| {
+        if drawn.used >= drawn.bytes.len() {
+            getrandom::fill(&mut drawn.bytes).ok()?;
+            drawn.used = 0;
+        }
+        let next = drawn.bytes[drawn.used..].first_chunk().copied();
+        drawn.used += RANDOM_BYTES;
+        next
+    })
+}
+
+/// Writes the digits of a UUID in groups of 8, 4, 4, 4 and 12 (RFC 9562 §4).
+fn uuid(bits: u128) -> [u8; UUID_CHARS] {
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    let mut text = [b'-'; UUID_CHARS];
+    let mut at = 0;
+    for (index, byte) in bits.to_be_bytes().into_iter().enumerate() {
+        at += usize::from(matches!(index, 4 | 6 | 8 | 10));
+        text[at] = DIGITS[usize::from(byte >> 4)];
+        text[at + 1] = DIGITS[usize::from(byte & 0xf)];
+        at += 2;
+    }
+    text
 }
 
 fn is_harmless(text: &[u8]) -> bool {
@@ -102,5 +145,19 @@ mod tests {
         assert!(fields[2].starts_with('7'));
         assert!(fields[3].starts_with(['8', '9', 'a', 'b']));
         assert_ne!(id, RequestId::of(&HeaderMap::new(), NOW_NS).to_string());
+    }
+
+    #[test]
+    fn digits_stand_where_a_uuid_has_them() {
+        let text = uuid(0x0123_4567_89ab_cdef_0011_2233_4455_66ff);
+        assert_eq!(&text, b"01234567-89ab-cdef-0011-2233445566ff");
+    }
+
+    #[test]
+    fn no_two_ids_are_alike_however_many_are_drawn_at_once() {
+        let draw = || RequestId::of(&HeaderMap::new(), NOW_NS).to_string();
+        let ids: std::collections::BTreeSet<String> =
+            (0..3 * DRAWN_AT_ONCE).map(|_| draw()).collect();
+        assert_eq!(ids.len(), 3 * DRAWN_AT_ONCE);
     }
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use http::Method;
+use keyring::Scope;
+
 /// A service behind the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Backend {
@@ -15,10 +18,32 @@ pub(crate) enum Backend {
     Scheduler,
     /// The message broker's streams.
     Broker,
+    /// A collector beside the first, by its place in `gateway.backends.collectors`.
+    Further(u8),
 }
 
+/// What the collectors beside the first are called, after the configuration's key.
+const FURTHER: [&str; settings::Backends::COLLECTORS_MAX] = [
+    "collectors[0]",
+    "collectors[1]",
+    "collectors[2]",
+    "collectors[3]",
+    "collectors[4]",
+    "collectors[5]",
+    "collectors[6]",
+    "collectors[7]",
+    "collectors[8]",
+    "collectors[9]",
+    "collectors[10]",
+    "collectors[11]",
+    "collectors[12]",
+    "collectors[13]",
+    "collectors[14]",
+    "collectors[15]",
+];
+
 impl Backend {
-    /// Every backend, in the order of the pages and of [`Backend::index`].
+    /// The services that routes lead to, in the order of the pages and of [`Backend::index`].
     pub(crate) const ALL: [Backend; 5] = [
         Backend::Collector,
         Backend::Storage,
@@ -36,10 +61,27 @@ impl Backend {
             Backend::Monitoring => "monitoring",
             Backend::Scheduler => "scheduler",
             Backend::Broker => "broker",
+            Backend::Further(place) => FURTHER[usize::from(place)],
         }
     }
 
-    /// Returns the position in [`Backend::ALL`].
+    /// Returns the backend at a position; after those of [`Backend::ALL`] come the further
+    /// collectors, as many as there may be.
+    pub(crate) fn at(index: usize) -> Option<Backend> {
+        let named = Backend::ALL.get(index).copied();
+        named.or_else(|| {
+            let place =
+                index.checked_sub(Backend::ALL.len()).filter(|place| *place < FURTHER.len())?;
+            u8::try_from(place).ok().map(Backend::Further)
+        })
+    }
+
+    /// Every backend that there may be.
+    pub(crate) fn every() -> impl Iterator<Item = Backend> {
+        (0..).map_while(Backend::at)
+    }
+
+    /// Returns the position among every one.
     #[must_use]
     pub(crate) fn index(self) -> usize {
         match self {
@@ -48,6 +90,7 @@ impl Backend {
             Backend::Monitoring => 2,
             Backend::Scheduler => 3,
             Backend::Broker => 4,
+            Backend::Further(place) => Backend::ALL.len() + usize::from(place),
         }
     }
 }
@@ -69,10 +112,39 @@ pub(crate) enum Target {
     Login,
     /// An old token for new ones.
     Refresh,
+    /// An end to the tokens of a login.
+    Logout,
     /// Another service; the path is handed over unchanged.
     Backend(Backend),
     /// Nobody: 404.
     Nowhere,
+}
+
+impl Target {
+    /// Whether it is the gateway's own state, which a client on this host sees without a key.
+    pub(crate) fn is_own_state(self) -> bool {
+        match self {
+            Target::Status | Target::Services | Target::Stats => true,
+            Target::Home
+            | Target::Stream
+            | Target::Login
+            | Target::Refresh
+            | Target::Logout
+            | Target::Backend(_)
+            | Target::Nowhere => false,
+        }
+    }
+}
+
+/// The scopes that a line wants, by what a request does.
+#[derive(Clone, Copy, Debug)]
+struct Needs {
+    /// `GET` and `HEAD`.
+    reading: Scope,
+    /// `POST`.
+    posting: Scope,
+    /// Every other method.
+    editing: Scope,
 }
 
 /// One line of the table.
@@ -83,12 +155,13 @@ pub(crate) struct Route {
     pub(crate) target: Target,
     /// Longest wait for the head of an answer.
     pub(crate) answer: Duration,
+    needs: Needs,
     /// Position in [`TABLE`]; the statistics are kept by it.
     pub(crate) index: usize,
 }
 
 /// Number of lines in [`TABLE`].
-pub(crate) const ROUTES: usize = 20;
+pub(crate) const ROUTES: usize = 24;
 
 /// Where books are asked for; the collectors share them.
 pub(crate) const BOOKS: &str = "/api/v1/orderbook/*";
@@ -102,34 +175,58 @@ const USUAL: Duration = Duration::from_secs(30);
 /// For queries over days of stored data, and for rolling them into files.
 const LONG: Duration = Duration::from_secs(60);
 
-/// The table. Its order does not matter: no two patterns match the same path, except the last,
-/// which stands for every path that none of the others matches.
+/// What most lines want.
+const USUAL_SCOPES: Needs =
+    Needs { reading: Scope::Read, posting: Scope::Write, editing: Scope::Write };
+
+/// For what a service does to data that nobody can bring back, or to its very source.
+const KEPT: Needs = Needs { posting: Scope::Admin, editing: Scope::Admin, ..USUAL_SCOPES };
+
+/// For the gateway's own state.
+const OWN: Needs = Needs { reading: Scope::Admin, ..KEPT };
+
+/// The table. The first line that matches a path counts, so that a special one stands before the
+/// general one; the last stands for every path that none of the others matches.
 pub(crate) static TABLE: [Route; ROUTES] = [
-    route(0, "/", Target::Home, QUICK),
-    route(1, "/_gateway/status", Target::Status, QUICK),
-    route(2, "/_gateway/services", Target::Services, QUICK),
-    route(3, "/_gateway/stats", Target::Stats, QUICK),
-    route(4, "/api/v1/collector/*", Target::Backend(Backend::Collector), USUAL),
-    route(5, BOOKS, Target::Backend(Backend::Collector), QUICK),
-    route(6, "/api/v1/storage/*", Target::Backend(Backend::Storage), LONG),
-    route(7, "/api/v1/overview", Target::Backend(Backend::Monitoring), QUICK),
-    route(8, "/api/v1/services", Target::Backend(Backend::Monitoring), QUICK),
-    route(9, "/api/v1/services/*", Target::Backend(Backend::Monitoring), QUICK),
-    route(10, "/api/v1/alerts", Target::Backend(Backend::Monitoring), QUICK),
-    route(11, "/api/v1/alerts/*", Target::Backend(Backend::Monitoring), QUICK),
-    route(12, "/api/v1/scheduler/*", Target::Backend(Backend::Scheduler), USUAL),
-    route(13, "/api/v1/broker/*", Target::Backend(Backend::Broker), USUAL),
-    route(14, "/ws/v1/stream", Target::Stream, QUICK),
-    route(15, "/api/v1/auth/login", Target::Login, QUICK),
-    route(16, "/api/v1/auth/refresh", Target::Refresh, QUICK),
-    route(17, "/assets/*", Target::Home, QUICK),
+    route(0, "/", Target::Home, QUICK, USUAL_SCOPES),
+    route(1, "/_gateway/status", Target::Status, QUICK, OWN),
+    route(2, "/_gateway/services", Target::Services, QUICK, OWN),
+    route(3, "/_gateway/stats", Target::Stats, QUICK, OWN),
+    route(4, "/api/v1/collector/*", Target::Backend(Backend::Collector), USUAL, USUAL_SCOPES),
+    route(5, BOOKS, Target::Backend(Backend::Collector), QUICK, USUAL_SCOPES),
+    // Deletes what is old.
+    route(6, "/api/v1/storage/lifecycle/*", Target::Backend(Backend::Storage), LONG, KEPT),
+    route(7, "/api/v1/storage/*", Target::Backend(Backend::Storage), LONG, USUAL_SCOPES),
+    route(8, "/api/v1/overview", Target::Backend(Backend::Monitoring), QUICK, USUAL_SCOPES),
+    route(9, "/api/v1/services", Target::Backend(Backend::Monitoring), QUICK, USUAL_SCOPES),
+    route(10, "/api/v1/services/*", Target::Backend(Backend::Monitoring), QUICK, USUAL_SCOPES),
+    route(11, "/api/v1/alerts", Target::Backend(Backend::Monitoring), QUICK, USUAL_SCOPES),
+    route(12, "/api/v1/alerts/*", Target::Backend(Backend::Monitoring), QUICK, USUAL_SCOPES),
+    // A task asks any service for anything, as the scheduler; also to delete, so that running one
+    // is as much.
+    route(13, "/api/v1/scheduler/tasks", Target::Backend(Backend::Scheduler), USUAL, KEPT),
+    route(14, "/api/v1/scheduler/tasks/*", Target::Backend(Backend::Scheduler), USUAL, KEPT),
+    route(15, "/api/v1/scheduler/*", Target::Backend(Backend::Scheduler), USUAL, USUAL_SCOPES),
+    // What is published is stored as if a venue had said it.
+    route(16, "/api/v1/broker/*", Target::Backend(Backend::Broker), USUAL, KEPT),
+    route(17, "/ws/v1/stream", Target::Stream, QUICK, USUAL_SCOPES),
+    route(18, "/api/v1/auth/login", Target::Login, QUICK, USUAL_SCOPES),
+    route(19, "/api/v1/auth/refresh", Target::Refresh, QUICK, USUAL_SCOPES),
+    route(20, "/api/v1/auth/logout", Target::Logout, QUICK, USUAL_SCOPES),
+    route(21, "/assets/*", Target::Home, QUICK, USUAL_SCOPES),
     // Alertmanager's own, for `amtool` and Grafana.
-    route(18, "/api/v2/*", Target::Backend(Backend::Monitoring), QUICK),
-    route(19, "none", Target::Nowhere, QUICK),
+    route(22, "/api/v2/*", Target::Backend(Backend::Monitoring), QUICK, USUAL_SCOPES),
+    route(23, "none", Target::Nowhere, QUICK, USUAL_SCOPES),
 ];
 
-const fn route(index: usize, pattern: &'static str, target: Target, answer: Duration) -> Route {
-    Route { pattern, target, answer, index }
+const fn route(
+    index: usize,
+    pattern: &'static str,
+    target: Target,
+    answer: Duration,
+    needs: Needs,
+) -> Route {
+    Route { pattern, target, answer, needs, index }
 }
 
 impl Route {
@@ -137,6 +234,17 @@ impl Route {
     pub(crate) fn of(path: &str) -> &'static Route {
         let found = TABLE.iter().find(|route| route.matches(path));
         found.filter(|_| !has_dots(path)).unwrap_or(&TABLE[ROUTES - 1])
+    }
+
+    /// The scope that a request needs.
+    pub(crate) fn scope(&self, method: &Method) -> Scope {
+        if method == Method::GET || method == Method::HEAD {
+            self.needs.reading
+        } else if method == Method::POST {
+            self.needs.posting
+        } else {
+            self.needs.editing
+        }
     }
 
     fn matches(&self, path: &str) -> bool {
@@ -168,8 +276,41 @@ mod tests {
             let path = route.pattern.replace('*', "x");
             assert_eq!(Route::of(&path).index, index, "{path}");
         }
-        for (index, backend) in Backend::ALL.into_iter().enumerate() {
+        assert!(Backend::every().take(Backend::ALL.len()).eq(Backend::ALL));
+        let mut names = std::collections::BTreeSet::new();
+        for (index, backend) in Backend::every().enumerate() {
             assert_eq!(backend.index(), index);
+            assert!(names.insert(backend.name()), "{}", backend.name());
+        }
+        assert_eq!(names.len(), Backend::ALL.len() + settings::Backends::COLLECTORS_MAX);
+    }
+
+    #[test]
+    fn what_cannot_be_undone_needs_admin() {
+        use Scope::{Admin, Read, Write};
+        for (path, reading, posting, editing) in [
+            ("/_gateway/stats", Admin, Admin, Admin),
+            ("/api/v1/broker/publish", Read, Admin, Admin),
+            ("/api/v1/broker/dead-letters/redrive", Read, Admin, Admin),
+            ("/api/v1/storage/lifecycle/cleanup", Read, Admin, Admin),
+            ("/api/v1/storage/cold/archive", Read, Write, Write),
+            ("/api/v1/scheduler/tasks", Read, Admin, Admin),
+            ("/api/v1/scheduler/tasks/x", Read, Admin, Admin),
+            ("/api/v1/scheduler/tasks/x/run", Read, Admin, Admin),
+            ("/api/v1/scheduler/backup", Read, Write, Write),
+            ("/api/v1/collector/backfill", Read, Write, Write),
+            ("/nowhere", Read, Write, Write),
+        ] {
+            let route = Route::of(path);
+            for (methods, scope) in [
+                (&[Method::GET, Method::HEAD][..], reading),
+                (&[Method::POST][..], posting),
+                (&[Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS][..], editing),
+            ] {
+                for method in methods {
+                    assert_eq!(route.scope(method), scope, "{method} {path}");
+                }
+            }
         }
     }
 

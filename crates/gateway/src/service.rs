@@ -34,6 +34,9 @@ const KEY_FILE: &str = "keys.json";
 /// The file of those who may log in, beside it.
 const USER_FILE: &str = "users.json";
 
+/// The file of login sessions that were ended, beside it.
+const ENDED_FILE: &str = "ended-sessions.json";
+
 /// How often the files are looked at: a revoked key works this much longer at most.
 const KEY_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -53,7 +56,8 @@ struct Warden {
     suite: watch::Receiver<Arc<Suite>>,
     status: Status,
     keys: Dependency,
-    backends: Vec<Dependency>,
+    /// The backends are among the dependencies.
+    health: Health,
     /// The certificate that is served; another file takes a restart, another content none.
     tls: Option<Arc<Tls>>,
     /// Its files, as they were named at the start.
@@ -74,10 +78,15 @@ impl Service for Gateway {
     const NAME: &'static str = "gateway";
     const SOCKET_ACTIVATED: bool = true;
     const GUARDED: bool = true;
+    const WORKERS: bool = true;
 
     fn check(suite: &Suite) -> anyhow::Result<()> {
         tls(&suite.gateway)?;
-        for (name, endpoint) in suite.gateway.backends.all() {
+        let backends = &suite.gateway.backends;
+        let named = backends.all().map(|(name, endpoint)| (name.to_owned(), endpoint));
+        let further = backends.collectors.iter().enumerate();
+        let further = further.map(|(index, endpoint)| (format!("collectors[{index}]"), endpoint));
+        for (name, endpoint) in named.into_iter().chain(further) {
             if Base::of(endpoint).is_err() {
                 let key = format!("gateway.backends.{name}");
                 let message = "must start with `http://`: this version does not speak HTTPS to \
@@ -90,12 +99,17 @@ impl Service for Gateway {
 
     fn limits(suite: &Suite) -> web::Limits {
         let section = &suite.gateway;
+        let trusted = section.trusted_proxies.clone();
+        let is_trusted = move |address| trusted.iter().any(|network| network.contains(address));
         web::Limits {
             connections_max: section.connections_max,
+            connections_per_peer_max: section.connections_per_address,
+            proxies: web::Proxies::that(is_trusted),
             header_timeout: section.header_timeout,
             first_byte_timeout: section.first_byte_timeout,
             idle_timeout: section.idle_timeout,
             body_max: section.body_max.len(),
+            router_answers_too_large: true,
             header_bytes_max: section.header_bytes_max.len(),
             ..web::Limits::default()
         }
@@ -109,15 +123,22 @@ impl Service for Gateway {
         let keys = Keys::new(context.state_directory.join(KEY_FILE), metrics.clone());
         let users = Watched::new(context.state_directory.join(USER_FILE), keyring::load_users);
         let signer = Signer::new(context.internal_token.as_ref())?;
+        let ended = context.state_directory.join(ENDED_FILE);
+        let access = Access::new(keys, users, signer, ended, metrics.clone());
         let now = gate::now();
-        let seen = Backend::ALL.into_iter().zip(&routing.bases);
-        let seen =
-            seen.map(|(backend, (_, url))| Seen::nothing(backend, url.clone(), now)).collect();
+        if let Err(error) = access.restore_sessions(now) {
+            let error = Chain(&error);
+            tracing::error!(%error, "what sessions were ended is not known: they can be renewed");
+        }
+        let seen = checks::known(&routing.bases, &[], now);
+        for backend in routing.backends() {
+            dependency(&context.health, backend);
+        }
         let (stream, arrivals) = Stream::new(metrics.clone());
         let gate = Gate {
-            access: Access::new(keys, users, signer, metrics.clone()),
+            access,
             proxy: Proxy::new(Patience::default()),
-            backends: Backends::new(metrics.clone()),
+            backends: Arc::new(Backends::new(metrics.clone())),
             stream,
             cache: Arc::default(),
             copies: Arc::new(Semaphore::new(COPIES_MAX)),
@@ -140,7 +161,7 @@ impl Service for Gateway {
             suite: context.suite.clone(),
             status: context.status.clone(),
             keys: context.health.dependency("keys", Required::No),
-            backends: dependencies(&context.health),
+            health: context.health.clone(),
             tls: tls(&suite.gateway)?.map(Arc::new),
             files: (suite.gateway.certificate.clone(), suite.gateway.private_key.clone()),
             uses: keyring::uses_path(&context.state_directory.join(KEY_FILE)),
@@ -148,6 +169,10 @@ impl Service for Gateway {
         warden.refresh_keys();
         warden.refresh_users();
         Ok(Gateway { warden, live })
+    }
+
+    fn front(&self) -> Option<Arc<dyn web::Front>> {
+        Some(gate::front(&self.warden.gate))
     }
 
     fn router(&self) -> axum::Router {
@@ -286,15 +311,18 @@ impl Warden {
         let gate = &self.gate;
         loop {
             let routing = gate.routing.load_full();
-            let before = gate.seen.borrow().clone();
+            let before = checks::known(&routing.bases, &gate.seen.borrow(), gate::now());
             let token = gate.token.as_ref();
             let round = checks::round(&gate.proxy, &routing.bases, token, before, gate::now);
             let Some(seen) = task.until_stopped(round).await else { return Ok(()) };
-            for ((backend, seen), dependency) in
-                Backend::ALL.into_iter().zip(&seen).zip(&self.backends)
-            {
+            for (backend, seen) in routing.backends().zip(&seen) {
                 gate.metrics.checked(backend, seen.state.is_up());
-                report(seen, dependency);
+                report(seen, &dependency(&self.health, backend));
+            }
+            // Those that a reload has taken away.
+            for backend in Backend::every().skip(seen.len()) {
+                gate.metrics.forget(backend);
+                self.health.remove(backend.name());
             }
             gate.seen.send_replace(seen);
             self.tell();
@@ -321,8 +349,18 @@ fn tls(section: &settings::Gateway) -> anyhow::Result<Option<Tls>> {
     Ok(Some(tls))
 }
 
-fn dependencies(health: &Health) -> Vec<Dependency> {
-    Backend::ALL.iter().map(|backend| health.dependency(backend.name(), Required::No)).collect()
+/// A backend among what the gateway depends on. Of collectors beside the first it is known that
+/// another may have what they have: without one the gateway is not well, and ready.
+fn dependency(health: &Health, backend: Backend) -> Dependency {
+    let required = match backend {
+        Backend::Further(_) => Required::Never,
+        Backend::Collector
+        | Backend::Storage
+        | Backend::Monitoring
+        | Backend::Scheduler
+        | Backend::Broker => Required::No,
+    };
+    health.dependency(backend.name(), required)
 }
 
 /// A degraded backend is its own concern: it answers, and that is all the gateway depends on.

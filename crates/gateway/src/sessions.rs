@@ -2,13 +2,14 @@
 //!
 //! A login begins a session; each renewal is a turn of it. A token of a turn that is over has been
 //! copied, by whoever shows it or by whoever showed it first, so that the session ends for both
-//! (RFC 9700 §4.14.2). A process that has just started knows no session and takes the first turn
-//! that it sees; two holders of one token are told apart at the next renewal of the slower one.
+//! (RFC 9700 §4.14.2). Whoever logs out ends it as well. A process that has just started knows only
+//! the sessions that were ended, and takes the first turn of another that it sees; two holders of one token are told apart at the next renewal of the slower one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use keyring::Ended;
 
 /// Sessions that are remembered: eight for each of as many users as there may be, half a megabyte.
 const SESSIONS_MAX: usize = 8_192;
@@ -20,7 +21,8 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Names a login and all its renewals.
 pub(crate) type SessionId = u64;
 
-/// The session was ended, since one of its tokens was used twice.
+/// The session was ended, by this or before: one of its tokens was used twice, or who held it
+/// logged out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Replayed;
 
@@ -70,6 +72,24 @@ impl Sessions {
         }
         session.until = until;
         Ok(session.turn)
+    }
+
+    /// Ends a session, whose tokens would be good until then.
+    pub(crate) fn end(&mut self, id: SessionId, until: Timestamp, now: Timestamp) {
+        if !self.sessions.contains_key(&id) {
+            self.make_room(now);
+        }
+        let begun = Session { turn: 0, moved: now, until, is_ended: true };
+        let session = self.sessions.entry(id).or_insert(begun);
+        session.is_ended = true;
+        session.until = session.until.max(until);
+    }
+
+    /// Takes over the sessions that were ended before.
+    pub(crate) fn restore(&mut self, ended: &Ended, now: Timestamp) {
+        for (id, until) in ended {
+            self.end(*id, *until, now);
+        }
     }
 
     /// Whether a session has been ended.
@@ -135,6 +155,21 @@ mod tests {
         assert_eq!(sessions.renew(7, 3, WEEK, at(0)), Ok(4), "a copy of an old token");
         assert_eq!(sessions.renew(7, 5, WEEK, at(60)), Err(Replayed), "the rightful holder");
         assert_eq!(sessions.renew(7, 4, WEEK, at(61)), Err(Replayed));
+    }
+
+    #[test]
+    fn what_was_ended_stays_so_whatever_turn_is_shown() {
+        let mut sessions = Sessions::default();
+        assert_eq!(sessions.renew(7, 0, WEEK, at(0)), Ok(1));
+        sessions.end(7, at(600_000), at(1));
+        sessions.restore(&Ended::from([(8, at(500_000))]), at(1));
+        for id in [7, 8] {
+            assert!(sessions.has_ended(id));
+            for turn in 0..3 {
+                assert_eq!(sessions.renew(id, turn, WEEK, at(2)), Err(Replayed));
+            }
+        }
+        assert_eq!(sessions.renew(9, 0, WEEK, at(2)), Ok(1), "other logins go on");
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! Several collectors, and which of them has a book.
 //!
 //! Of a redundant pair either has it, of shards one. The first one configured is asked first; its
-//! answer stands if no other has the book either.
+//! answer stands if no other has the book either. Each has a breaker of its own.
 
 use axum::response::Response;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode, Uri};
 
 use crate::body::Upload;
+use crate::forward::settle;
 use crate::gate::{Gate, Routing};
 use crate::refusal::Refusal;
-use crate::routes::Backend;
 use crate::visit::Visit;
 
 impl Gate {
@@ -18,7 +18,7 @@ impl Gate {
     pub(crate) async fn or_elsewhere(
         &self,
         routing: &Routing,
-        visit: &Visit,
+        visit: &mut Visit,
         path: &PathAndQuery,
         (method, _, headers): &(Method, Uri, HeaderMap),
         first: Result<Response, Refusal>,
@@ -26,12 +26,13 @@ impl Gate {
         if has_it(&first) {
             return first;
         }
-        for base in &routing.collectors {
+        for (backend, base) in routing.collectors().skip(1) {
             let Ok(uri) = base.join(path) else { continue };
+            let Ok(pass) = self.backends.admit(backend, &routing.breaker) else { continue };
             let head = (method.clone(), uri, headers.clone());
-            let to = (Backend::Collector, base);
+            let to = (backend, base);
             let sent = self.proxy.send(visit.route, to, head, Upload::nothing()).await;
-            if let Ok(response) = sent
+            if let Ok(response) = settle(visit, pass, sent)
                 && response.status().is_success()
             {
                 return Ok(response);

@@ -119,6 +119,7 @@ impl Counters {
                 | Target::Stream
                 | Target::Login
                 | Target::Refresh
+                | Target::Logout
                 | Target::Nowhere => None,
             },
             requests: statuses.values().sum(),

@@ -22,6 +22,7 @@ use http::HeaderValue;
 use jiff::Timestamp;
 use keyring::{Scope, Scopes};
 use prometheus_client::registry::Registry;
+use secrecy::SecretString;
 use settings::Gateway as Section;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -33,12 +34,11 @@ use tokio_util::sync::CancellationToken;
 use crate::access::Access;
 use crate::backends::Backends;
 use crate::cache::COPIES_MAX;
-use crate::checks::Seen;
+use crate::checks;
 use crate::gate::{self, Gate, Routing};
 use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::proxy::{Patience, Proxy};
-use crate::routes::Backend;
 use crate::stream::{Arrival, Stream};
 use crate::tokens::Signer;
 use crate::watched::Watched;
@@ -71,36 +71,61 @@ impl House {
         patience: Patience,
         configure: impl FnOnce(&mut Section),
     ) -> House {
-        let directory = tempfile::tempdir().unwrap();
+        House::within(tempfile::tempdir().unwrap(), backend, patience, configure).await
+    }
+
+    /// Opens another gate on the state that one before it left.
+    async fn reopen(directory: TempDir, backend: SocketAddr) -> House {
+        House::within(directory, backend, Patience::default(), |_| {}).await
+    }
+
+    async fn within(
+        directory: TempDir,
+        backend: SocketAddr,
+        patience: Patience,
+        configure: impl FnOnce(&mut Section),
+    ) -> House {
         let mut section = section(backend);
         configure(&mut section);
         let routing = Routing::of(&section).unwrap();
         let metrics = Metrics::register(&mut Registry::default());
         let now = gate::now();
-        let seen = Backend::ALL.map(|backend| Seen::nothing(backend, String::new(), now));
+        let seen = checks::known(&routing.bases, &[], now);
         let keys = Keys::new(directory.path().join("keys.json"), metrics.clone());
         let users = Watched::new(directory.path().join("users.json"), keyring::load_users);
+        keys.refresh().unwrap();
+        users.refresh().unwrap();
+        let signer = Signer::new(Some(&SecretString::from("internal"))).unwrap();
+        let ended = directory.path().join("ended-sessions.json");
+        let access = Access::new(keys, users, signer, ended, metrics.clone());
+        access.restore_sessions(now).unwrap();
         let (stream, arrivals) = Stream::new(metrics.clone());
         let gate = Arc::new(Gate {
-            backends: Backends::new(metrics.clone()),
+            backends: Arc::new(Backends::new(metrics.clone())),
             stream,
             cache: Arc::default(),
             copies: Arc::new(Semaphore::new(COPIES_MAX)),
-            access: Access::new(keys, users, Signer::new(None).unwrap(), metrics.clone()),
+            access,
             proxy: Proxy::new(patience),
             routing: ArcSwap::from_pointee(routing),
             token: Some(HeaderValue::from_static("Bearer internal")),
             metrics,
-            seen: watch::Sender::new(seen.into()),
+            seen: watch::Sender::new(seen),
             started: now,
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut server = JoinSet::new();
         let router = gate::router(Arc::clone(&gate));
-        let limits = web::Limits { body_max: section.body_max.len(), ..web::Limits::default() };
+        let limits = web::Limits {
+            body_max: section.body_max.len(),
+            router_answers_too_large: true,
+            ..web::Limits::default()
+        };
+        let front = Some(gate::front(&gate));
+        let site = web::Site { front, ..web::Site::new(router, limits) };
         server.spawn(async move {
-            web::serve(listener, router, limits, CancellationToken::new()).await.unwrap();
+            web::serve_site(listener, site, CancellationToken::new()).await.unwrap();
         });
         House { address, gate, directory, _server: server, _arrivals: arrivals }
     }
@@ -114,7 +139,7 @@ impl House {
 
     /// Sends a request without a body and reads the whole answer.
     async fn ask(&self, method: &str, path: &str, headers: &[&str]) -> Answer {
-        let mut lines = vec![format!("{method} {path} HTTP/1.1"), "Host: gateway".to_owned()];
+        let mut lines = vec![format!("{method} {path} HTTP/1.1"), "Host: localhost".to_owned()];
         lines.extend(headers.iter().map(|header| (*header).to_owned()));
         lines.push("Connection: close\r\n\r\n".to_owned());
         self.send(lines.join("\r\n").as_bytes()).await
@@ -122,13 +147,18 @@ impl House {
 
     /// Sends bytes and reads until the gateway closes the connection.
     async fn send(&self, bytes: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        stream.write_all(bytes).await.unwrap();
-        let mut text = Vec::new();
-        let read = stream.read_to_end(&mut text);
-        tokio::time::timeout(LONG, read).await.unwrap().unwrap();
-        Answer(String::from_utf8_lossy(&text).into_owned())
+        send(self.address, bytes).await
     }
+}
+
+/// Sends bytes to a gate and reads until it closes the connection.
+async fn send(gate: SocketAddr, bytes: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(gate).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut text = Vec::new();
+    let read = stream.read_to_end(&mut text);
+    tokio::time::timeout(LONG, read).await.unwrap().unwrap();
+    Answer(String::from_utf8_lossy(&text).into_owned())
 }
 
 fn section(backend: SocketAddr) -> Section {

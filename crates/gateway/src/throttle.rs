@@ -16,9 +16,9 @@ const ADDRESSES_MAX: usize = 4_096;
 /// Counts wrong keys per address.
 ///
 /// An address runs up a debt of [`FAILURE_COST`] per failure, which the passing of time repays;
-/// while more than [`FAILURES_MAX`] failures are owed, nothing it presents is looked at. When the
-/// table is full those with the smallest debts are forgotten, so memory is bounded and the worst
-/// offenders stay.
+/// while more than [`FAILURES_MAX`] failures are owed, no password of it is looked at, and no wrong
+/// key is told from another. When the table is full those with the smallest debts are forgotten, so
+/// memory is bounded and the worst offenders stay.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
     /// When each address will have repaid everything.

@@ -80,7 +80,7 @@ pub(crate) enum TokenError {
     /// It was one of ours.
     #[error("the token has expired")]
     Expired,
-    /// It was one of ours, and another was used twice.
+    /// It was one of ours, and its session was ended.
     #[error("the session has ended")]
     Ended,
 }

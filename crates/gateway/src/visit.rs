@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::{Method, StatusCode};
+use settings::AccessLog;
 
 use crate::access::Admitted;
-use crate::body::{Ended, Progress};
+use crate::backends::Pass;
+use crate::body::{End, Ended, Progress};
+use crate::breaker::Outcome;
 use crate::metrics::Metrics;
 use crate::rate::Standing;
 use crate::request_id::RequestId;
@@ -18,6 +21,8 @@ pub(crate) struct Visit {
     pub(crate) metrics: Metrics,
     pub(crate) route: &'static Route,
     pub(crate) started: Instant,
+    /// Which requests are logged.
+    pub(crate) log: AccessLog,
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) id: RequestId,
@@ -29,12 +34,22 @@ pub(crate) struct Visit {
     pub(crate) is_encrypted: bool,
     pub(crate) status: StatusCode,
     pub(crate) upload: Option<Arc<Progress>>,
+    /// The leave of a backend that has begun to answer.
+    pub(crate) pass: Option<Pass>,
 }
 
 impl Ended for Visit {
-    fn ended(self, sent: u64, is_complete: bool) {
+    fn ended(self, sent: u64, end: End) {
         // The answer to HEAD has a body that is never sent.
-        let is_complete = is_complete || self.method == Method::HEAD;
+        let end = if self.method == Method::HEAD { End::Complete } else { end };
+        let is_complete = end == End::Complete;
+        if let Some(pass) = self.pass {
+            pass.settle(match end {
+                End::Complete => Outcome::Success,
+                End::Broken => Outcome::Failure,
+                End::Abandoned => Outcome::Unknown,
+            });
+        }
         let received = self.upload.as_ref().map_or(0, |progress| progress.bytes());
         self.metrics.finished(self.route, received, sent, is_complete);
         let key = self.admitted.as_ref().map(|admitted| &admitted.principal);
@@ -57,10 +72,39 @@ impl Ended for Visit {
                 )
             };
         }
-        if self.status.as_u16() >= 400 || !is_complete {
+        if is_noted(self.log, self.status, is_complete) {
             log!(info);
         } else {
             log!(debug);
         }
+    }
+}
+
+/// Whether a request is logged for everybody, and not for whoever debugs alone.
+fn is_noted(log: AccessLog, status: StatusCode, is_complete: bool) -> bool {
+    match log {
+        AccessLog::All => true,
+        AccessLog::Errors => status.as_u16() >= 400 || !is_complete,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_requests_are_noted_or_only_those_that_went_wrong() {
+        for (status, is_complete, is_error) in [
+            (StatusCode::OK, true, false),
+            (StatusCode::SWITCHING_PROTOCOLS, true, false),
+            (StatusCode::NOT_MODIFIED, true, false),
+            (StatusCode::OK, false, true),
+            (StatusCode::FORBIDDEN, true, true),
+            (StatusCode::BAD_GATEWAY, true, true),
+        ] {
+            assert!(is_noted(AccessLog::All, status, is_complete), "{status}");
+            assert_eq!(is_noted(AccessLog::Errors, status, is_complete), is_error, "{status}");
+        }
+        assert_eq!(AccessLog::default(), AccessLog::Errors);
     }
 }

@@ -44,9 +44,9 @@ impl fmt::Debug for Id {
 pub enum Scope {
     /// Ask: `GET` and `HEAD`.
     Read,
-    /// Change: every other method.
+    /// Change: every other method, unless it wants [`Scope::Admin`].
     Write,
-    /// Everything, and the gateway's own pages from another host.
+    /// Everything: what cannot be undone as well, and the gateway's own pages from another host.
     Admin,
 }
 

@@ -11,8 +11,10 @@
 //! whether a key has expired says what time it is.
 //!
 //! Users are in a file of the same make, `users.json`. People choose passwords that can be guessed,
-//! so those are hashed with Argon2id, which is made to be slow.
+//! so those are hashed with Argon2id, which is made to be slow. Which of their sessions were ended
+//! is in a third one.
 
+mod ended;
 mod file;
 mod hex;
 mod key;
@@ -20,6 +22,7 @@ mod ring;
 mod users;
 mod uses;
 
+pub use ended::{Ended, load_ended, record_ended};
 pub use file::{Error, Stamp, load, update};
 pub use key::{Id, Key, Label, LabelError, Minted, PREFIX, Scope, Scopes};
 pub use ring::{AmbiguousError, KEYS_MAX, MintError, Rejection, Ring};

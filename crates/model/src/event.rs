@@ -93,13 +93,16 @@ names! {
 
 names! {
     /// Why something is missing.
-    Cause, "cause", "sequence, disconnect, restart, overflow, reject, audit, unavailable", {
+    Cause, "cause", "sequence, disconnect, restart, reset, overflow, reject, audit, unavailable, \
+     skipped", {
         /// The venue's ids jumped while the connection was up.
         Sequence = "sequence",
         /// The connection was down in between.
         Disconnect = "disconnect",
         /// The collector was down in between.
         Restart = "restart",
+        /// The venue began to number anew.
+        Reset = "reset",
         /// The collector had no room left while the bus was away.
         Overflow = "overflow",
         /// A frame could not be read.
@@ -108,6 +111,8 @@ names! {
         Audit = "audit",
         /// The venue was asked for it and does not have it.
         Unavailable = "unavailable",
+        /// The venue gave the id to what is no trade of the market: nothing is missing.
+        Skipped = "skipped",
     }
 }
 
@@ -194,6 +199,16 @@ pub struct Trade {
     pub liquidation: Option<Liquidated>,
     /// Whether it was agreed off the book, as a block trade.
     pub block: bool,
+}
+
+impl Trade {
+    /// The ids that it stands for, first and last: where the venue puts trades together, its own id
+    /// is the last one's.
+    #[must_use]
+    pub fn ids(&self) -> (u64, u64) {
+        let before = self.count.unwrap_or(1).saturating_sub(1);
+        (self.seq.saturating_sub(before), self.seq)
+    }
 }
 
 /// A price and the quantity at it. Zero removes the level.

@@ -84,6 +84,9 @@ pub struct Instrument {
     pub option_side: Option<OptionSide>,
     /// Whether it can be traded at the moment, and if not, why.
     pub listing: Listing,
+    /// Hours from one funding of a perpetual to the next, where the venue says it beside its
+    /// streams.
+    pub funding_hours: Option<u32>,
 }
 
 impl Instrument {

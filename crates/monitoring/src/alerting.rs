@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use alert::{
-    Active, Alert, Groups, Inhibition, Labels, Pace, Route, Silence, SilenceError, Silences, State,
-    Suppression, fingerprint, inhibitor,
+    Active, Alert, Data, Groups, Inhibition, Labels, Pace, Route, Silence, SilenceError, Silences,
+    State, Suppression, fingerprint, inhibitor,
 };
 use units::UnixNanos;
 
@@ -14,6 +14,16 @@ const POSTED_MAX: usize = 10_000;
 
 /// How long a resolved alert of others is kept, so that its receivers are told.
 const RESOLVED_KEPT: Duration = Duration::from_mins(15);
+
+/// How long an alert that was given up is kept, so that its receivers are told.
+const GIVEN_UP_KEPT: Duration = Duration::from_mins(15);
+
+/// Alerts given up at a time, as many as there can be series; the oldest make room.
+const GIVEN_UP_MAX: usize = 10_000;
+
+/// How long an alert of others that was firing goes on firing after a restart: whoever posts it had
+/// nobody to post it to, and posts it again within this time.
+const REPOSTED_WITHIN: Duration = Duration::from_mins(5);
 
 /// How alerts are told, as the configuration says.
 #[derive(Clone, Debug)]
@@ -38,11 +48,12 @@ pub struct Told {
 }
 
 /// An alert that somebody else has posted.
-#[derive(Clone, Debug)]
-struct Posted {
-    active: Active,
+#[derive(Clone, Debug, PartialEq)]
+pub struct Posted {
+    /// The alert.
+    pub active: Active,
     /// When it counts as resolved, unless it is posted again.
-    until: UnixNanos,
+    pub until: UnixNanos,
 }
 
 /// Silences, inhibition and groups over our own alerts and those of others.
@@ -55,6 +66,8 @@ pub struct Alerting {
     pub groups: Groups,
     /// `None` before the first round: nothing is known then, and nothing counts as resolved.
     own: Option<Vec<Active>>,
+    /// Alerts of ours that were given up while they fired.
+    given_up: BTreeMap<Labels, Active>,
     posted: BTreeMap<Labels, Posted>,
 }
 
@@ -75,8 +88,32 @@ impl Alerting {
             silences: Silences::default(),
             groups: Groups::new(plan.pace, plan.routes),
             own: None,
+            given_up: BTreeMap::new(),
             posted: BTreeMap::new(),
         }
+    }
+
+    /// Takes up alerts of others that an earlier run knew, and those that it gave up, before the
+    /// first round: whoever was told that they fire must be told what became of them.
+    pub fn restore(&mut self, posted: Vec<Posted>, given_up: Vec<Active>, now: UnixNanos) {
+        self.given_up =
+            given_up.into_iter().map(|active| (active.labels.clone(), active)).collect();
+        for mut posted in posted.into_iter().take(POSTED_MAX) {
+            if posted.active.ends_at.is_none() {
+                posted.until = posted.until.max(now.plus(REPOSTED_WITHIN));
+            }
+            self.posted.insert(posted.active.labels.clone(), posted);
+        }
+    }
+
+    /// The alerts of others.
+    pub fn posted(&self) -> impl Iterator<Item = &Posted> {
+        self.posted.values()
+    }
+
+    /// Alerts of ours that were given up lately.
+    pub fn given_up(&self) -> impl Iterator<Item = &Active> {
+        self.given_up.values()
     }
 
     /// Takes up a changed configuration.
@@ -87,8 +124,32 @@ impl Alerting {
 
     /// Takes the alerts of our rules.
     pub fn handle_alerts<'a>(&mut self, alerts: impl Iterator<Item = &'a Alert>, now: UnixNanos) {
-        self.own = Some(alerts.filter_map(|alert| active(alert, now)).collect());
+        let own: Vec<Active> = alerts.filter_map(|alert| active(alert, now)).collect();
+        for active in &own {
+            self.given_up.remove(&active.labels);
+        }
+        self.own = Some(own);
         self.handle_timeout(now);
+    }
+
+    /// Takes an alert of ours that was given up while it fired; call it before the alerts that are
+    /// left are given.
+    pub fn handle_lost(&mut self, alert: &Alert, now: UnixNanos) {
+        let Some(mut active) = active(alert, now) else { return };
+        let why = match alert.data {
+            Data::Present => "its rule was changed",
+            Data::AbsentSince(_) => "no data any more",
+        };
+        let summary = format!("{why}: {}", alert.summary());
+        active.annotations.insert("summary".to_owned(), summary);
+        (active.ends_at, active.given_up) = (Some(now), true);
+        if self.given_up.len() >= GIVEN_UP_MAX {
+            let oldest = self.given_up.values().min_by_key(|active| active.ends_at);
+            if let Some(labels) = oldest.map(|active| active.labels.clone()) {
+                self.given_up.remove(&labels);
+            }
+        }
+        self.given_up.insert(active.labels.clone(), active);
     }
 
     /// Takes alerts of others; each is resolved at its `ends_at` unless it is posted again.
@@ -136,6 +197,9 @@ impl Alerting {
             posted.active.ends_at = (posted.until <= now).then_some(posted.until);
         }
         self.posted.retain(|_, posted| posted.until.plus(RESOLVED_KEPT) > now);
+        self.given_up.retain(|_, active| {
+            active.ends_at.is_some_and(|ended| ended.plus(GIVEN_UP_KEPT) > now)
+        });
         self.silences.handle_timeout(now);
         if self.own.is_none() {
             return;
@@ -145,17 +209,20 @@ impl Alerting {
         self.groups.handle_alerts(alerts, now);
     }
 
-    /// Every alert that fires or was resolved lately, ours first.
+    /// Every alert that fires, or was resolved or given up lately; ours first.
     #[must_use]
     pub fn told(&self, now: UnixNanos) -> Vec<Told> {
         let own = self.own.as_deref().unwrap_or_default();
-        let all = || own.iter().chain(self.posted.values().map(|posted| &posted.active));
+        let others = || self.posted.values().map(|posted| &posted.active);
+        let all = || own.iter().chain(self.given_up.values()).chain(others());
         let firing: Vec<&Labels> =
             all().filter(|active| active.ends_at.is_none()).map(|active| &active.labels).collect();
         all()
             .map(|active| {
-                let inhibited_by =
-                    inhibitor(&self.inhibitions, firing.iter().copied(), &active.labels);
+                // What is given up is told once or never: nothing else speaks for it.
+                let inhibited_by = (!active.given_up)
+                    .then(|| inhibitor(&self.inhibitions, firing.iter().copied(), &active.labels))
+                    .flatten();
                 let suppression = Suppression {
                     silenced_by: self.silences.silencing(&active.labels, now),
                     inhibited_by: inhibited_by.map(print).into_iter().collect(),
@@ -188,11 +255,14 @@ fn active(alert: &Alert, now: UnixNanos) -> Option<Active> {
         State::Firing { fired, .. } => (fired, None),
         State::Resolved { fired, resolved } => (fired, Some(resolved)),
     };
+    let mut annotations = alert.rule.annotations.clone();
+    annotations.insert("summary".to_owned(), alert.summary());
     Some(Active {
         labels: identity(alert),
-        annotations: Labels::from([("summary".to_owned(), alert.summary())]),
+        annotations,
         starts_at,
         ends_at,
+        given_up: false,
         updated_at: now,
         generator_url: String::new(),
     })
@@ -206,7 +276,7 @@ mod tests {
         UnixNanos::new(0).plus(Duration::from_secs(seconds))
     }
 
-    fn alerting() -> Alerting {
+    fn plan() -> Plan {
         let pace = Pace {
             group_by: Vec::new(),
             wait: Duration::ZERO,
@@ -220,7 +290,11 @@ mod tests {
             target: vec!["alertname=slow".parse().unwrap()],
             equal: Vec::new(),
         }];
-        let mut alerting = Alerting::new(Plan { inhibitions, pace, routes });
+        Plan { inhibitions, pace, routes }
+    }
+
+    fn alerting() -> Alerting {
+        let mut alerting = Alerting::new(plan());
         alerting.handle_alerts([].iter(), at(0));
         alerting
     }
@@ -231,6 +305,7 @@ mod tests {
             annotations: Labels::new(),
             starts_at: at(0),
             ends_at: Some(at(until)),
+            given_up: false,
             updated_at: at(0),
             generator_url: String::new(),
         }
@@ -247,6 +322,53 @@ mod tests {
         assert_eq!(alerting.told(at(600))[0].active.ends_at, Some(at(600)));
         alerting.handle_timeout(at(600).plus(RESOLVED_KEPT));
         assert_eq!(alerting.told(at(9_999)), []);
+    }
+
+    /// The alerts of the next message, resolved ones with a minus.
+    fn next(alerting: &mut Alerting, now: UnixNanos) -> Option<Vec<String>> {
+        let due = alerting.groups.next_due(now)?;
+        alerting.groups.handle_outcome(&due.receiver, &due.labels, alert::Outcome::Sent, now);
+        let word = |alert: &Active| {
+            let sign = if alert.ends_at.is_some() { "-" } else { "" };
+            format!("{sign}{}", alert.labels["alertname"])
+        };
+        Some(due.alerts.iter().map(word).collect())
+    }
+
+    /// What an earlier run leaves, in the next one.
+    fn restarted(before: &Alerting, now: UnixNanos) -> Alerting {
+        let mut after = Alerting::new(plan());
+        after.groups.restore(before.groups.save(), now);
+        let given_up = before.given_up().cloned().collect();
+        after.restore(before.posted().cloned().collect(), given_up, now);
+        after
+    }
+
+    #[test]
+    fn what_others_posted_is_told_to_be_resolved_after_a_restart() {
+        let mut before = alerting();
+        before.handle_posted(vec![posted("down", 300)], at(0)).unwrap();
+        assert_eq!(next(&mut before, at(0)), Some(vec!["down".to_owned()]));
+
+        let mut after = restarted(&before, at(20));
+        after.handle_alerts([].iter(), at(25));
+        assert_eq!(next(&mut after, at(90)), None);
+        after.handle_posted(vec![posted("down", 80)], at(100)).unwrap();
+        assert_eq!(next(&mut after, at(100)), Some(vec!["-down".to_owned()]));
+    }
+
+    #[test]
+    fn what_others_could_not_post_again_during_a_restart_goes_on_for_a_while() {
+        let mut before = alerting();
+        before.handle_posted(vec![posted("down", 300)], at(0)).unwrap();
+        assert_eq!(next(&mut before, at(0)), Some(vec!["down".to_owned()]));
+
+        let mut after = restarted(&before, at(900));
+        after.handle_alerts([].iter(), at(900));
+        assert_eq!(next(&mut after, at(900)), None);
+        let end = at(900).plus(REPOSTED_WITHIN);
+        after.handle_timeout(end);
+        assert_eq!(next(&mut after, end), Some(vec!["-down".to_owned()]));
     }
 
     #[test]

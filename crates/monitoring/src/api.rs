@@ -3,6 +3,7 @@
 //! Times are nanoseconds since the epoch, ages milliseconds at the moment of the answer. A field that
 //! is not known is absent.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use alert::{Alert, Data, RuleStatus, State as AlertState};
@@ -23,6 +24,7 @@ use self::document::{
     AlertList, ChannelList, Overview, RuleList, ServiceAnswer, ServiceList, TestAnswer,
 };
 use crate::alerting::identity;
+use crate::host::{Disk, Host};
 use crate::request::{Request, Requests};
 use crate::teller::{ChannelState, ChannelStates, TestError};
 use crate::view::{Service, State as ServiceState, View};
@@ -113,6 +115,7 @@ async fn overview(State(views): State<Views>) -> Json<Value> {
             Some(error) => json!({"up": false, "error": error}),
             None => json!({"up": true, "units": view.units.len()}),
         };
+        body["host"] = describe_host(&view.host);
     }
     Json(body)
 }
@@ -344,6 +347,27 @@ fn describe_alert(alert: &Alert, view: &View) -> Value {
         }
     }
     body
+}
+
+/// Disks and certificates; of each what is known, or why that is not.
+fn describe_host(host: &Host) -> Value {
+    let text = |path: &PathBuf| path.to_string_lossy().into_owned();
+    let disk = |(path, found): &(PathBuf, Result<Disk, String>)| match found {
+        Ok(disk) => {
+            json!({"path": text(path), "used_bytes": disk.used, "free_bytes": disk.free})
+        }
+        Err(error) => json!({"path": text(path), "error": error}),
+    };
+    let certificate = |(path, found): &(PathBuf, Result<i64, String>)| match found {
+        Ok(expiry) => {
+            json!({"path": text(path), "expires_at": expiry.saturating_mul(1_000_000_000)})
+        }
+        Err(error) => json!({"path": text(path), "error": error}),
+    };
+    json!({
+        "disks": host.disks.iter().map(disk).collect::<Vec<_>>(),
+        "certificates": host.certificates.iter().map(certificate).collect::<Vec<_>>(),
+    })
 }
 
 /// A rule is `unknown` as long as it has no current series to judge by; that is not `inactive`.

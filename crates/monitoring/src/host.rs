@@ -17,6 +17,34 @@ pub struct Host {
     pub certificates: Vec<(PathBuf, Result<i64, String>)>,
 }
 
+impl Host {
+    /// Nothing is known of anything, for this reason.
+    #[must_use]
+    pub fn unknown(disks: &[PathBuf], certificates: &[PathBuf], reason: &str) -> Self {
+        let why = || reason.to_owned();
+        Self {
+            disks: disks.iter().map(|path| (path.clone(), Err(why()))).collect(),
+            certificates: certificates.iter().map(|path| (path.clone(), Err(why()))).collect(),
+        }
+    }
+
+    /// What could not be looked at, and why.
+    #[must_use]
+    pub fn unreadable(&self) -> Vec<String> {
+        let disks = self.disks.iter().map(|(path, found)| ("disk", path, found.as_ref().err()));
+        let certificates = self
+            .certificates
+            .iter()
+            .map(|(path, found)| ("certificate", path, found.as_ref().err()));
+        disks
+            .chain(certificates)
+            .filter_map(|(kind, path, error)| {
+                Some(format!("{kind} {}: {}", path.display(), error?))
+            })
+            .collect()
+    }
+}
+
 /// The disk of a directory, as `df` counts: what is kept back for root is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Disk {
@@ -76,6 +104,7 @@ mod tests {
         let disk = host.disks[0].1.clone().unwrap();
         assert!(disk.used + disk.free > 0 && (0.0..=1.0).contains(&disk.used_ratio()));
         assert_eq!(host.disks[1].1, Err("No such file or directory".to_owned()));
+        assert_eq!(host.unreadable(), ["disk /not/there: No such file or directory"]);
         assert!((Disk { used: 3, free: 1 }.used_ratio() - 0.75).abs() < f64::EPSILON);
     }
 
@@ -94,5 +123,11 @@ mod tests {
         let host = look(&[], &[chain, empty]);
         assert_eq!(host.certificates[0].1, Ok(1_893_456_000));
         assert_eq!(host.certificates[1].1, Err("there is no certificate in it".to_owned()));
+    }
+
+    #[test]
+    fn while_a_disk_does_not_answer_nothing_is_known_and_that_is_said_of_each() {
+        let host = Host::unknown(&["/data".into()], &["/crt".into()], "it is slow");
+        assert_eq!(host.unreadable(), ["disk /data: it is slow", "certificate /crt: it is slow"]);
     }
 }

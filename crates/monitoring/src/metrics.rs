@@ -8,10 +8,13 @@ use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{self, Registry};
 
 use crate::completeness::COMPLETENESS;
+use crate::exporter::{Own, Shown, Systemd};
 use crate::monitor;
+use crate::restarts::Starts;
+use crate::unit::Unit;
 
 /// Handles on the metrics; cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +22,7 @@ pub struct Metrics {
     service_up: Family<ServiceLabels, Gauge>,
     service_ready: Family<ServiceLabels, Gauge>,
     service_restarts: Family<ServiceLabels, Counter>,
+    service_automatic_restarts: Family<ServiceLabels, Counter>,
     scrape_failures: Family<ServiceLabels, Counter>,
     alerts_firing: Family<RuleLabels, Gauge>,
     alert_transitions: Family<TransitionLabels, Counter>,
@@ -29,7 +33,9 @@ pub struct Metrics {
     clock_offset: Facts,
     disk_used: Facts,
     certificate_left: Facts,
+    watched_unreadable: Facts,
     completeness: Facts,
+    units: Shown,
     alerts_suppressed: Gauge,
     notifications: Family<ChannelLabels, Counter>,
     notification_failures: Family<FailureLabels, Counter>,
@@ -97,6 +103,11 @@ impl Metrics {
             metrics.service_restarts.clone(),
         );
         registry.register(
+            "service_automatic_restarts",
+            "Starts of the unit by systemd after a failure, since this process began to look",
+            metrics.service_automatic_restarts.clone(),
+        );
+        registry.register(
             "scrape_failures",
             "Scrapes of a service's metrics that failed or could not be read",
             metrics.scrape_failures.clone(),
@@ -115,12 +126,17 @@ impl Metrics {
         registry.register_with_unit(
             "cycle",
             "How long the last round of questions took",
-            Unit::Seconds,
+            registry::Unit::Seconds,
             metrics.cycle.clone(),
         );
         metrics.register_found(registry);
         metrics.register_telling(registry);
         metrics
+    }
+
+    /// Registers what has the names of another program's exporter.
+    pub fn register_foreign(&self, registry: &mut Registry) {
+        registry.register_collector(Box::new(Systemd(self.units.clone())));
     }
 
     fn register_found(&self, registry: &mut Registry) {
@@ -137,7 +153,7 @@ impl Metrics {
         registry.register_with_unit(
             "service_clock_offset",
             "How far a service's clock is from ours at least",
-            Unit::Seconds,
+            registry::Unit::Seconds,
             self.clock_offset.clone(),
         );
         registry.register(
@@ -148,14 +164,20 @@ impl Metrics {
         registry.register_with_unit(
             "certificate_left",
             "How long a certificate is good for",
-            Unit::Seconds,
+            registry::Unit::Seconds,
             self.certificate_left.clone(),
+        );
+        registry.register(
+            "watched_unreadable",
+            "Whether a disk or a certificate that is watched could not be looked at",
+            self.watched_unreadable.clone(),
         );
         registry.register(
             "completeness_ratio",
             "How much of a stream is there of today and yesterday, whichever is worse",
             self.completeness.clone(),
         );
+        registry.register_collector(Box::new(Own(self.units.clone())));
     }
 
     fn register_telling(&self, registry: &mut Registry) {
@@ -208,9 +230,10 @@ impl Metrics {
     }
 
     /// Counts starts of a unit; zero makes the series appear.
-    pub fn restarted(&self, service: &str, starts: u64) {
+    pub fn restarted(&self, service: &str, starts: Starts) {
         let labels = ServiceLabels { service: service.to_owned() };
-        self.service_restarts.get_or_create(&labels).inc_by(starts);
+        self.service_restarts.get_or_create(&labels).inc_by(starts.all);
+        self.service_automatic_restarts.get_or_create(&labels).inc_by(starts.automatic);
     }
 
     /// Counts a scrape that gave no samples.
@@ -244,6 +267,7 @@ impl Metrics {
             (monitor::CLOCK_OFFSET, &self.clock_offset),
             (monitor::DISK_USED, &self.disk_used),
             (monitor::CERTIFICATE_LEFT, &self.certificate_left),
+            (monitor::WATCHED_UNREADABLE, &self.watched_unreadable),
             (COMPLETENESS, &self.completeness),
         ];
         for (name, family) in families {
@@ -253,6 +277,11 @@ impl Metrics {
                 family.get_or_create(&labels).set(sample.value);
             }
         }
+    }
+
+    /// Notes how the units are; none if systemd did not answer.
+    pub fn units(&self, units: &[Unit]) {
+        self.units.show(units);
     }
 
     /// Counts kills by the watchdog; zero makes the series appear.

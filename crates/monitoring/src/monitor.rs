@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use alert::{Alert, Engine, Rule, Sample, Silences, Transition};
+use alert::{Alert, Change, Engine, Rule, Sample, Silences, Transition};
 use settings::Endpoint;
 use units::UnixNanos;
 
@@ -11,7 +11,7 @@ use crate::alerting::{Alerting, Plan};
 use crate::exposition;
 use crate::host::Host;
 use crate::peer::Answer;
-use crate::restarts::Restarts;
+use crate::restarts::{Restarts, Starts};
 use crate::state::Saved;
 use crate::unit::Unit;
 use crate::view::{Cycle, Feed, Service, State, View};
@@ -23,16 +23,18 @@ pub const FEED_AGE: &str = "marketprism_collector_last_event_age_seconds";
 const SERVICE_UP: &str = "marketprism_monitoring_service_up";
 const SERVICE_READY: &str = "marketprism_monitoring_service_ready";
 const SERVICE_RESTARTS: &str = "marketprism_monitoring_service_restarts_total";
+const AUTOMATIC_RESTARTS: &str = "marketprism_monitoring_service_automatic_restarts_total";
 pub(crate) const UNIT_FAILED: &str = "marketprism_monitoring_unit_failed";
 const WATCHDOG_KILLS: &str = "marketprism_monitoring_watchdog_kills_total";
 pub(crate) const CLOCK_OFFSET: &str = "marketprism_monitoring_service_clock_offset_seconds";
 pub(crate) const DISK_USED: &str = "marketprism_monitoring_disk_used_ratio";
 pub(crate) const CERTIFICATE_LEFT: &str = "marketprism_monitoring_certificate_left_seconds";
+pub(crate) const WATCHED_UNREADABLE: &str = "marketprism_monitoring_watched_unreadable";
 
 /// Our own findings. They are given to the rules fresh; the copy that a scrape of this very service
 /// returns is one cycle old and would raise every alert a second time.
-const OWN_PREFIXES: [&str; 6] =
-    ["service_", "unit_", "watchdog_", "disk_", "certificate_", "completeness_"];
+const OWN_PREFIXES: [&str; 7] =
+    ["service_", "unit_", "watchdog_", "disk_", "certificate_", "watched_", "completeness_"];
 
 /// What one cycle brought.
 #[derive(Debug)]
@@ -57,7 +59,7 @@ pub struct Outcome {
     /// Changes of alerts, in order.
     pub transitions: Vec<Transition>,
     /// Starts of units since the round before, by service; zero for a unit that went on running.
-    pub starts: BTreeMap<String, u64>,
+    pub starts: BTreeMap<String, Starts>,
     /// Kills by the watchdog since the round before, by service.
     pub kills: BTreeMap<String, u64>,
     /// What was found here and not scraped, as the rules were given it.
@@ -98,6 +100,7 @@ impl Monitor {
         self.engine.restore(saved.series, now);
         self.alerting.silences = Silences::restore(saved.silences);
         self.alerting.groups.restore(saved.groups, now);
+        self.alerting.restore(saved.posted, saved.given_up, now);
     }
 
     /// What must outlive this process.
@@ -107,6 +110,8 @@ impl Monitor {
             series: self.engine.save(),
             silences: self.alerting.silences.iter().cloned().collect(),
             groups: self.alerting.groups.save(),
+            posted: self.alerting.posted().cloned().collect(),
+            given_up: self.alerting.given_up().cloned().collect(),
         }
     }
 
@@ -133,7 +138,7 @@ impl Monitor {
             let mut service = Service::unknown(&name, url.as_str());
             service.checked_at = Some(round.cycle.at);
             service.unit = units.iter().find(|unit| unit.service() == Some(name.as_str())).cloned();
-            service.restarts = self.restarts.get(&name).map(Restarts::total);
+            service.restarts = self.restarts.get(&name).map(|restarts| restarts.total().all);
             self.take_answer(&mut service, answer, &mut samples, &mut scraped);
             if service.samples.is_none() && service.state != State::Down {
                 outcome.scrape_failures.push(name);
@@ -149,6 +154,11 @@ impl Monitor {
         self.engine.handle_samples(&samples, sources, now);
         outcome.refused = self.engine.refused() - refused_before;
         outcome.transitions.extend(std::iter::from_fn(|| self.engine.next_transition()));
+        for transition in &outcome.transitions {
+            if transition.change == Change::Lost {
+                self.alerting.handle_lost(&transition.alert, now);
+            }
+        }
         let alerts: Vec<Alert> = self.engine.alerts().collect();
         self.alerting.handle_alerts(alerts.iter(), now);
         let view = View {
@@ -193,8 +203,10 @@ impl Monitor {
             outcome.kills.insert(name.to_owned(), watchdog.observe(unit, at));
         }
         for (name, restarts) in &self.restarts {
-            let value = exact(restarts.total());
-            samples.push(sample(SERVICE_RESTARTS, &[("service", name)], value));
+            let Starts { all, automatic } = restarts.total();
+            let labels = [("service", name.as_str())];
+            samples.push(sample(SERVICE_RESTARTS, &labels, exact(all)));
+            samples.push(sample(AUTOMATIC_RESTARTS, &labels, exact(automatic)));
         }
         for (name, watchdog) in &self.watchdogs {
             let value = exact(watchdog.total());
@@ -263,23 +275,31 @@ fn sample(metric: &str, labels: &[(&str, &str)], value: f64) -> Sample {
     Sample { metric: metric.to_owned(), labels: labels.collect(), value }
 }
 
-/// What is known of this host at a time in nanoseconds; what is not known is absent.
+/// What is known of this host at a time in nanoseconds. What is not known is absent, and counted as
+/// unreadable.
 fn of_host(host: &Host, at: i64) -> Vec<Sample> {
     let mut samples = Vec::new();
     for (path, disk) in &host.disks {
         let path = path.to_string_lossy();
+        samples.push(unreadable("disk", &path, disk.is_err()));
         if let Ok(disk) = disk {
             samples.push(sample(DISK_USED, &[("path", &path)], disk.used_ratio()));
         }
     }
     for (path, expiry) in &host.certificates {
         let path = path.to_string_lossy();
+        samples.push(unreadable("certificate", &path, expiry.is_err()));
         if let Ok(expiry) = expiry {
             let left = seconds(expiry.saturating_sub(at / 1_000_000_000));
             samples.push(sample(CERTIFICATE_LEFT, &[("path", &path)], left));
         }
     }
     samples
+}
+
+fn unreadable(kind: &str, path: &str, holds: bool) -> Sample {
+    let value = if holds { 1.0 } else { 0.0 };
+    sample(WATCHED_UNREADABLE, &[("kind", kind), ("path", path)], value)
 }
 
 /// Seconds as the double that metrics are made of; saturated at 68 years either way.

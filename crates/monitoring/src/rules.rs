@@ -1,7 +1,9 @@
 //! Rules as the configuration writes them, as the alert machine wants them.
 
-use alert::{Comparison, Condition, Quantity, Rule, Severity};
+use alert::{Comparison, Condition, Labels, Quantity, Rule, Severity};
 use settings::Invalid;
+
+use crate::runbook;
 
 /// The configured rules.
 ///
@@ -24,10 +26,17 @@ pub fn rules(configured: &[settings::Rule]) -> Result<Vec<Rule>, Invalid> {
                 keep: rule.keep_firing_for,
                 severity: severity(rule.severity),
                 labels: rule.alert_labels.clone(),
+                annotations: annotations(rule),
                 summary,
             })
         })
         .collect()
+}
+
+fn annotations(rule: &settings::Rule) -> Labels {
+    let mut annotations = runbook::annotations(&rule.name);
+    annotations.extend(rule.annotations.clone());
+    annotations
 }
 
 fn condition(rule: &settings::Rule) -> Condition {

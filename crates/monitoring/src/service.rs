@@ -36,6 +36,7 @@ impl Service for Monitoring {
 
     async fn build(context: &mut Context) -> anyhow::Result<Self> {
         let metrics = context.metrics(Metrics::register);
+        context.registry.with_foreign(|registry| metrics.register_foreign(registry));
         let (auditor, completeness) = Auditor::new(context)?;
         let (watch, requests) = Watch::new(context, metrics, completeness)?;
         let views = watch.views();

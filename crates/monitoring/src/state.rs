@@ -6,9 +6,11 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use alert::{MatcherError, SavedGroup, SavedSeries, Silence};
+use alert::{Active, Labels, MatcherError, SavedGroup, SavedSeries, Silence};
 use serde::{Deserialize, Serialize};
 use units::UnixNanos;
+
+use crate::alerting::Posted;
 
 /// Its name in the state directory.
 const NAME: &str = "alerts.json";
@@ -25,6 +27,10 @@ pub struct Saved {
     pub silences: Vec<Silence>,
     /// What has been told.
     pub groups: Vec<SavedGroup>,
+    /// Alerts that others have posted.
+    pub posted: Vec<Posted>,
+    /// Alerts that were given up lately.
+    pub given_up: Vec<Active>,
 }
 
 /// Why the file cannot be read.
@@ -73,6 +79,29 @@ struct Document {
     series: Vec<SavedSeries>,
     silences: Vec<SavedSilence>,
     groups: Vec<SavedGroup>,
+    /// Not in the files of earlier versions.
+    #[serde(default)]
+    posted: Vec<SavedPosted>,
+    /// Not in the files of earlier versions.
+    #[serde(default)]
+    given_up: Vec<SavedActive>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedActive {
+    labels: Labels,
+    annotations: Labels,
+    starts_at: i64,
+    ends_at: Option<i64>,
+    given_up: bool,
+    updated_at: i64,
+    generator_url: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedPosted {
+    alert: SavedActive,
+    until: i64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -84,6 +113,42 @@ struct SavedSilence {
     updated_at: i64,
     created_by: String,
     comment: String,
+}
+
+impl SavedActive {
+    fn of(active: &Active) -> Self {
+        Self {
+            labels: active.labels.clone(),
+            annotations: active.annotations.clone(),
+            starts_at: active.starts_at.as_i64(),
+            ends_at: active.ends_at.map(UnixNanos::as_i64),
+            given_up: active.given_up,
+            updated_at: active.updated_at.as_i64(),
+            generator_url: active.generator_url.clone(),
+        }
+    }
+
+    fn active(self) -> Active {
+        Active {
+            labels: self.labels,
+            annotations: self.annotations,
+            starts_at: UnixNanos::new(self.starts_at),
+            ends_at: self.ends_at.map(UnixNanos::new),
+            given_up: self.given_up,
+            updated_at: UnixNanos::new(self.updated_at),
+            generator_url: self.generator_url,
+        }
+    }
+}
+
+impl SavedPosted {
+    fn of(posted: &Posted) -> Self {
+        Self { alert: SavedActive::of(&posted.active), until: posted.until.as_i64() }
+    }
+
+    fn posted(self) -> Posted {
+        Posted { active: self.alert.active(), until: UnixNanos::new(self.until) }
+    }
 }
 
 impl SavedSilence {
@@ -128,6 +193,8 @@ impl Saved {
             series: self.series.clone(),
             silences: self.silences.iter().map(SavedSilence::of).collect(),
             groups: self.groups.clone(),
+            posted: self.posted.iter().map(SavedPosted::of).collect(),
+            given_up: self.given_up.iter().map(SavedActive::of).collect(),
         })
     }
 }
@@ -154,7 +221,9 @@ pub fn load(directory: &Path) -> Result<Saved, StateError> {
     let silences: Result<Vec<Silence>, MatcherError> =
         document.silences.into_iter().map(SavedSilence::silence).collect();
     let silences = silences.map_err(|source| StateError::Silence { path, source })?;
-    Ok(Saved { series: document.series, silences, groups: document.groups })
+    let posted = document.posted.into_iter().map(SavedPosted::posted).collect();
+    let given_up = document.given_up.into_iter().map(SavedActive::active).collect();
+    Ok(Saved { series: document.series, silences, groups: document.groups, posted, given_up })
 }
 
 /// Replaces the file; blocks.
@@ -197,7 +266,24 @@ mod tests {
             created_by: "op".into(),
             comment: "work".into(),
         };
-        let saved = Saved { silences: vec![silence], ..Saved::default() };
+        let posted = Posted {
+            active: Active {
+                labels: Labels::from([("alertname".to_owned(), "down".to_owned())]),
+                annotations: Labels::new(),
+                starts_at: UnixNanos::new(4),
+                ends_at: Some(UnixNanos::new(5)),
+                given_up: false,
+                updated_at: UnixNanos::new(6),
+                generator_url: "http://there".into(),
+            },
+            until: UnixNanos::new(5),
+        };
+        let saved = Saved {
+            silences: vec![silence],
+            given_up: vec![Active { given_up: true, ..posted.active.clone() }],
+            posted: vec![posted],
+            ..Saved::default()
+        };
         store(directory.path(), &saved.encode().unwrap()).unwrap();
         assert_eq!(load(directory.path()).unwrap(), saved);
 
@@ -206,6 +292,9 @@ mod tests {
         let other = "{\"version\":2,\"series\":[],\"silences\":[],\"groups\":[]}";
         fs::write(directory.path().join(NAME), other).unwrap();
         assert!(matches!(load(directory.path()), Err(StateError::Version { version: 2, .. })));
+        let earlier = "{\"version\":1,\"series\":[],\"silences\":[],\"groups\":[]}";
+        fs::write(directory.path().join(NAME), earlier).unwrap();
+        assert_eq!(load(directory.path()).unwrap(), Saved::default());
         set_aside(directory.path()).unwrap();
         assert_eq!(load(directory.path()).unwrap(), Saved::default());
     }

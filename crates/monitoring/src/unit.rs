@@ -12,6 +12,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use zbus::{OwnedObjectPath, OwnedVariant};
 
+use crate::pressure::Pressures;
+
 /// Properties by name, as `org.freedesktop.DBus.Properties.GetAll` returns them.
 pub type Properties = BTreeMap<String, OwnedVariant>;
 
@@ -66,6 +68,15 @@ pub struct Unit {
     /// Automatic restarts as systemd counts them; it sets the number back at will.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub automatic_restarts: Option<u32>,
+    /// Its control group, below the one of the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_group: Option<String>,
+    /// How long it waited for processor, memory and disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pressure: Option<Pressures>,
+    /// Why that is not known, though the kernel says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pressure_error: Option<String>,
     /// The identity of this run, 32 hexadecimal digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub invocation_id: Option<String>,
@@ -96,6 +107,7 @@ impl Unit {
             cpu_ns: number(properties, "CPUUsageNSec"),
             tasks: number(properties, "TasksCurrent"),
             automatic_restarts: number32(properties, "NRestarts"),
+            control_group: text(properties, "ControlGroup"),
             ..self
         }
     }

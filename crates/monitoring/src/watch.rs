@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::monitor::{Monitor, Outcome, Round};
 use crate::peer::{Answer, Peers};
 use crate::plan::plan;
+use crate::pressure::{self, CONTROL_GROUPS};
 use crate::request::{REQUESTS_CAPACITY, Request, RequestError, Requests};
 use crate::rules::rules;
 use crate::state::{self, StateError};
@@ -41,6 +42,7 @@ pub struct Watch {
     completeness: watch::Receiver<Vec<Sample>>,
     bus: Dependency,
     disk: Dependency,
+    watched: Dependency,
     status: Status,
     metrics: Metrics,
     views: watch::Sender<Arc<View>>,
@@ -96,6 +98,7 @@ impl Watch {
             completeness,
             bus: context.health.dependency("dbus", Required::No),
             disk: context.health.dependency("state", Required::No),
+            watched: context.health.dependency("watched", Required::Never),
             status: context.status.clone(),
             metrics,
             views,
@@ -272,6 +275,7 @@ impl Watch {
             look(&mut self.looking, &self.current, limit),
         );
         self.note_bus(&units);
+        self.note_host(&host);
         let cycle = Cycle { at: clock::now(), took: began.elapsed() };
         let completeness = self.completeness.borrow_and_update().clone();
         let started = self.started;
@@ -320,6 +324,15 @@ impl Watch {
         }
     }
 
+    fn note_host(&self, host: &Host) {
+        let unreadable = host.unreadable();
+        if unreadable.is_empty() {
+            self.watched.up();
+        } else {
+            self.watched.down(unreadable.join("; "));
+        }
+    }
+
     fn tell(&mut self, view: &View, outcome: &Outcome) {
         for service in &view.services {
             self.metrics.probed(&service.name, service.ready);
@@ -331,6 +344,7 @@ impl Watch {
             self.metrics.killed(service, kills);
         }
         self.metrics.found(&outcome.found);
+        self.metrics.units(&view.units);
         let muted =
             |told: &&Told| told.active.ends_at.is_none() && told.suppression.is_suppressed();
         self.metrics.suppressed(view.told.iter().filter(muted).count());
@@ -386,25 +400,36 @@ fn random_id() -> io::Result<String> {
 /// Looks at disks and certificates. Nothing is known of them while a disk does not answer, and no
 /// second look begins before the first one came back.
 async fn look(looking: &mut Option<JoinHandle<Host>>, suite: &Suite, limit: Duration) -> Host {
+    let disks = suite.monitoring.disks.clone();
+    let mut certificates = suite.monitoring.certificates.clone();
+    // That of a gateway elsewhere is on its host.
+    let is_here = suite.monitoring.services.get("gateway").is_none_or(|gateway| {
+        gateway.url().host_str().is_some_and(|host| {
+            let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+            host == "localhost" || address.is_ok_and(|ip| ip.is_loopback())
+        })
+    });
+    certificates.extend(suite.gateway.certificate.clone().filter(|_| is_here));
     let began = looking.get_or_insert_with(|| {
-        let disks = suite.monitoring.disks.clone();
-        let mut certificates = suite.monitoring.certificates.clone();
-        certificates.extend(suite.gateway.certificate.clone());
+        let (disks, certificates) = (disks.clone(), certificates.clone());
         spawn_blocking(move || host::look(&disks, &certificates))
     });
     let Ok(looked) = tokio::time::timeout(limit, began).await else {
-        tracing::warn!("a disk does not answer");
-        return Host::default();
+        return Host::unknown(&disks, &certificates, "a disk does not answer");
     };
     *looking = None;
     looked.unwrap_or_else(|error| {
         tracing::error!(error = %Chain(&error), "cannot look at this host");
-        Host::default()
+        Host::unknown(&disks, &certificates, "looking at it failed")
     })
 }
 
 async fn units(systemd: &mut Systemd, limit: Duration) -> Result<Vec<Unit>, String> {
-    systemd.units(limit).await.map_err(|error| Chain(&error).to_string())
+    let units = systemd.units(limit).await.map_err(|error| Chain(&error).to_string())?;
+    let with_pressure = |unit| pressure::with_pressure(unit, Path::new(CONTROL_GROUPS));
+    spawn_blocking(move || units.into_iter().map(with_pressure).collect())
+        .await
+        .map_err(|error| Chain(&error).to_string())
 }
 
 async fn probe(

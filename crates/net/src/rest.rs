@@ -1,6 +1,6 @@
 //! REST calls to a venue.
 
-use crate::Tls;
+use crate::{Proxy, Tls};
 use bytes::{Bytes, BytesMut};
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName, StatusCode};
@@ -28,6 +28,8 @@ pub struct RestOptions {
     pub body_max: usize,
     /// The header in which the venue reports the request weight used so far.
     pub weight_header: Option<HeaderName>,
+    /// The proxy to go through, if any.
+    pub proxy: Option<Proxy>,
 }
 
 impl Default for RestOptions {
@@ -38,6 +40,7 @@ impl Default for RestOptions {
             // Binance's list of all spot instruments is about 20 MB.
             body_max: 64 << 20,
             weight_header: None,
+            proxy: None,
         }
     }
 }
@@ -68,7 +71,7 @@ pub enum RestError {
     /// The connection failed before or during the answer.
     #[error("no answer from {host}")]
     Transport {
-        /// Whom we asked.
+        /// Whom we asked, and the proxy on the way.
         host: String,
         /// Why.
         #[source]
@@ -131,16 +134,18 @@ impl Rest {
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
             return Err(RestError::Address(base.into()));
         }
-        let client = reqwest::Client::builder()
+        let mut client = reqwest::Client::builder()
             .tls_backend_preconfigured((*tls.config()).clone())
             .connect_timeout(options.connect_timeout)
             .timeout(options.timeout)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .tcp_nodelay(true)
-            .user_agent(concat!("marketprism/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(RestError::Setup)?;
+            .user_agent(concat!("marketprism/", env!("CARGO_PKG_VERSION")));
+        if let Some(proxy) = &options.proxy {
+            client = client.proxy(proxy.for_rest().map_err(RestError::Setup)?);
+        }
+        let client = client.build().map_err(RestError::Setup)?;
         Ok(Self { client, base, options, clock })
     }
 
@@ -200,7 +205,11 @@ impl Rest {
     }
 
     fn failed(&self, source: reqwest::Error) -> RestError {
-        let host = self.base.host_str().unwrap_or_default().to_owned();
+        let host = self.base.host_str().unwrap_or_default();
+        let host = match &self.options.proxy {
+            Some(proxy) => format!("{host} through the proxy {proxy}"),
+            None => host.to_owned(),
+        };
         if source.is_timeout() {
             RestError::Timeout(host)
         } else {

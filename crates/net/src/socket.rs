@@ -1,6 +1,6 @@
 //! One WebSocket connection to a venue.
 
-use crate::Tls;
+use crate::{Proxy, Tls};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use std::io;
@@ -31,7 +31,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The limits of a connection.
 #[derive(Debug, Clone)]
 pub struct SocketOptions {
-    /// How long connecting may take: name, TCP, TLS and upgrade together.
+    /// How long connecting may take: name, TCP, proxy, TLS and upgrade together.
     pub connect_timeout: Duration,
     /// How long a write may take before the connection counts as dead.
     pub write_timeout: Duration,
@@ -41,6 +41,8 @@ pub struct SocketOptions {
     pub silence_max: Duration,
     /// The largest message accepted, in bytes.
     pub message_max: usize,
+    /// The proxy to go through, if any.
+    pub proxy: Option<Proxy>,
 }
 
 impl Default for SocketOptions {
@@ -52,6 +54,7 @@ impl Default for SocketOptions {
             silence_max: Duration::from_secs(15),
             // The largest message any venue sends is a book of some hundred kilobytes.
             message_max: 16 << 20,
+            proxy: None,
         }
     }
 }
@@ -74,10 +77,11 @@ pub enum SocketError {
     /// Connecting took longer than allowed.
     #[error("not connected to {0} in time")]
     ConnectTimeout(String),
-    /// The host's name has no address, or none of its addresses accepts a connection.
+    /// The host's name has no address, none of its addresses accepts a connection, or the proxy
+    /// refuses to connect to it.
     #[error("connect to {host}")]
     Connect {
-        /// The host and port.
+        /// The host and port, and the proxy on the way.
         host: String,
         /// Why.
         #[source]
@@ -86,7 +90,7 @@ pub enum SocketError {
     /// TLS or the upgrade failed: a certificate that is not trusted is one reason.
     #[error("shake hands with {host}")]
     Handshake {
-        /// The host and port.
+        /// The host and port, and the proxy on the way.
         host: String,
         /// Why.
         #[source]
@@ -156,13 +160,21 @@ impl Socket {
             return Err(invalid());
         }
         let port = url.port_or_known_default().ok_or_else(invalid)?;
-        let domain = url.host_str().ok_or_else(invalid)?.trim_matches(['[', ']']);
-        let host = format!("{domain}:{port}");
+        let domain = url.host_str().ok_or_else(invalid)?;
+        let target = format!("{domain}:{port}");
+        let proxy = options.proxy.as_ref();
+        let host = match proxy {
+            Some(proxy) => format!("{target} through the proxy {proxy}"),
+            None => target.clone(),
+        };
         // Boxed, so that callers need not carry the handshake's buffers in their futures.
         let connect = Box::pin(async {
-            let tcp = dial(domain, port)
-                .await
-                .map_err(|source| SocketError::Connect { host: host.clone(), source })?;
+            let connected = match proxy {
+                Some(proxy) => dial_through(proxy, &target).await,
+                None => dial(domain.trim_matches(['[', ']']), port).await,
+            };
+            let tcp =
+                connected.map_err(|source| SocketError::Connect { host: host.clone(), source })?;
             upgrade(url, &host, tcp, tls, &options).await
         });
         let connected = timeout(options.connect_timeout, connect).await;
@@ -299,6 +311,13 @@ async fn dial(domain: &str, port: u16) -> io::Result<TcpStream> {
         }
     }
     Err(failure)
+}
+
+/// Opens a TCP connection to the proxy and has it connect to `target`.
+async fn dial_through(proxy: &Proxy, target: &str) -> io::Result<TcpStream> {
+    let (host, port) = proxy.address();
+    let tcp = dial(host, port).await?;
+    proxy.tunnel(tcp, target).await
 }
 
 async fn upgrade(

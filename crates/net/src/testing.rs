@@ -11,6 +11,9 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use units::UnixNanos;
 
+/// A name that no resolver knows (RFC 6761 §6.2): who connects to it has left it to a proxy.
+pub(crate) const NOWHERE: &str = "venue.test";
+
 /// A clock that stands still.
 pub(crate) fn noon() -> UnixNanos {
     UnixNanos::new(1_700_000_000_000_000_000)
@@ -34,7 +37,7 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let names = ["localhost", "127.0.0.1", NOWHERE].map(str::to_owned).to_vec();
         let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()

@@ -17,7 +17,7 @@ pub struct Message {
     pub receiver: String,
     /// The labels that make the group.
     pub group_labels: Labels,
-    /// What fires, and what is resolved.
+    /// What fires, what is resolved, and what is given up.
     pub alerts: Vec<Active>,
     /// Where an operator looks further.
     pub external_url: Option<String>,
@@ -35,6 +35,7 @@ impl Message {
             annotations: Labels::from([("summary".to_owned(), summary)]),
             starts_at: now,
             ends_at: None,
+            given_up: false,
             updated_at: now,
             generator_url: String::new(),
         };
@@ -47,22 +48,27 @@ impl Message {
         self.alerts.iter().filter(|alert| alert.ends_at.is_none())
     }
 
+    /// Alerts that nothing is known of any more.
+    pub(crate) fn given_up(&self) -> impl Iterator<Item = &Active> {
+        self.alerts.iter().filter(|alert| alert.ends_at.is_some() && alert.given_up)
+    }
+
     /// Alerts that are resolved.
     pub(crate) fn resolved(&self) -> impl Iterator<Item = &Active> {
-        self.alerts.iter().filter(|alert| alert.ends_at.is_some())
+        self.alerts.iter().filter(|alert| alert.is_resolved())
     }
 
-    /// `firing` if one does.
+    /// `resolved` if all are; what is given up is not.
     pub(crate) fn status(&self) -> &'static str {
-        if self.firing().next().is_some() { "firing" } else { "resolved" }
+        if self.alerts.iter().all(Active::is_resolved) { "resolved" } else { "firing" }
     }
 
-    /// One line: how many fire, or that all is over, and what.
+    /// One line: how many fire, else what is given up, else that all is over; and what.
     pub(crate) fn title(&self) -> String {
-        let names: BTreeSet<&str> = if self.status() == "firing" {
-            self.firing().map(name).collect()
-        } else {
-            self.resolved().map(name).collect()
+        let names: BTreeSet<&str> = match (self.firing().count(), self.given_up().count()) {
+            (0, 0) => self.resolved().map(name).collect(),
+            (0, _) => self.given_up().map(name).collect(),
+            (_, _) => self.firing().map(name).collect(),
         };
         let names: Vec<&str> = names.into_iter().collect();
         let what = match names.as_slice() {
@@ -71,16 +77,18 @@ impl Message {
             }
             few => few.join(", "),
         };
-        match self.firing().count() {
-            0 => format!("[RESOLVED] {what}"),
-            count => format!("[FIRING:{count}] {what}"),
+        match (self.firing().count(), self.given_up().count()) {
+            (0, 0) => format!("[RESOLVED] {what}"),
+            (0, count) => format!("[GIVEN UP:{count}] {what}"),
+            (count, _) => format!("[FIRING:{count}] {what}"),
         }
     }
 
     /// Title and alerts, a line each, at most so many bytes.
     pub(crate) fn text(&self, bytes_max: usize) -> String {
         let mut lines = vec![self.title()];
-        let alerts: Vec<&Active> = self.firing().chain(self.resolved()).collect();
+        let over = self.given_up().chain(self.resolved());
+        let alerts: Vec<&Active> = self.firing().chain(over).collect();
         lines.extend(alerts.iter().take(LISTED_MAX).map(|alert| line(alert)));
         if alerts.len() > LISTED_MAX {
             lines.push(format!("and {} more", alerts.len() - LISTED_MAX));
@@ -98,6 +106,9 @@ fn line(alert: &Active) -> String {
     let severity = alert.labels.get("severity").map_or("", String::as_str);
     let (state, since) = match alert.ends_at {
         None => (severity, format!("since {}", clock(alert.starts_at))),
+        Some(end) if alert.given_up => {
+            ("given up", format!("{} to {}", clock(alert.starts_at), clock(end)))
+        }
         Some(end) => ("resolved", format!("{} to {}", clock(alert.starts_at), clock(end))),
     };
     let said = match alert.annotations.get("summary") {
@@ -145,6 +156,7 @@ pub(crate) mod tests {
             annotations: Labels::from([("summary".to_owned(), format!("{name} <is> & bad"))]),
             starts_at: UnixNanos::new(0),
             ends_at: ends_at.map(UnixNanos::new),
+            given_up: false,
             updated_at: UnixNanos::new(0),
             generator_url: String::new(),
         }
@@ -169,6 +181,20 @@ pub(crate) mod tests {
             http://mon:8083"#]]
         .assert_eq(&text);
         assert_eq!(message(vec![alert("down", Some(1))]).title(), "[RESOLVED] down");
+    }
+
+    #[test]
+    fn what_is_given_up_is_not_called_resolved() {
+        let lost = || Active { given_up: true, ..alert("stale", Some(MINUTE)) };
+        let text = message(vec![alert("down", Some(MINUTE)), lost()]).text(4_096);
+        expect![[r#"
+            [GIVEN UP:1] stale
+            - stale (given up): stale <is> & bad (1970-01-01 00:00:00 UTC to 1970-01-01 00:01:00 UTC)
+            - down (resolved): down <is> & bad (1970-01-01 00:00:00 UTC to 1970-01-01 00:01:00 UTC)
+            http://mon:8083"#]]
+        .assert_eq(&text);
+        assert_eq!(message(vec![lost()]).status(), "firing");
+        assert_eq!(message(vec![lost(), alert("full", None)]).title(), "[FIRING:1] full");
     }
 
     #[test]

@@ -206,6 +206,12 @@ pub(crate) fn members(kinds: &[Kind]) -> Vec<Member> {
     members
 }
 
+/// The names of the members of an event of this kind, in the order in which they are written.
+#[must_use]
+pub fn member_names(kind: Kind) -> Vec<&'static str> {
+    members(&[kind]).into_iter().map(|member| member.name).collect()
+}
+
 /// Describes an event of one of these kinds.
 pub(crate) fn of(kinds: &[Kind]) -> Value {
     object(members(kinds))
@@ -289,6 +295,21 @@ mod tests {
             let members = members(&[*kind]);
             let (event, echo) = echo(members.iter());
             assert_eq!(event, echo, "{kind}");
+        }
+    }
+
+    #[test]
+    fn members_are_named_in_the_order_in_which_they_are_written() {
+        for kind in Kind::ALL {
+            let members = members(&[*kind]);
+            let (event, _) = echo(members.iter());
+            let event = wire::Decoder::new().decode(event.to_string().as_bytes()).unwrap();
+            let mut text = Vec::new();
+            wire::encode(&event, &mut text);
+            let text = String::from_utf8(text).unwrap();
+            let place = |name: &&str| text.find(&format!("\"{name}\":")).unwrap();
+            let places: Vec<usize> = member_names(*kind).iter().map(place).collect();
+            assert!(places.is_sorted(), "{text}");
         }
     }
 

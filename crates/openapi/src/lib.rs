@@ -10,6 +10,7 @@ mod event;
 mod shared;
 
 pub use document::{Document, Operation};
+pub use event::member_names;
 pub use shared::{
     BboRow, BookRow, Cause, DecimalText, Event, FundingRow, GapEvent, GapRow, GapState, Kind,
     KlineRow, LiquidationRow, LongShortRatioRow, MarkRow, Market, Nanos, OpenInterestRow, Symbol,

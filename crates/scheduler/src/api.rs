@@ -19,6 +19,7 @@ use openapi::Document;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use settings::{Suite, Task};
+use telemetry::Chain;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 use utoipa::IntoParams;
@@ -31,6 +32,7 @@ use self::document::{
 };
 use crate::call::{Caller, method_name};
 use crate::history::History;
+use crate::shared::ShareError;
 use crate::view::{TaskView, View};
 use crate::wish::{Granted, Refusal, Request, Wish};
 
@@ -77,6 +79,7 @@ fn wishes() -> OpenApiRouter<Access> {
         .routes(routes!(resume))
         .routes(routes!(own::backup))
         .routes(routes!(own::report))
+        .routes(routes!(own::timers))
 }
 
 /// The routes.
@@ -173,7 +176,7 @@ async fn task(State(access): State<Access>, Path(id): Path<String>) -> web::Resu
     responses(
         (status = 201, description = "It is kept, and runs.", body = Asked),
         (status = 400, description = "The task cannot be; the detail says why."),
-        (status = 409, description = "There is one of this id, or there are too many."),
+        (status = 409, description = "There is one of this id, too many, or another scheduler acts."),
         (status = 413),
         (status = 415),
         (status = 503, description = "The history cannot be written, or the scheduler is stopping."),
@@ -198,7 +201,10 @@ async fn create(
     responses(
         (status = 200, description = "It is kept, and runs.", body = Asked),
         (status = 400, description = "The task cannot be; the detail says why."),
-        (status = 409, description = "The task is one of the configuration, or there are too many."),
+        (
+            status = 409,
+            description = "It is of the configuration, there are too many, or another scheduler acts.",
+        ),
         (status = 413),
         (status = 415),
         (status = 503, description = "The history cannot be written, or the scheduler is stopping."),
@@ -227,7 +233,10 @@ async fn replace(
         (status = 200, description = "It is gone.", body = Asked),
         (status = 400),
         (status = 404, description = "No such task is configured."),
-        (status = 409, description = "The task is one of the configuration, or runs."),
+        (
+            status = 409,
+            description = "It is of the configuration, or runs, or another scheduler acts.",
+        ),
         (status = 503, description = "The history cannot be written, or the scheduler is stopping."),
     ),
 )]
@@ -296,6 +305,7 @@ async fn cancel(
         (status = 200, description = "It is paused.", body = Asked),
         (status = 400),
         (status = 404, description = "No such task is configured."),
+        (status = 409, description = "Another scheduler acts."),
         (status = 503, description = "The history cannot be written, or the scheduler is stopping."),
     ),
 )]
@@ -316,6 +326,7 @@ async fn pause(
         (status = 200, description = "It is not paused.", body = Asked),
         (status = 400),
         (status = 404, description = "No such task is configured."),
+        (status = 409, description = "Another scheduler acts."),
         (status = 503, description = "The history cannot be written, or the scheduler is stopping."),
     ),
 )]
@@ -343,9 +354,16 @@ async fn wish(access: &Access, task: String, wish: Wish) -> web::Result<(StatusC
             | Refusal::Idle
             | Refusal::Configured
             | Refusal::Exists
-            | Refusal::StandingBy
+            | Refusal::StandingBy(_)
+            | Refusal::Unseated
             | Refusal::TooMany(_)),
         ) => Err(Problem::conflict(refusal.to_string())),
+        Err(refusal @ Refusal::Share(ShareError::Contested | ShareError::TooLarge)) => {
+            Err(Problem::conflict(Chain(&refusal).to_string()))
+        }
+        Err(refusal @ Refusal::Share(ShareError::Bus(_) | ShareError::Unreadable(_))) => {
+            Err(Problem::unavailable(Chain(&refusal).to_string(), None))
+        }
         Err(refusal @ Refusal::History(_)) => Err(Problem::unavailable(refusal.to_string(), None)),
     }
 }
@@ -417,6 +435,7 @@ fn answer_of(view: &TaskView) -> Value {
     known("id", Some(json!(task.id)));
     known("origin", Some(json!(view.origin.as_str())));
     known("schedule", Some(json!(task.schedule)));
+    known("timezone", Some(json!(view.zone)));
     known("service", Some(json!(task.service)));
     known("method", Some(json!(method_name(task.method))));
     known("path", Some(json!(task.path)));

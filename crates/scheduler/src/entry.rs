@@ -1,5 +1,7 @@
 //! From plans, ticks and calls to entries of the history. Pure.
 
+use std::time::Duration;
+
 use cadence::Command;
 use units::UnixNanos;
 
@@ -19,6 +21,7 @@ pub fn start(plan: &Plan, trigger: Trigger, now: UnixNanos) -> Run {
         state: State::Running,
         started_at: now.as_i64(),
         finished_at: None,
+        duration_ns: None,
         request: Some(format!("{} {} {}", method_name(task.method), task.service, task.path)),
         attempts: None,
         answer: None,
@@ -58,10 +61,10 @@ pub fn cut(plan: &Plan, tick: i64, now: UnixNanos) -> Run {
     }
 }
 
-/// A run with what came of its last call, and how many there were; `None` if it was cancelled. Only
-/// a status from 200 to 299 is a success.
+/// A run that `took` so long, with what came of its last call, and how many there were; `None` if it
+/// was cancelled. Only a status from 200 to 299 is a success.
 #[must_use]
-pub fn end(run: Run, called: Option<(Called, u32)>, now: i64) -> Run {
+pub fn end(run: Run, called: Option<(Called, u32)>, took: Duration, now: i64) -> Run {
     let (called, attempts) = called.unzip();
     let (state, answer, error) = match called {
         None => (State::Cancelled, None, None),
@@ -72,5 +75,6 @@ pub fn end(run: Run, called: Option<(Called, u32)>, now: i64) -> Run {
         }
         Some(Called::Answered(answer)) => (State::Failed, Some(answer), None),
     };
-    Run { state, finished_at: Some(now), attempts, answer, error, ..run }
+    let duration_ns = Some(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    Run { state, finished_at: Some(now), duration_ns, attempts, answer, error, ..run }
 }

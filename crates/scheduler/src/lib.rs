@@ -15,7 +15,8 @@
 //! An attempt that may go otherwise later is repeated within the run ([`retry`]).
 //!
 //! Of several schedulers that hold one another's place, only the one with the lease acts
-//! ([`standing`]), and each tick is claimed before it is answered ([`ticks`]).
+//! ([`standing`]), and each tick is claimed before it is answered ([`ticks`]). What people wish of
+//! tasks they keep where all of them find it ([`shared`]).
 //!
 //! Two things that no other service has it does itself when asked over HTTP, so that they can be
 //! tasks as well: a [`backup`] of the configuration, and the daily [`report`].
@@ -34,8 +35,10 @@ pub mod retry;
 pub mod run;
 pub mod runner;
 pub mod service;
+pub mod shared;
 pub mod standing;
 pub mod ticks;
+pub mod timers;
 pub mod view;
 pub mod wish;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cadence::{CatchUp, ParseError, Policy, Schedule, Ticker};
+use cadence::{CatchUp, Policy, Schedule, Ticker};
 use jiff::tz::TimeZone;
 use settings::{Invalid, Overlap, Task};
 use units::UnixNanos;
@@ -38,6 +38,8 @@ pub struct Plan {
     pub origin: Origin,
     /// The expression and the zone, by which a changed schedule is told from the same one.
     pub identity: String,
+    /// The name of the zone of its schedule.
+    pub zone: String,
     schedule: Schedule,
     /// Since when it is paused, nanoseconds since the epoch; `None` if it is not.
     pub paused: Option<i64>,
@@ -49,35 +51,59 @@ pub struct Plan {
 ///
 /// # Errors
 ///
-/// [`Invalid`] with the key of the zone or of the first expression that cannot be understood.
+/// [`Invalid`] with the key of the first zone or expression that cannot be understood.
 pub fn plans(configured: &settings::Scheduler) -> Result<Vec<Plan>, Invalid> {
-    let zone = zone(&configured.timezone)?;
+    let zone = Zone::of_all(&configured.timezone)?;
     configured
         .tasks
         .iter()
         .enumerate()
         .map(|(place, task)| {
             let origin = Origin::Configuration;
-            Plan::of(task.clone(), origin, &zone, &configured.timezone).map_err(|error| {
-                let key = format!("scheduler.tasks[{place}].schedule");
-                Invalid::new(key, format!("is refused: {error}"))
+            Plan::of(task.clone(), origin, &zone).map_err(|Fault { key, message }| {
+                Invalid::new(format!("scheduler.tasks[{place}].{key}"), message)
             })
         })
         .collect()
 }
 
-/// The configured zone.
-///
-/// # Errors
-///
-/// [`Invalid`] if this host does not know it.
-pub fn zone(name: &str) -> Result<TimeZone, Invalid> {
-    // A small machine may have no zone database, and needs none for UTC.
-    if name == "UTC" {
-        return Ok(TimeZone::UTC);
+/// A time zone by its name.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    name: String,
+    rules: TimeZone,
+}
+
+impl Zone {
+    /// That of the tasks that name none.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`] if this host does not know it.
+    pub fn of_all(name: &str) -> Result<Self, Invalid> {
+        Self::named(name).map_err(|message| Invalid::new("scheduler.timezone", message))
     }
-    TimeZone::get(name)
-        .map_err(|error| Invalid::new("scheduler.timezone", format!("is not known here: {error}")))
+
+    /// The zone of this name, or the end of a sentence that says why not.
+    fn named(name: &str) -> Result<Self, String> {
+        // A small machine may have no zone database, and needs none for UTC.
+        let rules = if name == "UTC" {
+            TimeZone::UTC
+        } else {
+            TimeZone::get(name).map_err(|error| format!("is not known here: {error}"))?
+        };
+        Ok(Self { name: name.to_owned(), rules })
+    }
+}
+
+/// A key of a task that makes no plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{key}` {message}")]
+pub struct Fault {
+    /// The key.
+    pub key: &'static str,
+    /// The end of a sentence about it.
+    pub message: String,
 }
 
 /// How much later than its ticks a task runs: less than `jitter`, the same for every tick, and
@@ -96,20 +122,21 @@ fn delay(instance: &str, task: &str, jitter: Duration) -> Duration {
 }
 
 impl Plan {
-    /// A task with its schedule in a zone, with no ticker yet.
+    /// A task with its schedule in its own zone, or in that of all, with no ticker yet.
     ///
     /// # Errors
     ///
-    /// [`ParseError`] if the schedule cannot be understood.
-    pub fn of(
-        task: Task,
-        origin: Origin,
-        zone: &TimeZone,
-        zone_name: &str,
-    ) -> Result<Self, ParseError> {
-        let schedule = Schedule::parse(&task.schedule, zone.clone())?;
-        let identity = format!("{} {zone_name}", schedule.as_str());
-        Ok(Self { task, origin, identity, schedule, paused: None, ticker: None })
+    /// [`Fault`] if its zone is not known here, or its schedule cannot be understood.
+    pub fn of(task: Task, origin: Origin, of_all: &Zone) -> Result<Self, Fault> {
+        let fault = |key, message| Fault { key, message };
+        let Zone { name: zone, rules } = match &task.timezone {
+            Some(name) => Zone::named(name).map_err(|message| fault("timezone", message))?,
+            None => of_all.clone(),
+        };
+        let schedule = Schedule::parse(&task.schedule, rules)
+            .map_err(|error| fault("schedule", format!("is refused: {error}")))?;
+        let identity = format!("{} {zone}", schedule.as_str());
+        Ok(Self { task, origin, identity, zone, schedule, paused: None, ticker: None })
     }
 
     /// Takes up the schedule where it was left: `earlier` is what the history or the plan before

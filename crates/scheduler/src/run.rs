@@ -30,6 +30,10 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Nanos>)]
     pub finished_at: Option<i64>,
+    /// How long it took, nanoseconds, by a clock that nobody sets; absent before the end, and if the
+    /// scheduler did not live to see it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ns: Option<u64>,
     /// What was asked: method, service and path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,

@@ -3,6 +3,7 @@
 mod grants;
 mod planning;
 mod seat;
+mod sharing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,6 +61,7 @@ pub struct Runner {
 #[derive(Debug)]
 struct Open {
     run: Run,
+    began: Instant,
     cancel: CancellationToken,
 }
 
@@ -294,10 +296,10 @@ impl Runner {
             |tick| format!("{}/{tick}", task.id),
         );
         tracing::debug!(task = task.id, run = run.run, "run started");
-        self.open.insert(task.id.clone(), Open { run, cancel });
+        let began = Instant::now();
+        self.open.insert(task.id.clone(), Open { run, began, cancel });
         self.metrics.open(self.open.len());
         self.calls.spawn(async move {
-            let began = Instant::now();
             let call = async {
                 match &service {
                     Some(service) => retry::persist(&caller, service, &task, &key, &metrics).await,
@@ -320,7 +322,7 @@ impl Runner {
         let Some(open) = self.open.remove(&finished.task) else { return };
         self.metrics.open(self.open.len());
         let now = clock::now();
-        let run = entry::end(open.run, finished.called, now);
+        let run = entry::end(open.run, finished.called, finished.took, now);
         self.metrics.ended(&run.task, run.state, finished.took, now);
         let took_ms = u64::try_from(finished.took.as_millis()).unwrap_or(u64::MAX);
         let status = run.answer.as_ref().map(|answer| answer.status);
@@ -367,9 +369,11 @@ impl Runner {
     async fn interrupt(&mut self) {
         self.calls.shutdown().await;
         for (_, open) in std::mem::take(&mut self.open) {
+            let took = open.began.elapsed();
             self.unsaved.push(Run {
                 state: State::Interrupted,
                 finished_at: Some(clock::now()),
+                duration_ns: Some(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)),
                 error: Some("the scheduler was stopped before the service answered".to_owned()),
                 ..open.run
             });
@@ -384,6 +388,7 @@ impl Runner {
             TaskView {
                 task: plan.task.clone(),
                 origin: plan.origin,
+                zone: plan.zone.clone(),
                 paused: plan.paused,
                 next: plan.next().map(UnixNanos::as_i64),
                 running: self.open.get(&plan.task.id).map(|open| open.run.clone()),

@@ -16,6 +16,7 @@ use crate::history::History;
 use crate::metrics::Metrics;
 use crate::plan::plans;
 use crate::runner::{Runner, Seat};
+use crate::shared::Shared;
 use crate::standing::{self, Standing};
 use crate::ticks::Ticks;
 use crate::wish::REQUESTS_CAPACITY;
@@ -104,6 +105,6 @@ async fn candidacy(context: &Context) -> anyhow::Result<Option<(Candidacy, Seat)
     let ticks = Ticks::new(&bus, host, life, replicas);
     let (standing, followed) = watch::channel(Standing::default());
     let nats = context.health.dependency("nats", Required::No);
-    let seat = Seat::new(followed, ticks);
+    let seat = Seat::new(followed, ticks, Shared::new(&bus, replicas));
     Ok(Some((Candidacy { lease, standing, nats }, seat)))
 }

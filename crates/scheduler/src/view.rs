@@ -9,7 +9,7 @@ use crate::run::Run;
 /// Everything known after the last event.
 #[derive(Clone, Debug, Default)]
 pub struct View {
-    /// The zone of all schedules.
+    /// The zone of the schedules that name none.
     pub timezone: String,
     /// The configured tasks, in order.
     pub tasks: Vec<TaskView>,
@@ -28,6 +28,8 @@ pub struct TaskView {
     pub task: Task,
     /// Where it comes from.
     pub origin: Origin,
+    /// The zone of its schedule.
+    pub zone: String,
     /// Since when it is paused, nanoseconds since the epoch.
     pub paused: Option<i64>,
     /// When it runs next, nanoseconds since the epoch; `None` while it is disabled or paused.

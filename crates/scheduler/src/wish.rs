@@ -4,6 +4,7 @@ use settings::Task;
 use tokio::sync::oneshot;
 
 use crate::history::HistoryError;
+use crate::shared::ShareError;
 
 /// Requests waiting for the runner; when full, the HTTP handler waits.
 pub const REQUESTS_CAPACITY: usize = 16;
@@ -50,15 +51,32 @@ pub enum Wish {
     Delete,
 }
 
+impl Wish {
+    /// Whether it changes which tasks there are, or which of them run by themselves.
+    #[must_use]
+    pub const fn is_change(&self) -> bool {
+        match self {
+            Self::Run | Self::Cancel => false,
+            Self::Pause | Self::Resume | Self::Create(_) | Self::Replace(_) | Self::Delete => true,
+        }
+    }
+}
+
 /// Why a wish is not granted.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// No such task is configured.
     #[error("no task of this name is configured")]
     Unknown,
-    /// Only the scheduler that holds the lease runs tasks.
-    #[error("another scheduler holds the lease: ask that one")]
-    StandingBy,
+    /// Only the scheduler that holds the lease runs tasks and changes them.
+    #[error("another scheduler, {0}, holds the lease: ask that one")]
+    StandingBy(String),
+    /// This scheduler stands by, and knows of none that acts.
+    #[error("no scheduler is known to hold the lease: ask again once NATS answers")]
+    Unseated,
+    /// The schedulers that stand by would not know of it.
+    #[error("the change cannot be shared with the other schedulers")]
+    Share(#[source] ShareError),
     /// What the configuration says is changed there.
     #[error("the task belongs to the configuration, where it can be changed")]
     Configured,

@@ -2,5 +2,8 @@
 
 #[cfg(test)]
 mod process {
+    mod harness;
     mod kill;
+    mod lease;
+    mod missed;
 }

@@ -57,6 +57,25 @@ impl Faults {
         }
     }
 
+    /// Notes what no proxy can be of the keys `proxy` and `proxy_auth_file` of a section.
+    pub(crate) fn proxy(&mut self, section: &str, proxy: Option<&Endpoint>, has_auth: bool) {
+        let key = format!("{section}.proxy");
+        let Some(proxy) = proxy else {
+            if has_auth {
+                let message = "is for the `proxy` beside it, which is not set";
+                self.add(&format!("{section}.proxy_auth_file"), message);
+            }
+            return;
+        };
+        self.scheme(&key, proxy, &["http", "socks5"]);
+        if !proxy.url().username().is_empty() {
+            self.add(&key, "must not name a user: user and password are in `proxy_auth_file`");
+        }
+        if !matches!(proxy.url().path(), "" | "/") {
+            self.add(&key, "must end with the port");
+        }
+    }
+
     /// Everything that was noted, in order.
     #[must_use]
     pub fn into_vec(self) -> Vec<Invalid> {

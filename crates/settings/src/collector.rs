@@ -1,11 +1,12 @@
 //! Section `collector`: what is recorded, and from where.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Faults, Size, Venues};
+use crate::{Endpoint, Faults, Size, Venues};
 
 /// What is recorded, and from where.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +27,13 @@ pub struct Collector {
     pub spool_max: Size,
     /// Memory for what the bus has not acknowledged, before the spool takes over.
     pub memory_max: Size,
+    /// Proxy towards the venues, but for markets that name their own: `http://host:port` or
+    /// `socks5://host:port`. It resolves the venues' names, and TLS goes through it.
+    pub proxy: Option<Endpoint>,
+    /// File that holds `user:password` for this proxy.
+    ///
+    /// Not set: the systemd credential `marketprism.proxy-collector`, and without that no password.
+    pub proxy_auth_file: Option<PathBuf>,
     /// What is fetched again when it was missed.
     pub backfill: Backfill,
     /// What the venues sent, as they sent it.
@@ -44,6 +52,8 @@ impl Default for Collector {
             pair: None,
             spool_max: Size::gib(1),
             memory_max: Size::mib(64),
+            proxy: None,
+            proxy_auth_file: None,
             backfill: Backfill::default(),
             capture: Capture::default(),
             instruments: Instruments::default(),
@@ -138,6 +148,7 @@ impl Collector {
         }
         faults.nonzero("collector.spool_max", self.spool_max.bytes());
         faults.nonzero("collector.memory_max", self.memory_max.bytes());
+        faults.proxy("collector", self.proxy.as_ref(), self.proxy_auth_file.is_some());
         if !(1..=50).contains(&self.backfill.weight_percent) {
             faults.add("collector.backfill.weight_percent", "must be from 1 to 50");
         }

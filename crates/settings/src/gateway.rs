@@ -27,8 +27,12 @@ pub struct Gateway {
     pub allow_plaintext: bool,
     /// Networks of load balancers whose `X-Forwarded-*` headers count, such as `10.0.0.0/8`.
     pub trusted_proxies: Vec<Network>,
-    /// Connections open at a time, of all clients together.
+    /// Connections open at a time, of all clients together; for another one the connection is
+    /// closed that has rested longest between two requests.
     pub connections_max: usize,
+    /// Connections open at a time from one address; those of `trusted_proxies` and of this host are
+    /// not limited.
+    pub connections_per_address: usize,
     /// How long a client may take to send a request's headers.
     #[serde(with = "crate::duration")]
     pub header_timeout: Duration,
@@ -42,6 +46,8 @@ pub struct Gateway {
     pub body_max: Size,
     /// Largest request line and headers together; at least 8 KiB.
     pub header_bytes_max: Size,
+    /// Which requests are in the log.
+    pub access_log: AccessLog,
     /// Memory for answers that say they may be kept; `0B` keeps none.
     pub cache_max: Size,
     /// Origins of web pages that may ask, such as `https://charts.example`; `*` is not one.
@@ -64,11 +70,13 @@ impl Default for Gateway {
             allow_plaintext: false,
             trusted_proxies: Vec::new(),
             connections_max: 1024,
+            connections_per_address: 256,
             header_timeout: Duration::from_secs(5),
             first_byte_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(60),
             body_max: Size::mib(1),
             header_bytes_max: Size::kib(32),
+            access_log: AccessLog::default(),
             cache_max: Size::mib(16),
             cors_origins: Vec::new(),
             rate: Rate::default(),
@@ -94,6 +102,8 @@ impl Gateway {
         faults.positive("gateway.first_byte_timeout", self.first_byte_timeout);
         faults.positive("gateway.idle_timeout", self.idle_timeout);
         faults.nonzero("gateway.connections_max", self.connections_max as u64);
+        let per_address = self.connections_per_address as u64;
+        faults.nonzero("gateway.connections_per_address", per_address);
         faults.nonzero("gateway.body_max", self.body_max.bytes());
         if self.header_bytes_max < Size::kib(8) {
             faults.add("gateway.header_bytes_max", "must be at least 8KiB");
@@ -114,13 +124,27 @@ impl Gateway {
     }
 }
 
+/// Which requests are in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccessLog {
+    /// Every one.
+    All,
+    /// Those that were refused, failed or broke off; the others at the level `debug` alone.
+    ///
+    /// Counts and latencies of all are in the metrics, and a line for each request of a client
+    /// that may send 200 a second would push what matters out of the journal.
+    #[default]
+    Errors,
+}
+
 /// Where the other services are: each `http://` or `https://`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Backends {
     /// The market data collector.
     pub collector: Endpoint,
-    /// Further collectors, of a pair or of shards: a book is asked for at each in turn.
+    /// Further collectors, of a pair or of shards, 16 at most: a book is asked for at each in turn.
     pub collectors: Vec<Endpoint>,
     /// The data storage.
     pub storage: Endpoint,
@@ -146,6 +170,9 @@ impl Default for Backends {
 }
 
 impl Backends {
+    /// How many collectors there may be beside the first.
+    pub const COLLECTORS_MAX: usize = 16;
+
     /// Every backend by the name of its service.
     #[must_use]
     pub fn all(&self) -> [(&'static str, &Endpoint); 5] {
@@ -161,6 +188,10 @@ impl Backends {
     fn check(&self, faults: &mut Faults) {
         for (name, endpoint) in self.all() {
             faults.scheme(&format!("gateway.backends.{name}"), endpoint, &["http", "https"]);
+        }
+        if self.collectors.len() > Self::COLLECTORS_MAX {
+            let most = Self::COLLECTORS_MAX;
+            faults.add("gateway.backends.collectors", format!("must be {most} at most"));
         }
         for (index, endpoint) in self.collectors.iter().enumerate() {
             let key = format!("gateway.backends.collectors[{index}]");

@@ -41,7 +41,7 @@ pub use collector::{Backfill, Capture, Collector, Instruments};
 pub use credentials::Credentials;
 pub use endpoint::{Endpoint, Endpoints};
 pub use error::{Error, Place, Report};
-pub use gateway::{Backends, Breaker, Gateway, LiveStream, Rate};
+pub use gateway::{AccessLog, Backends, Breaker, Gateway, LiveStream, Rate};
 pub use load::{Loaded, load, parse};
 pub use monitoring::{
     Channel, ChannelKind, Comparison, Inhibit, Measure, Monitoring, Notify, Route, Rule, Severity,

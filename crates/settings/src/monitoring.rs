@@ -114,6 +114,10 @@ pub struct Rule {
     /// Labels that the alert has beside those of the series; they win.
     #[serde(default)]
     pub alert_labels: BTreeMap<String, String>,
+    /// What the alert says beside its summary. A rule of a shipped one's name has a `description`
+    /// and a `runbook_url` that it need not give.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
     /// What an operator reads; `{label}` and `{value}` are filled in.
     pub summary: String,
 }
@@ -199,6 +203,10 @@ impl Rule {
                 let message = format!("must not name `{name}`, which every alert has");
                 faults.add(&format!("{key}.alert_labels"), message);
             }
+        }
+        if self.annotations.contains_key("summary") {
+            let message = "must not name `summary`, which is a key of its own";
+            faults.add(&format!("{key}.annotations"), message);
         }
     }
 

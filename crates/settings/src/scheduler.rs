@@ -16,7 +16,7 @@ pub struct Scheduler {
     /// Address and port of the HTTP interface.
     #[serde(deserialize_with = "crate::address::deserialize")]
     pub listen: SocketAddr,
-    /// Time zone of the schedules, an IANA name such as `Europe/Zurich`.
+    /// Time zone of the schedules, an IANA name such as `Europe/Zurich`; a job may have its own.
     pub timezone: String,
     /// Of several schedulers with the same jobs one acts, the one that holds a lease in NATS.
     pub lease: SchedulerLease,
@@ -82,6 +82,9 @@ pub struct Task {
     pub id: String,
     /// When: a cron expression such as `0 3 * * *`, `@every 15m`, or `@at 2026-12-01T03:00:00Z`.
     pub schedule: String,
+    /// Time zone of the schedule, an IANA name; without it that of all jobs holds.
+    #[serde(default)]
+    pub timezone: Option<String>,
     /// Which service is asked, by its name under `monitoring.services`.
     pub service: String,
     /// How: `GET`, `POST`, `PUT` or `DELETE`.
@@ -195,6 +198,7 @@ impl Task {
         Self {
             id: String::new(),
             schedule: String::new(),
+            timezone: None,
             service: String::new(),
             method: Method::Post,
             path: String::new(),
@@ -232,6 +236,17 @@ impl Task {
                 ..Self::example()
             },
             Self {
+                id: "backfill".to_owned(),
+                schedule: "35 3 * * *".to_owned(),
+                service: "storage".to_owned(),
+                path: "/api/v1/storage/audit".to_owned(),
+                body: Some(serde_json::json!({ "days": 7, "backfill": true })),
+                catch_up: CatchUp::Once,
+                timeout: Duration::from_mins(30),
+                retries: 3,
+                ..Self::example()
+            },
+            Self {
                 id: "instrument-refresh".to_owned(),
                 schedule: "40 0 * * *".to_owned(),
                 service: "collector".to_owned(),
@@ -252,6 +267,16 @@ impl Task {
                 schedule: "0 0 * * *".to_owned(),
                 service: "scheduler".to_owned(),
                 path: "/api/v1/scheduler/report".to_owned(),
+                ..Self::example()
+            },
+            // Nothing recorded is removed unasked.
+            Self {
+                id: "cleanup".to_owned(),
+                schedule: "0 4 * * *".to_owned(),
+                service: "storage".to_owned(),
+                path: "/api/v1/storage/lifecycle/cleanup?dry_run=false".to_owned(),
+                timeout: Duration::from_mins(10),
+                enabled: false,
                 ..Self::example()
             },
         ]

@@ -139,7 +139,7 @@ impl Default for ClickHouse {
 pub struct Cut {
     /// Rows of one insert.
     pub rows_max: usize,
-    /// Bytes of the blocks in hand, all kinds together.
+    /// Bytes of the blocks in hand and the cuts made of them, all kinds together.
     pub bytes_max: Size,
     /// How long a started cut waits for more; with ClickHouse at least 1 s.
     #[serde(with = "crate::duration")]
@@ -148,7 +148,7 @@ pub struct Cut {
 
 impl Default for Cut {
     fn default() -> Self {
-        Self { rows_max: 500_000, bytes_max: Size::mib(192), linger: Duration::from_millis(20) }
+        Self { rows_max: 500_000, bytes_max: Size::mib(384), linger: Duration::from_millis(20) }
     }
 }
 

@@ -35,6 +35,11 @@ pub struct VenueMarket {
     pub stream_url: Endpoint,
     /// Certificate authority to trust instead of the system's, a PEM file.
     pub ca_file: Option<PathBuf>,
+    /// Proxy towards the venue, in place of `collector.proxy`: `http://host:port` or
+    /// `socks5://host:port`.
+    pub proxy: Option<Endpoint>,
+    /// File that holds `user:password` for this proxy.
+    pub proxy_auth_file: Option<PathBuf>,
     /// Levels per side that a book is kept to, 1 to 5000, and that its snapshots are asked for.
     pub depth: u32,
     /// Streams on one connection, 1 to 1024.
@@ -68,6 +73,10 @@ struct Given {
     #[serde(deserialize_with = "given")]
     ca_file: Option<Option<PathBuf>>,
     #[serde(deserialize_with = "given")]
+    proxy: Option<Option<Endpoint>>,
+    #[serde(deserialize_with = "given")]
+    proxy_auth_file: Option<Option<PathBuf>>,
+    #[serde(deserialize_with = "given")]
     depth: Option<u32>,
     #[serde(deserialize_with = "given")]
     streams_per_connection: Option<usize>,
@@ -99,6 +108,8 @@ impl Given {
             rest_url: self.rest_url.unwrap_or(default.rest_url),
             stream_url: self.stream_url.unwrap_or(default.stream_url),
             ca_file: self.ca_file.unwrap_or(default.ca_file),
+            proxy: self.proxy.unwrap_or(default.proxy),
+            proxy_auth_file: self.proxy_auth_file.unwrap_or(default.proxy_auth_file),
             depth: self.depth.unwrap_or(default.depth),
             streams_per_connection: self
                 .streams_per_connection
@@ -255,6 +266,8 @@ fn market([rest, stream]: [&str; 2], symbols: &[&str], kinds: &[&str]) -> VenueM
         rest_url: Endpoint::fixed(rest),
         stream_url: Endpoint::fixed(stream),
         ca_file: None,
+        proxy: None,
+        proxy_auth_file: None,
         depth: 1000,
         streams_per_connection: 512,
     }
@@ -265,6 +278,7 @@ impl VenueMarket {
         let key = |name: &str| format!("{section}.{name}");
         faults.scheme(&key("rest_url"), &self.rest_url, &["http", "https"]);
         faults.scheme(&key("stream_url"), &self.stream_url, &["ws", "wss"]);
+        faults.proxy(section, self.proxy.as_ref(), self.proxy_auth_file.is_some());
         if !(1..=5000).contains(&self.depth) {
             faults.add(&key("depth"), "must be from 1 to 5000");
         }

@@ -58,11 +58,13 @@ Faults strike at a time after the opening of the market:
   refuse@10s:5s         the same, and for 5 s those that are opened
   silent@10s:5s         subscriptions of the next 5 s are confirmed and
                         never served
+  mute@10s:STREAM       whoever has joined it gets no more of it
   slow-snapshot@10s:2s  books are sent 2 s late from then on
   limit@10s:5s          REST calls are answered with 429 for 5 s
   ban@10s:5s            the same with 418, where the venue has it
   away@10s:5s           REST calls are answered with 503 for 5 s
   forget@10s            the trades so far can no longer be asked for
+  reset@10s             trades and updates are numbered anew
   malformed@10s:5s      for 5 s a malformed one behind every 100th
 
 Examples:

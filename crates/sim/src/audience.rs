@@ -65,6 +65,11 @@ impl Audience {
         });
     }
 
+    /// Sends a stream to nobody who has joined it so far.
+    pub(crate) fn mute(&mut self, stream: &str) {
+        self.streams.remove(stream);
+    }
+
     /// Closes every connection.
     pub(crate) fn clear(&mut self) {
         self.clients.clear();

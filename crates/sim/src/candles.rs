@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     fn trade(id: u64, tick: u64) -> Trade {
-        Trade { id, tick, steps: 10 * id, sells: false }
+        Trade { id, tick, steps: 10 * id, sells: false, fills: 1 }
     }
 
     #[test]

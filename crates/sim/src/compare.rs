@@ -3,7 +3,7 @@
 mod client;
 
 use crate::dialect::{self, Dialect, binance_spot};
-use crate::ledger::{self, Line};
+use crate::ledger::{self, Line, VOLATILITY_INDEX};
 use crate::tally::{Answer, Sent, Tally, content};
 pub use client::Client;
 use serde::Deserialize;
@@ -54,7 +54,7 @@ pub fn latest(gaps: &[GapRow]) -> Vec<&GapRow> {
 pub struct Report {
     /// Ids in the ledger.
     pub sent: usize,
-    /// Rows returned.
+    /// Ids returned: a row may stand for several.
     pub returned: usize,
     /// Ids not returned, but inside a gap record or covered by a snapshot.
     pub in_gaps: usize,
@@ -170,6 +170,13 @@ pub fn books(tally: &Tally, snapshots: &BTreeSet<u64>, gaps: &[GapRow]) -> Repor
     report(tally, |id| covered(id) || explained.has(id))
 }
 
+/// Compares the values of a volatility index by their times. They have no ids, so no record says
+/// which are missing: after a fault some may be.
+#[must_use]
+pub fn values(tally: &Tally, faults: usize) -> Report {
+    report(tally, |_| faults > 0)
+}
+
 impl GapRow {
     /// The first and last id of the open interval. A gap whose end is unknown covers nothing yet.
     fn span(&self) -> Option<(u64, u64)> {
@@ -185,6 +192,8 @@ pub struct Streams {
     dialect: Arc<dyn Dialect>,
     trades: BTreeMap<Arc<str>, Tally>,
     books: BTreeMap<Arc<str>, Books>,
+    /// The values of volatility indices, each by its time.
+    values: BTreeMap<Arc<str>, Tally>,
     /// The faults it notes.
     pub faults: usize,
 }
@@ -214,7 +223,8 @@ impl Streams {
     ///
     /// As [`ledger::visit`].
     pub fn read(path: &Path) -> std::io::Result<Self> {
-        let (mut trades, mut books) = (BTreeMap::new(), BTreeMap::new());
+        let (mut trades, mut books, mut values) =
+            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let mut faults = 0;
         ledger::visit(path, |line| match line {
             Line::Trade { instrument, seq: id, price, qty, side, venue_time: time } => {
@@ -227,7 +237,10 @@ impl Streams {
             Line::Book { instrument, last_id: id } => {
                 push(&mut books, instrument, Sent { id, content: 0, time: 0 });
             }
-            Line::Bbo | Line::Figure => {}
+            Line::Figure { instrument, figure: VOLATILITY_INDEX, value, venue_time: time } => {
+                push(&mut values, instrument, value_sent(value, time));
+            }
+            Line::Bbo | Line::Figure { .. } => {}
             Line::Fault => faults += 1,
         })?;
         let books = books.into_iter().map(|(name, sent)| {
@@ -237,6 +250,7 @@ impl Streams {
             dialect: ledger::market(path)?.map_or_else(binance_spot, dialect::of),
             trades: trades.into_iter().map(|(name, sent)| (name, Tally::new(sent))).collect(),
             books: books.collect(),
+            values: values.into_iter().map(|(name, sent)| (name, Tally::new(sent))).collect(),
             faults,
         })
     }
@@ -276,6 +290,11 @@ impl Streams {
             let report = books(tally, snapshots, &of_instrument(&found.gaps, instrument));
             found.add(format!("{instrument} book"), report, answer);
         }
+        for (instrument, tally) in &mut self.values {
+            let answer = client.values(&*self.dialect, instrument, tally).await?;
+            let report = values(tally, self.faults);
+            found.add(format!("{instrument} {VOLATILITY_INDEX}"), report, answer);
+        }
         Ok(found)
     }
 
@@ -291,10 +310,29 @@ impl Streams {
     ) -> anyhow::Result<BTreeMap<String, Answer>> {
         let mut answers = BTreeMap::new();
         for name in names {
-            answers.insert(format!("{name} trade"), client.ids("trades", name).await?);
-            answers.insert(format!("{name} book"), client.ids("books", name).await?);
+            for (kind, query) in [("trade", "trades"), ("book", "books")] {
+                let mut answer = Answer::default();
+                client.ids(query, name, |id| answer.take(id)).await?;
+                answers.insert(format!("{name} {kind}"), answer);
+            }
         }
         Ok(answers)
+    }
+
+    /// The ids of one of the streams that [`Streams::answers`] names, in the order of the answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Streams::answers`], and a stream that has no such name.
+    pub async fn ids(stream: &str, client: &Client) -> anyhow::Result<Vec<u64>> {
+        let (query, name) = match stream.split_once(' ') {
+            Some((name, "trade")) => ("trades", name),
+            Some((name, "book")) => ("books", name),
+            Some(_) | None => anyhow::bail!("`{stream}` is no stream that is compared"),
+        };
+        let mut ids = Vec::new();
+        client.ids(query, name, |id| ids.push(id)).await?;
+        Ok(ids)
     }
 }
 
@@ -309,6 +347,11 @@ impl Compared {
     pub fn agrees(&self) -> bool {
         !self.reports.is_empty() && self.reports.values().all(Report::agrees)
     }
+}
+
+/// A value of a volatility index, as it is sent and as it comes back. Its time is its identity.
+fn value_sent(value: &str, time: i64) -> Sent {
+    Sent { id: time.cast_unsigned(), content: content(value, "", "", time), time }
 }
 
 fn push(streams: &mut BTreeMap<Arc<str>, Vec<Sent>>, instrument: &str, sent: Sent) {
@@ -402,6 +445,35 @@ mod tests {
         let healed = GapRow { version: 2, state: "healed".to_owned(), ..gap(1, 3) };
         let report = check(&[1, 2, 3], &[1, 3], &[healed, gap(1, 3)]);
         assert_eq!((report.in_gaps, report.missing), (0, vec![2]));
+    }
+
+    #[test]
+    fn a_value_of_an_index_comes_back_unchanged_and_is_missing_only_after_a_fault() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        let mut ledger = ledger::Ledger::create(Some(&path)).unwrap();
+        let market = "deribit/index".parse::<dialect::MarketId>().unwrap();
+        for (figure, value, time_ms) in
+            [(VOLATILITY_INDEX, "54.75", 1), (VOLATILITY_INDEX, "54.8", 2), ("mark_iv", "7", 3)]
+        {
+            let entry = crate::frame::figure_entry(&market, "btc_usd", figure, value, time_ms);
+            ledger.write(&entry).unwrap();
+        }
+        ledger.flush().unwrap();
+        let mut streams = Streams::read(&path).unwrap();
+        let tally = streams.values.get_mut("btc_usd").unwrap();
+        let take = |tally: &mut Tally, value: &str, time: i64| {
+            let Sent { id, content, .. } = value_sent(value, time);
+            tally.take(id, content);
+        };
+        take(tally, "54.75", 1_000_000);
+        assert_eq!(values(tally, 0).missing, [2_000_000]);
+        let after_a_fault = values(tally, 1);
+        assert!(after_a_fault.agrees(), "{after_a_fault}");
+        assert_eq!(after_a_fault.in_gaps, 1);
+        take(tally, "54.9", 2_000_000);
+        assert_eq!(values(tally, 1).changed, [2_000_000], "a fault changes no value");
+        assert_eq!(values(tally, 1).sent, 2, "no other figure is compared");
     }
 
     #[test]

@@ -321,7 +321,7 @@ impl Conductor {
         let frames = self.advance(elapsed)?;
         self.frames += frames.len() as u64;
         for frame in &frames {
-            if let Some(entry) = &frame.entry {
+            for entry in frame.earlier.iter().chain(&frame.entry) {
                 self.ledger.write(entry)?;
                 if let Entry::Trade(trade) = entry {
                     self.history.keep(trade)?;
@@ -352,10 +352,12 @@ impl Conductor {
     fn strike_now(&mut self, fault: &Fault, now: Instant) -> anyhow::Result<()> {
         let at = (self.wall)();
         self.ledger.write(&Entry::Fault(FaultEntry { fault: fault.to_string(), at }))?;
-        self.interference.strike(fault.action, now);
-        match fault.action {
+        self.interference.strike(&fault.action, now);
+        match &fault.action {
             Action::Close | Action::Refuse(_) => self.audience.clear(),
+            Action::Mute(stream) => self.audience.mute(stream),
             Action::Forget => self.history.forget(),
+            Action::Reset => self.renumber()?,
             Action::Gap(_)
             | Action::Duplicate(_)
             | Action::Reorder(_)
@@ -366,6 +368,18 @@ impl Conductor {
             | Action::Silent(_)
             | Action::Away(_)
             | Action::Malformed(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Has a market that is made up number anew, and the books that are asked for with it.
+    fn renumber(&mut self) -> anyhow::Result<()> {
+        let Source::Generated { market, .. } = &mut self.source else { return Ok(()) };
+        market.renumber();
+        self.history.forget();
+        for book in market.opening_books() {
+            let shadow = self.shadows.entry(book.instrument).or_default();
+            shadow.replace(book.last_id, &book.bids, &book.asks)?;
         }
         Ok(())
     }

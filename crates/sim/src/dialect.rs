@@ -47,6 +47,11 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// How far the ids of book updates are apart: one where they have no holes.
     fn id_step(&self) -> u64;
 
+    /// Fills of one taker that the venue puts into one trade, at most.
+    fn fills_max(&self) -> u64 {
+        1
+    }
+
     /// Events per second of one instrument, for a market of many.
     fn rate(&self) -> f64;
 

@@ -39,7 +39,7 @@ pub enum What {
 /// A trade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trade {
-    /// One above the one before.
+    /// As many above the one before as it has fills.
     pub id: u64,
     /// The price.
     pub tick: u64,
@@ -47,13 +47,22 @@ pub struct Trade {
     pub steps: u64,
     /// Whether the taker sold.
     pub sells: bool,
+    /// How many fills it was made of, all of the same quantity; their ids are those up to its own.
+    pub fills: u64,
 }
 
 impl Trade {
     /// Whether a position was closed by force.
     #[must_use]
     pub const fn is_liquidation(&self) -> bool {
-        is_liquidation(self.id)
+        self.id / LIQUIDATION_EVERY > self.id.saturating_sub(self.fills) / LIQUIDATION_EVERY
+    }
+
+    /// Its fills, one after the other.
+    pub fn each(&self) -> impl Iterator<Item = Self> + use<> {
+        let Self { id, steps, fills, .. } = *self;
+        let (whole, steps) = (*self, steps / fills);
+        (0..fills).rev().map(move |more| Self { id: id - more, steps, fills: 1, ..whole })
     }
 
     /// The taker's side.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A fault, and when it strikes, counted from the market's start.
@@ -14,7 +15,7 @@ pub struct Fault {
 }
 
 /// What a fault does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// The next frames are not sent.
     Gap(u32),
@@ -34,12 +35,16 @@ pub enum Action {
     Ban(Duration),
     /// Subscriptions of a while are confirmed and never served.
     Silent(Duration),
+    /// This stream, in the venue's words, brings nothing to those who have joined it.
+    Mute(Arc<str>),
     /// Connections are closed as soon as they are opened, for a while.
     Refuse(Duration),
     /// Requests for books and trades are answered with 503 for a while.
     Away(Duration),
     /// The trades so far can no longer be asked for.
     Forget,
+    /// Trades and updates are numbered anew.
+    Reset,
     /// For a while every hundredth frame is followed by one that is malformed.
     Malformed(Duration),
 }
@@ -66,13 +71,15 @@ impl FromStr for Fault {
             "limit" => Action::Limit(length()?),
             "ban" => Action::Ban(length()?),
             "silent" => Action::Silent(length()?),
+            "mute" => Action::Mute(amount.ok_or(format!("`{text}`: no stream"))?.into()),
             "refuse" => Action::Refuse(length()?),
             "away" => Action::Away(length()?),
             "forget" => Action::Forget,
+            "reset" => Action::Reset,
             "malformed" => Action::Malformed(length()?),
             _ => {
-                let known = "gap, duplicate, reorder, stall, close, refuse, silent, \
-                             slow-snapshot, limit, ban, away, forget, malformed";
+                let known = "gap, duplicate, reorder, stall, close, refuse, silent, mute, \
+                             slow-snapshot, limit, ban, away, forget, reset, malformed";
                 return Err(format!("unknown fault `{kind}`, expected one of {known}"));
             }
         };
@@ -83,7 +90,7 @@ impl FromStr for Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = self.at;
-        match self.action {
+        match &self.action {
             Action::Gap(count) => write!(f, "gap@{at:?}:{count}"),
             Action::Duplicate(count) => write!(f, "duplicate@{at:?}:{count}"),
             Action::Reorder(count) => write!(f, "reorder@{at:?}:{count}"),
@@ -93,9 +100,11 @@ impl fmt::Display for Fault {
             Action::Limit(length) => write!(f, "limit@{at:?}:{length:?}"),
             Action::Ban(length) => write!(f, "ban@{at:?}:{length:?}"),
             Action::Silent(length) => write!(f, "silent@{at:?}:{length:?}"),
+            Action::Mute(stream) => write!(f, "mute@{at:?}:{stream}"),
             Action::Refuse(length) => write!(f, "refuse@{at:?}:{length:?}"),
             Action::Away(length) => write!(f, "away@{at:?}:{length:?}"),
             Action::Forget => write!(f, "forget@{at:?}"),
+            Action::Reset => write!(f, "reset@{at:?}"),
             Action::Malformed(length) => write!(f, "malformed@{at:?}:{length:?}"),
         }
     }
@@ -131,13 +140,16 @@ mod tests {
             "ban@1s:2s",
             "silent@2s:10s",
             "refuse@2s:10s",
+            "mute@2s:btcusdt@depth@100ms",
             "forget@3s",
+            "reset@3s",
             "malformed@1s:5s",
         ] {
             let fault: Fault = text.parse().unwrap();
             assert_eq!(fault.to_string(), text);
         }
         assert!("melt@1s".parse::<Fault>().unwrap_err().contains("unknown fault"));
+        assert!("mute@1s".parse::<Fault>().is_err());
         assert!("gap@now".parse::<Fault>().is_err());
         assert!("gap@1s:x".parse::<Fault>().is_err());
     }

@@ -26,6 +26,8 @@ pub struct Frame {
     pub malformed: bool,
     /// What the ledger says of it.
     pub entry: Option<Entry>,
+    /// What it says before that, of a frame that has several ids.
+    pub earlier: Vec<Entry>,
     /// The book change it carries.
     pub depth: Option<Arc<DepthData>>,
 }
@@ -90,13 +92,29 @@ impl Frame {
     }
 
     const fn of(stream: Arc<str>, combined: Utf8Bytes, data: Utf8Bytes) -> Self {
-        Self { stream, combined, data, binary: None, malformed: false, entry: None, depth: None }
+        Self {
+            stream,
+            combined,
+            data,
+            binary: None,
+            malformed: false,
+            entry: None,
+            earlier: Vec::new(),
+            depth: None,
+        }
     }
 
     /// Says what the ledger has of it.
     #[must_use]
     pub fn noted(self, entry: Entry) -> Self {
         Self { entry: Some(entry), ..self }
+    }
+
+    /// Says what the ledger has of it, one after the other.
+    #[must_use]
+    pub fn noted_all(self, mut entries: Vec<Entry>) -> Self {
+        let entry = entries.pop();
+        Self { entry, earlier: entries, ..self }
     }
 
     /// Says that it carries a change of a book.

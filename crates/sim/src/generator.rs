@@ -30,6 +30,8 @@ struct Instrument {
     update_id: u64,
     /// How far update ids are apart.
     id_step: u64,
+    /// Fills of one trade at most.
+    fills_max: u64,
     /// The first update id of the diff under way, and the last of the one before.
     diff_first: u64,
     diff_prev: u64,
@@ -83,7 +85,12 @@ impl Generator {
         &self.dialect
     }
 
-    /// Every instrument's book before anything happened.
+    /// Numbers trades and updates anew, far below where they were.
+    pub fn renumber(&mut self) {
+        self.instruments.iter_mut().for_each(|instrument| instrument.number_from(0));
+    }
+
+    /// Every instrument's book before anything happens, or happens anew.
     #[must_use]
     pub fn opening_books(&self) -> Vec<OpeningBook> {
         let scale = self.dialect.scale();
@@ -151,6 +158,7 @@ impl Instrument {
             trade_id: first_id,
             update_id,
             id_step,
+            fills_max: dialect.fills_max(),
             diff_first: update_id + id_step,
             diff_prev: update_id,
             bids: (1..=levels).map(|i| (mid - i, steps(rng))).collect(),
@@ -163,6 +171,13 @@ impl Instrument {
             last_tick: mid,
             open_tick: mid,
         }
+    }
+
+    /// Gives the next trade and the next update the numbers after these.
+    fn number_from(&mut self, first_id: u64) {
+        (self.trade_id, self.update_id) = (first_id, first_id * 10);
+        (self.diff_first, self.diff_prev) = (self.update_id + self.id_step, self.update_id);
+        self.changed.clear();
     }
 
     fn opening_book(&self, scale: &Scale) -> OpeningBook {
@@ -225,10 +240,17 @@ impl Instrument {
             let tick = if sells { self.best_bid().0 - deep } else { self.best_ask().0 + deep };
             self.set(sells, tick, steps(rng));
         }
-        self.trade_id += 1;
+        // Most takers meet one maker. Where no trade has several fills, no number is drawn for it.
+        let fills = if self.fills_max > 1 && rng.random_bool(0.25) {
+            let wanted = rng.random_range(1..=self.fills_max);
+            (1..=wanted).rev().find(|fills| taken.is_multiple_of(*fills)).unwrap_or(1)
+        } else {
+            1
+        };
+        self.trade_id += fills;
         self.volume += taken;
         self.last_tick = tick;
-        Trade { id: self.trade_id, tick, steps: taken, sells }
+        Trade { id: self.trade_id, tick, steps: taken, sells, fills }
     }
 
     fn quote(&mut self) -> Quote {
@@ -299,6 +321,49 @@ mod tests {
             }
         }
         assert_eq!(trade_ids.len(), 2);
+    }
+
+    #[test]
+    fn trades_of_several_fills_take_as_many_ids_and_divide_their_quantity() {
+        let dialect: Arc<dyn Dialect> = Arc::new(crate::dialect::okx::Okx::PERP);
+        let mut market = Generator::of(dialect, &["BTC-USDT-SWAP".to_owned()], 7);
+        let mut events = Vec::new();
+        for i in 0..5_000_i64 {
+            market.emit(1_700_000_000_000 + i * 10, &mut events);
+        }
+        let trades = events.iter().filter_map(|event| match event.what {
+            What::Trade(trade) => Some(trade),
+            What::Quote(_) | What::Diff(_) | What::Summary(_) | What::Candle(_) => None,
+        });
+        let trades: Vec<Trade> = trades.collect();
+        let fills: Vec<Trade> = trades.iter().flat_map(Trade::each).collect();
+        assert!(fills.windows(2).all(|pair| pair[0].id + 1 == pair[1].id));
+        assert!(fills.iter().all(|fill| fill.fills == 1 && fill.steps > 0));
+        let steps = |trades: &[Trade]| trades.iter().map(|trade| trade.steps).sum::<u64>();
+        assert_eq!(steps(&fills), steps(&trades));
+        let counts: BTreeSet<u64> = trades.iter().map(|trade| trade.fills).collect();
+        assert_eq!(counts, (1..=5).collect());
+    }
+
+    #[test]
+    fn a_market_that_numbers_anew_goes_on_from_its_book() {
+        let mut market = Generator::new(&["BTCUSDT".to_owned()], 7);
+        let mut events = Vec::new();
+        (0..1_000).for_each(|now_ms| market.emit(now_ms, &mut events));
+        market.renumber();
+        assert_eq!(market.opening_books()[0].last_id, 0);
+        events.clear();
+        (0..1_000).for_each(|now_ms| market.emit(now_ms, &mut events));
+        let (mut trades, mut diffs) = (Vec::new(), Vec::new());
+        for Event { what, .. } in events {
+            match what {
+                What::Trade(trade) => trades.push(trade.id),
+                What::Diff(diff) => diffs.push(diff.prev),
+                What::Quote(_) | What::Summary(_) | What::Candle(_) => {}
+            }
+        }
+        assert!(trades.iter().copied().eq(1..=trades.len() as u64), "{trades:?}");
+        assert_eq!(diffs.first(), Some(&0));
     }
 
     #[test]

@@ -33,22 +33,22 @@ pub(crate) struct Interference {
 }
 
 impl Interference {
-    pub(crate) fn strike(&mut self, action: Action, now: Instant) {
-        let until = |length| Some(now + length);
+    pub(crate) fn strike(&mut self, action: &Action, now: Instant) {
+        let until = |length: &Duration| Some(now + *length);
         match action {
             Action::Gap(count) => self.drop_next += count,
             Action::Duplicate(count) => self.double_next += count,
             Action::Reorder(count) => self.late_next += count,
             Action::Stall(length) => self.stalled_until = until(length),
-            Action::SlowSnapshot(delay) => self.snapshot_delay = delay,
+            Action::SlowSnapshot(delay) => self.snapshot_delay = *delay,
             Action::Limit(length) => self.limited_until = until(length),
             Action::Ban(length) => self.banned_until = until(length),
             Action::Away(length) => self.away_until = until(length),
             Action::Silent(length) => self.silent_until = until(length),
             Action::Refuse(length) => self.refused_until = until(length),
-            Action::Malformed(length) => self.malformed.begin(now + length),
-            // Connections and the past are others' to end.
-            Action::Close | Action::Forget => {}
+            Action::Malformed(length) => self.malformed.begin(now + *length),
+            // Connections, streams, the past and the numbers are others' to end.
+            Action::Close | Action::Mute(_) | Action::Forget | Action::Reset => {}
         }
     }
 
@@ -152,10 +152,10 @@ mod tests {
     #[test]
     fn a_late_frame_is_overtaken_by_the_next_of_its_stream_only() {
         let (mut faults, now) = (Interference::default(), Instant::now());
-        faults.strike(Action::Reorder(2), now);
+        faults.strike(&Action::Reorder(2), now);
         let names = ["a1", "b1", "c1", "b2", "a2", "a3"];
         assert_eq!(sent(&mut faults, &names, now), ["c1", "b2", "b1", "a2", "a1", "a3"]);
-        faults.strike(Action::Reorder(1), now);
+        faults.strike(&Action::Reorder(1), now);
         assert_eq!(sent(&mut faults, &["a4"], now), [""; 0]);
         assert_eq!(sent(&mut faults, &[], now + LATE_MAX), ["a4"]);
     }
@@ -163,11 +163,11 @@ mod tests {
     #[test]
     fn frames_are_dropped_doubled_and_held_back() {
         let (mut faults, now) = (Interference::default(), Instant::now());
-        faults.strike(Action::Gap(1), now);
-        faults.strike(Action::Duplicate(1), now);
+        faults.strike(&Action::Gap(1), now);
+        faults.strike(&Action::Duplicate(1), now);
         assert_eq!(sent(&mut faults, &["a1", "a2", "a3"], now), ["a2", "a2", "a3"]);
         let second = Duration::from_secs(1);
-        faults.strike(Action::Stall(second), now);
+        faults.strike(&Action::Stall(second), now);
         assert_eq!(sent(&mut faults, &["a4"], now), [""; 0]);
         assert_eq!(sent(&mut faults, &["a5"], now + second), ["a4", "a5"]);
     }
@@ -176,8 +176,8 @@ mod tests {
     fn a_ban_is_worse_than_a_limit_and_both_end() {
         let (mut faults, now) = (Interference::default(), Instant::now());
         let second = Duration::from_secs(1);
-        faults.strike(Action::Limit(second * 2), now);
-        faults.strike(Action::Ban(second), now);
+        faults.strike(&Action::Limit(second * 2), now);
+        faults.strike(&Action::Ban(second), now);
         assert_eq!(faults.refusal(now), Some(Refusal::Banned(second)));
         assert_eq!(faults.refusal(now + second), Some(Refusal::Limited(second)));
         assert_eq!(faults.refusal(now + second * 2), None);

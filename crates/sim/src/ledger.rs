@@ -7,6 +7,9 @@ use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
+/// The figure that is the value of a volatility index.
+pub const VOLATILITY_INDEX: &str = "volatility_index";
+
 /// One line of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -81,7 +84,8 @@ pub struct FigureEntry {
     pub market: Arc<str>,
     /// The venue's own name.
     pub instrument: Arc<str>,
-    /// Which figure, by the name that it is recorded under: `index_price` or `mark_iv`.
+    /// Which figure, by the name that it is recorded under: `index_price`, `mark_iv` or
+    /// [`VOLATILITY_INDEX`].
     pub figure: String,
     /// Canonical decimal.
     pub value: String,
@@ -162,8 +166,9 @@ pub enum Line<'a> {
     Book { instrument: &'a str, last_id: u64 },
     /// A best bid and offer.
     Bbo,
-    /// A figure.
-    Figure,
+    /// A figure; see [`FigureEntry`].
+    #[expect(missing_docs, reason = "they are the fields of `FigureEntry`")]
+    Figure { instrument: &'a str, figure: &'a str, value: &'a str, venue_time: i64 },
     /// A fault injected on purpose.
     Fault,
 }
@@ -187,16 +192,21 @@ struct Flat<'a> {
     venue_time: i64,
     #[serde(default)]
     last_id: u64,
+    #[serde(default)]
+    figure: &'a str,
+    #[serde(default)]
+    value: &'a str,
 }
 
 impl<'a> Flat<'a> {
     fn line(self) -> Option<Line<'a>> {
-        let Self { kind, instrument, seq, price, qty, side, venue_time, last_id } = self;
+        let Self { kind, instrument, seq, price, qty, side, venue_time, last_id, figure, value } =
+            self;
         match kind {
             "trade" => Some(Line::Trade { instrument, seq, price, qty, side, venue_time }),
             "book" => Some(Line::Book { instrument, last_id }),
             "bbo" => Some(Line::Bbo),
-            "figure" => Some(Line::Figure),
+            "figure" => Some(Line::Figure { instrument, figure, value, venue_time }),
             "fault" => Some(Line::Fault),
             _ => None,
         }
@@ -320,7 +330,7 @@ mod tests {
             Line::Trade { instrument, seq: 7, price, qty, side, venue_time: 9 },
             Line::Book { instrument, last_id: 5 },
             Line::Bbo,
-            Line::Figure,
+            Line::Figure { instrument, figure: "index_price", value: "1.25", venue_time: 9 },
             Line::Fault,
         ];
         assert_eq!(lines, expected.map(|line| format!("{line:?}")));

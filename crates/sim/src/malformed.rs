@@ -169,6 +169,7 @@ fn malformed(neighbour: &Frame, combined: String, data: String) -> Frame {
         binary: None,
         malformed: true,
         entry: None,
+        earlier: Vec::new(),
         depth: None,
     }
 }

@@ -98,7 +98,7 @@ impl Tally {
         }
     }
 
-    /// Rows that came back.
+    /// Ids that came back, each as often as it did.
     #[must_use]
     pub const fn returned(&self) -> usize {
         self.returned

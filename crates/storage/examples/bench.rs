@@ -1,5 +1,6 @@
 //! Measures both stores side by side, kind by kind: rows per second from the bytes of the stream to
-//! rows on disk, and with recorded events the bytes that a row takes at rest.
+//! rows on disk, and with recorded events the bytes that a row takes at rest. As in the service the
+//! next cut is made while the last is stored.
 //!
 //! `cargo run --release -p storage --example bench-stores [EVENTS]`; it starts a ClickHouse of
 //! its own. `EVENTS` is a file of events as `marketprism decode` prints them; a CSV file of the same
@@ -17,6 +18,8 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread;
 use std::time::{Duration, Instant};
 use testkit::clickhouse::ClickHouse;
 use tokio::runtime::Runtime;
@@ -82,7 +85,7 @@ impl Stores {
     fn archive(&self, kind: Kind, name: &str, blocks: &[Block]) -> anyhow::Result<Duration> {
         let (mut table, _) = archive::Table::open(&self.dir.path().join(name), kind)?;
         let (mut decoder, began) = (wire::Decoder::new(), Instant::now());
-        for blocks in cuts(blocks) {
+        let make = |blocks: &[Block]| -> anyhow::Result<archive::Cut> {
             let mut cut = archive::Cut::new(kind);
             for block in blocks {
                 cut.block(block.seq, block.id.clone());
@@ -90,9 +93,13 @@ impl Stores {
                     cut.push(&decoder.decode(json)?, json)?;
                 }
             }
+            Ok(cut)
+        };
+        store(blocks, make, |cut| {
             let appended = table.append(&cut)?;
             ensure!(appended.stored > 0, "{appended:?}");
-        }
+            Ok(())
+        })?;
         let took = began.elapsed();
         table.roll_all()?;
         Ok(took)
@@ -103,7 +110,7 @@ impl Stores {
         let mut table = self.warehouse.table(kind, &self.dir.path().join("journal"))?;
         self.runtime.block_on(self.warehouse.prepare())?;
         let (mut decoder, began) = (wire::Decoder::new(), Instant::now());
-        for blocks in cuts(blocks) {
+        let make = |blocks: &[Block]| -> anyhow::Result<warehouse::Cut> {
             let mut cut = warehouse::Cut::new(kind);
             for block in blocks {
                 cut.block(block.seq, &block.id, &block.payload);
@@ -111,9 +118,13 @@ impl Stores {
                     cut.push(&decoder.decode(json)?)?;
                 }
             }
+            Ok(cut)
+        };
+        store(blocks, make, |cut| {
             let appended = self.runtime.block_on(table.append(cut))?;
             ensure!(appended.stored > 0, "{appended:?}");
-        }
+            Ok(())
+        })?;
         Ok(began.elapsed())
     }
 
@@ -184,6 +195,29 @@ fn blocks(kind: Kind, events: impl Iterator<Item = Event>) -> Vec<Block> {
     }
     close(&mut payload);
     blocks
+}
+
+/// Stores blocks in cuts, each of which is made while the one before is stored.
+fn store<C: Send>(
+    blocks: &[Block],
+    mut make: impl FnMut(&[Block]) -> anyhow::Result<C> + Send,
+    mut store: impl FnMut(C) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    thread::scope(|scope| {
+        let (made, next) = sync_channel(0);
+        scope.spawn(move || {
+            for blocks in cuts(blocks) {
+                // Nobody takes any more: storing has failed, and says why.
+                if made.send(make(blocks)).is_err() {
+                    break;
+                }
+            }
+        });
+        for cut in next {
+            store(cut?)?;
+        }
+        Ok(())
+    })
 }
 
 /// The blocks of one cut after the other.

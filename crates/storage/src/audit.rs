@@ -98,6 +98,7 @@ fn stream(
     let (reader, key) = (&handles[&kind].reader, &coverage.stream);
     let (found, truncated) = holes(reader, coverage)?;
     let gaps = if found.is_empty() { Vec::new() } else { gaps(handles, key)? };
+    let found = condition::without(&found, &condition::skipped(kind, &gaps));
     let holes = condition::explain(kind, &found, &gaps);
     let mut days: BTreeMap<i64, DayFound> = BTreeMap::new();
     for (day, stored) in &coverage.days {
@@ -154,12 +155,16 @@ fn stream(
 /// The ids missing up to the last of some days, from the row before them on, and whether there are
 /// more.
 fn holes(reader: &Reader, coverage: &Coverage) -> anyhow::Result<(Vec<(u64, u64)>, bool)> {
-    let (first, last) = (coverage.total.first.major, coverage.total.last.major);
+    let total = &coverage.total;
+    let (first, last) = (total.first.major, total.last.major);
     let before = neighbour(reader, &coverage.stream, first, Order::Descending)?;
     let before = before.map(|event| event.identity().major);
-    let rows = coverage.total.rows + u64::from(before.is_some());
-    // Each id is there once, so as many rows as ids are all of them.
-    if last - before.unwrap_or(first) == rows - 1 {
+    // Each id is there once, so as many as lie between the ends are all of them.
+    let all = match before {
+        Some(before) => last - before,
+        None => last.saturating_sub(total.first_id).saturating_add(1),
+    };
+    if total.ids == all {
         return Ok((Vec::new(), false));
     }
     let ids = before.unwrap_or(first)..=last;

@@ -1,4 +1,4 @@
-//! How many bytes of blocks the writers may have in hand, all of them together.
+//! How many bytes the writers may have in hand, all of them together: blocks, and cuts of them.
 //!
 //! Each has a small share of its own, so that none waits for another. The rest is a pool: a writer
 //! whose batches are full takes from it, and gives back what it does not use. So a backlog is stored
@@ -11,9 +11,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const OWN: usize = 32;
 /// So many of the largest would be: what has a backlog are trades, books and the best prices.
 const LARGEST: usize = 4;
-/// A batch is stored, the next is complete and waits, and what the request for it still allows
-/// arrives behind it: each byte of a share is held three times.
-const BATCHES: usize = 3;
+/// A batch is stored, the next is made into cuts, a third is read, and what the request for it still
+/// allows arrives behind it. Of the first two there are the cuts as well, whose columns take about
+/// what the blocks do: each byte of a share is held six times.
+const BATCHES: usize = 6;
 /// The unit of the pool, which counts in 32 bits.
 const UNIT: usize = 1 << 10;
 
@@ -101,7 +102,7 @@ mod tests {
 
     #[test]
     fn those_that_are_behind_grow_and_all_together_stay_within_the_budget() {
-        let budget = Budget::new(96 * MIB, 8);
+        let budget = Budget::new(192 * MIB, 8);
         let mut shares: Vec<Share> = (0..8).map(|_| budget.share()).collect();
         assert!(shares.iter().all(|share| share.bytes() == MIB));
         let full = |share: &mut Share| (0..20).for_each(|_| share.note(share.bytes()));
@@ -110,8 +111,8 @@ mod tests {
         shares.iter_mut().for_each(full);
         let sum: usize = shares.iter().map(Share::bytes).sum();
         assert_eq!(sum, 32 * MIB);
-        // The batch that is stored, the one that is read, and what was asked for behind it.
-        assert!(3 * sum <= 96 * MIB);
+        // Three batches, the cuts of two of them, and what was asked for behind.
+        assert!(6 * sum <= 192 * MIB);
         assert_eq!(shares[7].bytes(), MIB, "the pool is empty, and its own is left to it");
         // What batches leave empty is given back, and the others can have it.
         (0..40).for_each(|_| shares[0].note(0));
@@ -124,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_batch_that_leaves_some_of_it_empty_changes_nothing() {
-        let budget = Budget::new(96 * MIB, 8);
+        let budget = Budget::new(192 * MIB, 8);
         let mut share = budget.share();
         share.note(share.bytes());
         let grown = share.bytes();

@@ -141,7 +141,7 @@ impl Remote {
         if cut.first_day().is_none_or(|first| first > last + 1) {
             return Ok(());
         }
-        cut.leave_out(|stream, identities| archive.stored(stream, identities))
+        cut.leave_out(|stream, extents| archive.stored(stream, extents))
     }
 
     /// Stores the rows of a cut that was refused for some of them, and says which.
@@ -202,14 +202,6 @@ impl Table {
         }
     }
 
-    /// An empty cut for this table.
-    pub(crate) fn cut(&self, kind: Kind) -> Cut {
-        match self {
-            Self::Archive(_) => Cut::Archive(archive::Cut::new(kind)),
-            Self::Warehouse(_) => Cut::Warehouse(Box::new(warehouse::Cut::new(kind))),
-        }
-    }
-
     /// Finishes what may hang in the air, and asks whether the store is there: a cut that is made
     /// while it is not is made for nothing.
     pub(crate) fn resume(&mut self) -> anyhow::Result<()> {
@@ -219,7 +211,7 @@ impl Table {
         }
     }
 
-    /// Stores a cut that [`Table::cut`] has started; it is durable once this returns.
+    /// Stores a cut for this store; it is durable once this returns.
     pub(crate) fn append(&mut self, cut: Cut) -> anyhow::Result<Appended> {
         match (self, cut) {
             (Self::Archive(table), Cut::Archive(cut)) => {
@@ -267,6 +259,15 @@ pub(crate) enum Cut {
 }
 
 impl Cut {
+    /// An empty cut for the one store or the other.
+    pub(crate) fn new(kind: Kind, is_remote: bool) -> Self {
+        if is_remote {
+            Self::Warehouse(Box::new(warehouse::Cut::new(kind)))
+        } else {
+            Self::Archive(archive::Cut::new(kind))
+        }
+    }
+
     /// Begins the rows of a block; `id` is its `Nats-Msg-Id`, empty if it had none.
     pub(crate) fn block(&mut self, stream_seq: u64, id: &str, payload: &[u8]) {
         match self {

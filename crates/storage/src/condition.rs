@@ -1,7 +1,7 @@
 //! Judges the days of a stream: whether its data is there, and whole.
 
 use catalog::Day as Stored;
-use model::{Event, Gap, GapState, Kind};
+use model::{Cause, Event, Gap, GapState, Kind};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use units::UnixNanos;
@@ -43,7 +43,9 @@ pub(crate) struct Day {
     pub(crate) day: i64,
     pub(crate) condition: Condition,
     pub(crate) rows: u64,
-    /// Rows that the day would have if none were missing; `None` if ids do not tell.
+    /// Ids that these rows stand for, and those that the venue gave to nothing.
+    pub(crate) ids: u64,
+    /// Ids that the day would have if none were missing; `None` if ids do not tell.
     pub(crate) expected: Option<u64>,
     /// Gaps that leave something missing on this day.
     pub(crate) gaps: usize,
@@ -87,6 +89,7 @@ pub(crate) fn days(
         return Vec::new();
     };
     let expected = if is_contiguous(kind) { expected(stored) } else { BTreeMap::new() };
+    let skipped = skipped_by_day(kind, stored, gaps);
     let spans: Vec<(i64, i64, bool)> = gaps
         .iter()
         .filter(|(_, gap)| leaves_a_hole(kind, gap))
@@ -98,43 +101,81 @@ pub(crate) fn days(
     (*first..=*last)
         .map(|day| {
             let rows = stored.get(&day).map_or(0, |stored| stored.rows);
+            let ids = stored.get(&day).map_or(0, |stored| stored.ids);
+            let ids = ids.saturating_add(skipped.get(&day).copied().unwrap_or(0));
             let on = || spans.iter().filter(|(from, to, _)| (*from..=*to).contains(&day));
             let gaps = on().count();
             let filling = on().filter(|(_, _, filling)| *filling).count();
             let expected = expected.get(&day).copied();
             let is_open = day >= unfinished || filling > 0;
-            let lacks = gaps > filling || !is_open && expected.is_some_and(|all| all > rows);
+            let lacks = gaps > filling || !is_open && expected.is_some_and(|all| all > ids);
             let condition = match (rows, lacks, is_open) {
                 (0, _, false) => Condition::Missing,
                 (0, _, true) | (_, false, true) => Condition::Pending,
                 (_, true, _) => Condition::Degraded,
                 (_, false, false) => Condition::Available,
             };
-            Day { day, condition, rows, expected, gaps }
+            Day { day, condition, rows, ids, expected, gaps }
         })
         .collect()
 }
 
-/// Rows that each day would have if none of its contiguous ids were missing. Ids between two days
-/// count for the one on which the stream goes on.
+/// Ids that each day would have if none of those that are contiguous were missing. Ids between two
+/// days count for the one on which the stream goes on.
 pub(crate) fn expected(stored: &BTreeMap<i64, Stored>) -> BTreeMap<i64, u64> {
     let mut before: Option<u64> = None;
     let count = |(day, stored): (&i64, &Stored)| {
-        let (first, last) = (stored.first.major, stored.last.major);
+        let last = stored.last.major;
         let ids = match before {
             Some(before) => last.saturating_sub(before),
-            None => (last - first).saturating_add(1),
+            None => last.saturating_sub(stored.first_id).saturating_add(1),
         };
         before = Some(before.unwrap_or(0).max(last));
         // Around midnight, ids and times need not agree on the day.
-        (*day, ids.max(stored.rows))
+        (*day, ids.max(stored.ids))
     };
     stored.iter().map(count).collect()
 }
 
+/// The ids that the venue gave to what is no trade, of which a record says so; by the day on which
+/// the stream goes on behind them.
+fn skipped_by_day(
+    kind: Kind,
+    stored: &BTreeMap<i64, Stored>,
+    gaps: &[(Event, Gap)],
+) -> BTreeMap<i64, u64> {
+    let mut days = BTreeMap::new();
+    let begin = stored.values().map(|stored| stored.first_id).min();
+    for (first, last) in skipped(kind, gaps) {
+        if begin.is_some_and(|begin| begin < first)
+            && let Some(day) = day_behind(stored, last)
+        {
+            let ids: &mut u64 = days.entry(day).or_default();
+            *ids = ids.saturating_add((last - first).saturating_add(1));
+        }
+    }
+    days
+}
+
+/// The ids that the venue gave to what is no trade, of which a record says so: ascending, none twice.
+pub(crate) fn skipped(kind: Kind, gaps: &[(Event, Gap)]) -> Vec<(u64, u64)> {
+    let of = gaps.iter().filter(|(_, gap)| gap.of == kind && gap.cause == Cause::Skipped);
+    let mut skipped: Vec<(u64, u64)> =
+        of.map(|(_, gap)| ids(gap)).filter(|(first, last)| first <= last).collect();
+    skipped.sort_unstable();
+    let mut apart: Vec<(u64, u64)> = Vec::with_capacity(skipped.len());
+    for (first, last) in skipped {
+        match apart.last_mut() {
+            Some((_, end)) if first <= *end => *end = last.max(*end),
+            Some(_) | None => apart.push((first, last)),
+        }
+    }
+    apart
+}
+
 /// How much of what is expected is there, from 0 to 1; exactly 1 only if nothing is missing.
-pub(crate) fn fraction(rows: u64, expected: u64) -> f64 {
-    let parts = u128::from(rows) * 1_000_000 / u128::from(expected.max(1));
+pub(crate) fn fraction(ids: u64, expected: u64) -> f64 {
+    let parts = u128::from(ids) * 1_000_000 / u128::from(expected.max(1));
     f64::from(u32::try_from(parts.min(1_000_000)).unwrap_or(1_000_000)) / 1_000_000.0
 }
 
@@ -248,6 +289,24 @@ fn covers(known: &[(u64, u64)], (first, last): (u64, u64)) -> bool {
         need = need.max(to.saturating_add(1));
     }
     false
+}
+
+/// What of some holes is left without these ids; both ascending, and none overlap.
+pub(crate) fn without(holes: &[(u64, u64)], known: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut left = Vec::with_capacity(holes.len());
+    for (first, last) in holes.iter().copied() {
+        let mut next = Some(first);
+        let at = known.partition_point(|(_, to)| *to < first);
+        for (from, to) in known[at..].iter().copied().take_while(|(from, _)| *from <= last) {
+            let Some(start) = next.filter(|start| to >= *start && from <= last) else { continue };
+            if from > start {
+                left.push((start, from - 1));
+            }
+            next = to.checked_add(1).filter(|next| *next <= last);
+        }
+        left.extend(next.map(|start| (start, last)));
+    }
+    left
 }
 
 /// The day on which a stream goes on behind a hole that ends with this id.

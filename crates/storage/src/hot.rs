@@ -22,6 +22,10 @@ mod tests;
 /// what is stored lags behind the live lane by a few.
 const RECENT_MAX: usize = 256;
 
+/// Rounds without a word of a symbol after which it is forgotten: with a round an hour, twice as
+/// long as the copy in Redis keeps it unless told otherwise.
+const SILENT_ROUNDS_MAX: u32 = 48;
+
 /// What is known of all symbols.
 #[derive(Debug)]
 pub(crate) struct Hot {
@@ -29,6 +33,8 @@ pub(crate) struct Hot {
     symbols: BTreeMap<StreamKey, Symbol>,
     /// When the event was received that was taken last.
     newest: Option<i64>,
+    /// Whether anything was taken in this round.
+    heard: bool,
 }
 
 /// What is known of one symbol.
@@ -39,6 +45,8 @@ struct Symbol {
     /// The last trades by id, for each of the two kinds of them.
     trades: BTreeMap<Kind, BTreeMap<u64, Latest>>,
     book: Option<Follower>,
+    /// Rounds since something was taken.
+    silent: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -74,7 +82,19 @@ pub(crate) struct Summary {
 
 impl Hot {
     pub(crate) const fn new(trades_max: usize) -> Self {
-        Self { trades_max, symbols: BTreeMap::new(), newest: None }
+        Self { trades_max, symbols: BTreeMap::new(), newest: None, heard: false }
+    }
+
+    /// Ends a round, and forgets what was silent for too many: contracts end every day. A round in
+    /// which nobody said anything counts for nothing, so that an outage makes nothing be forgotten.
+    pub(crate) fn end_round(&mut self) {
+        if !std::mem::take(&mut self.heard) {
+            return;
+        }
+        self.symbols.retain(|_, symbol| {
+            symbol.silent += 1;
+            symbol.silent <= SILENT_ROUNDS_MAX
+        });
     }
 
     /// Takes an event of the live lane, or of the store when `producer` is `None`.
@@ -88,6 +108,7 @@ impl Hot {
         let recv_time = Some(event.recv_time.as_i64());
         self.newest = if producer.is_some() { recv_time } else { self.newest.max(recv_time) };
         let symbol = self.symbols.entry(key).or_default();
+        (self.heard, symbol.silent) = (true, 0);
         match &event.body {
             Body::Trade(trade) | Body::AggTrade(trade) => {
                 let latest = Latest::new(event, json, producer);

@@ -132,6 +132,7 @@ impl TryFrom<Entry> for Instrument {
             strike: optional(entry.strike.as_deref())?,
             option_side: optional(entry.option_side.as_deref())?,
             listing: value(&entry.listing)?,
+            funding_hours: None,
         })
     }
 }

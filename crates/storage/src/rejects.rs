@@ -39,20 +39,35 @@ impl<'a> Row<'a> {
         })
     }
 
-    fn letter(&self, kind: Kind) -> DeadLetter {
+    /// What is set aside of it, if it came with the blocks of a kind and cannot be stored.
+    pub(crate) fn rejected(&self, kind: Kind, reason: Reason, detail: &str) -> Rejected {
         let block = self.block;
-        DeadLetter {
+        let mut letter = DeadLetter {
             kind,
-            reason: Reason::Unreadable,
-            detail: String::new(),
+            reason,
+            detail: detail.to_owned(),
             subject: block.subject.clone(),
             stream_seq: block.stream_seq,
             stored_at: block.stored_at,
             block: block.id.as_ref().map(wire::BlockId::msg_id).unwrap_or_default(),
             row: self.place,
             time: daemon::clock::now(),
+        };
+        let mut row = block.payload.slice_ref(self.json);
+        if row.len() > wire::EVENT_BYTES_MAX {
+            // Larger than anything a service publishes; with headers it would fit into no message.
+            letter.detail = format!("cut off after {} bytes; {detail}", wire::EVENT_BYTES_MAX);
+            row.truncate(wire::EVENT_BYTES_MAX);
         }
+        Rejected { letter, row }
     }
+}
+
+/// A row that is to be set aside, and why.
+#[derive(Debug)]
+pub(crate) struct Rejected {
+    letter: DeadLetter,
+    row: Bytes,
 }
 
 /// What sets aside the rows of one kind.
@@ -60,7 +75,7 @@ pub(crate) struct Rejects {
     bus: Bus,
     runtime: Runtime,
     kind: Kind,
-    pending: Vec<(DeadLetter, Bytes)>,
+    pending: Vec<Rejected>,
 }
 
 impl Rejects {
@@ -70,14 +85,12 @@ impl Rejects {
 
     /// Notes a row; it is set aside by the next [`Rejects::flush`].
     pub(crate) fn add(&mut self, row: &Row<'_>, reason: Reason, detail: &str) {
-        let mut letter = DeadLetter { reason, detail: detail.to_owned(), ..row.letter(self.kind) };
-        let mut kept = row.block.payload.slice_ref(row.json);
-        if kept.len() > wire::EVENT_BYTES_MAX {
-            // Larger than anything a service publishes; with headers it would fit into no message.
-            letter.detail = format!("cut off after {} bytes; {detail}", wire::EVENT_BYTES_MAX);
-            kept.truncate(wire::EVENT_BYTES_MAX);
-        }
-        self.pending.push((letter, kept));
+        self.pending.push(row.rejected(self.kind, reason, detail));
+    }
+
+    /// Notes rows that were found before.
+    pub(crate) fn add_all(&mut self, rejected: Vec<Rejected>) {
+        self.pending.extend(rejected);
     }
 
     /// Forgets what was noted since the last flush: the blocks will be looked at again.
@@ -91,7 +104,7 @@ impl Rejects {
             return Ok(());
         }
         let sent = stream::iter(&self.pending)
-            .map(|(letter, row)| self.bus.publish_dead_letter(letter, row.clone()))
+            .map(|Rejected { letter, row }| self.bus.publish_dead_letter(letter, row.clone()))
             .buffer_unordered(IN_FLIGHT_MAX)
             .try_for_each(|_| std::future::ready(Ok(())));
         match self.runtime.block_on(sent) {

@@ -8,13 +8,13 @@ use crate::hot::desk::{Desk, QUESTIONS_CAPACITY, SEEDS_CAPACITY, Seed};
 use crate::hot::outlet::{self, Pump};
 use crate::hot::{Hot, Summary};
 use crate::instruments::Lists;
-use crate::keeper::Keeper;
+use crate::keeper::{Keeper, Maker};
 use crate::metrics::Metrics;
 use crate::rejects::Rejects;
 use crate::reporter::{self, Reporter};
 use crate::seed;
 use crate::sink::{self, Probe, Sink};
-use crate::writer::{Rolls, Writer};
+use crate::writer::{Ahead, Rolls, Writer};
 use anyhow::Context as _;
 use archive::Recovery;
 use axum::Router;
@@ -264,6 +264,7 @@ fn writers(
         let (commands_tx, commands) = mpsc::channel(COMMANDS_CAPACITY);
         let (figures, figures_rx) = watch::channel(Figures::default());
         let blocks = bus.blocks(kind);
+        let ahead = Ahead::new(Maker::new(kind, keeper.table.is_remote()));
         let handle = Handle {
             reader,
             commands: commands_tx,
@@ -283,7 +284,7 @@ fn writers(
             metrics: metrics.clone(),
             rolls: Rolls::default(),
             share: budget.share(),
-            ahead: None,
+            ahead,
             owed: None,
         });
     }

@@ -23,13 +23,16 @@ use tower::ServiceExt as _;
 use units::{Price, Qty, UnixNanos};
 use wire::{BlockId, DurableSubject};
 
+mod ahead;
 mod audit;
 mod books;
 mod clickhouse;
 mod compaction;
 mod contracts;
+mod counts;
 mod dead_letters;
 mod delivery;
+mod hostile;
 mod instruments;
 mod interface;
 mod redis;
@@ -147,6 +150,15 @@ impl Running {
         let misfits = DESCRIPTION.misfits(method, path, status.as_u16(), &body);
         assert_eq!(misfits, Vec::<String>::new());
         (status, body)
+    }
+
+    /// What an answer says of being kept.
+    async fn kept(&self, path: &str) -> Option<String> {
+        let uri = format!("/api/v1/storage/{path}");
+        let request = Request::builder().uri(uri).body(Body::empty()).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let value = response.headers().get(http::header::CACHE_CONTROL);
+        value.map(|value| value.to_str().unwrap().to_owned())
     }
 
     async fn get(&self, path: &str) -> Value {

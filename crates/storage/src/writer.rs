@@ -1,9 +1,10 @@
 //! Task: the blocks of one kind → cold store → acknowledgement.
 //!
-//! At most one batch is unresolved: the next is read from the bus while the last is stored, and
-//! looked at only afterwards. A store that refuses is tried again with the same blocks, which stay
-//! in the stream meanwhile; rows that were stored before the refusal are then duplicates, and are
-//! dropped. An acknowledgement that the server does not take is repeated beside the reading.
+//! At most one batch is unresolved: the next ones are read from the bus and made into cuts while it
+//! is stored, and the store is asked about them only afterwards ([`Ahead`]). A store that refuses is
+//! tried again with the same blocks, which stay in the stream meanwhile; rows that were stored
+//! before the refusal are then duplicates, and are dropped. An acknowledgement that the server does
+//! not take is repeated beside the reading.
 //!
 //! What all writers have in hand is bounded by one budget: [`Share`].
 
@@ -14,7 +15,7 @@ use crate::keeper::{Keeper, Limits, Stored};
 use crate::metrics::Metrics;
 use crate::transfer::Work;
 use anyhow::Context as _;
-use bus::{AckError, Acker, BatchLimits, Block, Blocks, Place};
+use bus::{AckError, Acker, BatchLimits, Blocks, Place};
 use daemon::Task;
 use model::Kind;
 use rolls::Done;
@@ -28,13 +29,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, sleep};
 
+mod ahead;
 mod rolls;
 
+pub(crate) use ahead::{Ahead, Batch};
 pub(crate) use rolls::{RollReport, Rolls};
 
-/// Blocks of one batch: half of what the bus delivers without an acknowledgement, so that the next
-/// can be read meanwhile.
-const BLOCKS_MAX: usize = 8_192;
+/// Blocks of one batch: a third of what the bus delivers without an acknowledgement, so that two
+/// more can be read meanwhile.
+const BLOCKS_MAX: usize = BEGUN_MAX / 3;
 /// Blocks of a cut that the process before had begun: all that the bus delivers.
 const BEGUN_MAX: usize = 16_384;
 /// Pause before a refused store or acknowledgement is repeated.
@@ -63,7 +66,7 @@ pub(crate) enum Command {
 enum Event {
     Done(Result<Result<Done, archive::Error>, JoinError>),
     Command(Command),
-    Blocks(Vec<Block>),
+    Batch(Result<Batch, JoinError>),
     Tick,
 }
 
@@ -81,8 +84,7 @@ pub(crate) struct Writer {
     pub(crate) rolls: Rolls,
     /// How large a batch may be.
     pub(crate) share: Share,
-    /// The next batch, if it was there before the last was stored.
-    pub(crate) ahead: Option<Vec<Block>>,
+    pub(crate) ahead: Ahead,
     /// What is stored and not acknowledged, because the server did not take it.
     pub(crate) owed: Option<Owed>,
 }
@@ -100,10 +102,11 @@ impl Writer {
             match event {
                 Event::Done(done) => self.done(&task, done?).await?,
                 Event::Command(command) => self.command(&task, command).await?,
-                Event::Blocks(blocks) => {
-                    self.share.note(blocks.iter().map(|block| block.payload.len()).sum());
-                    let Some(blocks) = self.complete(&task, blocks).await else { break };
-                    self.store(&task, blocks).await?;
+                Event::Batch(batch) => {
+                    let batch = batch?;
+                    self.share.note(batch.bytes());
+                    let Some(batch) = self.complete(&task, batch).await? else { break };
+                    self.store(&task, batch).await?;
                 }
                 // Nothing came: what a backlog took goes back to the others.
                 Event::Tick => self.share.note(0),
@@ -113,6 +116,8 @@ impl Writer {
                 self.acknowledge(&task, owed.place).await;
             }
         }
+        // Nothing of it is begun: it comes again after the next start.
+        drop(task.alive(self.ahead.take()).await?);
         // What is under way is finished rather than thrown away; it takes a second or a few.
         self.finish_running(&task).await
     }
@@ -126,12 +131,6 @@ impl Writer {
                 None => pending().await,
             }
         };
-        let blocks = async {
-            match self.ahead.take() {
-                Some(blocks) => blocks,
-                None => self.blocks.next_batch(&limits).await,
-            }
-        };
         tokio::select! {
             biased;
             done = done => {
@@ -139,7 +138,7 @@ impl Writer {
                 Event::Done(done)
             }
             Some(command) = self.commands.recv() => Event::Command(command),
-            blocks = blocks => Event::Blocks(blocks),
+            batch = self.ahead.next(&mut self.blocks, &limits) => Event::Batch(batch),
             () = sleep(TICK) => Event::Tick,
         }
     }
@@ -178,18 +177,24 @@ impl Writer {
         Ok(result)
     }
 
-    /// Stores some blocks on a blocking thread, and reads the next meanwhile; `None` if the service
-    /// stops and the store's server keeps it waiting.
+    /// Stores a batch on a blocking thread, and has the next ones read and made into cuts meanwhile;
+    /// `None` if the service stops and the store's server keeps it waiting.
     async fn try_store(
         &mut self,
         task: &Task,
-        blocks: Arc<[Block]>,
+        batch: Batch,
         limits: Limits,
     ) -> anyhow::Result<Option<anyhow::Result<Stored>>> {
         let (is_remote, next) = (self.is_remote(), self.batch_limits());
         let mut keeper = self.keeper.take().context("the keeper did not come back")?;
+        // While the blocks of a cut that was begun may still come, they have to be put together.
+        let may_make = keeper.table.begun().is_none();
+        if may_make {
+            self.ahead.make(limits);
+        }
         let storing = spawn_blocking(move || {
-            let stored = keeper.store(&blocks, limits);
+            let Batch { blocks, made } = batch;
+            let stored = keeper.store(&blocks, limits, made);
             (keeper, stored)
         });
         let mut storing = pin!(task.alive(storing));
@@ -206,8 +211,11 @@ impl Writer {
                     return Ok(Some(stored));
                 }
                 () = &mut given_up, if is_remote => return Ok(None),
-                blocks = self.blocks.next_batch(&next), if self.ahead.is_none() => {
-                    self.ahead = Some(blocks);
+                blocks = self.blocks.next_batch(&next), if !self.ahead.is_full() => {
+                    self.ahead.read(blocks);
+                    if may_make {
+                        self.ahead.make(limits);
+                    }
                 }
             }
         }
@@ -215,10 +223,10 @@ impl Writer {
 
     /// Adds what is missing of a cut that the process before had begun: it is made of the same
     /// blocks again. `None` if the service stops meanwhile.
-    async fn complete(&mut self, task: &Task, mut blocks: Vec<Block>) -> Option<Vec<Block>> {
+    async fn complete(&mut self, task: &Task, batch: Batch) -> anyhow::Result<Option<Batch>> {
         let begun = self.keeper.as_ref().and_then(|keeper| keeper.table.begun());
-        let Some(begun) = begun else { return Some(blocks) };
-        let limits = self.batch_limits();
+        let Some(begun) = begun else { return Ok(Some(batch)) };
+        let (limits, mut blocks) = (self.batch_limits(), batch.blocks.to_vec());
         while let Some(last) = blocks.last()
             && begun.contains(&last.stream_seq)
             && last.stream_seq < *begun.end()
@@ -226,18 +234,23 @@ impl Writer {
             && last.pending > 0
             && blocks.len() < BEGUN_MAX
         {
-            blocks.extend(task.until_stopped(self.blocks.next_batch(&limits)).await?);
+            let more = task.until_stopped(self.ahead.next(&mut self.blocks, &limits)).await;
+            let Some(more) = more else { return Ok(None) };
+            blocks.extend_from_slice(&more?.blocks);
         }
-        Some(blocks)
+        Ok(Some(Batch::new(blocks)))
     }
 
-    async fn store(&mut self, task: &Task, blocks: Vec<Block>) -> anyhow::Result<()> {
+    async fn store(&mut self, task: &Task, batch: Batch) -> anyhow::Result<()> {
+        let Batch { blocks, mut made } = batch;
         let Some((last, lag)) = blocks.last().map(|block| (block.place(), block.pending)) else {
             return Ok(());
         };
-        let (blocks, limits) = (Arc::<[Block]>::from(blocks), self.limits());
+        let limits = self.limits();
         loop {
-            let (batch, began) = (Arc::clone(&blocks), Instant::now());
+            // Cuts that the store refused are made again: with the same blocks they are the same.
+            let batch = Batch { blocks: Arc::clone(&blocks), made: made.take() };
+            let began = Instant::now();
             let Some(result) = self.try_store(task, batch, limits).await? else {
                 // Not acknowledged: the blocks come again after the next start.
                 return Ok(());

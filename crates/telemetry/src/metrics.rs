@@ -15,10 +15,12 @@ pub const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; cha
 /// The metrics of one service; a cheap handle.
 ///
 /// Names begin with `marketprism_<service>`. What every service has in the same way begins with
-/// `marketprism` alone and carries the label `service`, so that one query covers the suite.
+/// `marketprism` alone and carries the label `service`, so that one query covers the suite. What has
+/// the names of another program's exporter, so that its dashboards work, has no prefix.
 #[derive(Clone)]
 pub struct Registry {
     root: Arc<Mutex<registry::Registry>>,
+    foreign: Arc<Mutex<registry::Registry>>,
     service: &'static str,
 }
 
@@ -27,7 +29,8 @@ impl Registry {
     #[must_use]
     pub fn new(service: &'static str) -> Self {
         let root = registry::Registry::with_prefix("marketprism");
-        Self { root: Arc::new(Mutex::new(root)), service }
+        let foreign = registry::Registry::default();
+        Self { root: Arc::new(Mutex::new(root)), foreign: Arc::new(Mutex::new(foreign)), service }
     }
 
     /// Hands out the part of the registry whose names begin with `marketprism_<service>`.
@@ -40,6 +43,11 @@ impl Registry {
     pub fn with_common<R>(&self, register: impl FnOnce(&mut registry::Registry) -> R) -> R {
         let mut root = self.root.lock().unwrap_or_else(PoisonError::into_inner);
         register(root.sub_registry_with_label(("service".into(), self.service.into())))
+    }
+
+    /// Hands out the part of the registry whose names are those of other programs, without a prefix.
+    pub fn with_foreign<R>(&self, register: impl FnOnce(&mut registry::Registry) -> R) -> R {
+        register(&mut self.foreign.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Adds metrics that are read at the moment they are asked for, common to all services.
@@ -55,7 +63,11 @@ impl Registry {
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let root = self.root.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::with_capacity(8 * 1024);
-        text::encode(&mut text, &root)?;
+        text::encode_registry(&mut text, &root)?;
+        drop(root);
+        let foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
+        text::encode_registry(&mut text, &foreign)?;
+        text::encode_eof(&mut text)?;
         Ok(text)
     }
 }

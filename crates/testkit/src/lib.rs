@@ -3,13 +3,14 @@
 //! [`machine`] boots Debian with a real systemd, [`packages`] installs the suite in it,
 //! [`market`] feeds it and compares; [`suite`] runs it as processes of this host, and [`browser`]
 //! looks at it; [`nats`], [`clickhouse`] and [`redis`] start servers,
-//! [`python`] has the tools of others.
+//! [`python`] and [`debian`] have the tools of others.
 //! Everything here starts what it needs itself, on loopback and on ports that the kernel chooses,
 //! waits for conditions and not for time, and removes what it started when the value is dropped.
 //! Nothing here is a mock.
 
 pub mod browser;
 pub mod clickhouse;
+pub mod debian;
 pub mod machine;
 pub mod market;
 pub mod nats;

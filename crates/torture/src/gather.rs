@@ -1,5 +1,6 @@
 //! Asks everybody what there is, once nothing moves any more.
 
+use crate::difference;
 use crate::fault::Program;
 use crate::gaps;
 use crate::schedule::Strike;
@@ -8,7 +9,8 @@ use crate::verify::{self, Book, Facts, Newest};
 use crate::watch::Asker;
 use anyhow::Context as _;
 use serde_json::Value;
-use sim::compare::{Client, Report, Streams};
+use sim::compare::{Client, Compared, Report, Streams};
+use sim::tally::Answer;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use testkit::progress;
@@ -94,20 +96,11 @@ pub async fn gather(
     {
         sleep(PAUSE).await;
     }
+    // However long fetching took.
+    stand_still(asker, deadline.max(Instant::now() + PATIENCE)).await;
     rest(&mut facts, asker).await?;
     let began = Instant::now();
-    let names = INSTRUMENTS.map(|(name, _)| name);
-    let (found, direct) = loop {
-        let (found, direct) =
-            tokio::join!(streams.compare(&doors.gateway), Streams::answers(&names, &doors.storage));
-        let found = found.context("read from the gateway")?;
-        let direct = direct.context("read from the storage")?;
-        let fetched = gaps::unfetched(&found.gaps).is_empty();
-        if fetched && found.agrees() || Instant::now() >= deadline {
-            break (found, direct);
-        }
-        sleep(PAUSE).await;
-    };
+    let Read { found, direct, moved } = read(streams, doors, asker, deadline).await?;
     let (rows, took) = (direct.values().map(|answer| answer.rows).sum::<usize>(), began.elapsed());
     progress(format_args!("{rows} rows were read twice within {:.1} s", took.as_secs_f64()));
     facts.around = around(streams, &found.reports, strikes, opened);
@@ -118,8 +111,93 @@ pub async fn gather(
         (stream, (theirs, ours))
     });
     facts.doors = pairs.collect();
+    facts.differences = differences(&facts.doors, doors, moved).await?;
     facts.streams = found.reports;
     Ok(facts)
+}
+
+/// What the two ways to the rows returned.
+struct Read {
+    /// The gateway, held against the ledger.
+    found: Compared,
+    /// The storage.
+    direct: BTreeMap<String, Answer>,
+    /// Whether rows were stored while they were read, as far as is known.
+    moved: bool,
+}
+
+impl Read {
+    /// Whether there is nothing to wait for.
+    fn agrees(&self) -> bool {
+        gaps::unfetched(&self.found.gaps).is_empty()
+            && self.found.agrees()
+            && self
+                .direct
+                .iter()
+                .all(|(stream, answer)| self.found.answers.get(stream) == Some(answer))
+    }
+}
+
+/// Waits until no block of a trade or a book waits and nothing more of them is stored: one answer
+/// would have what comes while it is read, and another not.
+async fn stand_still(asker: &Asker, deadline: Instant) {
+    let mut before = None;
+    while Instant::now() < deadline {
+        // A storage that does not answer at the moment is not at rest.
+        let stored = asker.stored().await.ok();
+        if stored.is_some_and(|stored| stored.waiting == 0) && stored == before {
+            return;
+        }
+        before = stored;
+        sleep(PAUSE).await;
+    }
+}
+
+/// Reads everything both ways until both agree with each other and with the ledger, or until the
+/// deadline; then once more while rows are stored meanwhile, for as long as [`PATIENCE`].
+async fn read(
+    streams: &mut Streams,
+    doors: &Doors,
+    asker: &Asker,
+    deadline: Instant,
+) -> anyhow::Result<Read> {
+    let names = INSTRUMENTS.map(|(name, _)| name);
+    let last = deadline.max(Instant::now()) + PATIENCE;
+    loop {
+        let before = asker.stored().await.ok();
+        let (found, direct) =
+            tokio::join!(streams.compare(&doors.gateway), Streams::answers(&names, &doors.storage));
+        let found = found.context("read from the gateway")?;
+        let direct = direct.context("read from the storage")?;
+        let moved = before.is_none() || asker.stored().await.ok() != before;
+        let read = Read { found, direct, moved };
+        let now = Instant::now();
+        if read.agrees() || now >= last || now >= deadline && !moved {
+            return Ok(read);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// How the answers differ: what differs is read once more, id by id.
+async fn differences(
+    answers: &BTreeMap<String, (Answer, Answer)>,
+    doors: &Doors,
+    moved: bool,
+) -> anyhow::Result<Vec<String>> {
+    let mut lines = Vec::new();
+    for stream in answers.iter().filter(|(_, (ours, theirs))| ours != theirs).map(|it| it.0) {
+        let (storage, gateway) = tokio::try_join!(
+            Streams::ids(stream, &doors.storage),
+            Streams::ids(stream, &doors.gateway)
+        )
+        .context("read once more what differs")?;
+        lines.push(format!("{stream}: {}", difference::between(&storage, &gateway)));
+    }
+    if moved && !lines.is_empty() {
+        lines.push("rows were still being stored while they were read".to_owned());
+    }
+    Ok(lines)
 }
 
 /// Compares the newest of each stream and the books, once they have had time to agree.

@@ -9,13 +9,14 @@
 //! ledger, store, gateway, hot store, books, health, memory ─▶ gather ─▶ verify ─▶ report
 //! ```
 //!
-//! [`schedule`], [`recovery`], [`gaps`], [`malformed`], [`latency`], [`market`], [`verify`] and [`report`] are pure; every demand has a
+//! [`schedule`], [`recovery`], [`gaps`], [`difference`], [`malformed`], [`latency`], [`market`], [`verify`] and [`report`] are pure; every demand has a
 //! negative control. Everything runs in namespaces of its own (see `main.rs`), so that nothing is
 //! left behind. What the kernel would lose in a power cut is not lost here: processes die, the host
 //! does not.
 
 pub mod arguments;
 pub mod crew;
+pub mod difference;
 pub mod fault;
 pub mod gaps;
 pub mod gather;

@@ -410,7 +410,7 @@ fn configuration(addresses: &Addresses, doors: &Doors, size: Size) -> String {
          collector:\n  listen: {collector}\n  spool_max: {spool}\n  memory_max: {memory}\n\
          \x20 venues:\n{venues}\
          storage:\n  listen: {storage}\n  archive:\n    roll_interval: 1m\n{warehouse}\
-         monitoring:\n  listen: {monitoring}\n  services:\n{services}\
+         monitoring:\n  listen: {monitoring}\n  disks: [/]\n  services:\n{services}\
          scheduler:\n  listen: {scheduler}\n\
          broker:\n  listen: {broker}\n  nats:\n    listen: {nats}\n    monitor: {monitor}\n\
          \x20   server: {server}\n    max_file_store: {store}\n  replay_window: 5s\n\

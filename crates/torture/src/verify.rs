@@ -54,6 +54,8 @@ pub struct Facts {
     pub untrue_gaps: Vec<String>,
     /// What the storage and the gateway returned, per stream.
     pub doors: BTreeMap<String, (Answer, Answer)>,
+    /// How these differ, if they do.
+    pub differences: Vec<String>,
     /// The newest in the store and in the hot store, per stream.
     pub newest: BTreeMap<String, Newest>,
     /// Books, by where they are: the one there, or why there is none, and the venue's.
@@ -187,6 +189,7 @@ fn doors(facts: &Facts) -> Vec<String> {
         .map(|(stream, (storage, gateway))| {
             format!("{stream}: {} rows of storage, {} of the gateway", storage.rows, gateway.rows)
         })
+        .chain(facts.differences.iter().cloned())
         .collect()
 }
 

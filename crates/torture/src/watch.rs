@@ -45,6 +45,15 @@ pub struct Sample {
     pub spool_damage: Option<u64>,
 }
 
+/// How much of trades and books the storage has stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Events since it started.
+    pub events: u64,
+    /// Blocks that wait in the streams.
+    pub waiting: u64,
+}
+
 /// Asks services over HTTP.
 #[derive(Debug, Clone)]
 pub struct Asker {
@@ -80,6 +89,15 @@ impl Asker {
     /// As [`Asker::text`], and an answer that is no JSON.
     pub async fn json(&self, program: Program, path: &str) -> anyhow::Result<Value> {
         Ok(serde_json::from_str(&self.text(program, path).await?)?)
+    }
+
+    /// How much the storage has stored.
+    ///
+    /// # Errors
+    ///
+    /// As [`Asker::text`].
+    pub async fn stored(&self) -> anyhow::Result<Stored> {
+        Ok(stored(&self.text(Program::Storage, "/metrics").await?))
     }
 
     /// What ClickHouse answers to a query.
@@ -273,6 +291,18 @@ fn by_label(text: &str, name: &str, label: &str) -> BTreeMap<String, u64> {
     sums
 }
 
+/// What the storage's metrics say of trades and books.
+fn stored(text: &str) -> Stored {
+    let of = |name: &str| -> u64 {
+        let kinds = by_label(text, name, "kind");
+        ["trade", "book"].iter().filter_map(|kind| kinds.get(*kind)).sum()
+    };
+    Stored {
+        events: of("marketprism_storage_events_total"),
+        waiting: of("marketprism_storage_lag_blocks"),
+    }
+}
+
 /// Nanoseconds since the Unix epoch.
 #[expect(clippy::disallowed_methods, reason = "the venue stamps wall-clock time")]
 pub(crate) fn wall() -> i64 {
@@ -282,7 +312,7 @@ pub(crate) fn wall() -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{by_label, sum, total};
+    use super::{Stored, by_label, stored, sum, total};
     use serde_json::json;
 
     #[test]
@@ -296,6 +326,16 @@ mod tests {
         let text = "# HELP lag_blocks x\nlag_blocks{kind=\"a\"} 2\nlag_blocks{kind=\"b\"} 3\n\
                     lag_blocks_old 9\n";
         assert_eq!(sum(text, "lag_blocks"), 5);
+    }
+
+    #[test]
+    fn what_is_stored_is_counted_of_trades_and_books_alone() {
+        let text = "marketprism_storage_events_total{kind=\"trade\"} 5\n\
+                    marketprism_storage_events_total{kind=\"book\"} 4\n\
+                    marketprism_storage_events_total{kind=\"ticker\"} 9\n\
+                    marketprism_storage_lag_blocks{kind=\"book\"} 2\n\
+                    marketprism_storage_lag_blocks{kind=\"ticker\"} 9\n";
+        assert_eq!(stored(text), Stored { events: 9, waiting: 2 });
     }
 
     #[test]

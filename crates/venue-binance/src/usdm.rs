@@ -8,7 +8,7 @@ mod tests;
 
 use crate::plan;
 use crate::rest::weight_per_minute;
-use model::{Instrument, InstrumentId, Kind, Level, Market, Venue};
+use model::{Body, Instrument, InstrumentId, Kind, Level, Market, Venue};
 use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ impl Contracts for Dated {
 /// | bbo | `<symbol>@bookTicker` | public | `T` |
 /// | ticker | `<symbol>@ticker` | market | `E`, when it was sent |
 /// | kline | `<symbol>@kline_<interval>` | market | `E` |
-/// | mark, funding | `<symbol>@markPrice@1s` | market | `E` |
+/// | mark, funding | `<symbol>@markPrice@1s`, the hours between fundings by REST | market | `E` |
 /// | liquidation | `<symbol>@forceOrder` | market | `T` of the order |
 /// | `open_interest` | REST, each minute | | `time` |
 /// | `long_short_ratio` | REST, each five minutes | | `timestamp` |
@@ -85,6 +85,8 @@ impl Contracts for Dated {
 #[derive(Debug, Clone)]
 pub struct Usdm<C> {
     instruments: Instruments,
+    /// Hours between two fundings, by slot.
+    funding_hours: Vec<Option<u32>>,
     /// Levels being read; kept for its capacity.
     scratch: Vec<Level>,
     contracts: PhantomData<C>,
@@ -102,7 +104,7 @@ impl<C: Contracts> Usdm<C> {
     #[must_use]
     pub fn new() -> Self {
         let instruments = Instruments::new(Venue::Binance, C::MARKET);
-        Self { instruments, scratch: Vec::new(), contracts: PhantomData }
+        Self { instruments, funding_hours: Vec::new(), scratch: Vec::new(), contracts: PhantomData }
     }
 
     /// Reads a frame by the general parser alone, for tests and fuzzers to compare with.
@@ -116,7 +118,25 @@ impl<C: Contracts> Usdm<C> {
         recv_time: UnixNanos,
         out: &mut Vec<Message>,
     ) -> Result<FrameType, ParseError> {
-        general::parse(&mut self.instruments, frame, recv_time, out)
+        let from = out.len();
+        let read = general::parse(&mut self.instruments, frame, recv_time, out);
+        self.add_funding_hours(&mut out[from..]);
+        read
+    }
+
+    fn set_funding_hours(&mut self, slot: Slot, hours: u32) {
+        let slots = self.funding_hours.len().max(slot.index() + 1);
+        self.funding_hours.resize(slots, None);
+        self.funding_hours[slot.index()] = Some(hours);
+    }
+
+    /// Adds what the stream does not say.
+    fn add_funding_hours(&self, messages: &mut [Message]) {
+        for Message { slot, event } in messages {
+            if let Body::Funding(funding) = &mut event.body {
+                funding.interval_hours = self.funding_hours.get(slot.index()).copied().flatten();
+            }
+        }
     }
 }
 
@@ -147,6 +167,13 @@ impl<C: Contracts> Adapter for Usdm<C> {
 
     fn set_instruments(&mut self, list: &[Instrument]) {
         self.instruments.set(list);
+        for instrument in list {
+            // What is unknown for once is as it was.
+            let slot = self.instruments.find(&instrument.id);
+            if let Some((slot, hours)) = slot.zip(instrument.funding_hours) {
+                self.set_funding_hours(slot, hours);
+            }
+        }
     }
 
     fn slot(&mut self, name: &str) -> Result<Slot, ParseError> {
@@ -228,7 +255,31 @@ impl<C: Contracts> Adapter for Usdm<C> {
         rest::parse_instruments(C::MARKET, body)
     }
 
+    fn funding_request(&self) -> Option<RestRequest> {
+        (C::MARKET == Market::Perp).then(rest::funding_request)
+    }
+
+    fn read_funding(&self, body: &[u8], list: &mut [Instrument]) -> Result<(), ParseError> {
+        let adjusted = rest::funding_hours(body)?;
+        for instrument in list {
+            let hours = adjusted.get(&*instrument.id.name).copied();
+            instrument.funding_hours = Some(hours.unwrap_or(rest::FUNDING_HOURS));
+        }
+        Ok(())
+    }
+
     fn parse_rest(&mut self, path: &str, body: &[u8]) -> Result<RestAnswer, ParseError> {
+        if path == rest::FUNDING_INFO.0 {
+            // Found in a recording, behind the list.
+            let adjusted = rest::funding_hours(body)?;
+            let hours = |id: &InstrumentId| adjusted.get(&*id.name).copied();
+            let known = self.instruments.iter();
+            let known: Vec<_> = known.map(|(slot, id)| (slot, hours(id))).collect();
+            for (slot, hours) in known {
+                self.set_funding_hours(slot, hours.unwrap_or(rest::FUNDING_HOURS));
+            }
+            return Ok(RestAnswer::Instruments(Vec::new()));
+        }
         rest::parse(C::MARKET, &mut self.instruments, path, body)
     }
 
@@ -240,7 +291,7 @@ impl<C: Contracts> Adapter for Usdm<C> {
     ) -> Result<FrameType, ParseError> {
         match fast::parse(&mut self.instruments, &mut self.scratch, frame, recv_time, out) {
             Some(kind) => Ok(FrameType::Data(kind)),
-            None => general::parse(&mut self.instruments, frame, recv_time, out),
+            None => self.parse_slowly(frame, recv_time, out),
         }
     }
 }

@@ -265,6 +265,7 @@ fn instrument(market: Market, entry: &str) -> Option<Instrument> {
             Some(_) | None => None,
         },
         listing: listing(entry.state.as_deref(), entry.is_active),
+        funding_hours: None,
     })
 }
 
@@ -306,5 +307,6 @@ fn index(entry: &str) -> Option<Instrument> {
         strike: None,
         option_side: None,
         listing: Listing::Trading,
+        funding_hours: None,
     })
 }

@@ -19,6 +19,9 @@ use std::time::Duration;
 use units::{Notional, UnixNanos};
 use venue::{ParseError, Reject};
 
+/// Fills of one trade at most; more is no trade.
+pub(crate) const COUNT_MAX: u64 = 1_000_000;
+
 type Entries<'a> = Result<Vec<Entry<'a>>, ParseError>;
 
 /// A trade, of a stream or of a REST answer.
@@ -204,7 +207,7 @@ pub(crate) fn trade(
 ) -> Result<(UnixNanos, Trade), ParseError> {
     let seq = must(&entry.trade_id, "tradeId", number)?;
     let count = may(&entry.count, "count", number)?;
-    if count.is_some_and(|count| count == 0 || count > seq) {
+    if count.is_some_and(|count| count == 0 || count > seq.min(COUNT_MAX)) {
         return Err(out_of_range("count", format_args!("{count:?} trades up to {seq}")));
     }
     let trade = Trade {

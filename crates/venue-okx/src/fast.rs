@@ -1,5 +1,6 @@
 //! Reads the frequent frames in the forms in which OKX writes them.
 
+use crate::channels::COUNT_MAX;
 use crate::contract::ContractSize;
 use crate::known::Known;
 use crate::scan::Cursor;
@@ -113,7 +114,7 @@ fn trade(cursor: &mut Cursor<'_>, size: ContractSize, name: &[u8]) -> Option<(Un
     let mut count = None;
     if cursor.skip(br#","count":""#) {
         count = Some(cursor.quoted_integer()?.0);
-        if !count.is_some_and(|count| 0 < count && count <= seq) {
+        if !count.is_some_and(|count| 0 < count && count <= seq.min(COUNT_MAX)) {
             return None;
         }
     }

@@ -136,6 +136,21 @@ pub trait Adapter {
         Ok(Vec::new())
     }
 
+    /// Asks how often funding is exchanged, where neither the list nor a stream says it.
+    fn funding_request(&self) -> Option<RestRequest> {
+        None
+    }
+
+    /// Reads the answer to [`Adapter::funding_request`], and adds to the list what it says.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] if it cannot be read; the list is then as it was.
+    fn read_funding(&self, body: &[u8], list: &mut [Instrument]) -> Result<(), ParseError> {
+        let (_, _) = (body, list);
+        Ok(())
+    }
+
     /// Reads the answer to [`Adapter::instruments_request`]. An entry that cannot be read is left
     /// out.
     ///

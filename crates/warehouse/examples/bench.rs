@@ -14,6 +14,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use testkit::clickhouse::ClickHouse;
+use tokio::task::{JoinHandle, spawn_blocking};
 use units::{Price, Qty, UnixNanos};
 use warehouse::{Cut, Table, Warehouse};
 
@@ -39,18 +40,18 @@ async fn run() -> anyhow::Result<()> {
     let warehouse = Warehouse::new(&settings::ClickHouse::default(), &server.url(), None)?;
     let dir = tempfile::tempdir()?;
     println!("{:<56}{:>14}", "what", "measured");
-    let (mut first, mut best) = (0, 0.0);
+    let mut trades = Source { kind: Kind::Trade, event: trade, symbols: 1, next: 0 };
+    let mut best = 0.0;
     for (name, rows) in [("1,000", 1_000), ("10,000", 10_000), ("100,000", 100_000)] {
         let mut table = warehouse.table(Kind::Trade, dir.path())?;
+        let what = format!("trades from the stream, cuts of {name} rows");
         let total = (rows * 20).min(1_000_000);
-        let took = append(&mut table, Kind::Trade, (trade, 1), first..first + total, rows).await?;
-        best = rates(&format!("trades from the stream, cuts of {name} rows"), total, took);
-        first += total;
+        best = measure(&mut table, &mut trades, &what, (total, rows)).await?;
     }
     let mut table = warehouse.table(Kind::Trade, dir.path())?;
-    let ids = first..first + 1_000_000;
-    let took = append(&mut table, Kind::Trade, (trade, SYMBOLS), ids, 100_000).await?;
-    rates(&format!("the same, {SYMBOLS} symbols taking turns"), 1_000_000, took);
+    trades.symbols = SYMBOLS;
+    let what = format!("the same, {SYMBOLS} symbols taking turns");
+    measure(&mut table, &mut trades, &what, (1_000_000, 100_000)).await?;
     let took = typed(&server).await?;
     let peer = rate("trades as structs, the client's own inserts of 100,000", TYPED.0, took);
     println!("{:<56}{:>14.2}", "  the stream is so many times as fast", best / peer);
@@ -60,9 +61,10 @@ async fn run() -> anyhow::Result<()> {
         println!("{:<56}{:>14.2}", "  the stream is so many times as fast", best / peer);
     }
     let mut table = warehouse.table(Kind::Book, dir.path())?;
-    let took = append(&mut table, Kind::Book, (book, 1), 0..100_000, 10_000).await?;
-    rates("books of 2 x 20 levels from the stream, cuts of 10,000", 100_000, took);
-    rate("  the same in levels", 100_000 * 2 * LEVELS, took.cutting + took.storing);
+    let mut books = Source { kind: Kind::Book, event: book, symbols: 1, next: 0 };
+    let what = "books of 2 x 20 levels from the stream, cuts of 10,000";
+    let whole = measure(&mut table, &mut books, what, (100_000, 10_000)).await?;
+    println!("{:<56}{:>9.0} levels/s", "  the same in levels", whole * ratio(2 * LEVELS, 1));
     for kind in [Kind::Trade, Kind::Book] {
         let stats = warehouse.reader(kind).stats().await?;
         let bytes = ratio(stats.bytes, stats.rows);
@@ -74,8 +76,23 @@ async fn run() -> anyhow::Result<()> {
 /// Makes the event of an instrument with this number.
 type Make = fn(&Arc<InstrumentId>, u64) -> Event;
 
-/// What storing took.
-#[derive(Clone, Copy, Default)]
+/// Where events come from.
+struct Source {
+    kind: Kind,
+    event: Make,
+    /// How many symbols take turns.
+    symbols: u64,
+    next: u64,
+}
+
+/// What becomes one cut: blocks as they come over the bus.
+struct Batch {
+    first: u64,
+    blocks: Vec<Vec<u8>>,
+}
+
+/// What the two halves took, one after the other.
+#[derive(Default)]
 struct Took {
     /// From bytes to a cut.
     cutting: Duration,
@@ -83,49 +100,106 @@ struct Took {
     storing: Duration,
 }
 
-/// Stores these events, of so many symbols, as the service does: from bytes, through the filter and
-/// the journal.
-async fn append(
-    table: &mut Table,
-    kind: Kind,
-    (event, symbols): (Make, u64),
-    ids: std::ops::Range<u64>,
-    rows: u64,
-) -> anyhow::Result<Took> {
-    let instruments: Vec<_> = (0..symbols).map(instrument).collect::<anyhow::Result<_>>()?;
-    let mut took = Took::default();
-    let mut decoder = wire::Decoder::new();
-    for first in ids.step_by(usize::try_from(rows)?) {
-        let mut lines = Vec::new();
-        for id in first..first + rows {
-            let mut json = Vec::new();
-            let instrument = &instruments[usize::try_from(id % symbols)?];
-            wire::encode(&event(instrument, id), &mut json);
-            lines.push(json);
+impl Source {
+    /// The next events, in batches of so many rows.
+    fn batches(&mut self, total: u64, rows: u64) -> anyhow::Result<Vec<Batch>> {
+        let instruments: Vec<_> =
+            (0..self.symbols).map(instrument).collect::<anyhow::Result<_>>()?;
+        let (mut batches, ids) = (Vec::new(), self.next..self.next + total);
+        self.next = ids.end;
+        for first in ids.step_by(usize::try_from(rows)?) {
+            let mut batch = Batch { first, blocks: Vec::new() };
+            for (index, id) in (first..first + rows).enumerate() {
+                if index.is_multiple_of(BLOCK) {
+                    batch.blocks.push(Vec::new());
+                }
+                let block = batch.blocks.last_mut().context("one was begun")?;
+                if !block.is_empty() {
+                    block.push(b'\n');
+                }
+                let instrument = &instruments[usize::try_from(id % self.symbols)?];
+                wire::encode(&(self.event)(instrument, id), block);
+            }
+            batches.push(batch);
         }
-        let began = Instant::now();
+        Ok(batches)
+    }
+}
+
+impl Batch {
+    fn cut(&self, decoder: &mut wire::Decoder, kind: Kind) -> anyhow::Result<Cut> {
         let mut cut = Cut::new(kind);
-        for (index, block) in lines.chunks(BLOCK).enumerate() {
-            cut.block(first + u64::try_from(index)?, &format!("bench/{kind}/{first}/{index}"), b"");
-            for line in block {
+        for (index, block) in self.blocks.iter().enumerate() {
+            let id = format!("bench/{kind}/{}/{index}", self.first);
+            cut.block(self.first + u64::try_from(index)?, &id, b"");
+            for line in wire::events(block) {
                 cut.push(&decoder.decode(line)?)?;
             }
         }
+        Ok(cut)
+    }
+}
+
+/// Stores so many events in cuts of so many rows and says how many a second, and what the halves
+/// reach without the other.
+async fn measure(
+    table: &mut Table,
+    source: &mut Source,
+    what: &str,
+    (total, rows): (u64, u64),
+) -> anyhow::Result<f64> {
+    let whole = append(table, source.kind, source.batches(total, rows)?).await?;
+    let whole = rate(what, total, whole);
+    let took = halves(table, source.kind, source.batches(total, rows)?).await?;
+    rate("  the bytes to a cut, alone", total, took.cutting);
+    rate("  the cut to rows on disk, alone", total, took.storing);
+    Ok(whole)
+}
+
+/// Stores batches as the service does: from bytes, through the filter and the journal, and the next
+/// cut is made while the last is stored.
+async fn append(table: &mut Table, kind: Kind, batches: Vec<Batch>) -> anyhow::Result<Duration> {
+    let (began, mut batches) = (Instant::now(), batches.into_iter());
+    let mut making = batches.next().map(|batch| make(wire::Decoder::new(), kind, batch));
+    while let Some(made) = making {
+        let (decoder, cut) = made.await??;
+        making = batches.next().map(|batch| make(decoder, kind, batch));
+        store(table, cut).await?;
+    }
+    Ok(began.elapsed())
+}
+
+/// Makes a cut on a thread of its own.
+fn make(
+    mut decoder: wire::Decoder,
+    kind: Kind,
+    batch: Batch,
+) -> JoinHandle<anyhow::Result<(wire::Decoder, Cut)>> {
+    spawn_blocking(move || {
+        let cut = batch.cut(&mut decoder, kind)?;
+        Ok((decoder, cut))
+    })
+}
+
+/// Makes a cut and stores it, by turns.
+async fn halves(table: &mut Table, kind: Kind, batches: Vec<Batch>) -> anyhow::Result<Took> {
+    let (mut took, mut decoder) = (Took::default(), wire::Decoder::new());
+    for batch in batches {
+        let began = Instant::now();
+        let cut = batch.cut(&mut decoder, kind)?;
         took.cutting += began.elapsed();
         let began = Instant::now();
-        let appended = table.append(cut).await?;
+        store(table, cut).await?;
         took.storing += began.elapsed();
-        ensure!(appended.stored == lines.len(), "{appended:?}");
     }
     Ok(took)
 }
 
-/// Prints the rate of the whole, and of its halves.
-fn rates(what: &str, rows: u64, took: Took) -> f64 {
-    let whole = rate(what, rows, took.cutting + took.storing);
-    rate("  the bytes to a cut, alone", rows, took.cutting);
-    rate("  the cut to rows on disk, alone", rows, took.storing);
-    whole
+async fn store(table: &mut Table, cut: Cut) -> anyhow::Result<()> {
+    let rows = cut.rows();
+    let appended = table.append(cut).await?;
+    ensure!(appended.stored == rows, "{appended:?}");
+    Ok(())
 }
 
 /// A row as the client library takes it.

@@ -2,6 +2,7 @@
 //!
 //! The names are those of the JSON. A column is nullable only where a venue may not give the value.
 
+use catalog::Extent;
 use model::Kind;
 
 /// The type of a column.
@@ -304,6 +305,18 @@ pub(crate) fn since_contracts(kind: Kind) -> Vec<Column> {
         | Kind::Status => &[],
     };
     columns(kind).into_iter().filter(|column| names.contains(&column.name)).collect()
+}
+
+/// The first of the ids that a row stands for, in the words of a statement.
+///
+/// Differences are signed there, whatever they are of.
+pub(crate) const fn first_id(kind: Kind) -> &'static str {
+    if Extent::may_be_wide(kind) {
+        "toUInt64(identity_major - least(identity_major, \
+         toUInt64(greatest(ifNull(`count`, 1), 1) - 1)))"
+    } else {
+        "identity_major"
+    }
 }
 
 /// The names of a kind's columns, quoted, with commas.

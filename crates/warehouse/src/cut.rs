@@ -4,7 +4,7 @@ use crate::Error;
 use crate::columns::columns;
 use crate::encode::{self, Keys};
 use crate::native::{Block, u64_of};
-use catalog::StreamKey;
+use catalog::{Extent, StreamKey};
 use model::{Event, Identity, InstrumentId, Kind};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -50,6 +50,8 @@ pub(crate) struct Stream {
     pub(crate) identities: Vec<Identity>,
     /// Which row of the cut has the identity at the same place.
     pub(crate) rows: Vec<usize>,
+    /// Of the rows that stand for several ids, the first of them.
+    pub(crate) wide: BTreeMap<usize, u64>,
 }
 
 /// Names what a cut was made of: a hash of its blocks' ids.
@@ -108,8 +110,12 @@ impl Cut {
         }
         let day = encode::check(event)?;
         let Place { stream, keys } = self.place(&event.instrument);
-        let identity = event.identity();
+        let extent = Extent::of(event);
+        let identity = extent.identity;
         let stream = &mut self.streams[stream];
+        if extent.is_wide() {
+            stream.wide.insert(self.days.len(), extent.first);
+        }
         stream.identities.push(identity);
         stream.rows.push(self.days.len());
         self.days.push(day);
@@ -137,7 +143,7 @@ impl Cut {
         let key = StreamKey::from(&**instrument);
         let keys = encode::keys(&mut self.rows, instrument);
         let stream = *self.places.entry(key.clone()).or_insert_with(|| {
-            self.streams.push(Stream { key, identities: Vec::new(), rows: Vec::new() });
+            self.streams.push(Stream::new(key));
             self.streams.len() - 1
         });
         let place = Place { stream, keys };
@@ -147,18 +153,18 @@ impl Cut {
     }
 
     /// Leaves out the rows that `stored` says are kept elsewhere; they count as duplicates. It is
-    /// asked for each stream, with identities in ascending order.
+    /// asked for each stream, with rows in the order of identity.
     ///
     /// # Errors
     ///
     /// Whatever `stored` says.
     pub fn leave_out<E>(
         &mut self,
-        mut stored: impl FnMut(&StreamKey, &[Identity]) -> Result<Vec<bool>, E>,
+        mut stored: impl FnMut(&StreamKey, &[Extent]) -> Result<Vec<bool>, E>,
     ) -> Result<(), E> {
         self.sort();
         for stream in &mut self.streams {
-            let stored = stored(&stream.key, &stream.identities)?;
+            let stored = stored(&stream.key, &stream.extents())?;
             stream.keep(stored.into_iter().map(|stored| !stored));
         }
         Ok(())
@@ -222,15 +228,39 @@ impl CutId {
 }
 
 impl Stream {
+    const fn new(key: StreamKey) -> Self {
+        Self { key, identities: Vec::new(), rows: Vec::new(), wide: BTreeMap::new() }
+    }
+
+    /// Whether no row stands for several ids, or has one below this.
+    pub(crate) fn is_single_from(&self, from: u64) -> bool {
+        self.wide.is_empty() && self.identities.first().is_none_or(|lowest| lowest.major >= from)
+    }
+
+    /// The lowest id that a row stands for.
+    pub(crate) fn lowest(&self) -> Option<u64> {
+        let lowest = self.identities.first()?.major;
+        Some(self.wide.values().copied().fold(lowest, u64::min))
+    }
+
+    /// What each row stands for.
+    pub(crate) fn extents(&self) -> Vec<Extent> {
+        let first = |row: &usize, major: u64| self.wide.get(row).copied().unwrap_or(major);
+        let rows = self.identities.iter().zip(&self.rows);
+        rows.map(|(id, row)| Extent { identity: *id, first: first(row, id.major) }).collect()
+    }
+
     fn sort(&mut self) {
         if self.identities.is_sorted_by(|a, b| a < b) {
             return;
         }
         let identities = self.identities.drain(..);
         let mut pairs: Vec<(Identity, usize)> = identities.zip(self.rows.drain(..)).collect();
-        // Stable: of rows alike, the first to arrive stays.
+        // Stable: of rows alike, the first to arrive stays. One that stands for several ids may not
+        // stay, and is no reason to leave another out.
         pairs.sort_by_key(|(identity, _)| *identity);
-        pairs.dedup_by_key(|(identity, _)| *identity);
+        let is_wide = |row: usize| self.wide.contains_key(&row);
+        pairs.dedup_by(|b, a| a.0 == b.0 && !is_wide(a.1) && !is_wide(b.1));
         (self.identities, self.rows) = pairs.into_iter().unzip();
     }
 
@@ -252,6 +282,6 @@ impl Stream {
 pub struct Appended {
     /// Rows that were new, and are stored now.
     pub stored: usize,
-    /// Rows whose identity was stored before.
+    /// Rows of which an id was stored before.
     pub duplicates: usize,
 }

@@ -1,11 +1,11 @@
 //! Days of a table: which there are, what they amount to, and how one goes.
 
-use crate::columns::{Column, Type, columns};
+use crate::columns::{Column, Type, columns, first_id};
 use crate::decode::Answer;
 use crate::error::Error;
 use crate::retention::ExpiredDay;
 use crate::{Reader, Table};
-use catalog::StreamKey;
+use catalog::{Extent, StreamKey};
 use model::{Identity, Kind};
 use std::time::Duration;
 
@@ -69,18 +69,18 @@ impl Reader {
         Ok(days)
     }
 
-    /// The identities of a stream's rows of a day that lie above `after`, ascending; at most so many.
+    /// A stream's rows of a day that lie above `after`, in the order of identity; at most so many.
     ///
     /// # Errors
     ///
     /// [`Error`] if the server does not answer.
-    pub async fn identities(
+    pub async fn extents(
         &self,
         stream: &StreamKey,
         day: i64,
         after: Option<Identity>,
         limit: usize,
-    ) -> Result<Vec<Identity>, Error> {
+    ) -> Result<Vec<Extent>, Error> {
         let behind = if after.is_some() {
             " AND identity_major >= {major:UInt64} AND (identity_major > {major:UInt64} \
              OR identity_minor > {minor:UInt64})"
@@ -88,10 +88,12 @@ impl Reader {
             ""
         };
         let sql = format!(
-            "SELECT DISTINCT identity_major, identity_minor FROM {} WHERE {THAT_DAY} \
+            "SELECT identity_major, identity_minor, {} FROM {} WHERE {THAT_DAY} \
              AND venue = {{venue:String}} AND market = {{market:String}} \
              AND symbol = {{symbol:String}}{behind} \
-             ORDER BY identity_major, identity_minor LIMIT {{limit:UInt64}}",
+             ORDER BY identity_major, identity_minor \
+             LIMIT 1 BY identity_major, identity_minor LIMIT {{limit:UInt64}}",
+            first_id(self.kind()),
             self.table()
         );
         let mut query = self.of(&sql, stream).param("day", number(day)).param("limit", limit);
@@ -99,11 +101,12 @@ impl Reader {
             query = query.param("major", major).param("minor", minor);
         }
         let answer = self.warehouse().connection().fetch("list identities", query).await?;
-        let (mut answer, mut identities) = (Answer::new(&answer), Vec::new());
+        let (mut answer, mut extents) = (Answer::new(&answer), Vec::new());
         while !answer.is_empty() {
-            identities.push(Identity { major: answer.u64()?, minor: answer.u64()? });
+            let identity = Identity { major: answer.u64()?, minor: answer.u64()? };
+            extents.push(Extent { identity, first: answer.u64()? });
         }
-        Ok(identities)
+        Ok(extents)
     }
 
     /// What the rows of a day amount to, without sending them.

@@ -27,6 +27,11 @@ impl<'a> Answer<'a> {
         self.rest.is_empty()
     }
 
+    /// How many bytes are not read yet.
+    pub(crate) const fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     fn take(&mut self, count: usize) -> Result<&'a [u8], Error> {
         let Some((taken, rest)) = self.rest.split_at_checked(count) else {
             return Err(Error::answer("it ends in the middle of a row"));
@@ -138,6 +143,7 @@ pub(crate) fn listed(answer: &mut Answer<'_>) -> Result<Listed, Error> {
         strike: answer.optional(Answer::price)?,
         option_side: answer.optional(Answer::name)?,
         listing: answer.name()?,
+        funding_hours: None,
     };
     Ok(Listed { instrument, first_seen: answer.time()?, last_seen: answer.time()? })
 }

@@ -4,14 +4,17 @@
 //! every stored identity from some point on; what is below that point is asked of the server.
 
 use crate::client::Connection;
+use crate::columns::first_id;
 use crate::cut::Stream;
 use crate::decode::Answer;
 use crate::error::Error;
 use crate::native::u64_of;
-use catalog::StreamKey;
+use catalog::{Extent, StreamKey};
 use model::{Identity, Kind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+
+mod trades;
 
 /// Ranges of identities kept per stream. Ids without holes are one range; of others it is as many
 /// rows, some seconds of a busy book, and whatever is older is asked of the server.
@@ -149,7 +152,12 @@ impl Filter {
     ) -> Result<Vec<Vec<bool>>, Error> {
         self.learn(connection, kind, streams).await?;
         let mut fresh = Vec::with_capacity(streams.len());
-        for Stream { key: stream, identities, .. } in streams {
+        for stream in streams {
+            if Extent::may_be_wide(kind) {
+                fresh.push(self.fresh_trades(connection, kind, stream).await?);
+                continue;
+            }
+            let Stream { key: stream, identities, .. } = stream;
             let known = self.streams.get(stream);
             // Ascending, so those below the point from which everything is known come first.
             let far = match known {
@@ -182,7 +190,7 @@ impl Filter {
         let unknown: Vec<(&StreamKey, u64)> = streams
             .iter()
             .filter(|stream| !self.streams.contains_key(&stream.key))
-            .filter_map(|stream| Some((&stream.key, stream.identities.first()?.major)))
+            .filter_map(|stream| Some((&stream.key, stream.lowest()?)))
             .collect();
         for streams in unknown.chunks(STREAMS_MAX) {
             let tails = tails(connection, kind, streams).await?;
@@ -192,7 +200,7 @@ impl Filter {
                 // cut are asked about one by one.
                 if tail.len() <= TAIL_MAX {
                     let mut known = Known { from: *from, ..Known::default() };
-                    known.add_all(tail);
+                    known.add_extents(tail);
                     self.streams.insert((*stream).clone(), known);
                 }
             }
@@ -201,14 +209,15 @@ impl Filter {
     }
 }
 
-/// The stored identities of some streams from a major on, one more than [`TAIL_MAX`] of each.
+/// What is stored of some streams from a major on, one row more than [`TAIL_MAX`] of each.
 async fn tails(
     connection: &Connection,
     kind: Kind,
     streams: &[(&StreamKey, u64)],
-) -> Result<BTreeMap<StreamKey, Vec<Identity>>, Error> {
+) -> Result<BTreeMap<StreamKey, Vec<Extent>>, Error> {
     let mut sql = format!(
-        "SELECT venue, market, symbol, identity_major, identity_minor FROM {}.{} WHERE ",
+        "SELECT venue, market, symbol, identity_major, identity_minor, {} FROM {}.{} WHERE ",
+        first_id(kind),
         connection.database(),
         connection.layout().all(kind)
     );
@@ -237,11 +246,12 @@ async fn tails(
             .param(&format!("from{index}"), from);
     }
     let answer = connection.fetch("read identities", query).await?;
-    let (mut answer, mut tails) = (Answer::new(&answer), BTreeMap::<_, Vec<Identity>>::new());
+    let (mut answer, mut tails) = (Answer::new(&answer), BTreeMap::<_, Vec<Extent>>::new());
     while !answer.is_empty() {
         let (venue, market, symbol) = (answer.name()?, answer.name()?, answer.name()?);
         let identity = Identity { major: answer.u64()?, minor: answer.u64()? };
-        tails.entry(StreamKey { venue, market, symbol }).or_default().push(identity);
+        let extent = Extent { identity, first: answer.u64()? };
+        tails.entry(StreamKey { venue, market, symbol }).or_default().push(extent);
     }
     Ok(tails)
 }

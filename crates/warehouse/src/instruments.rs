@@ -89,6 +89,8 @@ fn encode(row: &Listed, out: &mut Vec<u8>) {
         strike,
         option_side,
         listing,
+        // It is stored with each funding.
+        funding_hours: _,
     } = instrument;
     text(id.venue.as_str(), out);
     text(id.market.as_str(), out);

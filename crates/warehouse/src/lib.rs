@@ -22,6 +22,7 @@ mod decode;
 mod encode;
 mod error;
 mod filter;
+pub mod fuzzing;
 mod instruments;
 mod journal;
 mod layout;

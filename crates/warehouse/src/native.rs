@@ -228,6 +228,7 @@ pub(crate) struct Row<'a> {
 }
 
 impl Row<'_> {
+    #[inline]
     fn fixed<const N: usize>(&mut self, value: [u8; N]) {
         match self.columns.next() {
             Some(Growing { values: Values::Fixed(values), nulls: None, .. }) => {
@@ -238,6 +239,7 @@ impl Row<'_> {
     }
 
     /// A value of a fixed size that may be absent.
+    #[inline]
     fn optional<const N: usize>(&mut self, value: Option<[u8; N]>) {
         match self.columns.next() {
             Some(Growing { values: Values::Fixed(values), nulls: Some(nulls), .. }) => {
@@ -248,6 +250,7 @@ impl Row<'_> {
         }
     }
 
+    #[inline]
     pub(crate) fn key(&mut self, value: &str) {
         match self.columns.next() {
             Some(Growing { values: Values::Key(dictionary), .. }) => dictionary.push(value),
@@ -256,6 +259,7 @@ impl Row<'_> {
     }
 
     /// Values of the first columns, by the numbers that [`Block::numbers`] gave.
+    #[inline]
     pub(crate) fn numbers(&mut self, numbers: &[u32]) {
         for number in numbers {
             match self.columns.next() {
@@ -267,6 +271,7 @@ impl Row<'_> {
         }
     }
 
+    #[inline]
     pub(crate) fn text(&mut self, value: &str) {
         match self.columns.next() {
             Some(Growing { values: Values::Text(texts), nulls: None, .. }) => texts.push(value),
@@ -274,6 +279,7 @@ impl Row<'_> {
         }
     }
 
+    #[inline]
     pub(crate) fn optional_text(&mut self, value: Option<&str>) {
         match self.columns.next() {
             Some(Growing { values: Values::Text(texts), nulls: Some(nulls), .. }) => {
@@ -284,38 +290,47 @@ impl Row<'_> {
         }
     }
 
+    #[inline]
     pub(crate) fn u32(&mut self, value: u32) {
         self.fixed(value.to_le_bytes());
     }
 
+    #[inline]
     pub(crate) fn u64(&mut self, value: u64) {
         self.fixed(value.to_le_bytes());
     }
 
+    #[inline]
     pub(crate) fn bool(&mut self, value: bool) {
         self.fixed([u8::from(value)]);
     }
 
+    #[inline]
     pub(crate) fn time(&mut self, value: UnixNanos) {
         self.fixed(value.as_i64().to_le_bytes());
     }
 
+    #[inline]
     pub(crate) fn decimal(&mut self, raw: i128) {
         self.fixed(raw.to_le_bytes());
     }
 
+    #[inline]
     pub(crate) fn optional_u32(&mut self, value: Option<u32>) {
         self.optional(value.map(u32::to_le_bytes));
     }
 
+    #[inline]
     pub(crate) fn optional_u64(&mut self, value: Option<u64>) {
         self.optional(value.map(u64::to_le_bytes));
     }
 
+    #[inline]
     pub(crate) fn optional_time(&mut self, value: Option<UnixNanos>) {
         self.optional(value.map(|time| time.as_i64().to_le_bytes()));
     }
 
+    #[inline]
     pub(crate) fn optional_decimal(&mut self, raw: Option<i128>) {
         self.optional(raw.map(i128::to_le_bytes));
     }
@@ -344,6 +359,7 @@ impl Texts {
 }
 
 /// The tables and what writes them are both in this crate, and every kind is tested.
+#[cold]
 fn mismatch(column: Option<&Column>) -> ! {
     panic!("a value does not fit its column: {column:?}")
 }

@@ -5,7 +5,7 @@
 //! neighbour of its like, and is passed over; what is counted is read with `FINAL`.
 
 use crate::Warehouse;
-use crate::columns::names;
+use crate::columns::{first_id, names};
 use crate::decode::{self, Answer};
 use crate::error::Error;
 use catalog::{
@@ -201,10 +201,12 @@ impl Reader {
         let sql = format!(
             "SELECT venue, market, symbol, toUInt16(toDate(time)) AS day, count(), \
              min((identity_major, identity_minor)), max((identity_major, identity_minor)), \
-             min(time), max(time) FROM {} FINAL{} GROUP BY venue, market, symbol, day \
+             min(time), max(time), sum(toUInt64(1 + identity_major - {first})), min({first}) \
+             FROM {} FINAL{} GROUP BY venue, market, symbol, day \
              SETTINGS do_not_merge_across_partitions_select_final = 1",
             self.table(),
-            such_that(&conditions)
+            such_that(&conditions),
+            first = first_id(self.kind)
         );
         let mut statement = self.filtered(&sql, filter);
         if *days != ALL_DAYS {
@@ -220,7 +222,8 @@ impl Reader {
             let rows = answer.u64()?;
             let (first, last) = (identity(&mut answer)?, identity(&mut answer)?);
             let (time_first, time_last) = (answer.time()?, answer.time()?);
-            let found = Day { rows, first, last, time_first, time_last };
+            let (ids, first_id) = (answer.u64()?, answer.u64()?);
+            let found = Day { rows, ids, first_id, first, last, time_first, time_last };
             streams.entry(key).or_default().insert(day, found);
         }
         Ok(streams.into_iter().filter_map(|(key, days)| Coverage::of(key, days)).collect())
@@ -245,22 +248,24 @@ impl Reader {
         let statement = |sql: &str, from: u64, to: u64| {
             self.of(sql, stream).param("from", from).param("to", to)
         };
-        let sql = format!("SELECT count(), min(identity_major), max(identity_major) {within}");
+        let first = first_id(self.kind);
+        let sql = format!("SELECT count(), min({first}), max(identity_major) {within}");
         let ends = statement(&sql, *ids.start(), *ids.end());
         let bytes = self.fetch("look for ids", ends).await?;
         let mut answer = Answer::new(&bytes);
-        let (rows, mut from, to) = (answer.u64()?, answer.u64()?, answer.u64()?);
+        let (rows, lowest, to) = (answer.u64()?, answer.u64()?, answer.u64()?);
+        let mut from = lowest.max(*ids.start());
         let mut ranges = Ranges::default();
         if rows == 0 {
             return Ok(ranges);
         }
         let sql = format!(
-            "SELECT before, id FROM (SELECT identity_major AS id, \
+            "SELECT before, id FROM (SELECT {first} AS id, \
              lagInFrame(identity_major, 1, identity_major) OVER \
              (ORDER BY identity_major ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before \
              {within}) WHERE id > before AND id - before > 1 ORDER BY id LIMIT {{limit:UInt64}}"
         );
-        let breaks = statement(&sql, from, to).param("limit", HOLES_MAX + 1);
+        let breaks = statement(&sql, *ids.start(), to).param("limit", HOLES_MAX + 1);
         let bytes = self.fetch("look for holes", breaks).await?;
         let mut answer = Answer::new(&bytes);
         while !answer.is_empty() {

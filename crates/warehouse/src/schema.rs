@@ -18,6 +18,14 @@ mod migrate;
 const TOKENS: u32 = 10_000;
 /// How long a cluster remembers them, in seconds: a week, far longer than anybody lets a cut wait.
 const TOKENS_AGE: u32 = 604_800;
+/// Bytes, not compressed, from which a part has files for each column: what an insert brings, at
+/// most some 20 MiB, is below, and what is merged of a few of them is not. The server's own limit,
+/// 10 MiB, has an insert of 100,000 trades write and sync 83 files instead of 15, which took it a
+/// third to a half longer.
+///
+/// Source: `min_bytes_for_wide_part`,
+/// <https://clickhouse.com/docs/operations/settings/merge-tree-settings#min_bytes_for_wide_part>.
+const COMPACT_MAX: u32 = 32 << 20;
 /// The order that pages and the identity filter read in.
 const SORTING_KEY: &str = "venue, market, symbol, identity_major, identity_minor";
 /// Days of the venue's time, else ours.
@@ -44,7 +52,7 @@ struct Migration {
 
 /// All steps, oldest first. A new column is a new step that adds it if it is missing; its place in
 /// [`columns`] makes it part of tables that are created from then on.
-const MIGRATIONS: [Migration; 8] = [
+const MIGRATIONS: [Migration; 9] = [
     Migration { version: 1, name: "tables", statements: tables },
     Migration { version: 2, name: "views", statements: views },
     Migration { version: 3, name: "candles", statements: trades_and_candles },
@@ -53,6 +61,7 @@ const MIGRATIONS: [Migration; 8] = [
     Migration { version: 6, name: "candle check", statements: candle_check },
     Migration { version: 7, name: "instruments", statements: instruments },
     Migration { version: 8, name: "parts of books", statements: views },
+    Migration { version: 9, name: "compact inserts", statements: compact_inserts },
 ];
 
 /// The table that holds a kind's rows.
@@ -218,6 +227,18 @@ fn columns_of_contracts(layout: &Layout) -> Vec<String> {
         }
     }
     statements
+}
+
+/// Has the parts that inserts make be compact. It is done once, so that whoever wants it otherwise
+/// can change it.
+fn compact_inserts(layout: &Layout) -> Vec<String> {
+    let alter = |kind: &Kind| {
+        format!(
+            "ALTER TABLE {} MODIFY SETTING min_bytes_for_wide_part = {COMPACT_MAX}",
+            layout.everywhere(&layout.held(*kind))
+        )
+    };
+    Kind::ALL.iter().map(alter).collect()
 }
 
 /// A column as it is defined.

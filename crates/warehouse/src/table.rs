@@ -8,7 +8,7 @@ use crate::filter::Filter;
 use crate::journal::{Entry, Journal};
 use crate::{Reader, Warehouse};
 use bytes::Bytes;
-use catalog::StreamKey;
+use catalog::{Extent, StreamKey};
 use model::{Identity, Kind};
 use std::collections::BTreeMap;
 use std::mem;
@@ -34,6 +34,8 @@ struct Pending {
     /// What is still to be sent.
     inserts: Vec<Insert>,
     identities: Vec<(StreamKey, Vec<Identity>)>,
+    /// The same of streams with rows that stand for several ids.
+    extents: Vec<(StreamKey, Vec<Extent>)>,
 }
 
 /// The one writer of a kind's rows.
@@ -210,12 +212,16 @@ impl Table {
                 };
                 days.iter().map(insert).collect()
             };
-        let identities = streams.into_iter().filter(|stream| !stream.identities.is_empty());
+        let fresh = streams.into_iter().filter(|stream| !stream.identities.is_empty());
+        let (wide, single): (Vec<Stream>, Vec<Stream>) =
+            fresh.partition(|stream| !stream.wide.is_empty());
+        let extents = wide.into_iter().map(|stream| (stream.extents(), stream.key));
         Ok(Pending {
             cut: id,
             appended: Appended { stored, duplicates: rows - stored },
             inserts,
-            identities: identities.map(|stream| (stream.key, stream.identities)).collect(),
+            identities: single.into_iter().map(|s| (s.key, s.identities)).collect(),
+            extents: extents.map(|(extents, key)| (key, extents)).collect(),
         })
     }
 
@@ -245,6 +251,9 @@ impl Table {
         if let Some(pending) = self.pending.take() {
             for (stream, identities) in &pending.identities {
                 self.filter.add(stream, identities);
+            }
+            for (stream, extents) in &pending.extents {
+                self.filter.add_extents(stream, extents);
             }
             self.done = Some((pending.cut, pending.appended));
         }

@@ -18,6 +18,7 @@ use units::{Notional, Price, Qty, Rate, UnixNanos};
 mod candles;
 mod cluster;
 mod contracts;
+mod counts;
 mod crash;
 mod day;
 mod instruments;

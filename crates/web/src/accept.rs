@@ -1,5 +1,7 @@
 //! The accept loop.
 
+mod open;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
@@ -9,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, Request, StatusCode, header};
@@ -23,11 +26,16 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::guard::{AnswerBody, Guarded, PacedBody, Peer, Progress};
-use crate::{Encrypted, Limits, Problem, Tls};
+use crate::guard::{AnswerBody, Guarded, PacedBody, Peer, Progress, TooLarge};
+use crate::{Client, Encrypted, Front, Limits, Pool, Problem, Tls};
+use open::Open;
 
 /// How long the loop rests when the process has no descriptor left for another connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a connection that was dismissed has until the next one is: it closes at once, unless
+/// its client takes its time with what is left of an answer.
+const DISMISSAL_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a stopping server waits for the first request of a connection it has accepted.
 const LAST_REQUEST_WAIT: Duration = Duration::from_millis(500);
@@ -38,6 +46,9 @@ const LAST_REQUEST_WAIT: Duration = Duration::from_millis(500);
 /// under way are answered, and a connection that was accepted and has not asked yet gets its
 /// first request answered. After [`Limits::drain`] what is left is cut off. Upgraded connections
 /// (`WebSocket`) belong to their handlers and are not waited for.
+///
+/// When [`Limits::connections_max`] are open and another one comes, the one that has rested longest
+/// between two requests is closed. If none rests, the new one waits.
 ///
 /// # Errors
 ///
@@ -63,34 +74,72 @@ pub async fn serve_tls(
     tls: Option<Arc<Tls>>,
     stop: CancellationToken,
 ) -> io::Result<()> {
+    serve_site(listener, Site { tls, ..Site::new(router, limits) }, stop).await
+}
+
+/// What is served, and how.
+pub struct Site {
+    /// Answers what nothing before it does.
+    pub router: Router,
+    /// Answers before the router, if there is one.
+    pub front: Option<Arc<dyn Front>>,
+    /// What clients may take.
+    pub limits: Limits,
+    /// The certificate; without one it is plain HTTP.
+    pub tls: Option<Arc<Tls>>,
+    /// The threads that serve the connections; the caller's runtime if it is empty.
+    pub pool: Pool,
+}
+
+impl Site {
+    /// A router over plain HTTP, on the runtime of the caller.
+    #[must_use]
+    pub fn new(router: Router, limits: Limits) -> Self {
+        Self { router, front: None, limits, tls: None, pool: Pool::default() }
+    }
+}
+
+/// Does what [`serve`] does, in every way that there is.
+///
+/// # Errors
+///
+/// Only if the listener itself is unusable; trouble with a single connection is never an error.
+pub async fn serve_site(
+    listener: TcpListener,
+    Site { router, front, limits, tls, pool }: Site,
+    stop: CancellationToken,
+) -> io::Result<()> {
     let address = listener.local_addr()?;
+    let limits = Arc::new(limits);
     let server = Arc::new(Server {
         tls,
         router: router.layer(DefaultBodyLimit::disable()),
-        limits,
+        front,
+        limits: Arc::clone(&limits),
         http: protocol(&limits),
         stop: stop.clone(),
     });
     let free = Arc::new(Semaphore::new(limits.connections_max));
-    let peers = Peers::default();
+    let (peers, open) = (Peers::default(), Open::new());
     let mut connections = JoinSet::new();
+    // One that was accepted and has no place yet; what comes after it waits in the kernel.
+    let mut next: Option<Accepted> = None;
     loop {
         // Stop first: under load there is always another connection.
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-            accepted = accept(&listener, &free) => accepted,
+            accepted = listener.accept(), if next.is_none() => accepted,
+            permit = room(&free, &open), if next.is_some() => {
+                if let Some(accepted) = next.take() {
+                    server.hand_over(&mut connections, &pool, &open, accepted, Some(permit?));
+                }
+                continue;
+            }
         };
         match accepted {
-            Ok((stream, peer, permit)) => {
-                let Some(place) = peers.admit(peer.ip(), limits.connections_per_peer_max) else {
-                    tracing::debug!(%peer, "connection refused: too many from this address");
-                    continue;
-                };
-                let server = Arc::clone(&server);
-                connections.spawn(server.connection(stream, peer, (permit, place)));
-            }
+            Ok((stream, peer)) => next = place(&peers, &limits, stream, peer),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, %address, "cannot accept a connection");
@@ -99,18 +148,45 @@ pub async fn serve_tls(
         }
     }
     drop(listener);
+    // It was accepted, so that nobody else will answer it.
+    if let Some(accepted) = next {
+        server.hand_over(&mut connections, &pool, &open, accepted, None);
+    }
     drain(connections, limits.drain).await;
     Ok(())
 }
 
-/// Takes a place among the connections first, so that what is over the limit waits in the kernel.
-async fn accept(
-    listener: &TcpListener,
-    free: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(free).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, permit))
+/// A connection before it is served.
+struct Accepted {
+    stream: TcpStream,
+    peer: SocketAddr,
+    place: Place,
+}
+
+/// Counts a connection among those of its address, if it may have one more.
+fn place(peers: &Peers, limits: &Limits, stream: TcpStream, peer: SocketAddr) -> Option<Accepted> {
+    let place = peers.admit(peer.ip(), limits.connections_of(peer.ip()));
+    if place.is_none() {
+        tracing::debug!(%peer, "connection refused: too many from this address");
+    }
+    place.map(|place| Accepted { stream, peer, place })
+}
+
+/// Waits for a place among the connections. While there is none, one that rests is closed: a
+/// client that has been answered must not keep out one that asks.
+async fn room(free: &Arc<Semaphore>, open: &Open) -> io::Result<OwnedSemaphorePermit> {
+    loop {
+        if let Ok(permit) = Arc::clone(free).try_acquire_owned() {
+            return Ok(permit);
+        }
+        if open.dismiss_one() {
+            tracing::debug!("a connection at rest is closed to make room");
+        }
+        let permit = Arc::clone(free).acquire_owned();
+        if let Ok(permit) = tokio::time::timeout(DISMISSAL_PAUSE, permit).await {
+            return permit.map_err(io::Error::other);
+        }
+    }
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {
@@ -146,14 +222,60 @@ fn protocol(limits: &Limits) -> http1::Builder {
 struct Server {
     tls: Option<Arc<Tls>>,
     router: Router,
-    limits: Limits,
+    front: Option<Arc<dyn Front>>,
+    limits: Arc<Limits>,
     http: http1::Builder,
     stop: CancellationToken,
 }
 
 impl Server {
-    async fn connection<P>(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, permit: P)
-    where
+    /// Has a connection served, on the thread of the pool that has the fewest.
+    fn hand_over(
+        self: &Arc<Self>,
+        connections: &mut JoinSet<()>,
+        pool: &Pool,
+        open: &Open,
+        Accepted { stream, peer, place }: Accepted,
+        permit: Option<OwnedSemaphorePermit>,
+    ) {
+        let (progress, entry) = open.enter(&self.stop);
+        let (server, permit) = (Arc::clone(self), (permit, place, entry));
+        let Some(thread) = pool.least_busy() else {
+            connections.spawn(server.connection(stream, peer, progress, permit));
+            return;
+        };
+        // A socket wakes the thread that it was registered on.
+        match stream.into_std() {
+            Ok(stream) => {
+                connections.spawn_on(server.adopt(stream, peer, progress, permit), thread);
+            }
+            Err(error) => tracing::debug!(%peer, %error, "connection closed before it began"),
+        }
+    }
+
+    /// Serves a connection that another thread has accepted.
+    async fn adopt<P>(
+        self: Arc<Self>,
+        stream: std::net::TcpStream,
+        peer: SocketAddr,
+        progress: Arc<Progress>,
+        permit: P,
+    ) where
+        P: Send + Unpin + 'static,
+    {
+        match TcpStream::from_std(stream) {
+            Ok(stream) => self.connection(stream, peer, progress, permit).await,
+            Err(error) => tracing::debug!(%peer, %error, "connection closed before it began"),
+        }
+    }
+
+    async fn connection<P>(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        progress: Arc<Progress>,
+        permit: P,
+    ) where
         P: Send + Unpin + 'static,
     {
         // Answers are written whole; waiting for more to send only delays them.
@@ -161,22 +283,26 @@ impl Server {
             tracing::debug!(%peer, %error, "connection closed before it began");
             return;
         }
-        let Some(tls) = &self.tls else { return self.speak(stream, peer, permit).await };
+        let Some(tls) = &self.tls else { return self.speak(stream, peer, progress, permit).await };
         let handshake = tls.acceptor().accept(stream);
         match tokio::time::timeout(self.limits.header_timeout, handshake).await {
-            Ok(Ok(stream)) => self.speak(stream, peer, permit).await,
+            Ok(Ok(stream)) => self.speak(stream, peer, progress, permit).await,
             Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS handshake"),
             Err(_) => tracing::debug!(%peer, "no TLS handshake in time"),
         }
     }
 
-    async fn speak<IO, P>(self: Arc<Self>, stream: IO, peer: SocketAddr, permit: P)
-    where
+    async fn speak<IO, P>(
+        self: Arc<Self>,
+        stream: IO,
+        peer: SocketAddr,
+        progress: Arc<Progress>,
+        permit: P,
+    ) where
         IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         P: Send + Unpin + 'static,
     {
-        let progress = Arc::new(Progress::default());
-        let guarded = Guarded::new(stream, Arc::clone(&progress), self.limits, permit);
+        let guarded = Guarded::new(stream, Arc::clone(&progress), Arc::clone(&self.limits), permit);
         let service = service_fn(|request| {
             let server = Arc::clone(&self);
             let progress = Arc::clone(&progress);
@@ -187,7 +313,8 @@ impl Server {
         let ended = tokio::select! {
             biased;
             ended = connection.as_mut() => Some(ended),
-            () = self.stop_after_first(&progress) => None,
+            () = stop_after_first(&progress) => None,
+            () = progress.dismissed() => None,
         };
         let ended = match ended {
             Some(ended) => ended,
@@ -201,19 +328,6 @@ impl Server {
         }
     }
 
-    /// Waits for the stop, and then for a first request, which is not far if one is coming: hyper
-    /// closes at once what has not asked yet.
-    async fn stop_after_first(&self, progress: &Progress) {
-        self.stop.cancelled().await;
-        let asked = async {
-            while !progress.has_requests() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        // Too late is no error: the client has not asked for anything.
-        tokio::time::timeout(LAST_REQUEST_WAIT, asked).await.unwrap_or_default();
-    }
-
     async fn answer(
         &self,
         mut request: Request<Incoming>,
@@ -221,29 +335,61 @@ impl Server {
         progress: Arc<Progress>,
     ) -> http::Response<AnswerBody> {
         progress.request();
-        request.extensions_mut().insert(Peer(peer));
-        if self.tls.is_some() {
-            request.extensions_mut().insert(Encrypted);
-        }
         let announced = request.body().size_hint().lower();
-        let mut response = if announced > self.limits.body_max as u64 {
-            let detail = format!("the body is larger than {} bytes", self.limits.body_max);
-            closing(Problem::too_large(detail).into_response())
+        let too_large = TooLarge(self.limits.body_max);
+        let is_too_large = announced > self.limits.body_max as u64;
+        if is_too_large {
+            request.extensions_mut().insert(too_large);
+        }
+        let mut response = if is_too_large && !self.limits.router_answers_too_large {
+            Problem::too_large(too_large.to_string()).into_response()
         } else {
-            let request =
-                request.map(|body| axum::body::Body::new(PacedBody::new(body, &self.limits)));
-            match self.router.clone().oneshot(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            }
+            let request = request.map(|body| {
+                if body.is_end_stream() {
+                    Body::empty()
+                } else {
+                    Body::new(PacedBody::new(body, &self.limits))
+                }
+            });
+            self.route(request, peer).await
         };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             progress.upgrade();
-        } else if self.stop.is_cancelled() {
+        } else if is_too_large || progress.stop().is_cancelled() {
             response = closing(response);
         }
         response.map(|body| AnswerBody::new(body, progress))
     }
+
+    /// Has a request answered by the front if that takes it, or by the router.
+    async fn route(&self, mut request: Request<Body>, peer: SocketAddr) -> Response {
+        let is_encrypted = self.tls.is_some();
+        let (method, path) = (request.method(), request.uri().path());
+        if let Some(front) = self.front.as_ref().filter(|front| front.takes(method, path)) {
+            return Arc::clone(front).answer(request, Client { peer, is_encrypted }).await;
+        }
+        request.extensions_mut().insert(Peer(peer));
+        if is_encrypted {
+            request.extensions_mut().insert(Encrypted);
+        }
+        match self.router.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// Waits for the stop, and then for a first request, which is not far if one is coming: hyper
+/// closes at once what has not asked yet.
+async fn stop_after_first(progress: &Progress) {
+    progress.stop().cancelled().await;
+    let asked = async {
+        while !progress.has_requests() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    // Too late is no error: the client has not asked for anything.
+    tokio::time::timeout(LAST_REQUEST_WAIT, asked).await.unwrap_or_default();
 }
 
 /// Has the connection closed after this answer.

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,7 +12,9 @@ use bytes::Bytes;
 use http_body_util::Limited;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
+use tokio_util::sync::CancellationToken;
 
 use crate::Limits;
 
@@ -21,6 +23,14 @@ use crate::Limits;
 pub struct Peer(
     /// Address and port.
     pub SocketAddr,
+);
+
+/// A request announces a larger body than may be, as an extension of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the body is larger than {0} bytes")]
+pub struct TooLarge(
+    /// The limit.
+    pub usize,
 );
 
 /// What the client owes at the moment.
@@ -40,13 +50,64 @@ enum Phase {
 }
 
 /// What socket and service of one connection know of each other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Progress {
     phase: AtomicU8,
     requests: AtomicU64,
+    /// Of its own: to look at one takes a lock, which the threads would pass to and fro.
+    stop: CancellationToken,
+    /// When the server began.
+    began: Instant,
+    /// Microseconds from there to the latest rest.
+    rested_us: AtomicU64,
+    is_dismissed: AtomicBool,
+    dismissal: Notify,
 }
 
 impl Progress {
+    /// That of a new connection, which stops with the server that began then.
+    pub(crate) fn new(server: &CancellationToken, began: Instant) -> Self {
+        Self {
+            phase: AtomicU8::new(Phase::Opening as u8),
+            requests: AtomicU64::new(0),
+            stop: server.child_token(),
+            began,
+            rested_us: AtomicU64::new(0),
+            is_dismissed: AtomicBool::new(false),
+            dismissal: Notify::new(),
+        }
+    }
+
+    /// An answer is over.
+    fn rest(&self) {
+        let elapsed = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.rested_us.store(elapsed, Ordering::Relaxed);
+        self.enter(Phase::Idle);
+    }
+
+    /// Since when the connection has rested between two requests, as microseconds since the
+    /// server began; `None` if it does not, or was dismissed.
+    pub(crate) fn resting_since(&self) -> Option<u64> {
+        let rests = self.phase() == Phase::Idle && !self.is_dismissed.load(Ordering::Relaxed);
+        rests.then(|| self.rested_us.load(Ordering::Relaxed))
+    }
+
+    /// Has the connection closed once nothing is under way on it.
+    pub(crate) fn dismiss(&self) {
+        self.is_dismissed.store(true, Ordering::Relaxed);
+        self.dismissal.notify_one();
+    }
+
+    /// Waits until the connection is to be closed.
+    pub(crate) async fn dismissed(&self) {
+        self.dismissal.notified().await;
+    }
+
+    /// Cancelled when the server is asked to stop.
+    pub(crate) fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
     fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Relaxed) {
             0 => Phase::Opening,
@@ -83,7 +144,7 @@ impl Progress {
 pub(crate) struct Guarded<IO, P> {
     io: IO,
     progress: Arc<Progress>,
-    limits: Limits,
+    limits: Arc<Limits>,
     /// The phase `deadline` was set in.
     seen: Phase,
     deadline: Pin<Box<Sleep>>,
@@ -93,7 +154,7 @@ pub(crate) struct Guarded<IO, P> {
 }
 
 impl<IO, P> Guarded<IO, P> {
-    pub(crate) fn new(io: IO, progress: Arc<Progress>, limits: Limits, permit: P) -> Self {
+    pub(crate) fn new(io: IO, progress: Arc<Progress>, limits: Arc<Limits>, permit: P) -> Self {
         let deadline = Box::pin(tokio::time::sleep(limits.first_byte_timeout));
         Self { io, progress, limits, seen: Phase::Opening, deadline, stall: None, _permit: permit }
     }
@@ -289,7 +350,7 @@ impl Body for AnswerBody {
 impl Drop for AnswerBody {
     fn drop(&mut self) {
         if self.progress.phase() == Phase::Busy {
-            self.progress.enter(Phase::Idle);
+            self.progress.rest();
         }
     }
 }

@@ -8,21 +8,27 @@
 mod accept;
 mod auth;
 mod extract;
+mod front;
 mod guard;
+mod keep;
 mod limits;
 mod observe;
 mod problem;
 mod tls;
+mod workers;
 
-pub use accept::{serve, serve_tls};
+pub use accept::{Site, serve, serve_site, serve_tls};
 pub use auth::{bearer, secrets_equal};
 pub use axum::Json;
 pub use extract::{Body, Path, Query};
-pub use guard::Peer;
-pub use limits::Limits;
-pub use observe::{Metrics, observe};
-pub use problem::{Problem, method_not_allowed, not_found};
+pub use front::{Client, Front, FrontAnswer};
+pub use guard::{Peer, TooLarge};
+pub use keep::Keep;
+pub use limits::{Limits, Proxies};
+pub use observe::{Metrics, observe, observe_front};
+pub use problem::{Problem, is_of_resource, method_not_allowed, not_found};
 pub use tls::{Encrypted, Tls, TlsError};
+pub use workers::{Pool, Workers};
 
 /// The result of a handler.
 pub type Result<T> = std::result::Result<T, Problem>;

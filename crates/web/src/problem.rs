@@ -4,8 +4,23 @@ use std::error::Error;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use serde::Serialize;
+
+/// Says on a 503 what is unavailable, if it is not the service: `resource`.
+///
+/// The service works, and others of its resources may be there; whoever counts failures of the
+/// service, as a circuit breaker does, must not count this one.
+const X_UNAVAILABLE: HeaderName = HeaderName::from_static("x-unavailable");
+
+/// Its one value.
+const RESOURCE: &str = "resource";
+
+/// Whether a 503 with these headers is about what was asked for alone, and the service is well.
+#[must_use]
+pub fn is_of_resource(headers: &HeaderMap) -> bool {
+    headers.get(X_UNAVAILABLE).is_some_and(|value| value.as_bytes() == RESOURCE.as_bytes())
+}
 
 /// An answer that is not a success: `application/problem+json`.
 ///
@@ -20,6 +35,8 @@ pub struct Problem {
     pub detail: String,
     /// When to try again.
     pub retry_after: Option<Duration>,
+    /// Whether it is about what was asked for alone, and the service itself is well.
+    pub is_of_resource: bool,
 }
 
 #[derive(Serialize)]
@@ -34,7 +51,7 @@ impl Problem {
     /// A problem of any status; its title is the status's reason.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Unknown").to_owned();
-        Self { status, title, detail: detail.into(), retry_after: None }
+        Self { status, title, detail: detail.into(), retry_after: None, is_of_resource: false }
     }
 
     /// 400: the request makes no sense.
@@ -78,6 +95,13 @@ impl Problem {
         Self { retry_after, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
     }
 
+    /// 503: what was asked for is not there now, and the service itself is well.
+    ///
+    /// The answer says so with `X-Unavailable: resource`, which [`is_of_resource`] finds.
+    pub fn resource_unavailable(detail: impl Into<String>, retry_after: Option<Duration>) -> Self {
+        Self { is_of_resource: true, ..Self::unavailable(detail, retry_after) }
+    }
+
     /// 500: something failed that the caller can do nothing about.
     ///
     /// The error is logged with its causes, and not told.
@@ -116,6 +140,9 @@ impl IntoResponse for Problem {
         if let Some(after) = self.retry_after {
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.is_of_resource {
+            headers.insert(X_UNAVAILABLE, HeaderValue::from_static(RESOURCE));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

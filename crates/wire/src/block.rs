@@ -25,7 +25,8 @@ pub const EVENT_BYTES_MAX: usize = 900_000;
 pub mod header {
     /// The publishing collector.
     pub const PRODUCER: &str = "Mp-Producer";
-    /// Which run of it: its start, in nanoseconds since the Unix epoch.
+    /// Which run of it: its start, in nanoseconds since the Unix epoch. On the live lane a subject
+    /// that was not recorded for a while has a later one, since its sequence begins anew.
     pub const EPOCH: &str = "Mp-Epoch";
     /// Position within producer, epoch and subject, from 1.
     pub const SEQ: &str = "Mp-Seq";

@@ -23,7 +23,8 @@ mod root;
 mod subject;
 
 pub use block::{
-    BACKLOG_BLOCK_BYTES_MAX, BLOCK_BYTES_MAX, BlockId, EVENT_BYTES_MAX, InvalidBlockId, append_event, events, header,
+    BACKLOG_BLOCK_BYTES_MAX, BLOCK_BYTES_MAX, BlockId, EVENT_BYTES_MAX, InvalidBlockId,
+    append_event, events, header,
 };
 pub use dead_letter::{
     DEAD_LETTER_SUBJECTS, DEAD_LETTERS, DeadLetter, InvalidDeadLetter, InvalidReason, Reason,

@@ -29,22 +29,27 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     // One profile for binaries and tests, so that every dependency is compiled once.
     // Tests are named with them: their development dependencies would else change features, and
     // with that everything above them would be compiled again.
-    let build = ["build", "--workspace", "--bins", "--tests", "--examples", "--profile", "ci"];
-    phases.step("build", &mut cargo(&build))?;
+    phases.step("build", cargo(&["build", "--profile", "ci"]).args(TARGETS))?;
     if !has("cargo-nextest") {
         say("cargo-nextest is not installed: using cargo test, one test after the other");
-        let mut all = cargo(&["test", "--workspace", "--profile", "ci", "--no-fail-fast"]);
-        phases.step("tests", all.args(["--", "--test-threads=1"]).args(&args.filter))?;
+        let mut all = cargo(&["test", "--profile", "ci", "--no-fail-fast"]);
+        all.args(TARGETS).args(["--", "--test-threads=1"]).args(&args.filter);
+        phases.step("tests", &mut all)?;
         phases.print();
         return Ok(());
     }
     for (name, ring) in rings(&args.filter) {
-        let mut tests = cargo(&["nextest", "run", "--workspace", "--cargo-profile", "ci"]);
-        phases.step(name, tests.args(["--no-fail-fast", "-E", &ring]))?;
+        let mut tests = cargo(&["nextest", "run", "--cargo-profile", "ci"]);
+        phases.step(name, tests.args(TARGETS).args(["--no-fail-fast", "-E", &ring]))?;
     }
     phases.print();
     Ok(())
 }
+
+/// What is built: of the examples those that tests run. The others are benchmarks, which take their
+/// time to link and are checked by `cargo xtask ci`.
+const TARGETS: [&str; 7] =
+    ["--workspace", "--bins", "--tests", "--example", "door", "--example", "probe"];
 
 /// What runs one after the other, as names and nextest's filters.
 fn rings(wanted: &[String]) -> Vec<(&'static str, String)> {

@@ -127,6 +127,7 @@ fn a_service_page_says_port_files_and_credentials() {
         "marketprism-collector@.service",
         "marketprism.internal-token",
         "marketprism.nats-collector",
+        "marketprism.proxy-collector",
         "SIGHUP",
         "STATE_DIRECTORY",
         "--state-directory",

@@ -31,6 +31,7 @@ fn rule(quantity: Quantity, comparison: Comparison, threshold: f64, hold: u64) -
         keep: Duration::ZERO,
         severity: Severity::Warning,
         labels: Labels::new(),
+        annotations: Labels::new(),
         summary: "{s} is at {value}".parse().unwrap(),
     }
 }

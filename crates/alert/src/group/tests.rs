@@ -27,9 +27,9 @@ fn to(receiver: &str, wants_resolved: bool) -> Route {
     Route { matchers: Vec::new(), receivers }
 }
 
-/// An alert by one letter: a capital is critical. `-x` is resolved.
+/// An alert by one letter: a capital is critical. `-x` is resolved, and `?x` given up.
 fn active(word: &str) -> Active {
-    let name = word.trim_start_matches('-');
+    let name = word.trim_start_matches(['-', '?']);
     let severity = if name.starts_with(char::is_uppercase) { "critical" } else { "warning" };
     Active {
         labels: Labels::from([
@@ -38,7 +38,8 @@ fn active(word: &str) -> Active {
         ]),
         annotations: Labels::new(),
         starts_at: at(0),
-        ends_at: word.starts_with('-').then(|| at(1)),
+        ends_at: word.starts_with(['-', '?']).then(|| at(1)),
+        given_up: word.starts_with('?'),
         updated_at: at(0),
         generator_url: String::new(),
     }
@@ -51,7 +52,11 @@ fn drain(groups: &mut Groups, second: u64, fails: bool, log: &mut Vec<String>) {
             .alerts
             .iter()
             .map(|alert| {
-                let sign = if alert.ends_at.is_some() { "-" } else { "" };
+                let sign = match (alert.ends_at, alert.given_up) {
+                    (None, _) => "",
+                    (Some(_), false) => "-",
+                    (Some(_), true) => "?",
+                };
                 format!("{sign}{}", alert.labels["alertname"])
             })
             .collect();
@@ -122,6 +127,31 @@ fn an_alert_that_is_not_given_any_more_is_resolved() {
             30s hook: a
             330s hook: -a"#]],
     );
+}
+
+#[test]
+fn an_alert_that_is_given_up_is_told_so_once_and_never_as_resolved() {
+    let mut groups = Groups::new(pace(), vec![to("hook", true)]);
+    check(
+        &mut groups,
+        "0 a b | 30 a b | 40 a ?b ?c | 330 a ?b ?c | 700 a ?b ?c | 800 a",
+        &expect![[r#"
+            30s hook: a b
+            330s hook: a ?b"#]],
+    );
+}
+
+#[test]
+fn a_receiver_that_wants_no_resolutions_is_told_what_is_given_up() {
+    let mut groups = Groups::new(pace(), vec![to("hook", false)]);
+    check(
+        &mut groups,
+        "0 a | 30 a | 400 ?a | 800 ?a | 1200",
+        &expect![[r#"
+            30s hook: a
+            800s hook: ?a"#]],
+    );
+    assert_eq!(groups.iter().count(), 0);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use arrow_array::types::{Decimal128Type, TimestampNanosecondType, UInt32Type, UI
 use arrow_array::{
     Array, ArrowPrimitiveType, BooleanArray, ListArray, PrimitiveArray, RecordBatch, StringArray,
 };
+use catalog::Extent;
 use model::{
     Bbo, Body, Book, Event, Gap, Identity, InstrumentId, Kind, Kline, Level, Market, Status,
     Symbol, Ticker, Trade, Venue,
@@ -64,10 +65,10 @@ pub(crate) fn rows(
         .ok_or_else(|| format!("a {kind} row holds a value that no {kind} has"))
 }
 
-/// The columns that [`identities`] needs, or `None` if it needs whole rows.
+/// The columns that [`extents`] needs, or `None` if it needs whole rows.
 pub(crate) const fn identity_columns(kind: Kind) -> Option<&'static [&'static str]> {
     match kind {
-        Kind::Trade | Kind::AggTrade => Some(&["seq"]),
+        Kind::Trade | Kind::AggTrade => Some(&["seq", "count"]),
         Kind::Book => Some(&["last_id", "type", "origin", "first_id", "prev_id", "part"]),
         Kind::Bbo => Some(&["id"]),
         Kind::Ticker
@@ -83,21 +84,29 @@ pub(crate) const fn identity_columns(kind: Kind) -> Option<&'static [&'static st
     }
 }
 
-/// Reads the identities of rows of this kind.
-pub(crate) fn identities(
+/// Reads the identities of rows of this kind, and what they stand for.
+pub(crate) fn extents(
     kind: Kind,
     place: (Venue, Market),
     batch: &RecordBatch,
-) -> Result<Vec<Identity>, String> {
+) -> Result<Vec<Extent>, String> {
     let columns = Columns { batch };
-    let plain = |name| -> Result<Option<Vec<Identity>>, String> {
-        let ids = columns.ids(name)?;
-        Ok(columns.each(|i| Some(Identity { major: ids.get(i)?, minor: 0 })).into_iter().collect())
-    };
-    let identities = match kind {
-        Kind::Trade | Kind::AggTrade => plain("seq")?,
-        Kind::Bbo => plain("id")?,
-        Kind::Book => columns.book_identities(place)?,
+    let extents: Option<Vec<Extent>> = match kind {
+        Kind::Trade | Kind::AggTrade => {
+            let (ids, counts) = (columns.ids("seq")?, columns.added("count")?.map(Numbers));
+            let count =
+                |i| counts.as_ref().and_then(|counts: &Numbers<'_, UInt64Type>| counts.get(i));
+            columns.each(|i| Some(Extent::counted(ids.get(i)?, count(i)))).into_iter().collect()
+        }
+        Kind::Bbo => {
+            let ids = columns.ids("id")?;
+            let single = |major| Extent::single(Identity { major, minor: 0 });
+            columns.each(|i| ids.get(i).map(single)).into_iter().collect()
+        }
+        Kind::Book => {
+            let identities = columns.book_identities(place)?;
+            identities.map(|all| all.into_iter().map(Extent::single).collect())
+        }
         Kind::Ticker
         | Kind::Kline
         | Kind::Mark
@@ -108,10 +117,10 @@ pub(crate) fn identities(
         | Kind::VolatilityIndex
         | Kind::Gap
         | Kind::Status => {
-            Some(rows(kind, place, batch)?.iter().map(|row| row.event.identity()).collect())
+            Some(rows(kind, place, batch)?.iter().map(|row| Extent::of(&row.event)).collect())
         }
     };
-    identities.ok_or_else(|| "a row has no identity".to_owned())
+    extents.ok_or_else(|| "a row has no identity".to_owned())
 }
 
 struct Columns<'a> {

@@ -226,8 +226,8 @@ fn every_kind_survives_a_parquet_file() {
         let zone = &zones[0].1[1];
         assert_eq!((zone.start, zone.rows), (1, 2));
         assert_eq!(file.rows(zone).unwrap(), rows, "{kind}");
-        let identities = file.identities(zone).unwrap();
-        assert_eq!(identities, rows.each_ref().map(|row| row.event.identity()), "{kind}");
+        let extents = file.extents(zone).unwrap();
+        assert_eq!(extents, rows.each_ref().map(|row| catalog::Extent::of(&row.event)), "{kind}");
     }
 }
 

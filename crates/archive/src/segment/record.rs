@@ -164,10 +164,13 @@ impl<'a> Input<'a> {
     }
 
     fn row(&mut self) -> Option<Row> {
+        let (stream, len) = (self.u32()?, self.u32()?);
+        let identity = Identity { major: self.u64()?, minor: self.u64()? };
         Some(Row {
-            stream: self.u32()?,
-            len: self.u32()?,
-            identity: Identity { major: self.u64()?, minor: self.u64()? },
+            stream,
+            len,
+            identity,
+            first: identity.major,
             time: i64::from_le_bytes(self.take(8)?.try_into().ok()?),
             stream_seq: self.u64()?,
         })

@@ -12,7 +12,8 @@ use crate::shelf::{FileEntry, Place, Shelf, ShelfFile, Span, Store};
 use crate::stream::Streams;
 use crate::view::View;
 use arc_swap::ArcSwap;
-use model::{Identity, Kind};
+use catalog::Extent;
+use model::Kind;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -255,7 +256,8 @@ impl Table {
             recovery.leftovers += 1;
             return remove(&path, &self.layout.segments);
         }
-        let recovered = Segment::recover(&path, number, Arc::make_mut(&mut self.streams))?;
+        let recovered =
+            Segment::recover(&path, number, self.kind, Arc::make_mut(&mut self.streams))?;
         recovery.torn_bytes += recovered.torn_bytes;
         self.set_aside(&recovered)?;
         recovery.damages.extend(recovered.damages);
@@ -298,8 +300,8 @@ impl Table {
         let view = self.view.load();
         let mut distinct = Vec::with_capacity(entries.len());
         for stream in entries.chunk_by(|a, b| a.stream == b.stream) {
-            let identities: Vec<Identity> = stream.iter().map(|entry| entry.identity).collect();
-            let stored = filter::stored(&view, &self.store, stream[0].stream, &identities)?;
+            let extents: Vec<Extent> = stream.iter().map(Entry::extent).collect();
+            let stored = filter::stored(&view, &self.store, stream[0].stream, &extents)?;
             distinct.extend(stream.iter().zip(stored).filter(|(_, s)| !s).map(|(entry, _)| *entry));
         }
         Ok(distinct)

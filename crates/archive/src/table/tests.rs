@@ -5,6 +5,7 @@ use units::{Price, Qty, UnixNanos};
 
 mod compact;
 pub(crate) use compact::compaction;
+mod counts;
 mod crash;
 mod disk;
 mod paging;

@@ -43,7 +43,7 @@ pub(super) fn check<'a>(
 
 /// The first identity that both zones have, and its row in the second.
 fn common(store: &Store, a: &ZoneRef, b: &ZoneRef) -> Result<Option<(Identity, usize)>, Error> {
-    let (a, b) = match (store.identities(a), store.identities(b)) {
+    let (a, b) = match (store.extents(a), store.extents(b)) {
         (Ok(a), Ok(b)) => (a, b),
         (Err(error), _) | (_, Err(error)) => {
             // Compacted or expired meanwhile; what cannot be read was found already.
@@ -52,6 +52,8 @@ fn common(store: &Store, a: &ZoneRef, b: &ZoneRef) -> Result<Option<(Identity, u
         }
     };
     let mut rows = b.iter().enumerate();
-    Ok(rows
-        .find_map(|(row, identity)| a.binary_search(identity).is_ok().then_some((*identity, row))))
+    Ok(rows.find_map(|(row, extent)| {
+        let found = a.binary_search_by_key(&extent.identity, |known| known.identity);
+        found.is_ok().then_some((extent.identity, row))
+    }))
 }

@@ -1,7 +1,8 @@
 //! The directory of zones beside the rows that it describes.
 
 use crate::columns::StoredRow;
-use crate::parquet_file::{StreamZones, Zone};
+use crate::parquet_file::{IdCount, StreamZones, Zone};
+use catalog::Extent;
 use model::{Identity, Symbol};
 
 /// Follows the rows of a file through its directory.
@@ -16,6 +17,7 @@ struct Open<'a> {
     symbol: &'a Symbol,
     stated: &'a Zone,
     actual: Zone,
+    ids: IdCount,
 }
 
 impl<'a> Zones<'a> {
@@ -38,12 +40,14 @@ impl<'a> Zones<'a> {
             None => match self.expected.next() {
                 Some((of, stated)) => {
                     let actual = begin(row_group, at, identity, time);
-                    self.open = Some(Open { symbol: of, stated, actual });
+                    let ids = IdCount::default();
+                    self.open = Some(Open { symbol: of, stated, actual, ids });
                 }
                 None => return self.lose("the directory ends before the rows do".to_owned()),
             },
         }
-        let open = self.open.as_ref()?;
+        let open = self.open.as_mut()?;
+        open.ids.add(&Extent::of(&row.event));
         if open.symbol != symbol {
             let what = format!("a zone of {} has a row of {symbol}", open.symbol);
             return self.lose(what);
@@ -51,7 +55,9 @@ impl<'a> Zones<'a> {
         if open.actual.rows < open.stated.rows {
             return None;
         }
-        let (stated, actual) = (*open.stated, open.actual);
+        // What older versions wrote does not say it.
+        let ids = open.stated.ids.and_then(|_| open.ids.ids());
+        let (stated, actual) = (*open.stated, Zone { ids, ..open.actual });
         self.open = None;
         (stated != actual).then(|| {
             self.lost = stated.row_group != actual.row_group || stated.start != actual.start;
@@ -73,7 +79,7 @@ impl<'a> Zones<'a> {
 
 fn begin(row_group: usize, start: usize, first: Identity, time: i64) -> Zone {
     let (last, time_min, time_max) = (first, time, time);
-    Zone { row_group, start, rows: 1, first, last, time_min, time_max, dense: true }
+    Zone { row_group, start, rows: 1, first, last, time_min, time_max, dense: true, ids: None }
 }
 
 impl Open<'_> {

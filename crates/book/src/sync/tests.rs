@@ -269,7 +269,7 @@ fn a_chained_book_begins_with_the_snapshot_in_the_stream() {
         "snapshot 90 | diff 95-95<90 | snapshot 3 | diff 7-7<3 | wait 6s | diff 9-9<7 \
          | snapshot 12 | diff 14-14<12",
         &expect![
-            "snapshot 90, synced 90, apply 95-95, repeated 7-7, sequence after 95, fetch, \
+            "snapshot 90, synced 90, apply 95-95, repeated 7-7, reset after 95, fetch, \
              snapshot 12, synced 12, apply 14-14"
         ],
     );
@@ -279,6 +279,40 @@ fn a_chained_book_begins_with_the_snapshot_in_the_stream() {
         &expect![
             "snapshot 10, synced 10, disconnect after 10, fetch, snapshot 40, synced 40, apply \
              41-41"
+        ],
+    );
+}
+
+#[test]
+fn contiguous_updates_that_begin_anew_begin_the_book_anew() {
+    check(
+        "diff 91-95 | snapshot 95 | diff 96-97 | wait 6s | diff 1-2 | diff 3-4 | diff 5-6 | snapshot 4",
+        expect![
+            "fetch, snapshot 95, synced 95, apply 96-97, repeated 1-2, reset after 97, fetch, snapshot 4, apply 5-6, synced 6"
+        ],
+    );
+    // The second connection repeats what the first brought, and the stream lags behind the answer.
+    check(
+        "diff 91-95 | snapshot 95 | diff 96-97 | diff 95-95 | diff 96-96 | diff 98-99",
+        expect![
+            "fetch, snapshot 95, synced 95, apply 96-97, repeated 95-95, repeated 96-96, apply 98-99"
+        ],
+    );
+    check(
+        "diff 1-4 | snapshot 9 | wait 9s | diff 5-6 | diff 7-8 | wait 30s | diff 1-1 | diff 2-3",
+        expect![
+            "fetch, snapshot 9, synced 9, repeated 5-6, repeated 7-8, repeated 1-1, reset after 9, fetch"
+        ],
+    );
+}
+
+#[test]
+fn linked_updates_that_begin_anew_begin_the_book_anew() {
+    check_rule(
+        Rule::Linked,
+        "diff 90-95<80 | snapshot 92 | diff 97-99<95 | wait 6s | diff 1-2<0 | diff 4-6<2 | snapshot 5 | diff 7-9<6",
+        &expect![
+            "fetch, snapshot 92, apply 90-95, synced 95, apply 97-99, repeated 1-2, reset after 99, fetch, snapshot 5, apply 4-6, synced 6, apply 7-9"
         ],
     );
 }

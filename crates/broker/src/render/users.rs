@@ -54,13 +54,16 @@ pub fn permissions(service: &str) -> Permissions {
                 "$JS.API.INFO",
                 "$JS.API.STREAM.INFO.*",
                 "$JS.API.CONSUMER.INFO.*.*",
-                // Which of several schedulers acts, and which ticks are taken.
+                // Which of several schedulers acts, which ticks are taken, and what was wished.
                 "$JS.API.STREAM.CREATE.KV_marketprism-leases",
                 "$JS.API.STREAM.CREATE.KV_marketprism-ticks",
+                "$JS.API.STREAM.CREATE.KV_marketprism-wishes",
                 "$JS.API.STREAM.MSG.GET.KV_marketprism-leases",
                 "$JS.API.STREAM.MSG.GET.KV_marketprism-ticks",
+                "$JS.API.STREAM.MSG.GET.KV_marketprism-wishes",
                 "$KV.marketprism-leases.scheduler",
                 "$KV.marketprism-ticks.*",
+                "$KV.marketprism-wishes.scheduler",
             ],
             &[],
         ),

@@ -1,7 +1,5 @@
 //! A stream that fills up, is full, and has room again.
 
-#![expect(clippy::large_futures, reason = "a test has its stack to itself")]
-
 use super::*;
 use bus::PublishError;
 use settings::Size;

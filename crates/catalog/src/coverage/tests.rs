@@ -14,7 +14,7 @@ fn holes_are_what_no_range_covers() {
 #[test]
 fn two_stores_fill_one_anothers_holes() {
     let mut here = Ranges::default();
-    [1, 2, 3, 7, 8].into_iter().for_each(|id| here.push(id));
+    [(1, 1), (2, 2), (3, 3), (7, 7), (8, 8)].into_iter().for_each(|ids| here.push(ids));
     assert_eq!(here.known, [(1, 3), (7, 8)]);
     let there = Ranges { known: vec![(4, 5), (12, 12)], through: None };
     assert_eq!(here.clone().and(there).holes().ranges, [(6, 6), (9, 11)]);
@@ -35,6 +35,8 @@ fn more_holes_than_fit_are_said_so() {
 fn days_add_up() {
     let day = |rows, ids: (u64, u64), times: (i64, i64)| Day {
         rows,
+        ids: rows,
+        first_id: ids.0,
         first: Identity { major: ids.0, minor: 0 },
         last: Identity { major: ids.1, minor: 0 },
         time_first: UnixNanos::new(times.0),

@@ -134,6 +134,17 @@ fn a_doctor_is_told_what_is_bad_and_not_what_is_unknown() {
     let troubles = bad(&findings);
     let told: Vec<_> = troubles.iter().map(|trouble| (trouble.check, &*trouble.text)).collect();
     assert_eq!(told, [("freshness", "nothing came over binance-spot-0 for 2m 0s")]);
+    assert!(troubles[0].fix.as_deref().unwrap().contains("-g binance-spot-0"), "{troubles:?}");
+}
+
+#[test]
+fn whatever_is_found_says_what_helps() {
+    for subject in Subject::ALL {
+        // These two have it in their own words, which are compared elsewhere.
+        let says = matches!(subject, Subject::Gaps | Subject::Lag);
+        assert_eq!(remedy(subject, "x").is_none(), says, "{subject:?}");
+    }
+    assert!(remedy(Subject::Disk, "/var").unwrap().starts_with("du -xh /var "));
 }
 
 #[test]

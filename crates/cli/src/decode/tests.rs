@@ -48,7 +48,13 @@ fn decoded(reader: &mut dyn BufRead) -> (String, String) {
 fn decoded_by<A: Adapter>(adapter: A, reader: &mut dyn BufRead) -> (String, String) {
     let mut pipeline = Pipeline::new(adapter, Options::default());
     let (mut lines, mut out) = (Lines::default(), Vec::new());
-    decode(reader, &mut pipeline, &mut lines, &mut out).unwrap();
+    let mut told = Vec::new();
+    let mut tell = |lines: &Lines| -> anyhow::Result<()> {
+        told.push(lines.read);
+        Ok(())
+    };
+    decode(reader, &mut pipeline, &mut lines, &mut out, &mut tell).unwrap();
+    assert_eq!(told, (1..=lines.read).collect::<Vec<_>>());
     finish(&mut pipeline, &lines, &mut out).unwrap();
     let summary = summary::text(pipeline.counts(), &lines, pipeline.rejected());
     (String::from_utf8(out).unwrap(), summary)

@@ -49,10 +49,48 @@ fn what_is_wrong_comes_with_what_mends_it() {
         holders: Vec::new(),
     };
     let ports = [finding("storage", State::Foreign), finding("nats", State::Foreign)];
-    let trouble = Trouble { check: "disk", text: "the disk of / is used to 99.0 %".to_owned() };
-    let lines = advice(&ports, &[trouble]);
+    let full = "the disk of / is used to 99.0 %".to_owned();
+    let trouble = Trouble { check: "disk", text: full, fix: Some("make room".to_owned()) };
+    let lost = "1 gap of the last day is lost: marketprism audit".to_owned();
+    let lines = advice(&ports, &[trouble, Trouble { check: "gaps", text: lost, fix: None }]);
     assert!(lines[0].contains("set storage.listen") && lines[0].ends_with("restart storage"));
     assert!(lines[1].contains("set broker.nats.listen") && lines[1].ends_with("restart nats"));
-    assert_eq!(lines[2], "disk: the disk of / is used to 99.0 %");
+    assert_eq!(lines[2], "disk: the disk of / is used to 99.0 %: make room");
+    assert_eq!(lines[3], "gaps: 1 gap of the last day is lost: marketprism audit");
     assert_eq!(advice(&[finding("storage", State::Ours)], &[]), ["nothing is wrong"]);
+}
+
+#[test]
+fn a_wrong_configuration_is_a_finding_with_its_place_and_the_rest_is_looked_at() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("services.yaml");
+    std::fs::write(&file, "storage:\n  listen: 127.0.0.1:9082\n  retenton: {}\n").unwrap();
+    let (suite, troubles) = configured(&file);
+    assert_eq!(suite, Suite::default());
+    assert_eq!(troubles.len(), 1, "{troubles:?}");
+    assert!(troubles[0].text.starts_with(&format!("{}:3:", file.display())), "{troubles:?}");
+    assert!(troubles[0].text.contains("retenton"), "{troubles:?}");
+    assert!(troubles[0].fix.as_deref().unwrap().contains("marketprism config check"));
+
+    std::fs::write(&file, "storage:\n  listen: 127.0.0.1:9082\n").unwrap();
+    let (suite, troubles) = configured(&file);
+    assert_eq!(suite.storage.listen.port(), 9082);
+    assert!(troubles.is_empty(), "{troubles:?}");
+    let (_, troubles) = configured(&directory.path().join("other.yaml"));
+    assert!(troubles[0].text.contains("cannot read"), "{troubles:?}");
+}
+
+#[test]
+fn an_alert_that_fires_says_how_it_is_silenced() {
+    let trouble = fires(("clock-skew".to_owned(), "the clocks differ".to_owned()));
+    assert_eq!((trouble.check, trouble.text.as_str()), ("alerts", "clock-skew: the clocks differ"));
+    assert!(trouble.fix.unwrap().contains("silence alertname=clock-skew "));
+}
+
+#[tokio::test]
+async fn with_a_configuration_that_is_wrong_the_doctor_still_answers() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("services.yaml");
+    std::fs::write(&file, "storage: [\n").unwrap();
+    assert_eq!(Box::pin(run(&Args { json: true }, &file)).await.unwrap(), ExitCode::FAILURE);
 }

@@ -10,11 +10,7 @@ use serde_json::value::RawValue;
 use super::Format;
 use crate::{output, when};
 
-/// Fields that every row has, or may have.
-const COMMON: &[&str] =
-    &["v", "kind", "venue", "market", "symbol", "instrument", "venue_time", "recv_time", "origin"];
-
-/// Those of them that a table of one stream leaves out: they are the same in every row.
+/// Fields that a table of one stream leaves out: they are the same in every row.
 const CONSTANT: &[&str] = &["v", "kind", "venue", "market", "symbol", "instrument"];
 
 /// A row: its fields as they came.
@@ -39,14 +35,15 @@ impl Sheet {
     ///
     /// If a field is wanted that the kind does not have.
     pub(super) fn new(format: Format, kind: Kind, wanted: &[String]) -> anyhow::Result<Self> {
-        let known = || COMMON.iter().chain(fields(kind)).copied();
-        if let Some(field) = wanted.iter().find(|field| known().all(|known| known != **field)) {
-            let known: Vec<&str> = known().collect();
+        let known = openapi::member_names(kind);
+        if let Some(field) = wanted.iter().find(|field| !known.contains(&field.as_str())) {
             bail!("{kind} has no field `{field}`, but {}", known.join(", "));
         }
         let chosen = !wanted.is_empty();
         let fields = match format {
-            Format::Csv | Format::Table if !chosen => known().map(str::to_owned).collect(),
+            Format::Csv | Format::Table if !chosen => {
+                known.into_iter().map(str::to_owned).collect()
+            }
             Format::Csv | Format::Table | Format::Json | Format::Jsonl => wanted.to_vec(),
         };
         Ok(Self { format, kind, fields, written: 0, kept: Vec::new(), chosen })
@@ -174,80 +171,6 @@ fn record(values: impl Iterator<Item = String>) -> String {
     let mut line = values.map(quote).collect::<Vec<_>>().join(",");
     line.push('\n');
     line
-}
-
-/// The fields of a kind beside the common ones, in the order in which they are written.
-const fn fields(kind: Kind) -> &'static [&'static str] {
-    match kind {
-        Kind::Trade | Kind::AggTrade => &[
-            "seq",
-            "trade_id",
-            "price",
-            "qty",
-            "side",
-            "first_id",
-            "last_id",
-            "count",
-            "liquidation",
-            "block",
-        ],
-        Kind::Book => &["type", "first_id", "last_id", "prev_id", "part", "bids", "asks"],
-        Kind::Bbo => &["id", "bid_price", "bid_qty", "ask_price", "ask_qty"],
-        Kind::Ticker => &[
-            "last_price",
-            "open_price",
-            "high_price",
-            "low_price",
-            "bid_price",
-            "ask_price",
-            "volume",
-            "quote_volume",
-            "bid_qty",
-            "ask_qty",
-            "mark_iv",
-            "bid_iv",
-            "ask_iv",
-            "delta",
-            "gamma",
-            "vega",
-            "theta",
-            "rho",
-            "underlying_price",
-        ],
-        Kind::Kline => &[
-            "interval",
-            "open_time",
-            "close_time",
-            "open",
-            "high",
-            "low",
-            "close",
-            "volume",
-            "quote_volume",
-            "trades",
-            "closed",
-        ],
-        Kind::Mark => &["mark_price", "index_price"],
-        Kind::Funding => &["funding_rate", "next_funding_time", "interval_hours"],
-        Kind::OpenInterest => &["open_interest", "open_interest_value"],
-        Kind::Liquidation => &["side", "price", "qty", "average_price", "ordinal"],
-        Kind::LongShortRatio => {
-            &["ratio_type", "period", "long_ratio", "short_ratio", "long_short_ratio"]
-        }
-        Kind::VolatilityIndex => &["value"],
-        Kind::Gap => &[
-            "gap_id",
-            "version",
-            "of",
-            "after_id",
-            "before_id",
-            "since",
-            "until",
-            "cause",
-            "state",
-        ],
-        Kind::Status => &["connection", "state", "reason"],
-    }
 }
 
 #[cfg(test)]

@@ -113,6 +113,12 @@ fn what_came_of_a_run_is_said_in_a_few_words() {
             "1m1s",
         ),
         (
+            json!({"state": "succeeded", "answer": {"status": 204}, "duration_ns": 5_000_000,
+            "started_at": 3_600_000_000_000_i64, "finished_at": 0}),
+            "status 204",
+            "5ms",
+        ),
+        (
             json!({"state": "skipped", "started_at": 5, "finished_at": 5,
             "skipped": {"count": 4, "reason": "late"}}),
             "4 times, late",

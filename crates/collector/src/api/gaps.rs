@@ -204,11 +204,11 @@ pub(super) async fn order(
     let gap_id = match covering(&open, &instrument, kind, ids) {
         Some(gap_id) => gap_id,
         None if open.len() >= OPEN_MAX => {
-            return Err(Problem::unavailable("too many gaps are open", Some(RETRY)));
+            return Err(Problem::resource_unavailable("too many gaps are open", Some(RETRY)));
         }
         None => {
             let (gap_id, event) = record(&instrument, kind, &order);
-            let busy = |_| Problem::unavailable("the backfill is busy", Some(RETRY));
+            let busy = |_| Problem::resource_unavailable("the backfill is busy", Some(RETRY));
             backfill.orders.try_send(event).map_err(busy)?;
             gap_id
         }
@@ -217,7 +217,7 @@ pub(super) async fn order(
         let open = open.get(&gap_id);
         open.map_or_else(|| api.board.is_closed(&gap_id), |open| open.recorded)
     });
-    let late = |_| Problem::unavailable("the gap is not on record yet", Some(RETRY));
+    let late = |_| Problem::resource_unavailable("the gap is not on record yet", Some(RETRY));
     timeout(RECORD_MAX, recorded)
         .await
         .map_err(late)?
@@ -262,7 +262,8 @@ fn find(
         return Err(unknown());
     }
     if listed.is_none() {
-        return Err(Problem::unavailable("the instruments are not known yet", Some(RETRY)));
+        let detail = "the instruments are not known yet";
+        return Err(Problem::resource_unavailable(detail, Some(RETRY)));
     }
     let instrument = feeds
         .iter()

@@ -14,13 +14,16 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use units::UnixNanos;
 use utoipa::ToSchema;
-use web::{Json, Problem};
+use web::{Json, Keep, Problem};
 
 /// How long the lists may take: a little less than the gateway waits.
 const REFRESH_MAX: Duration = Duration::from_secs(25);
 
 /// How soon to ask again when a list could not be read.
 const RETRY: Duration = Duration::from_secs(60);
+
+/// How long the answer may be kept: lists change a few times a day, and are megabytes.
+const INSTRUMENTS_KEPT: Duration = Duration::from_secs(15);
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct InstrumentsAnswer {
@@ -77,10 +80,10 @@ struct InstrumentAnswer {
     operation_id = "collector_instruments",
     responses((status = 200, description = "The instruments.", body = InstrumentsAnswer)),
 )]
-pub(super) async fn list(State(api): State<Api>) -> Json<InstrumentsAnswer> {
+pub(super) async fn list(State(api): State<Api>) -> (Keep, Json<InstrumentsAnswer>) {
     let lists = api.board.lists();
     let instruments = lists.iter().flat_map(|list| list.iter().map(answer)).collect();
-    Json(InstrumentsAnswer { instruments })
+    (Keep(INSTRUMENTS_KEPT), Json(InstrumentsAnswer { instruments }))
 }
 
 fn answer(instrument: &Instrument) -> InstrumentAnswer {
@@ -155,7 +158,7 @@ pub(super) async fn refresh(State(api): State<Api>) -> web::Result<Json<RefreshA
     }
     let (count, failures) = (markets.len(), failures.join("; "));
     let detail = format!("not read: {failures}; {count} other lists were read");
-    Err(Problem::unavailable(detail, Some(RETRY)))
+    Err(Problem::resource_unavailable(detail, Some(RETRY)))
 }
 
 /// Has one market read its list.

@@ -42,8 +42,8 @@ struct SubscriptionAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<openapi::Symbol>)]
     symbol: Option<String>,
-    /// `subscribed`, `subscribing`, `down` or `refused`.
-    #[schema(pattern = "^(subscribed|subscribing|down|refused)$")]
+    /// `subscribed`, `subscribing`, `down`, `refused`, or `silent` while others bring something.
+    #[schema(pattern = "^(subscribed|subscribing|down|refused|silent)$")]
     state: &'static str,
     /// Why it is refused or down.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,7 +99,7 @@ async fn subscriptions(feed: &FeedHandle) -> Vec<SubscriptionAnswer> {
     let status = feed.status.borrow();
     let describe = |stream: &String| {
         let aside = status.aside.iter().find(|aside| aside.stream == *stream);
-        let (state, reason) = state(&status.state, aside);
+        let (state, reason) = state(&status.state, aside, status.silent.contains(stream));
         let symbol = feed.carried.get(stream).map(|cargo| cargo.instrument.symbol.to_string());
         SubscriptionAnswer {
             connection: Arc::clone(&feed.name),
@@ -113,11 +113,16 @@ async fn subscriptions(feed: &FeedHandle) -> Vec<SubscriptionAnswer> {
     feed.streams.iter().map(describe).collect()
 }
 
-fn state(feed: &FeedState, aside: Option<&Aside>) -> (&'static str, Option<Arc<str>>) {
+fn state(
+    feed: &FeedState,
+    aside: Option<&Aside>,
+    is_silent: bool,
+) -> (&'static str, Option<Arc<str>>) {
     match (feed, aside) {
         (_, Some(aside)) => ("refused", Some(Arc::clone(&aside.reason))),
         (FeedState::Down(reason), None) => ("down", reason.clone()),
         (FeedState::Subscribing, None) => ("subscribing", None),
+        (FeedState::Up, None) if is_silent => ("silent", None),
         (FeedState::Up, None) => ("subscribed", None),
     }
 }
@@ -216,10 +221,11 @@ async fn change(api: &Api, wish: Wish, wanted: bool) -> web::Result<Json<ChangeA
     Symbol::new(&symbol).map_err(|error| Problem::bad_request(error.to_string()))?;
     let view = view(api, venue, market)?;
     if view.listed.is_none() {
-        return Err(Problem::unavailable("the instruments are not known yet", Some(RETRY)));
+        let detail = "the instruments are not known yet";
+        return Err(Problem::resource_unavailable(detail, Some(RETRY)));
     }
     let (answer, answered) = oneshot::channel();
-    let busy = || Problem::unavailable("the market is busy", Some(RETRY));
+    let busy = || Problem::resource_unavailable("the market is busy", Some(RETRY));
     let order = Order::Change(Change { wanted, symbol: symbol.clone(), answer });
     view.orders.try_send(order).map_err(|_| busy())?;
     let result = timeout(CHANGE_MAX, answered).await.map_err(|_| busy())?;
@@ -257,4 +263,17 @@ fn view(api: &Api, venue: Venue, market: Market) -> web::Result<MarketView> {
 
 fn known<T: FromStr<Err: Display>>(text: &str) -> web::Result<T> {
     text.parse().map_err(|error: T::Err| Problem::bad_request(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_silent_only_where_it_should_bring_something() {
+        let down = FeedState::Down(Some("closed".into()));
+        assert_eq!(state(&FeedState::Up, None, true), ("silent", None));
+        assert_eq!(state(&FeedState::Up, None, false), ("subscribed", None));
+        assert_eq!(state(&down, None, true), ("down", Some("closed".into())));
+    }
 }

@@ -1,15 +1,30 @@
 //! What a connection carries, and how that changes.
 
 use super::Feed;
+use super::liveness::Sign;
 use crate::board::FeedState;
-use crate::line::now;
+use crate::line::{Line, now};
 use crate::roster::{Aside, Assignment, books, silence_max};
-use model::{Connection, InstrumentId};
+use model::{Connection, InstrumentId, Kind};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use venue::{Adapter, Request};
+use std::time::Duration;
+use venue::{Adapter, Request, Slot};
+
+/// A connection that has brought data within so long is one that speaks.
+const SPEAKS: Duration = Duration::from_secs(10);
 
 impl<A: Adapter> Feed<A> {
+    /// Whether the venue refuses the stream that would bring this.
+    pub(super) fn is_aside(&self, (slot, kind): (Slot, Kind)) -> bool {
+        let refuses = !self.aside.is_empty();
+        let Some(work) = self.work.as_deref().filter(|_| refuses) else { return false };
+        let instrument = self.parts.pipeline.adapter().instrument(slot);
+        self.aside.keys().filter_map(|stream| work.carried.get(stream)).any(|cargo| {
+            cargo.kinds.contains(&kind) && (cargo.shared || cargo.instrument == *instrument)
+        })
+    }
+
     /// What is to be subscribed to: what it carries but for what the venue refuses.
     pub(super) fn active(&self) -> Vec<String> {
         let streams = self.work.iter().flat_map(|work| &work.plan.streams);
@@ -61,11 +76,39 @@ impl<A: Adapter> Feed<A> {
             reason = &*reason,
             "the venue refuses a stream; it is set aside until the list is read again"
         );
-        self.parts.metrics.refused(&self.parts.name);
+        self.parts.metrics.streams.refused(&self.parts.name);
         let instrument = work.carried.get(&stream).map(|cargo| Arc::clone(&cargo.instrument));
         let aside = Aside { stream: stream.clone(), instrument, reason, since: now() };
         self.aside.insert(stream, aside);
         self.settle();
+    }
+
+    /// Leaves the streams that have fallen silent among others, and joins them again.
+    pub(super) fn join_silent_again(&mut self, line: &mut Line) {
+        // If nothing comes at all, that is the connection's.
+        let speaks = line.data_at.is_some_and(|at| at.elapsed() < SPEAKS);
+        let ours = self.work.as_deref().filter(|_| speaks && line.subscribed.is_some());
+        let Some(work) = ours.filter(|_| self.liveness.is_due(now())) else { return };
+        let (pipeline, asked) = (&self.parts.pipeline, &*line);
+        let sign = |stream: &String| {
+            let cargo = work.carried.get(stream)?;
+            let is_joining = asked.is_joining(std::slice::from_ref(stream));
+            let sign = Sign::of(cargo, |kind| pipeline.flow(&cargo.instrument, kind).heard);
+            sign.filter(|_| !is_joining)
+        };
+        let again = self.liveness.judge(sign, now());
+        let silent: Arc<[String]> = self.liveness.silent().cloned().collect();
+        let (connection, metrics) = (&self.parts.name, &self.parts.metrics.streams);
+        metrics.silent(connection, silent.len(), again.len());
+        self.status.send_modify(|status| status.silent = silent);
+        if again.is_empty() {
+            return;
+        }
+        let streams = again.join(" ");
+        tracing::warn!(connection = &**connection, streams, "silent streams are joined again");
+        let adapter = self.parts.pipeline.adapter();
+        line.say(adapter.unsubscribe(&again, &mut self.next_id));
+        line.say(adapter.subscribe(&again, &mut self.next_id));
     }
 
     /// Hands the list to the pipeline, and says whose events come from here from now on, and whose
@@ -75,6 +118,7 @@ impl<A: Adapter> Feed<A> {
         if is_news {
             let pipeline = &mut self.parts.pipeline;
             pipeline.adapter_mut().set_instruments(&work.roster.list);
+            self.parts.outbox.follow(&work.roster.wanted);
             pipeline.want(Arc::clone(&work.roster.wanted), now(), &mut self.outputs);
         }
         for (key, last) in &work.resume {
@@ -103,6 +147,7 @@ impl<A: Adapter> Feed<A> {
         let mut active = (*work.carried).clone();
         active.retain(|stream, _| !self.aside.contains_key(stream));
         self.nothing_left = active.is_empty();
+        self.liveness.follow(active.keys(), now());
         self.books = books(&active);
         let kinds = active.values().flat_map(|cargo| &cargo.kinds);
         self.silence_max = kinds.filter_map(|kind| silence_max(*kind)).min();

@@ -1,19 +1,21 @@
 //! One connection's life: subscribing, receiving, and handing over to its successor.
 
+use super::overlap::{Overlap, PROOF_MAX, Standing};
 use super::{FEED_STALL_MAX, Feed, Lost, Parts};
 use crate::board::{FeedState, Query};
 use crate::fetcher::Answer;
-use crate::line::{Dial, Line, instant_of, now};
+use crate::line::{Dial, Line, instant_of, now, time_of};
 use daemon::Task;
+use feed::{Heard, Output};
 use futures_util::future::{BoxFuture, OptionFuture};
-use model::Connection;
+use model::{Body, Cause, Connection, Gap, InstrumentId, Kind};
 use net::{Frame, SocketError};
 use rand::RngExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use venue::recording::Source;
-use venue::{Adapter, FrameType, Request, Verdict};
+use venue::{Adapter, FrameType, Request, Slot, Snapshots, Verdict};
 
 /// The pause between two books that are shown when this collector takes over from the other of its
 /// pair: 200 of them take a second, and what the venue sends meanwhile is not held up.
@@ -21,9 +23,6 @@ const SHOW_PAUSE: Duration = Duration::from_millis(5);
 
 /// How long the whole subscription may take beyond its pacing.
 const CONFIRM_MAX: Duration = Duration::from_secs(10);
-
-/// How long the successor delivers beside the old connection before that one is left.
-const OVERLAP: Duration = Duration::from_secs(2);
 
 /// A connection is renewed this long before the venue would end it, plus up to as much again so
 /// that not all are renewed at once.
@@ -46,8 +45,11 @@ enum Successor {
 struct Session {
     line: Line,
     successor: Successor,
+    /// What both have brought while there is a successor.
+    overlap: Overlap,
     renew_at: Instant,
-    data_at: Instant,
+    /// When a connection that had to take over unproven must have brought something.
+    prove_by: Option<Instant>,
 }
 
 enum Wake {
@@ -68,10 +70,7 @@ impl<A: Adapter> Feed<A> {
         let (dial, frames) = self.dialling();
         let Some(line) = task.until_stopped(Line::open(dial, frames)).await else { return Ok(()) };
         let line = line?;
-        if let Some(tap) = &mut self.parts.tap {
-            let url = self.parts.dial.url.as_str();
-            tap.note(now(), Source::Connect(url), b"");
-        }
+        self.note_connect();
         self.parts.metrics.connected(&self.parts.name, true);
         self.announce_all(Connection::Connected, None);
         self.set_state(FeedState::Subscribing);
@@ -79,7 +78,8 @@ impl<A: Adapter> Feed<A> {
             renew_at: self.renew_at(&line),
             line,
             successor: Successor::None,
-            data_at: Instant::now(),
+            overlap: Overlap::default(),
+            prove_by: None,
         };
         let result = self.hold(task, &mut session).await;
         if result.is_ok() {
@@ -94,6 +94,9 @@ impl<A: Adapter> Feed<A> {
             let from_successor = match self.wake(task, session, &mut frames).await {
                 Wake::Stop => return Ok(()),
                 Wake::Opened(opened) => {
+                    if opened.is_ok() {
+                        self.note_connect();
+                    }
                     session.opened(*opened, &self.parts.name);
                     false
                 }
@@ -101,7 +104,10 @@ impl<A: Adapter> Feed<A> {
                 Wake::SuccessorFrames(Ok(())) => true,
                 Wake::Frames(Err(error)) => {
                     self.take(session, &mut frames, false)?;
+                    // Better one that has not proved itself yet than none.
+                    let is_owed = session.overlap.is_owed();
                     session.promote().ok_or(error)?;
+                    session.prove_by = is_owed.then(|| Instant::now() + PROOF_MAX);
                     self.renewed(session);
                     false
                 }
@@ -137,6 +143,7 @@ impl<A: Adapter> Feed<A> {
             if self.nothing_left {
                 return Err(Lost::NothingLeft);
             }
+            self.tell_of_resets();
             let outbox = &mut self.parts.outbox;
             task.alive(outbox.send(&mut self.outputs, FEED_STALL_MAX)).await?;
             if let Err(error) = self.tick(task).await {
@@ -196,7 +203,8 @@ impl<A: Adapter> Feed<A> {
             }
             match pipeline.handle_frame(frame.recv_time, &frame.data, outputs) {
                 Ok(FrameType::Data(_) | FrameType::Skipped { .. }) => {
-                    session.data_at = Instant::now();
+                    let chained = A::SNAPSHOTS == Snapshots::Stream;
+                    session.heard(pipeline.heard(), from_successor, chained);
                 }
                 Ok(FrameType::Accepted { id, granted }) => {
                     session.line_of(from_successor).granted(id, granted);
@@ -261,31 +269,71 @@ impl<A: Adapter> Feed<A> {
         self.say_what_is_due(session);
         session.line.send_due(self.parts.tap.as_mut()).await?;
         match session.line.subscribed {
-            Some(_) => self.subscribed(),
+            Some(_) => self.subscribed(session.line.opened),
             None if session.confirm_by() <= now_at => return Err(Lost::Unconfirmed),
             None => {}
         }
         if let Some(silence_max) = self.silence_max
-            && session.data_at + silence_max <= now_at
+            && session.line.data_at.unwrap_or(session.line.opened) + silence_max <= now_at
         {
             return Err(Lost::NoData(silence_max));
         }
-        if let Successor::Open(line) = &mut session.successor {
-            if let Err(error) = line.send_due(self.parts.tap.as_mut()).await {
-                session.opened(Err(error), &self.parts.name);
-            } else if line.subscribed.is_some_and(|at| at + OVERLAP <= now_at) {
-                session.promote();
-                self.renewed(session);
-            } else if line.subscribed.is_none() && line.asked_at + 2 * CONFIRM_MAX <= now_at {
-                session.successor = Successor::None;
-                session.renew_at = now_at + SUCCESSOR_RETRY;
+        if session.prove_by.is_some_and(|by| by <= now_at) {
+            session.prove_by = None;
+            if session.line.data_at.is_none() {
+                return Err(Lost::NoData(PROOF_MAX));
             }
+        }
+        self.due_successor(session, now_at).await;
+        // A successor joins everything anew.
+        if matches!(session.successor, Successor::None) {
+            self.join_silent_again(&mut session.line);
         }
         if session.renew_at <= now_at && matches!(session.successor, Successor::None) {
             let (dial, frames) = self.dialling();
             session.successor = Successor::Opening(Box::pin(Line::open(dial, frames)));
         }
         Ok(())
+    }
+
+    /// Says what the successor has to say, and puts it in the connection's place once it serves.
+    async fn due_successor(&mut self, session: &mut Session, now_at: Instant) {
+        let Successor::Open(line) = &mut session.successor else { return };
+        if let Err(error) = line.send_due(self.parts.tap.as_mut()).await {
+            session.opened(Err(error), &self.parts.name);
+            return;
+        }
+        let Some(subscribed) = line.subscribed else {
+            if line.asked_at + 2 * CONFIRM_MAX <= now_at {
+                session.put_off(SUCCESSOR_RETRY);
+            }
+            return;
+        };
+        session.overlap.begin(subscribed);
+        let is_aside = |stream: &(Slot, Kind)| self.is_aside(*stream);
+        match session.overlap.judge(is_aside, self.chained_books(), now_at) {
+            Standing::Unproven => {}
+            Standing::Serves => {
+                session.promote();
+                self.renewed(session);
+            }
+            Standing::Fails(owed) => {
+                let connection = &*self.parts.name;
+                tracing::warn!(connection, owed, "the successor does not bring what this brings");
+                session.put_off(SUCCESSOR_RETRY);
+            }
+        }
+    }
+
+    /// The books that are in step and begin with a snapshot in the stream.
+    fn chained_books(&self) -> impl Iterator<Item = Slot> {
+        let pipeline = &self.parts.pipeline;
+        let chained = self.books.iter().filter(|_| A::SNAPSHOTS == Snapshots::Stream);
+        let slot = move |id: &Arc<InstrumentId>| {
+            let is_synced = pipeline.book(id, 0, now()).is_some_and(|book| book.synced);
+            if is_synced { pipeline.adapter().find(id) } else { None }
+        };
+        chained.filter_map(slot)
     }
 
     fn due_at(&self, session: &Session) -> Instant {
@@ -298,7 +346,7 @@ impl<A: Adapter> Feed<A> {
                 .into_iter()
                 .chain(line.judge_at())
                 .min()
-                .or_else(|| line.subscribed.map(|at| at + OVERLAP))
+                .or_else(|| session.overlap.poll_timeout(Instant::now()))
                 .or(Some(line.asked_at + 2 * CONFIRM_MAX)),
         };
         [
@@ -312,6 +360,25 @@ impl<A: Adapter> Feed<A> {
         .into_iter()
         .flatten()
         .fold(self.tick_at, Instant::min)
+    }
+
+    /// Takes down that a connection was made: from now on its frames are among the others.
+    fn note_connect(&mut self) {
+        if let Some(tap) = &mut self.parts.tap {
+            tap.note(now(), Source::Connect(self.parts.dial.url.as_str()), b"");
+        }
+    }
+
+    /// Says in the log what the venue has begun to number anew.
+    fn tell_of_resets(&self) {
+        for Output { event, .. } in &self.outputs {
+            if let Body::Gap(Gap { of, after_id, before_id: None, cause: Cause::Reset, .. }) =
+                &event.body
+            {
+                let (connection, instrument) = (&*self.parts.name, &event.instrument);
+                tracing::warn!(connection, %instrument, kind = %of, after_id, "numbered anew");
+            }
+        }
     }
 
     /// Where to connect and what to say there.
@@ -329,14 +396,15 @@ impl<A: Adapter> Feed<A> {
         line.opened + self.parts.dial.limits.lifetime.saturating_sub(margin)
     }
 
-    fn renewed(&self, session: &mut Session) {
+    fn renewed(&mut self, session: &mut Session) {
+        self.liveness.begin(now(), time_of(session.line.opened));
         session.renew_at = self.renew_at(&session.line);
-        session.data_at = Instant::now();
         tracing::info!(connection = &*self.parts.name, "connection renewed");
     }
 
-    fn subscribed(&self) {
+    fn subscribed(&mut self, opened: Instant) {
         if self.status.borrow().state != FeedState::Up {
+            self.liveness.begin(now(), time_of(opened));
             let (streams, set_aside) = (self.active().len(), self.aside.len());
             tracing::info!(connection = &*self.parts.name, streams, set_aside, "subscribed");
             self.set_state(FeedState::Up);
@@ -355,6 +423,9 @@ impl Session {
 
     /// Says on both connections what changes; one that is being opened is begun anew.
     fn change(&mut self, requests: &[Request]) {
+        if !requests.is_empty() {
+            self.overlap.change(Instant::now());
+        }
         self.line.say(requests.iter().cloned());
         match &mut self.successor {
             Successor::Open(line) => line.say(requests.iter().cloned()),
@@ -366,8 +437,22 @@ impl Session {
     /// Gives a successor up that the venue does not want at the moment.
     fn give_up_successor(&mut self, code: i64, message: &str, name: &str) {
         tracing::warn!(connection = name, code, message, "the successor asked too often");
+        self.put_off(TOO_OFTEN_RETRY);
+    }
+
+    /// Does without a successor for a while.
+    fn put_off(&mut self, wait: Duration) {
         self.successor = Successor::None;
-        self.renew_at = Instant::now() + TOO_OFTEN_RETRY;
+        self.renew_at = Instant::now() + wait;
+    }
+
+    /// Takes what a frame of one of the connections has brought.
+    fn heard(&mut self, heard: &[Heard], from_successor: bool, chained: bool) {
+        let now_at = Instant::now();
+        self.line_of(from_successor).data_at = Some(now_at);
+        if matches!(self.successor, Successor::Open(_)) {
+            self.overlap.hear(heard, from_successor, chained, now_at);
+        }
     }
 
     /// The successor's connection where that is meant and there is one, else the other, which ends
@@ -381,6 +466,7 @@ impl Session {
 
     /// Takes the successor's connection, or puts the next attempt off.
     fn opened(&mut self, opened: Result<Line, SocketError>, name: &str) {
+        self.overlap = Overlap::default();
         self.successor = match opened {
             Ok(line) => Successor::Open(Box::new(line)),
             Err(error) => {

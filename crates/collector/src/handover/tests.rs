@@ -43,6 +43,72 @@ fn a_hole_is_remembered_until_its_record_is_handed_over() {
     assert!(gaps(&handover).is_empty());
 }
 
+/// Puts on record that an id is no trade's.
+fn skip(handover: &mut Handover, id: u64) {
+    let gap = Gap { cause: Cause::Skipped, state: GapState::Healed, ..gap(id - 1, id + 1) };
+    let run = Run { gap: Some(Arc::new(gap)), ..run(Kind::Trade, id, id) };
+    handover.handed(subject(Kind::Gap), &[run]);
+}
+
+#[test]
+fn an_id_that_is_no_trade_is_not_missing_whichever_comes_first() {
+    let mut handover = Handover::default();
+    trades(&mut handover, 5, 9);
+    trades(&mut handover, 11, 12);
+    assert_eq!(gaps(&handover), ["9..11"]);
+    skip(&mut handover, 10);
+    assert!(gaps(&handover).is_empty());
+    // The record first, and a crash in between.
+    skip(&mut handover, 15);
+    skip(&mut handover, 17);
+    let mut handover = Handover::decode(&handover.encode()).unwrap();
+    assert_eq!(handover.last_ids().into_values().collect::<Vec<_>>(), [12]);
+    trades(&mut handover, 13, 14);
+    assert_eq!(handover.last_ids().into_values().collect::<Vec<_>>(), [15]);
+    trades(&mut handover, 19, 20);
+    assert_eq!(gaps(&handover), ["15..17", "17..19"], "16 and 18 are trades");
+    // The next run begins behind it.
+    skip(&mut handover, 21);
+    assert_eq!(handover.last_ids().into_values().collect::<Vec<_>>(), [21]);
+}
+
+#[test]
+fn ids_that_begin_anew_are_followed_and_the_ones_before_say_nothing_more() {
+    let at = |second: i64| (UnixNanos::new(second), UnixNanos::new(second));
+    let trade = |first, last, second| Run { times: at(second), ..run(Kind::Trade, first, last) };
+    let lost = |state| Gap { before_id: None, cause: Cause::Reset, state, ..gap(20_004, 0) };
+    let record = Run {
+        gap: Some(Arc::new(lost(GapState::Lost))),
+        ids: None,
+        times: at(10),
+        ..run(Kind::Trade, 1, 1)
+    };
+    // The record, the trades of the new numbering, and one of the old one that comes late.
+    let steps = [
+        (Kind::Trade, trade(20_000, 20_004, 5)),
+        (Kind::Gap, record),
+        (Kind::Trade, trade(3, 9, 11)),
+        (Kind::Trade, trade(20_005, 20_006, 9)),
+    ];
+    for order in [[0, 1, 2, 3], [0, 1, 3, 2]] {
+        let mut handover = Handover::default();
+        for (kind, run) in order.map(|step| &steps[step]) {
+            handover.handed(subject(*kind), std::slice::from_ref(run));
+        }
+        assert_eq!(handover.last_ids().into_values().collect::<Vec<_>>(), [9]);
+        assert!(gaps(&handover).is_empty());
+        handover.handed(subject(Kind::Trade), &[trade(15, 16, 12)]);
+        assert_eq!(gaps(&handover), ["9..15"]);
+    }
+}
+
+#[test]
+fn what_was_skipped_before_the_first_trade_begins_no_stream() {
+    let mut handover = Handover::default();
+    skip(&mut handover, 4);
+    assert_eq!(handover, Handover::default());
+}
+
 #[test]
 fn a_late_trade_narrows_the_hole() {
     let mut handover = Handover::default();
@@ -61,6 +127,39 @@ fn what_the_spool_had_to_drop_is_missing_again() {
     trades(&mut handover, 5, 20);
     handover.lost(&[run(Kind::Trade, 8, 11)]);
     assert_eq!(gaps(&handover), ["7..12"]);
+}
+
+#[test]
+fn a_stream_is_forgotten_once_its_instrument_has_ended_and_nothing_came_for_a_while() {
+    let mut handover = Handover::default();
+    let last = |handover: &Handover| handover.last_ids().into_values().next();
+    trades(&mut handover, 5, 9);
+    handover.forget(|_| true);
+    trades(&mut handover, 10, 11);
+    handover.forget(|_| true);
+    assert_eq!(last(&handover), Some(11), "something came between the looks");
+    handover.forget(|_| false);
+    handover.forget(|_| true);
+    assert_eq!(last(&handover), Some(11), "it was listed in between");
+    handover.forget(|_| true);
+    assert_eq!(last(&handover), None);
+}
+
+#[test]
+fn a_stream_of_which_something_is_missing_or_spooled_is_not_forgotten() {
+    let mut handover = Handover::default();
+    let forget = |handover: &mut Handover| (0..3).for_each(|_| handover.forget(|_| true));
+    trades(&mut handover, 5, 9);
+    trades(&mut handover, 15, 20);
+    forget(&mut handover);
+    assert_eq!(gaps(&handover), ["9..15"], "its record was not handed over");
+    handover.handed(subject(Kind::Gap), &[run(Kind::Trade, 10, 14)]);
+    handover.stored(subject(Kind::Trade), &[run(Kind::Trade, 21, 22)]);
+    forget(&mut handover);
+    assert_eq!(handover.last_ids().into_values().collect::<Vec<_>>(), [22]);
+    handover.acked(subject(Kind::Trade), &[run(Kind::Trade, 21, 22)]);
+    forget(&mut handover);
+    assert!(handover.last_ids().is_empty());
 }
 
 #[test]

@@ -58,7 +58,7 @@ pub(super) struct Crew<A> {
     is_news: bool,
     /// The names of feeds that were told to end and have not yet.
     leaving: Vec<String>,
-    /// Whatever this run has carried at any time.
+    /// Whatever this run has carried at any time of what earlier runs have left.
     met: BTreeSet<Arc<InstrumentId>>,
     /// How often what the venue refuses was tried.
     attempt: u64,
@@ -342,7 +342,12 @@ impl<A: Adapter + Clone + Send + Sync + 'static> Crew<A> {
         for plan in plans {
             handles.push(self.assign(plan, &feeds, &roster, task));
         }
-        self.met.extend(roster.wanted.iter().cloned());
+        let inherited: BTreeSet<_> = self.last_ids.keys().map(|key| &key.instrument).collect();
+        self.met.extend(roster.wanted.iter().filter(|id| inherited.contains(id)).cloned());
+        let of = (self.market.venue, self.market.market);
+        // The connections have yet to let go of what is not carried any more: that is forgotten
+        // with the next look at the list.
+        self.market.ways.subjects.forget(of, &roster.wanted, now());
         let chosen = roster.wanted.len();
         self.market.roster.send_replace(Some(roster));
         self.market.ways.board.update(self.market.index, |market| {
@@ -438,12 +443,13 @@ impl<A: Adapter + Clone + Send + Sync + 'static> Crew<A> {
             ..Options::default()
         };
         let (gate, tls) = (Arc::clone(&market.gate), market.tls.clone());
+        let proxy = market.proxy.clone();
         let (assigned, assignments) = watch::channel(Some(assignment));
         let (feed, status, queries) = Feed::new(Parts {
             name: Arc::clone(name),
             assigned: assignments,
             pipeline: Pipeline::new(self.adapter.clone(), options),
-            dial: Dial { url, tls, limits: A::LIMITS, gate },
+            dial: Dial { url, tls, proxy, limits: A::LIMITS, gate },
             fetches: market.door.urgent.clone(),
             outbox: market.outbox(),
             relisted: Arc::clone(&self.relisted),

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use model::Instrument;
 use net::Reply;
 use std::collections::VecDeque;
+use telemetry::Chain;
 use tokio::sync::mpsc;
 use venue::recording::Source;
 use venue::{Adapter, RestRequest, Volumes};
@@ -48,6 +49,12 @@ impl Listing {
             list.extend(adapter.parse_instruments(&reply.body).with_context(read)?);
         }
         anyhow::ensure!(!list.is_empty(), "the instrument list is empty");
+        if let Some(request) = adapter.funding_request()
+            && let Err(error) = add_funding(adapter, fetches, request, &mut tap, &mut list).await
+        {
+            // A figure of fundings is no reason to record nothing.
+            tracing::warn!(error = %Chain(error.as_ref()), "the hours of funding are unknown");
+        }
         let mut volumes = Volumes::new();
         if with_volumes {
             for request in adapter.volumes_requests() {
@@ -57,6 +64,18 @@ impl Listing {
         }
         Ok(Self { list, volumes })
     }
+}
+
+/// Adds to the list how often funding is exchanged.
+async fn add_funding<A: Adapter>(
+    adapter: &A,
+    fetches: &mpsc::Sender<Fetch>,
+    request: RestRequest,
+    tap: &mut Option<Tap>,
+    list: &mut [Instrument],
+) -> anyhow::Result<()> {
+    let reply = ask(fetches, request, tap).await.context("load the hours of funding")?;
+    adapter.read_funding(&reply.body, list).context("read the hours of funding")
 }
 
 async fn ask(

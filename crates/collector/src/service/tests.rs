@@ -7,6 +7,7 @@ mod damage;
 mod instruments;
 mod okx;
 mod pair;
+mod silence;
 mod venues;
 
 use super::*;
@@ -82,6 +83,22 @@ impl World {
     /// Sends trades, one frame each.
     fn trades(&self, ids: std::ops::RangeInclusive<u64>) {
         ids.for_each(|id| self.venue.say(trade(id)));
+    }
+
+    /// Sends one trade after the other, until something has happened.
+    async fn trade_until(&self, last: &mut u64, until: impl Future<Output = ()>) {
+        let mut until = std::pin::pin!(until);
+        let mut pace = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut until => break,
+                _ = pace.tick() => {
+                    *last += 1;
+                    self.trades(*last..=*last);
+                }
+            }
+        }
     }
 }
 
@@ -313,6 +330,29 @@ async fn a_stopped_collector_leaves_nothing_behind_but_the_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_one_host_ended_says_nothing_of_another() {
+    let world = World::new().await;
+    let collector = world.collect().await;
+    world.venue.subscribed(1).await;
+    world.trades(50_000..=50_010);
+    let mut blocks = world.bus.blocks(Kind::Trade);
+    assert_eq!(events(&mut blocks, 11).await.len(), 11);
+    collector.stop().await;
+    let other = world.venue.stream_url().replace("127.0.0.1", "localhost");
+    let collector = world
+        .collect_with(|suite| {
+            suite.collector.venues.binance.spot.stream_url = other.parse().unwrap();
+        })
+        .await;
+    world.venue.subscribed(2).await;
+    world.trades(1..=10);
+    assert_eq!(ids(&events(&mut blocks, 10).await), Vec::from_iter(1..=10));
+    collector.stop().await;
+    let gaps = world.bus.stream_info(wire::stream(Kind::Gap).name).await.unwrap();
+    assert_eq!(gaps.state.messages, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_connection_is_made_again_and_its_hole_is_on_record() {
     let world = World::new().await;
     let collector = world.collect().await;
@@ -354,6 +394,29 @@ async fn a_closing_venue_is_left_only_after_the_next_connection_delivers() {
     world.trades(21..=30);
     let stored = events(&mut world.bus.blocks(Kind::Trade), 30).await;
     assert_eq!(ids(&stored), Vec::from_iter(1..=30));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_that_is_confirmed_and_never_served_is_left_and_nothing_is_lost() {
+    let world = World::new().await;
+    let collector = world.collect().await;
+    world.venue.subscribed(1).await;
+    let mut last = 0;
+    world.venue.set_silent(true);
+    world.venue.say(r#"{"e":"serverShutdown","E":1700000000000}"#.to_owned());
+    world.trade_until(&mut last, world.venue.subscribed(2)).await;
+    // The one that works goes on.
+    world.trade_until(&mut last, world.venue.left(1)).await;
+    world.venue.set_silent(false);
+    world.trade_until(&mut last, world.venue.subscribed(3)).await;
+    world.trade_until(&mut last, world.venue.left(1)).await;
+    world.trades(last + 1..=last + 10);
+    last += 10;
+    let stored = events(&mut world.bus.blocks(Kind::Trade), usize::try_from(last).unwrap()).await;
+    assert_eq!(ids(&stored), Vec::from_iter(1..=last));
+    collector.stop().await;
+    let gaps = world.bus.stream_info(wire::stream(Kind::Gap).name).await.unwrap();
+    assert_eq!(gaps.state.messages, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,6 +39,7 @@ impl FakeContracts {
         let counted = Arc::clone(&calls);
         let router = Router::new()
             .route("/fapi/v1/exchangeInfo", get(INSTRUMENTS))
+            .route("/fapi/v1/fundingInfo", get(FUNDING_INFO))
             .route("/fapi/v1/aggTrades", get(aggregates))
             .route("/fapi/v1/openInterest", get(OPEN_INTEREST))
             .route("/futures/data/topLongShortPositionRatio", get(RATIO))
@@ -100,6 +101,8 @@ impl FakeContracts {
         self.calls.borrow().get(path).copied().unwrap_or_default()
     }
 }
+
+const FUNDING_INFO: &str = r#"[{"symbol":"BTCUSDT","adjustedFundingRateCap":"0.03","adjustedFundingRateFloor":"-0.03","fundingIntervalHours":4,"disclaimer":false}]"#;
 
 const OPEN_INTEREST: &str =
     r#"{"openInterest":"83782.317","symbol":"BTCUSDT","time":1700000000000}"#;

@@ -47,6 +47,16 @@ fn something_optional_may_be_away_for_its_grace() {
 }
 
 #[test]
+fn without_what_it_never_requires_a_service_is_ready_and_not_well() {
+    let health = Health::new();
+    let watched = health.dependency("watched", Required::Never);
+    age(&health, "watched", 3_600);
+    assert!(health.is_ready() && !health.is_ok());
+    watched.up();
+    assert!(health.is_ok());
+}
+
+#[test]
 fn a_broken_process_is_neither_ok_nor_ready() {
     let health = Health::new();
     health.set_broken(Some("task `feed` is stuck".to_owned()));

@@ -1,6 +1,7 @@
 //! Ring 1: ids in, verdicts and gaps out, as a script.
 //!
-//! Steps: an id, the ids `3-5` of one event, `wait 1s`, `disconnect`, `resume 7`.
+//! Steps: an id, the ids `3-5` of one event, `wait 1s`, `disconnect`, `reject`, `resume 7`,
+//! and `fetched 3` for an id that was asked for.
 
 use super::*;
 use expect_test::{Expect, expect};
@@ -39,9 +40,12 @@ fn check(script: &str, expected: Expect) {
                 }
             }
             ("disconnect", _) => ids.handle_disconnect(),
+            ("reject", _) => ids.handle_reject(),
             ("resume", id) => ids.resume(id.parse().unwrap()),
-            (id, _) => {
-                let seen = Seen { instrument: &instrument, now, window: WINDOW };
+            (word, rest) => {
+                let fetched = word == "fetched";
+                let id = if fetched { rest } else { word };
+                let seen = Seen { instrument: &instrument, now, window: WINDOW, fetched };
                 let (first, last) = id.split_once('-').unwrap_or((id, id));
                 let covered = (first.parse().unwrap(), last.parse().unwrap());
                 match ids.observe(covered, &seen, &mut gaps) {
@@ -120,9 +124,67 @@ fn an_event_of_several_ids_heals_every_gap_in_its_range() {
 }
 
 #[test]
+fn a_hole_after_a_refused_frame_says_so_and_the_next_one_does_not() {
+    check(
+        "1 | reject | 3 | 5 | wait 1s | reject | 6 | 8 | wait 1s | reject | disconnect | 10 | wait 1s",
+        expect![
+            "1, 3, 5, gap 1..3 reject v1 open, gap 3..5 sequence v1 open, 6, 8, \
+             gap 6..8 sequence v1 open, 10, gap 8..10 disconnect v1 open"
+        ],
+    );
+}
+
+#[test]
+fn ids_that_begin_anew_are_taken_and_what_was_dropped_until_then_is_a_gap() {
+    check(
+        "20000 | 1 | wait 2s | 2 | wait 3s | 3 | wait 0s | 4 | fetched 1 | fetched 2 | 9 | wait 1s",
+        expect![
+            "20000, (1), (2), 3, gap 20000..? reset v1 lost, gap 0..3 reset v1 open, 4, 1, \
+             2 heals gap 0..3 reset v2 healed, 9, gap 4..9 sequence v1 open"
+        ],
+    );
+}
+
+#[test]
+fn what_is_missing_of_the_old_ids_stays_on_record_when_they_begin_anew() {
+    check(
+        "resume 20000 | 20004 | 1 | 2 | wait 5s | 3 | 3 | 4",
+        expect![
+            "20004, (1), (2), gap 20000..20004 restart v1 open, 3, gap 20004..? reset v1 lost, \
+             (3), 4"
+        ],
+    );
+}
+
+#[test]
+fn ids_not_far_below_are_given_longer() {
+    check(
+        "50 | 1 | wait 30s | 2 | 3 | wait 30s | 4",
+        expect!["50, (1), (2), (3), 4, gap 50..? reset v1 lost"],
+    );
+}
+
+#[test]
+fn a_connection_that_lags_and_what_is_fetched_are_no_new_beginning() {
+    check(
+        "20000 | 1 | 2 | wait 4s | 20001 | 3 | wait 4s | 4 | 5",
+        expect!["20000, (1), (2), 20001, (3), (4), (5)"],
+    );
+    check(
+        "20000 | fetched 1 | fetched 2 | wait 9s | fetched 3 | fetched 4",
+        expect!["20000, (1), (2), (3), (4)"],
+    );
+    check(
+        "20000 | 5 | wait 9s | 4 | 20000 | 5 | wait 9s | 3",
+        expect!["20000, (5), (4), (20000), (5), (3)"],
+    );
+}
+
+#[test]
 fn too_many_holes_declare_the_oldest_at_once() {
     let (instrument, mut ids) = (instrument(), Continuity::new(Kind::Trade));
-    let seen = Seen { instrument: &instrument, now: UnixNanos::new(0), window: WINDOW };
+    let (now, window) = (UnixNanos::new(0), WINDOW);
+    let seen = Seen { instrument: &instrument, now, window, fetched: false };
     let mut gaps = Vec::new();
     for id in 0..=u64::try_from(HOLES_MAX).unwrap() + 1 {
         ids.observe((id * 2, id * 2), &seen, &mut gaps);
@@ -140,7 +202,7 @@ proptest! {
         let (instrument, mut stream) = (instrument(), Continuity::new(Kind::Trade));
         let (mut passed, mut gaps) = (BTreeSet::new(), Vec::new());
         let now = UnixNanos::new(0);
-        let seen = Seen { instrument: &instrument, now, window: WINDOW };
+        let seen = Seen { instrument: &instrument, now, window: WINDOW, fetched: false };
         // Ids from before the first one of the run are repetitions by definition.
         for id in ids.iter().map(|id| id.max(&ids[0])) {
             match stream.observe((*id, *id), &seen, &mut gaps) {

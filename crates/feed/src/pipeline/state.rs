@@ -37,6 +37,13 @@ impl State {
         self.keeper.handle_disconnect(context)
     }
 
+    /// Takes it that something of it may have been in a frame that was refused.
+    pub(super) const fn handle_reject(&mut self) {
+        self.trades.handle_reject();
+        self.agg_trades.handle_reject();
+        self.keeper.handle_reject();
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<UnixNanos> {
         [self.trades.poll_timeout(), self.agg_trades.poll_timeout(), self.keeper.poll_timeout()]
             .into_iter()

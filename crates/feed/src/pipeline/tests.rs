@@ -1,10 +1,14 @@
 //! Ring 1: the pipeline with the Binance spot adapter and frames made here.
 
+mod refused;
+
 use super::*;
 use expect_test::{Expect, expect};
 use model::{Cause, GapState};
 use std::time::Duration;
 use venue_binance::Spot;
+
+mod published;
 
 /// A pipeline, its clock, and what it said since last asked.
 struct Run {
@@ -113,6 +117,20 @@ fn describe(Output { event, lanes }: &Output) -> String {
     };
     let origin = event.origin.map_or(String::new(), |origin| format!(" ({origin})"));
     format!("{} {what}{origin} {lanes:?}", event.kind())
+}
+
+#[test]
+fn what_is_repeated_is_heard_and_what_is_fetched_is_not() {
+    let mut run = Run::new(Options::default());
+    run.trade(7).wait(5).trade(7);
+    let (id, now) = (run.instrument(), run.now);
+    let flow = run.pipeline.flow(&id, Kind::Trade);
+    assert_eq!((flow.events, flow.heard), (1, Some(now)));
+    assert!(flow.last < flow.heard, "{flow:?}");
+    run.diff(5, 9, "9", "1").snapshot(7);
+    assert_eq!(run.pipeline.heard().len(), 1);
+    assert!(!run.pipeline.heard()[0].is_snapshot);
+    assert_eq!(run.pipeline.flow(&id, Kind::Bbo).heard, None);
 }
 
 #[test]
@@ -310,23 +328,6 @@ fn a_forming_candle_is_live_only() {
 }
 
 #[test]
-fn refused_frames_are_counted_and_a_few_are_kept() {
-    let mut run = Run::new(Options::default());
-    for number in 0..REJECTS_KEPT + 3 {
-        let frame = format!("{{\"number\":{number}}}");
-        run.pipeline.handle_frame(run.now, frame.as_bytes(), &mut run.out).unwrap_err();
-    }
-    let path = "/api/v3/time";
-    run.pipeline.handle_rest(run.now, path, &[b'x'; 10_000], &mut run.out).unwrap_err();
-    let kept: Vec<_> = run.pipeline.rejected().collect();
-    assert_eq!(kept.len(), REJECTS_KEPT);
-    assert_eq!(kept.last().unwrap().frame.len(), REJECTED_BYTES_MAX);
-    let rejects: Vec<_> = run.pipeline.counts().rejects().filter(|(_, n)| *n > 0).collect();
-    assert_eq!(rejects, [(venue::Reject::UnknownType, 19), (venue::Reject::UnknownPath, 1)]);
-    assert!(run.out.is_empty());
-}
-
-#[test]
 fn an_instrument_list_among_the_answers_is_taken_over() {
     let mut run = Run::new(Options::default());
     run.trade(1);
@@ -382,9 +383,16 @@ fn an_id_that_is_no_trade_is_no_hole_either() {
     let frames = [trade(5, "MARKET"), trade(6, "INSURANCE_FUND"), trade(7, "MARKET")];
     let frames = frames.each_ref().map(String::as_str);
     let (pipeline, out) = contracts(Options::default(), &frames);
-    assert_eq!(out, ["trade 5 Both", "trade 7 Both"]);
+    let record = "gap of trade 5..7 skipped v1 healed Durable";
+    assert_eq!(out, ["trade 5 Both", record, "trade 7 Both"]);
+    assert!(pipeline.counts().healed().all(|(_, healed)| healed == 0), "nothing was missing");
     let skipped = pipeline.counts().frames().find(|(name, _)| *name == "skipped");
     assert_eq!(skipped, Some(("skipped", 1)));
+    // It comes on a second connection as well, and is no news there.
+    let (_, twice) = contracts(Options::default(), &[frames[0], frames[1], frames[1], frames[2]]);
+    assert_eq!(twice, out);
+    let books = Options { kinds: vec![Kind::Book], ..Options::default() };
+    assert_eq!(contracts(books, &frames).1, Vec::<String>::new());
     // Without it there is one.
     let (_, out) = contracts(Options::default(), &[frames[0], frames[2]]);
     assert_eq!(out[2], "gap of trade 5..7 sequence v1 open Both");

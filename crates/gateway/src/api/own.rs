@@ -117,3 +117,21 @@ pub(super) fn login() {}
     ),
 )]
 pub(super) fn refresh() {}
+
+/// An end to all tokens of a login, and to its live streams.
+#[utoipa::path(
+    post,
+    path = "/api/v1/auth/logout",
+    operation_id = "log_out",
+    request_body = Renewal,
+    responses(
+        (status = 204, description = "The tokens are good no more."),
+        (status = 400),
+        (status = 401, description = "The token is none of the gateway's."),
+        (status = 413),
+        (status = 429),
+        (status = 500, description = "They are good no more until the gateway starts again: that \
+                                      could not be written down."),
+    ),
+)]
+pub(super) fn logout() {}

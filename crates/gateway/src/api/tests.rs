@@ -35,6 +35,17 @@ fn whatever_passes_says_who_may_ask_and_what_is_said_in_its_place() {
     let trades = &document["paths"]["/api/v1/storage/trades"]["get"];
     assert_eq!(trades["security"], json!([{"bearer": []}, {"key": []}]));
     assert!(trades["description"].as_str().unwrap().ends_with("Needs the scope `read`."));
+    for (path, method, scope) in [
+        ("/api/v1/broker/publish", "post", "admin"),
+        ("/api/v1/storage/lifecycle/cleanup", "post", "admin"),
+        ("/api/v1/scheduler/tasks", "post", "admin"),
+        ("/api/v1/scheduler/tasks", "get", "read"),
+        ("/api/v1/scheduler/tasks/{id}", "put", "admin"),
+        ("/api/v1/scheduler/tasks/{id}/run", "post", "admin"),
+    ] {
+        let description = document["paths"][path][method]["description"].as_str().unwrap();
+        assert!(description.contains(&format!("Needs the scope `{scope}`.")), "{description}");
+    }
     for status in ["200", "400", "401", "403", "429", "502", "503", "504"] {
         assert!(trades["responses"].get(status).is_some(), "{status}");
     }

@@ -109,3 +109,11 @@ fn the_length_of_an_answer_passes_only_where_no_body_follows() {
         assert_eq!(lines(&answer), expected);
     }
 }
+
+#[test]
+fn an_address_reads_as_it_does_elsewhere() {
+    for text in ["0.0.0.0", "9.10.99.100", "255.255.255.255", "::1", "2001:db8::7"] {
+        let written = address(text.parse().unwrap()).unwrap();
+        assert_eq!(written, text);
+    }
+}

@@ -82,7 +82,7 @@ async fn a_connection_that_was_closed_at_rest_is_not_used_again() {
     drop(stream);
     // The close has arrived once the link says so itself; then the next request must not meet it.
     tokio::time::timeout(LONG, async {
-        while links.0.lock().unwrap()[0].1.is_free() {
+        while links.idle()[0].1.is_free() {
             tokio::task::yield_now().await;
         }
     })
@@ -107,7 +107,7 @@ async fn an_answer_that_says_close_leaves_no_connection() {
         stream
     };
     tokio::join!(last, ask(&links, &backend));
-    assert!(links.0.lock().unwrap().is_empty());
+    assert!(links.idle().is_empty());
 }
 
 #[tokio::test]
@@ -119,7 +119,7 @@ async fn requests_at_the_same_time_have_connections_of_their_own_and_leave_them(
         [one, other]
     };
     tokio::join!(serve, ask(&links, &backend), ask(&links, &backend));
-    assert_eq!(links.0.lock().unwrap().len(), 2);
+    assert_eq!(links.idle().len(), 2);
 }
 
 #[tokio::test]
@@ -137,7 +137,7 @@ async fn a_request_that_is_given_up_takes_its_connection_along() {
     drop(asked);
     let read = tokio::time::timeout(LONG, stream.read(&mut [0])).await.unwrap();
     assert_eq!(read.unwrap(), 0, "the backend learns of it");
-    assert!(links.0.lock().unwrap().is_empty());
+    assert!(links.idle().is_empty());
 }
 
 #[tokio::test]
@@ -153,5 +153,5 @@ async fn an_answer_that_is_left_half_read_leaves_no_connection() {
     let mut body = response.unwrap().into_body();
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "ok");
     drop(body);
-    assert!(links.0.lock().unwrap().is_empty());
+    assert!(links.idle().is_empty());
 }

@@ -23,7 +23,6 @@ use super::pattern::Topic;
 use super::{Arrival, Stream, socket};
 use crate::gate::Gate;
 use crate::proxy::Base;
-use crate::routes::Backend;
 
 /// Messages taken from the bus at a time.
 const MESSAGES_MAX: usize = 512;
@@ -240,9 +239,8 @@ struct BookAnswer {
 /// Asks the collectors for a book, one after another; `None` if none has it at the moment.
 async fn question(gate: &Gate, topic: &Topic) -> anyhow::Result<Option<Book>> {
     let routing = gate.routing.load_full();
-    let first = std::iter::once(&routing.bases[Backend::Collector.index()].0);
     let mut answer = Ok(None);
-    for base in first.chain(&routing.collectors) {
+    for (_, base) in routing.collectors() {
         answer = question_one(gate, base, topic).await;
         if matches!(answer, Ok(Some(_))) {
             break;

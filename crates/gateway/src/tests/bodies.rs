@@ -175,6 +175,32 @@ async fn a_body_that_grows_too_large_is_a_413() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_announced_too_large_is_answered_and_counted_like_everything_else() {
+    let mut tasks = JoinSet::new();
+    let (address, received) = canned(&mut tasks, OK).await;
+    let configure = |section: &mut Section| {
+        section.body_max = "1KiB".parse().unwrap();
+        section.cors_origins = vec!["https://charts.example".to_owned()];
+    };
+    let house = House::with(address, Patience::default(), configure).await;
+    let key = house.key(&[Scope::Write]);
+    let framing = "Origin: https://charts.example\r\nX-Request-Id: mine-2\r\nContent-Length: 1025";
+    let answer = house.send(&post(&key, framing, &"x".repeat(1_025))).await;
+    assert_eq!((answer.status(), answer.header("connection")), (413, Some("close")));
+    assert_eq!(answer.header("x-request-id"), Some("mine-2"));
+    assert_eq!(answer.header("x-spoken-by"), Some("gateway"));
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://charts.example"));
+    let problem = answer.json();
+    assert_eq!(problem["request_id"], "mine-2");
+    assert_eq!(problem["detail"], "the body is larger than 1024 bytes");
+    assert!(received.lock().unwrap().is_empty(), "no backend sees it");
+    let stats = house.ask("GET", "/_gateway/stats", &[]).await.json();
+    let routes = stats["routes"].as_array().unwrap();
+    let storage = routes.iter().find(|route| route["route"] == "/api/v1/storage/*").unwrap();
+    assert_eq!(storage["statuses"], serde_json::json!({ "413": 1 }));
+}
+
+#[tokio::test]
 async fn a_backend_that_is_down_is_a_503_and_says_when_to_come_back() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let house = House::open(nobody).await;

@@ -62,7 +62,7 @@ async fn scopes_decide_what_a_key_may_do() {
     let house = House::open(address).await;
     let (read, write) = (house.key(&[Scope::Read]), house.key(&[Scope::Write]));
     let admin = house.key(&[Scope::Admin]);
-    let path = "/api/v1/scheduler/tasks/x/run";
+    let path = "/api/v1/storage/cold/archive";
     for (method, key, status) in [
         ("GET", &read, 200),
         ("HEAD", &read, 200),
@@ -79,7 +79,34 @@ async fn scopes_decide_what_a_key_may_do() {
 }
 
 #[tokio::test]
-async fn whoever_guesses_is_slowed_down() {
+async fn a_key_that_may_write_cannot_publish_delete_or_say_what_a_task_does() {
+    let mut tasks = JoinSet::new();
+    let (address, received) = canned(&mut tasks, OK).await;
+    let house = House::open(address).await;
+    let (write, admin) = (bearer(&house.key(&[Scope::Write])), bearer(&house.key(&[Scope::Admin])));
+    let denied = [
+        ("POST", "/api/v1/broker/publish"),
+        ("POST", "/api/v1/storage/lifecycle/cleanup?dry_run=false"),
+        ("POST", "/api/v1/scheduler/tasks"),
+        ("PUT", "/api/v1/scheduler/tasks/x"),
+        ("DELETE", "/api/v1/scheduler/tasks/x"),
+        ("POST", "/api/v1/scheduler/tasks/x/run"),
+    ];
+    for (method, path) in denied {
+        let answer = house.ask(method, path, &[&write]).await;
+        assert_eq!(answer.status(), 403, "{method} {path}");
+        assert!(answer.body().contains("this needs admin"), "{}", answer.0);
+        let local = house.ask(method, path, &[]).await;
+        assert_eq!(local.status(), 401, "{method} {path}: nor is this host let in without a key");
+    }
+    assert!(received.lock().unwrap().is_empty());
+    for (method, path) in denied {
+        assert_eq!(house.ask(method, path, &[&admin]).await.status(), 200, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_guesses_is_slowed_down_and_keeps_no_good_key_out() {
     let mut tasks = JoinSet::new();
     let (address, _) = canned(&mut tasks, OK).await;
     let house = House::open(address).await;
@@ -88,12 +115,15 @@ async fn whoever_guesses_is_slowed_down() {
     for _ in 0..10 {
         assert_eq!(house.ask("GET", "/api/v1/overview", &[&guess]).await.status(), 401);
     }
-    for header in [&guess, &bearer(&key)] {
-        let answer = house.ask("GET", "/api/v1/overview", &[header]).await;
-        assert_eq!(answer.status(), 429);
-        let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
-        assert!((1..=6).contains(&wait), "{wait}");
+    let refused = house.ask("GET", "/api/v1/overview", &[&guess]).await;
+    assert_eq!(refused.status(), 429);
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=6).contains(&wait), "{wait}");
+    for header in [bearer(&key), format!("X-API-Key: {key}")] {
+        let answer = house.ask("GET", "/api/v1/overview", &[&header]).await;
+        assert_eq!(answer.status(), 200, "it cannot be guessed, so it is looked at first");
     }
+    assert_eq!(house.ask("GET", "/api/v1/overview", &[&guess]).await.status(), 429);
     assert_eq!(house.ask("GET", "/api/v1/overview", &[]).await.status(), 401, "no key, no guess");
 }
 
@@ -128,6 +158,25 @@ async fn a_forwarded_address_does_not_make_a_request_local() {
         .map(ToOwned::to_owned)
         .collect();
     assert_eq!(seen, ["127.0.0.1", "198.51.100.7"]);
+}
+
+#[tokio::test]
+async fn a_page_whose_name_leads_to_this_host_is_not_local() {
+    let mut tasks = JoinSet::new();
+    let (address, _) = canned(&mut tasks, OK).await;
+    let house = House::open(address).await;
+    let admin = bearer(&house.key(&[Scope::Admin]));
+    let ask = async |host: &str, key: &str| {
+        let request = format!(
+            "GET /_gateway/services HTTP/1.1\r\nHost: {host}\r\n{key}Connection: close\r\n\r\n"
+        );
+        house.send(request.as_bytes()).await.status()
+    };
+    let port = house.address.port();
+    assert_eq!(ask(&format!("rebound.example:{port}"), "").await, 401);
+    assert_eq!(ask(&format!("rebound.example:{port}"), &format!("{admin}\r\n")).await, 200);
+    assert_eq!(ask(&format!("localhost:{port}"), "").await, 200);
+    assert_eq!(ask(&format!("127.0.0.1:{port}"), "").await, 200);
 }
 
 #[tokio::test]

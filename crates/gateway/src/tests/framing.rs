@@ -34,7 +34,7 @@ async fn hop_by_hop_headers_end_at_the_gateway_in_both_directions() {
             &format!("host: {address}"),
             "via: 1.1 marketprism-gateway",
             "x-forwarded-for: 127.0.0.1",
-            "x-forwarded-host: gateway",
+            "x-forwarded-host: localhost",
             "x-forwarded-proto: http",
             "x-request-id: mine-1",
             "x-two: 2",

@@ -109,6 +109,44 @@ async fn neither_4xx_nor_refusals_of_the_gateway_open_a_breaker() {
 }
 
 #[tokio::test]
+async fn a_book_that_is_not_in_step_says_nothing_against_its_collector() {
+    const UNSYNCED: &str = "HTTP/1.1 503 Service Unavailable\r\nX-Unavailable: resource\r\n\
+                            Retry-After: 1\r\nContent-Length: 6\r\n\r\nbehind";
+    let mut tasks = JoinSet::new();
+    let (address, mood, _) = moody(&mut tasks, UNSYNCED).await;
+    let house = House::with(address, Patience::default(), quick).await;
+    let key = bearer(&house.key(&[Scope::Read]));
+    for _ in 0..20 {
+        let answer = house.ask("GET", "/api/v1/orderbook/binance/spot/BTC-USDT", &[&key]).await;
+        assert_eq!((answer.status(), answer.body()), (503, "behind"), "passed on unchanged");
+        assert_eq!(answer.header("x-unavailable"), Some("resource"));
+    }
+    assert_eq!(breaker(&house, 0).await["state"], "closed");
+    *mood.lock().unwrap() = OK;
+    let answer = house.ask("GET", "/api/v1/collector/status", &[&key]).await;
+    assert_eq!((answer.status(), answer.body()), (200, "ok"), "other routes were never closed");
+}
+
+#[tokio::test]
+async fn a_backend_that_dies_within_its_answers_is_left_alone() {
+    let mut tasks = JoinSet::new();
+    let address = backend(&mut tasks, |mut stream| async move {
+        read_request(&mut stream).await.unwrap();
+        let half = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello";
+        stream.write_all(half).await.unwrap();
+    })
+    .await;
+    let house = House::with(address, Patience::default(), quick).await;
+    let key = bearer(&house.key(&[Scope::Read]));
+    for _ in 0..4 {
+        let answer = house.ask("GET", "/api/v1/storage/trades", &[&key]).await;
+        assert_eq!((answer.status(), answer.body()), (200, "hello"), "its head was true");
+    }
+    eventually(async || breaker(&house, 1).await["state"] == "open").await;
+    assert_eq!(house.ask("GET", "/api/v1/storage/trades", &[&key]).await.status(), 503);
+}
+
+#[tokio::test]
 async fn only_what_changes_nothing_is_repeated_once_and_a_tenth_of_it_at_most() {
     let mut tasks = JoinSet::new();
     let (address, _, asked) = moody(&mut tasks, "").await;
@@ -236,6 +274,7 @@ async fn an_answer_that_says_so_is_kept_and_shown_to_who_has_a_key() {
         let answer = house.ask("GET", path, &[&key]).await;
         assert_eq!((answer.status(), answer.body()), (200, "kept"));
         assert_eq!(answer.header("x-own"), Some("1"));
+        assert_eq!(answer.header("cache-control"), Some("private, max-age=600"));
     }
     assert_eq!(asked.load(Ordering::Relaxed), 1);
     assert_eq!(house.ask("GET", path, &[&key]).await.header("age"), Some("0"));

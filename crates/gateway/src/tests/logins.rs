@@ -119,6 +119,55 @@ async fn a_refresh_token_that_was_copied_ends_its_session_and_no_other() {
     assert_eq!(renew(&token(&other, "refresh_token")).await.status(), 200);
 }
 
+#[tokio::test]
+async fn whoever_logs_out_ends_the_tokens_of_that_login_also_for_a_gate_that_comes_after() {
+    const PATH: &str = "/api/v1/auth/logout";
+    let mut tasks = JoinSet::new();
+    let (address, _) = canned(&mut tasks, OK).await;
+    let house = House::open(address).await;
+    set(&house, PASSWORD, &[Scope::Read]);
+    let (ours, other) = (log_in(&house, PASSWORD).await, log_in(&house, PASSWORD).await);
+    let refresh = |answer: &Answer| json!({ "refresh_token": token(answer, "refresh_token") });
+    let access = |answer: &Answer| bearer(&token(answer, "access_token"));
+    let asked = house.ask("GET", PATH, &[&access(&ours)]).await;
+    assert_eq!((asked.status(), asked.header("allow")), (405, Some("POST")));
+    assert_eq!(post(&house, PATH, &json!({ "refresh_token": "eyJ" })).await.status(), 401);
+    let ended = post(&house, PATH, &refresh(&ours)).await;
+    assert_eq!((ended.status(), ended.body()), (204, ""));
+    assert_eq!(post(&house, PATH, &refresh(&ours)).await.status(), 204, "it is over already");
+    let after = House::reopen(house.directory, address).await;
+    for gate in [house.address, after.address] {
+        let ask = async |answer: &Answer| {
+            let request = format!(
+                "GET /api/v1/overview HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{}\r\n\r\n",
+                access(answer)
+            );
+            send(gate, request.as_bytes()).await.status()
+        };
+        assert_eq!((ask(&ours).await, ask(&other).await), (401, 200));
+    }
+    let renewed = post(&after, "/api/v1/auth/refresh", &refresh(&ours)).await;
+    assert_eq!(renewed.status(), 401);
+    assert!(renewed.body().contains("the session has ended"), "{}", renewed.0);
+    assert_eq!(post(&after, "/api/v1/auth/refresh", &refresh(&other)).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_session_that_a_copied_token_ended_is_not_revived_by_a_restart() {
+    let mut tasks = JoinSet::new();
+    let (address, _) = canned(&mut tasks, OK).await;
+    let house = House::open(address).await;
+    set(&house, PASSWORD, &[Scope::Read]);
+    let path = "/api/v1/auth/refresh";
+    let refresh = |answer: &Answer| json!({ "refresh_token": token(answer, "refresh_token") });
+    let first = log_in(&house, PASSWORD).await;
+    let second = post(&house, path, &refresh(&first)).await;
+    let third = post(&house, path, &refresh(&second)).await;
+    assert_eq!(post(&house, path, &refresh(&first)).await.status(), 401, "copied");
+    let after = House::reopen(house.directory, address).await;
+    assert_eq!(post(&after, path, &refresh(&third)).await.status(), 401);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_guesses_many_passwords_at_once_gets_no_more_tries() {
     let mut tasks = JoinSet::new();
@@ -146,6 +195,26 @@ async fn whoever_guesses_passwords_is_slowed_down() {
     let right = log_in(&house, PASSWORD).await;
     assert_eq!(right.status(), 429, "right or wrong is not even looked at");
     assert!(right.header("retry-after").is_some());
+}
+
+#[tokio::test]
+async fn who_is_in_stays_in_whatever_others_of_the_address_guess() {
+    let mut tasks = JoinSet::new();
+    let (address, _) = canned(&mut tasks, OK).await;
+    let house = House::open(address).await;
+    set(&house, PASSWORD, &[Scope::Read]);
+    let granted = log_in(&house, PASSWORD).await;
+    for _ in 0..10 {
+        assert_eq!(log_in(&house, "wrong horse battery").await.status(), 401);
+    }
+    assert_eq!(log_in(&house, PASSWORD).await.status(), 429);
+    let access = bearer(&token(&granted, "access_token"));
+    assert_eq!(house.ask("GET", "/api/v1/overview", &[&access]).await.status(), 200);
+    let path = "/api/v1/auth/refresh";
+    let forged = post(&house, path, &json!({ "refresh_token": "eyJ.eyJ.x" })).await;
+    assert_eq!(forged.status(), 429, "one that is not good waits");
+    let refresh = json!({ "refresh_token": token(&granted, "refresh_token") });
+    assert_eq!(post(&house, path, &refresh).await.status(), 200);
 }
 
 #[tokio::test]

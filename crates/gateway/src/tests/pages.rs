@@ -1,7 +1,6 @@
 //! What the gateway says of itself.
 
 use super::*;
-use crate::checks;
 
 const HEALTH: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 43\r\n\r\n\
                       {\"status\":\"degraded\",\"version\":\"9.8.7<b>\"}  ";

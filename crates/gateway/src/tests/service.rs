@@ -18,6 +18,32 @@ fn what_cannot_be_served_is_refused_with_its_key() {
     suite.gateway.backends.storage = "https://storage.example".parse().unwrap();
     let refusal = Gateway::check(&suite).unwrap_err();
     assert_eq!(refusal.downcast::<settings::Invalid>().unwrap().key, "gateway.backends.storage");
+    let mut suite = Suite::default();
+    suite.gateway.backends.collectors =
+        vec!["http://10.0.0.2:8081".parse().unwrap(), "https://10.0.0.3:8081".parse().unwrap()];
+    let refusal = Gateway::check(&suite).unwrap_err();
+    let key = refusal.downcast::<settings::Invalid>().unwrap().key;
+    assert_eq!(key, "gateway.backends.collectors[1]");
+}
+
+#[test]
+fn an_address_has_as_many_connections_as_configured_and_a_trusted_proxy_any_number() {
+    let mut suite = Suite::default();
+    suite.gateway.connections_per_address = 5;
+    suite.gateway.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+    let limits = Gateway::limits(&suite);
+    assert_eq!(limits.connections_of("10.1.2.3".parse().unwrap()), usize::MAX);
+    assert_eq!(limits.connections_of("203.0.113.9".parse().unwrap()), 5);
+}
+
+#[test]
+fn the_log_names_as_many_requests_as_the_configuration_says() {
+    let yaml = "gateway:\n  access_log: all\n";
+    let text = vec![("services.yaml".into(), yaml.to_owned())];
+    let suite = settings::parse(text).unwrap().suite;
+    assert_eq!(Routing::of(&suite.gateway).unwrap().access_log, settings::AccessLog::All);
+    let usual = Suite::default();
+    assert_eq!(Routing::of(&usual.gateway).unwrap().access_log, settings::AccessLog::Errors);
 }
 
 /// A whole service, and the door to it.
@@ -42,10 +68,13 @@ impl Running {
         let gateway = Gateway::build(&mut context).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let door = listener.local_addr().unwrap();
-        let (router, limits) = (gateway.router(), Gateway::limits(&context.suite()));
+        let site = web::Site {
+            front: gateway.front(),
+            ..web::Site::new(gateway.router(), Gateway::limits(&context.suite()))
+        };
         let mut servers = JoinSet::new();
         servers.spawn(async move {
-            web::serve(listener, router, limits, CancellationToken::new()).await.unwrap();
+            web::serve_site(listener, site, CancellationToken::new()).await.unwrap();
         });
         let mut tasks = Tasks::new();
         gateway.start(&mut tasks).unwrap();

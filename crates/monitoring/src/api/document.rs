@@ -27,6 +27,42 @@ pub(super) struct Overview {
     /// Whether systemd could be asked; absent before the first round.
     #[serde(default)]
     dbus: Dbus,
+    /// What is watched on this host beside units; absent before the first round.
+    #[serde(default)]
+    host: WatchedHost,
+}
+
+/// What is watched on this host beside units.
+#[derive(ToSchema)]
+struct WatchedHost {
+    disks: Vec<WatchedDisk>,
+    certificates: Vec<WatchedCertificate>,
+}
+
+/// The disk of a directory.
+#[derive(ToSchema)]
+struct WatchedDisk {
+    path: String,
+    #[serde(default)]
+    used_bytes: u64,
+    /// What is left for others than root.
+    #[serde(default)]
+    free_bytes: u64,
+    /// Why nothing is known of it; absent if something is.
+    #[serde(default)]
+    error: String,
+}
+
+/// A certificate.
+#[derive(ToSchema)]
+struct WatchedCertificate {
+    path: String,
+    /// When the first of its chain expires.
+    #[serde(default)]
+    expires_at: Nanos,
+    /// Why nothing is known of it; absent if something is.
+    #[serde(default)]
+    error: String,
 }
 
 /// How many services there are in which state.

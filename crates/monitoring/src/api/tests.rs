@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tower::ServiceExt as _;
 
 use super::{Access, describe, router};
+use crate::host::{Disk, Host};
 use crate::monitor::{Monitor, Round};
 use crate::rules::rules;
 use crate::teller::ChannelStates;
@@ -45,7 +46,7 @@ fn view() -> View {
             cycle: Cycle { at: second * 1_000_000_000, took: Duration::from_millis(7) },
             probes: vec![("storage".into(), url, Err("connection refused".into()))],
             units: Ok(Vec::new()),
-            host: crate::host::Host::default(),
+            host: Host::default(),
             completeness: Vec::new(),
         })
     };
@@ -61,7 +62,7 @@ async fn before_the_first_cycle_nothing_is_claimed() {
         body["services"],
         json!({"total": 1, "up": 0, "degraded": 0, "down": 0, "unknown": 1})
     );
-    assert!(body.get("cycle").is_none() && body.get("dbus").is_none());
+    assert!(["cycle", "dbus", "host"].iter().all(|name| body.get(name).is_none()));
     let (_, body) = get(view, "/api/v1/services/storage").await;
     assert_eq!(body, json!({"name": "storage", "url": "http://s", "state": "unknown"}));
 }
@@ -74,6 +75,29 @@ async fn the_overview_counts_services_and_alerts() {
     assert_eq!(body["alerts"], json!({"firing": 1, "pending": 0}));
     assert_eq!(body["dbus"], json!({"up": true, "units": 0}));
     assert_eq!(body["cycle"]["took_ms"], 7);
+    assert_eq!(body["host"], json!({"disks": [], "certificates": []}));
+}
+
+#[tokio::test]
+async fn the_overview_says_what_is_known_of_disks_and_certificates_and_why_not() {
+    let host = Host {
+        disks: vec![("/data".into(), Ok(Disk { used: 3, free: 1 }))],
+        certificates: vec![
+            ("/crt".into(), Ok(7)),
+            ("/other".into(), Err("Permission denied (os error 13)".into())),
+        ],
+    };
+    let (_, body) = get(View { host, ..view() }, "/api/v1/overview").await;
+    assert_eq!(
+        body["host"],
+        json!({
+            "disks": [{"path": "/data", "used_bytes": 3, "free_bytes": 1}],
+            "certificates": [
+                {"path": "/crt", "expires_at": 7_000_000_000_i64},
+                {"path": "/other", "error": "Permission denied (os error 13)"},
+            ],
+        })
+    );
 }
 
 #[tokio::test]

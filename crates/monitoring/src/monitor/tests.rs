@@ -120,7 +120,7 @@ fn a_service_that_is_ready_but_not_whole_is_degraded() {
 }
 
 #[test]
-fn a_stale_feed_fires_for_its_labels_and_keeps_firing_while_the_collector_is_silent() {
+fn a_silent_connection_fires_for_its_labels_and_keeps_firing_while_the_collector_is_silent() {
     let stale = concat!(
         "marketprism_collector_last_event_age_seconds{connection=\"binance-spot-0\"} 61\n",
         "marketprism_collector_last_event_age_seconds{connection=\"binance-spot-1\"} 0.2\n",
@@ -129,7 +129,7 @@ fn a_stale_feed_fires_for_its_labels_and_keeps_firing_while_the_collector_is_sil
     let (view, _) = script.round(0, vec![("collector", ready(stale))], Ok(vec![]));
     assert_eq!(view.feeds.len(), 2);
     let (view, changes) = script.round(30, vec![("collector", ready(stale))], Ok(vec![]));
-    assert_eq!(changes, [("feed-stale".into(), Change::Fired)]);
+    assert_eq!(changes, [("connection-silent".into(), Change::Fired)]);
     assert_eq!(view.alerts[0].summary(), "nothing came over binance-spot-0 for 61 s");
     assert_eq!(view.alerts[0].labels["service"], "collector");
     let (view, changes) = script.round(60, vec![("collector", Err("timeout".into()))], Ok(vec![]));
@@ -139,19 +139,80 @@ fn a_stale_feed_fires_for_its_labels_and_keeps_firing_while_the_collector_is_sil
 }
 
 #[test]
-fn three_starts_within_ten_minutes_are_a_restart_loop() {
+fn a_kind_that_is_silent_on_a_busy_connection_is_a_stale_feed() {
+    let busy = "marketprism_collector_last_event_age_seconds{connection=\"okx-linear-0\"} 0.1\n";
+    let silence = |ratio: &str| {
+        let labels = "{venue=\"okx\",market=\"linear\",kind=\"mark\"}";
+        format!("{busy}marketprism_collector_kind_silence_ratio{labels} {ratio}\n")
+    };
+    let mut script = Script::new();
+    let mut round = |after, ratio: &str| {
+        let probes = vec![("collector", ready(&silence(ratio)))];
+        script.round(after, probes, Ok(vec![]))
+    };
+    assert_eq!(round(0, "1").1, []);
+    assert_eq!(round(5, "1.25").1, [("feed-stale".into(), Change::Pending)]);
+    let (view, changes) = round(30, "1.5");
+    assert_eq!(changes, [("feed-stale".into(), Change::Fired)]);
+    assert_eq!(
+        view.alerts[0].summary(),
+        "no mark of okx (linear) came for 1.5 times as long as it may take"
+    );
+    assert_eq!(round(5, "0.1").1, [("feed-stale".into(), Change::Resolved)]);
+}
+
+#[test]
+fn an_alert_without_data_is_told_as_given_up_and_not_as_resolved() {
+    let mut script = Script::new();
+    let behind =
+        "marketprism_broker_consumer_lag{consumer=\"storage\",stream=\"MP_TRADE\"} 20000\n";
+    let silent = || vec![("broker", ready(""))];
+    script.round(0, vec![("broker", ready(behind))], Ok(vec![]));
+    let (_, changes) = script.round(120, vec![("broker", ready(behind))], Ok(vec![]));
+    assert_eq!(changes, [("consumer-lag".into(), Change::Fired)]);
+    script.round(5, silent(), Ok(vec![]));
+    let (view, changes) = script.round(3_600, silent(), Ok(vec![]));
+    assert_eq!(changes, [("consumer-lag".into(), Change::Lost)]);
+    let told = &view.told[0].active;
+    assert!(told.given_up && !told.is_resolved(), "{told:?}");
+    let summary = "no data any more: storage is 20000 blocks behind MP_TRADE";
+    assert_eq!(told.annotations["summary"], summary);
+
+    let mut after = Script { monitor: monitor(), second: script.second };
+    let now = units::UnixNanos::new(script.second * SECOND);
+    after.monitor.restore(script.monitor.save(), now);
+    let (view, _) = after.round(5, silent(), Ok(vec![]));
+    assert!(view.told[0].active.given_up, "{:?}", view.told);
+    let (view, _) = after.round(900, silent(), Ok(vec![]));
+    assert_eq!(view.told, []);
+}
+
+#[test]
+fn three_automatic_starts_within_ten_minutes_are_a_restart_loop() {
     let mut script = Script::new();
     let mut starts = |restarts, invocation: &str| {
         script.round(60, vec![], Ok(vec![unit("collector@a", restarts, invocation)]))
     };
     assert_eq!(starts(0, "a").1, []);
     assert_eq!(starts(1, "b").1, []);
-    assert_eq!(starts(0, "c").1, []);
-    let (view, changes) = starts(0, "d");
+    assert_eq!(starts(2, "c").1, []);
+    let (view, changes) = starts(3, "d");
     let (pending, fired) = (Change::Pending, Change::Fired);
     assert_eq!(changes, [("restart-loop".into(), pending), ("restart-loop".into(), fired)]);
-    assert_eq!(view.alerts[0].summary(), "collector@a was started 3 times within ten minutes");
-    assert_eq!(starts(0, "d").1, []);
+    assert_eq!(
+        view.alerts[0].summary(),
+        "systemd had to start collector@a again 3 times within ten minutes"
+    );
+    assert_eq!(starts(3, "d").1, []);
+}
+
+#[test]
+fn a_service_that_is_restarted_by_hand_is_in_no_restart_loop() {
+    let mut script = Script::new();
+    for invocation in ["a", "b", "c", "d", "e"] {
+        let (_, changes) = script.round(60, vec![], Ok(vec![unit("storage", 0, invocation)]));
+        assert_eq!(changes, []);
+    }
 }
 
 #[test]
@@ -313,6 +374,35 @@ fn a_full_disk_and_an_expiring_certificate_fire_and_explain_the_milder_alert() {
         ("disk-full", true),
     ];
     assert_eq!(told, expected);
+}
+
+#[test]
+fn what_cannot_be_looked_at_is_told_and_that_ends_when_it_can() {
+    let mut monitor = monitor();
+    let mut round = |second: i64, expiry: Result<i64, String>| {
+        let (view, outcome) = monitor.handle_round(Round {
+            started: units::UnixNanos::new(0),
+            cycle: Cycle { at: second * SECOND, took: Duration::ZERO },
+            probes: Vec::new(),
+            units: Ok(Vec::new()),
+            host: Host {
+                disks: vec![("/data".into(), Ok(Disk { used: 1, free: 3 }))],
+                certificates: vec![("/crt".into(), expiry)],
+            },
+            completeness: Vec::new(),
+        });
+        let changes = outcome.transitions.into_iter();
+        (view, changes.map(|it| (it.alert.rule.name.clone(), it.change)).collect::<Vec<_>>())
+    };
+    let denied = || Err("Permission denied (os error 13)".to_owned());
+    let (_, changes) = round(0, denied());
+    assert_eq!(changes, [("watched-unreadable".into(), Change::Pending)]);
+    let (view, changes) = round(300, denied());
+    assert_eq!(changes, [("watched-unreadable".into(), Change::Fired)]);
+    let summary = view.alerts[0].summary();
+    assert!(summary.starts_with("certificate /crt cannot be looked at"), "{summary}");
+    let (_, changes) = round(305, Ok(400_000_000));
+    assert_eq!(changes, [("watched-unreadable".into(), Change::Resolved)]);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Ring 1: scripts of observations.
 
-use super::Restarts;
+use super::{Restarts, Starts};
 
 /// Observes `NRestarts invocation` pairs and returns the total; `-` is absent.
-fn total(script: &str) -> u64 {
+fn starts(script: &str) -> Starts {
     let mut restarts = Restarts::default();
     for step in script.split('|') {
         let mut words = step.split_whitespace();
@@ -12,6 +12,10 @@ fn total(script: &str) -> u64 {
         restarts.observe(automatic, invocation);
     }
     restarts.total()
+}
+
+fn total(script: &str) -> u64 {
+    starts(script).all
 }
 
 #[test]
@@ -33,6 +37,12 @@ fn a_counter_set_back_is_a_new_base_line() {
 #[test]
 fn a_manual_restart_counts_by_its_invocation() {
     assert_eq!(total("0 a | 0 b | 0 b | 0 c"), 2);
+}
+
+#[test]
+fn a_manual_restart_is_not_an_automatic_one() {
+    assert_eq!(starts("0 a | 0 b | 0 c"), Starts { all: 2, automatic: 0 });
+    assert_eq!(starts("0 a | 2 c | 0 d | 1 e"), Starts { all: 4, automatic: 3 });
 }
 
 #[test]

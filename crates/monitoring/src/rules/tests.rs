@@ -3,6 +3,7 @@
 
 mod dashboard;
 mod exported;
+mod promtool;
 
 use expect_test::{expect, expect_file};
 use settings::{Comparison, Measure, Monitoring, Rule, Severity};
@@ -31,8 +32,12 @@ fn prometheus_has_the_same_rules() {
              summary: {summary:?}\n"
         )
         .unwrap();
+        for (name, annotation) in crate::runbook::annotations(name) {
+            writeln!(text, "          {name}: {annotation:?}").unwrap();
+        }
         // Nothing in the file says these yet.
         assert!(rule.keep_firing_for.is_zero() && rule.alert_labels.is_empty(), "{name}");
+        assert!(rule.annotations.is_empty(), "{name}");
     }
     expect_file!["../../../../config/prometheus-rules.yaml"].assert_eq(&text);
 }
@@ -113,7 +118,7 @@ fn template(summary: &str) -> String {
 fn every_rule_is_about_a_metric_that_a_service_exports() {
     let exported = exported::names();
     let rules = super::rules(&Monitoring::default().rules).unwrap();
-    assert_eq!(rules.len(), 30);
+    assert_eq!(rules.len(), 32);
     for rule in rules {
         for name in rule.condition.series() {
             assert!(exported.contains(&name), "{}: nobody exports {name}", rule.name);
@@ -130,6 +135,7 @@ fn what_can_go_wrong_is_covered() {
         "restart-loop",
         "watchdog-kill",
         "feed-stale",
+        "connection-silent",
         "book-unsynchronised",
         "gap-opened",
         "backfill-failing",
@@ -143,6 +149,7 @@ fn what_can_go_wrong_is_covered() {
         "nats-down",
         "disk-filling",
         "certificate-expiring",
+        "watched-unreadable",
     ] {
         assert!(rules.iter().any(|rule| rule.name == name), "{name}");
     }
@@ -160,6 +167,18 @@ fn refused(text: &str) -> String {
             format!("{}\n", loaded.refuse(&[error.unwrap_err()]))
         }
     }
+}
+
+#[test]
+fn a_rule_says_what_it_is_given_and_what_the_page_has_of_its_name() {
+    let mut configured = Monitoring::default().rules;
+    let own = "https://wiki.example.org".to_owned();
+    configured[0].annotations.insert("runbook_url".to_owned(), own.clone());
+    configured[1].name = "mine".to_owned();
+    let rules = super::rules(&configured).unwrap();
+    assert_eq!(rules[0].annotations["runbook_url"], own);
+    assert!(rules[0].annotations["description"].starts_with("A service does not answer"));
+    assert_eq!(rules[1].annotations.len(), 0);
 }
 
 const RULE: &str = "monitoring:

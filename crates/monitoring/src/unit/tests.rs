@@ -39,6 +39,7 @@ fn a_running_service_is_described_in_full() {
         ("MemoryMax".to_owned(), variant(u64::MAX)),
         ("CPUUsageNSec".to_owned(), variant(5_000_000_u64)),
         ("TasksCurrent".to_owned(), variant(4_u64)),
+        ("ControlGroup".to_owned(), variant("/marketprism.slice/marketprism-collector.service")),
     ]);
     let unit = Unit::listed(listed("marketprism-collector.service", "active", "running"))
         .with_service(&properties)
@@ -61,6 +62,9 @@ fn a_running_service_is_described_in_full() {
             cpu_ns: Some(5_000_000),
             tasks: Some(4),
             automatic_restarts: Some(2),
+            control_group: Some("/marketprism.slice/marketprism-collector.service".into()),
+            pressure: None,
+            pressure_error: None,
             invocation_id: Some("ab".repeat(16)),
         }
     );
@@ -73,6 +77,7 @@ fn what_systemd_does_not_know_is_absent_not_zero() {
     let properties = Properties::from([
         ("NRestarts".to_owned(), variant(0_u32)),
         ("StatusText".to_owned(), variant("")),
+        ("ControlGroup".to_owned(), variant("")),
         ("MainPID".to_owned(), variant(0_u32)),
         ("ExecMainStartTimestamp".to_owned(), variant(0_u64)),
         ("MemoryCurrent".to_owned(), variant(u64::MAX)),
@@ -89,7 +94,7 @@ fn what_systemd_does_not_know_is_absent_not_zero() {
         (unit.status_text.as_deref(), unit.tasks, unit.invocation_id.as_deref()),
         (None, None, None)
     );
-    assert_eq!(unit.automatic_restarts, Some(0));
+    assert_eq!((unit.automatic_restarts, unit.control_group.as_deref()), (Some(0), None));
     assert!(!unit.is_active());
 }
 

@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use daemon::{Context, Tasks};
+use daemon::{Context, Required, Tasks};
 use serde_json::{Value, json};
 use settings::{Endpoint, Suite};
 use tempfile::TempDir;
@@ -139,6 +139,28 @@ async fn without_a_bus_the_service_goes_on_degraded() {
     assert!(view.bus_error.is_some());
     assert_eq!(view.status_line(), "1/1 services up, 0 alerts, unit states unknown (no D-Bus)");
     assert!(running.context.health.is_ready());
+    running.tasks.shutdown(PATIENCE).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_read_is_said_in_the_health() {
+    let directory = tempfile::tempdir().unwrap();
+    let certificate = directory.path().join("certificate.pem");
+    let mut suite = suite(&[]);
+    suite.monitoring.disks = vec![directory.path().to_owned()];
+    suite.monitoring.certificates = vec![certificate.clone()];
+    let mut running = Running::start(suite);
+    let view = running.eventually(|view| view.cycle.is_some()).await;
+    let unreadable =
+        format!("certificate {}: No such file or directory (os error 2)", certificate.display());
+    assert_eq!(view.host.unreadable(), [unreadable]);
+    let watched = running.context.health.dependency("watched", Required::Never);
+    assert!(!watched.is_up() && running.context.health.is_ready());
+
+    let pem = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap().cert.pem();
+    std::fs::write(&certificate, pem).unwrap();
+    running.eventually(|view| view.host.unreadable().is_empty()).await;
+    assert!(watched.is_up());
     running.tasks.shutdown(PATIENCE).await.unwrap();
 }
 

@@ -17,6 +17,7 @@ fn quick() -> SocketOptions {
         ping_after: Duration::from_millis(50),
         silence_max: Duration::from_millis(200),
         message_max: 1 << 20,
+        proxy: None,
     }
 }
 

@@ -38,16 +38,23 @@ pub(crate) fn webhook(message: &Message) -> Value {
     })
 }
 
+/// Alertmanager's document has two states only: an alert that is given up stays firing, without an
+/// end, and its summary says what became of it.
 fn entry(alert: &Active) -> Value {
     json!({
-        "status": if alert.ends_at.is_none() { "firing" } else { "resolved" },
+        "status": if alert.is_resolved() { "resolved" } else { "firing" },
         "labels": alert.labels,
         "annotations": alert.annotations,
         "startsAt": time(alert.starts_at),
-        "endsAt": alert.ends_at.map_or_else(|| NEVER.to_owned(), time),
+        "endsAt": end(alert).map_or_else(|| NEVER.to_owned(), time),
         "generatorURL": alert.generator_url,
         "fingerprint": format!("{:016x}", fingerprint(&alert.labels)),
     })
+}
+
+/// When an alert was resolved.
+fn end(alert: &Active) -> Option<UnixNanos> {
+    alert.ends_at.filter(|_| !alert.given_up)
 }
 
 /// The body of `POST /api/v2/alerts`.
@@ -59,7 +66,7 @@ pub(crate) fn postable(alerts: &[Active], now: UnixNanos) -> Value {
             "labels": alert.labels,
             "annotations": alert.annotations,
             "startsAt": time(alert.starts_at),
-            "endsAt": time(alert.ends_at.unwrap_or_else(|| now.plus(VALID_FOR))),
+            "endsAt": time(end(alert).unwrap_or_else(|| now.plus(VALID_FOR))),
         });
         if !alert.generator_url.is_empty() {
             body["generatorURL"] = json!(alert.generator_url);
@@ -146,6 +153,17 @@ mod tests {
               ]
             }"#]]
         .assert_eq(&serde_json::to_string_pretty(&body).unwrap());
+    }
+
+    #[test]
+    fn what_is_given_up_is_not_told_to_be_resolved() {
+        let lost = Active { given_up: true, ..alert("stale", Some(1_000_000)) };
+        let body = webhook(&message(vec![lost.clone()]));
+        assert_eq!(body["status"], "firing");
+        assert_eq!(body["alerts"][0]["status"], "firing");
+        assert_eq!(body["alerts"][0]["endsAt"], NEVER);
+        let body = postable(&[lost], UnixNanos::new(0));
+        assert_eq!(body[0]["endsAt"], "1970-01-01T00:04:00.000Z");
     }
 
     #[test]

@@ -27,9 +27,17 @@ function lines(ending) {
   return text.split('\n').filter((line) => line !== '');
 }
 
+const clock = process.hrtime.bigint;
+
+// How long something takes.
+function timed(act) {
+  const began = clock();
+  act();
+  return clock() - began;
+}
+
 // Repeats a pass, which returns the time that counts, and gives the median.
 function median(pass) {
-  const clock = process.hrtime.bigint;
   let began = clock();
   while (clock() - began < WARM_UP_NS) pass();
   const passes = [];
@@ -91,22 +99,22 @@ function main() {
   const passes = {
     decode() {
       const { mapper } = begin();
-      const began = process.hrtime.bigint();
-      for (const line of frames) decode(mapper, line, () => (seen += 1));
-      return process.hrtime.bigint() - began;
+      return timed(() => {
+        for (const line of frames) decode(mapper, line, () => (seen += 1));
+      });
     },
     apply() {
       const books = open(begin().begun);
-      const began = process.hrtime.bigint();
-      for (const event of events) apply(books, event);
-      return process.hrtime.bigint() - began;
+      return timed(() => {
+        for (const event of events) apply(books, event);
+      });
     },
     both() {
       const { mapper, begun } = begin();
       const books = open(begun);
-      const began = process.hrtime.bigint();
-      for (const line of frames) decode(mapper, line, (event) => apply(books, event));
-      return process.hrtime.bigint() - began;
+      return timed(() => {
+        for (const line of frames) decode(mapper, line, (event) => apply(books, event));
+      });
     },
   };
   const nanos = median(passes[task]);

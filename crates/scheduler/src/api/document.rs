@@ -8,13 +8,14 @@ use openapi::Nanos;
 use utoipa::ToSchema;
 
 use crate::run::Run;
+use crate::timers::Timer;
 
 /// How the scheduler does.
 #[derive(ToSchema)]
 pub(super) struct StatusAnswer {
     /// The moment of the answer.
     time: Nanos,
-    /// The zone of all schedules.
+    /// The zone of the schedules that name none.
     timezone: String,
     tasks: TaskCounts,
     running: Vec<Running>,
@@ -102,117 +103,84 @@ enum Origin {
     Http,
 }
 
-/// A task, as one of the configuration is written.
-#[derive(ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NewTask {
-    /// Its name.
-    #[schema(pattern = "^[A-Za-z0-9_-]+$")]
-    id: String,
-    /// When: a cron expression such as `0 3 * * *`, `@every 15m`, or `@at 2026-12-01T03:00:00Z`.
-    #[schema(min_length = 1)]
-    schedule: String,
-    /// Which service is asked, by its name under `monitoring.services`.
-    service: String,
-    /// How it is asked.
-    #[serde(default)]
-    method: Method,
-    /// What is asked for, from `/` on.
-    #[schema(pattern = "^/")]
-    path: String,
-    /// The request's body, sent as JSON.
-    #[serde(default)]
-    body: serde_json::Value,
-    /// How late a run may start, such as `1h30m`.
-    #[serde(default)]
-    #[schema(pattern = "^([0-9]{1,9}(us|ms|s|m|h|d))+$")]
-    grace: String,
-    /// What becomes of times that were missed by more than that.
-    #[serde(default)]
-    catch_up: CatchUp,
-    /// How many missed times are made up for at most, if all are.
-    #[serde(default)]
-    #[schema(minimum = 1, maximum = 1000)]
-    catch_up_limit: u32,
-    /// What becomes of a time at which the run before it is not finished.
-    #[serde(default)]
-    overlap: Overlap,
-    /// A run starts up to this much later.
-    #[serde(default)]
-    #[schema(pattern = "^([0-9]{1,9}(us|ms|s|m|h|d))+$")]
-    jitter: String,
-    /// How long an answer is waited for.
-    #[serde(default)]
-    #[schema(pattern = "^([0-9]{1,9}(us|ms|s|m|h|d))+$")]
-    timeout: String,
-    /// How often the service is asked again if it was not there, failed or took too long.
-    #[serde(default)]
-    #[schema(maximum = 100)]
-    retries: u32,
-    /// How long is waited before that.
-    #[serde(default)]
-    #[schema(pattern = "^([0-9]{1,9}(us|ms|s|m|h|d))+$")]
-    retry_delay: String,
-    /// Whether the task runs by itself.
-    #[serde(default)]
-    enabled: bool,
+/// A task as it is read: a new one and one in the place of another differ in their names alone.
+macro_rules! task {
+    ($(#[$($about:tt)*])* $task:ident, $(#[$($name:tt)*])* id) => {
+        $(#[$($about)*])*
+        #[derive(ToSchema)]
+        #[serde(deny_unknown_fields)]
+        pub(super) struct $task {
+            $(#[$($name)*])*
+            #[schema(pattern = "^[A-Za-z0-9_-]+$")]
+            id: String,
+            /// When: a cron expression such as `0 3 * * *`, `@every 15m`, or `@at 2026-12-01T03:00:00Z`.
+            #[schema(min_length = 1)]
+            schedule: String,
+            /// The zone of the schedule, an IANA name; without it that of all tasks holds.
+            #[serde(default)]
+            #[schema(min_length = 1)]
+            timezone: String,
+            /// Which service is asked, by its name under `monitoring.services`.
+            service: String,
+            /// How it is asked.
+            #[serde(default)]
+            method: Method,
+            /// What is asked for, from `/` on.
+            #[schema(pattern = "^/")]
+            path: String,
+            /// The request's body, sent as JSON.
+            #[serde(default)]
+            body: serde_json::Value,
+            /// How late a run may start, such as `1h30m`.
+            #[serde(default)]
+            #[schema(pattern = "^([0-9]{1,9}(us|ms|s|m|h|d))+$")]
+            grace: String,
+            /// What becomes of times that were missed by more than that.
+            #[serde(default)]
+            catch_up: CatchUp,
+            /// How many missed times are made up for at most, if all are.
+            #[serde(default)]
+            #[schema(minimum = 1, maximum = 1000)]
+            catch_up_limit: u32,
+            /// What becomes of a time at which the run before it is not finished.
+            #[serde(default)]
+            overlap: Overlap,
+            /// A run starts up to this much later.
+            #[serde(default)]
+            #[schema(pattern = "^([0-9]{1,9}(us|ms|s|m|h|d))+$")]
+            jitter: String,
+            /// How long an answer is waited for.
+            #[serde(default)]
+            #[schema(pattern = "^([0-9]{1,9}(us|ms|s|m|h|d))+$")]
+            timeout: String,
+            /// How often the service is asked again if it was not there, failed or took too long.
+            #[serde(default)]
+            #[schema(maximum = 100)]
+            retries: u32,
+            /// How long is waited before that.
+            #[serde(default)]
+            #[schema(pattern = "^([0-9]{1,9}(us|ms|s|m|h|d))+$")]
+            retry_delay: String,
+            /// Whether the task runs by itself.
+            #[serde(default)]
+            enabled: bool,
+        }
+    };
 }
 
-/// A task in the place of another.
-#[derive(ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Replacement {
+task! {
+    /// A task, as one of the configuration is written.
+    NewTask,
+    /// Its name.
+    id
+}
+
+task! {
+    /// A task in the place of another.
+    Replacement,
     /// Its name, which is that in the path.
     #[serde(default)]
-    #[schema(pattern = "^[A-Za-z0-9_-]+$")]
-    id: String,
-    /// When: a cron expression such as `0 3 * * *`, `@every 15m`, or `@at 2026-12-01T03:00:00Z`.
-    #[schema(min_length = 1)]
-    schedule: String,
-    /// Which service is asked, by its name under `monitoring.services`.
-    service: String,
-    /// How it is asked.
-    #[serde(default)]
-    method: Method,
-    /// What is asked for, from `/` on.
-    #[schema(pattern = "^/")]
-    path: String,
-    /// The request's body, sent as JSON.
-    #[serde(default)]
-    body: serde_json::Value,
-    /// How late a run may start, such as `1h30m`.
-    #[serde(default)]
-    #[schema(pattern = "^([0-9]{1,9}(us|ms|s|m|h|d))+$")]
-    grace: String,
-    /// What becomes of times that were missed by more than that.
-    #[serde(default)]
-    catch_up: CatchUp,
-    /// How many missed times are made up for at most, if all are.
-    #[serde(default)]
-    #[schema(minimum = 1, maximum = 1000)]
-    catch_up_limit: u32,
-    /// What becomes of a time at which the run before it is not finished.
-    #[serde(default)]
-    overlap: Overlap,
-    /// A run starts up to this much later.
-    #[serde(default)]
-    #[schema(pattern = "^([0-9]{1,9}(us|ms|s|m|h|d))+$")]
-    jitter: String,
-    /// How long an answer is waited for.
-    #[serde(default)]
-    #[schema(pattern = "^([0-9]{1,9}(us|ms|s|m|h|d))+$")]
-    timeout: String,
-    /// How often the service is asked again if it was not there, failed or took too long.
-    #[serde(default)]
-    #[schema(maximum = 100)]
-    retries: u32,
-    /// How long is waited before that.
-    #[serde(default)]
-    #[schema(pattern = "^([0-9]{1,9}(us|ms|s|m|h|d))+$")]
-    retry_delay: String,
-    /// Whether the task runs by itself.
-    #[serde(default)]
-    enabled: bool,
+    id
 }
 
 /// A task, and how it runs.
@@ -222,6 +190,8 @@ pub(super) struct TaskAnswer {
     origin: Origin,
     /// When: a cron expression such as `0 3 * * *`, `@every 15m`, or `@at 2026-12-01T03:00:00Z`.
     schedule: String,
+    /// The zone of the schedule: its own, or that of all tasks.
+    timezone: String,
     /// Which service is asked, by its name under `monitoring.services`.
     service: String,
     /// How it is asked.
@@ -271,6 +241,15 @@ pub(super) struct TaskAnswer {
 #[derive(ToSchema)]
 pub(super) struct TaskList {
     data: Vec<TaskAnswer>,
+}
+
+/// What systemd starts at set times, beside the tasks.
+#[derive(ToSchema)]
+pub(super) struct TimerList {
+    data: Vec<Timer>,
+    /// Why the timers are not known, and `data` is empty; absent if they are.
+    #[serde(default)]
+    no_systemd: String,
 }
 
 /// A task that is as wished, and stays so after a restart.

@@ -1,4 +1,4 @@
-//! What the scheduler does itself.
+//! What the scheduler does itself, and what the host does at set times.
 
 use std::sync::Arc;
 
@@ -7,13 +7,16 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use daemon::clock;
 use jiff::Timestamp;
+use serde_json::{Value, json};
 use telemetry::Chain;
 use tokio::task::spawn_blocking;
 use web::Problem;
 
 use super::Access;
+use super::document::TimerList;
 use crate::backup::{self, Copied};
 use crate::report::{self, Report};
+use crate::timers;
 
 /// Copies the configuration, and answers when the copy is synced.
 #[utoipa::path(
@@ -68,4 +71,20 @@ pub(super) async fn report(State(access): State<Access>) -> web::Result<Json<Rep
     let report = Report { since, tasks, services };
     report.log();
     Ok(Json(report))
+}
+
+/// The timers of systemd on the scheduler's host whose names begin with `marketprism-`.
+#[utoipa::path(
+    get,
+    path = "/api/v1/scheduler/timers",
+    operation_id = "scheduler_timers",
+    responses(
+        (status = 200, description = "The timers, or why they are not known.", body = TimerList),
+    ),
+)]
+pub(super) async fn timers() -> Json<Value> {
+    Json(match Box::pin(timers::timers()).await {
+        Ok(timers) => json!({"data": timers}),
+        Err(error) => json!({"data": [], "no_systemd": Chain(error.as_ref()).to_string()}),
+    })
 }

@@ -1,6 +1,6 @@
 //! What the history keeps beside the runs: what people have wished of tasks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use redb::{ReadableDatabase as _, ReadableTable as _};
 
@@ -49,6 +49,47 @@ impl History {
             transaction.open_table(TASKS).map_err(access)?.remove(task).map_err(access)?;
             transaction.open_table(PAUSED).map_err(access)?.remove(task).map_err(access)?;
             transaction.open_table(ANSWERED).map_err(access)?.remove(task).map_err(access)?;
+            Ok(())
+        })
+    }
+
+    /// Has the tasks and pauses that another scheduler keeps in place of those here, synced. Of
+    /// tasks that are gone or paused it is forgotten up to which tick they were answered, as if each
+    /// had been asked for here.
+    ///
+    /// # Errors
+    ///
+    /// [`HistoryError`]; nothing is changed then.
+    pub fn adopt(
+        &self,
+        tasks: &[Task],
+        paused: &BTreeMap<String, i64>,
+    ) -> Result<(), HistoryError> {
+        self.write(|transaction| {
+            let mut kept = transaction.open_table(TASKS).map_err(access)?;
+            let mut pauses = transaction.open_table(PAUSED).map_err(access)?;
+            let mut answered = transaction.open_table(ANSWERED).map_err(access)?;
+            let ids: BTreeSet<&str> = tasks.iter().map(|task| task.id.as_str()).collect();
+            let mut passed: Vec<String> = paused.keys().cloned().collect();
+            let stays = |id: &str, passed: &mut Vec<String>| {
+                let stays = ids.contains(id);
+                if !stays {
+                    passed.push(id.to_owned());
+                }
+                stays
+            };
+            kept.retain(|id, _| stays(id, &mut passed)).map_err(access)?;
+            for task in tasks {
+                let text = serde_json::to_vec(task)?;
+                kept.insert(task.id.as_str(), text.as_slice()).map_err(access)?;
+            }
+            pauses.retain(|id, _| paused.contains_key(id)).map_err(access)?;
+            for (task, since) in paused {
+                pauses.insert(task.as_str(), *since).map_err(access)?;
+            }
+            for task in &passed {
+                answered.remove(task.as_str()).map_err(access)?;
+            }
             Ok(())
         })
     }

@@ -1,7 +1,10 @@
 //! Ring 3: a real file.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use serde_json::json;
+use settings::Task;
 use tempfile::TempDir;
 
 use super::{Answered, History, RUNS_KEPT};
@@ -16,6 +19,7 @@ fn run(task: &str, state: State) -> Run {
         state,
         started_at: 61,
         finished_at: None,
+        duration_ns: None,
         request: None,
         attempts: None,
         answer: None,
@@ -117,6 +121,30 @@ fn a_released_task_owes_nothing() {
     history.begin("a", Some(&answered(60)), Vec::new()).unwrap();
     history.release("a").unwrap();
     assert_eq!(history.answered("a").unwrap(), None);
+}
+
+#[test]
+fn what_another_scheduler_keeps_is_adopted_as_a_whole() {
+    let (_directory, path) = file();
+    let (history, _) = History::open(&path).unwrap();
+    let task = |id: &str| -> Task {
+        let task = json!({"id": id, "schedule": "@daily", "service": "storage", "path": "/x"});
+        serde_json::from_value(task).unwrap()
+    };
+    for id in ["gone", "stays", "paused"] {
+        history.keep_task(&task(id)).unwrap();
+        history.begin(id, Some(&answered(60)), Vec::new()).unwrap();
+    }
+    history.pause("resumed", 1).unwrap();
+    let kept = [task("new"), task("paused"), task("stays")];
+    let paused = BTreeMap::from([("paused".to_owned(), 5)]);
+    history.adopt(&kept, &paused).unwrap();
+    assert_eq!(history.tasks().unwrap(), kept);
+    assert_eq!(history.paused().unwrap(), paused);
+    assert_eq!(history.answered("stays").unwrap(), Some(answered(60)));
+    for id in ["gone", "paused"] {
+        assert_eq!(history.answered(id).unwrap(), None, "{id}");
+    }
 }
 
 #[test]

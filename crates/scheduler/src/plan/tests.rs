@@ -19,8 +19,29 @@ fn configured(schedule: &str) -> Scheduler {
 }
 
 #[test]
-fn the_default_tasks_can_be_planned() {
-    assert_eq!(plans(&Suite::default().scheduler).unwrap().len(), 5);
+fn the_default_tasks_can_be_planned_and_none_deletes_by_itself() {
+    let mut plans = plans(&Suite::default().scheduler).unwrap();
+    let mut silent = Vec::new();
+    for plan in &mut plans {
+        plan.resume(None, UnixNanos::new(0), "here");
+        if plan.next().is_none() {
+            silent.push(plan.task.id.as_str());
+        }
+    }
+    assert_eq!(silent, ["cleanup"]);
+    let ids: Vec<&str> = plans.iter().map(|plan| plan.task.id.as_str()).collect();
+    assert_eq!(
+        ids,
+        [
+            "archive-roll",
+            "coverage-audit",
+            "backfill",
+            "instrument-refresh",
+            "configuration-backup",
+            "daily-report",
+            "cleanup"
+        ]
+    );
 }
 
 #[test]
@@ -39,6 +60,29 @@ fn a_bad_expression_is_refused_with_its_key_and_place() {
 fn an_unknown_zone_is_refused() {
     let scheduler = Scheduler { timezone: "Mars/Olympus".into(), ..configured("@daily") };
     assert_eq!(plans(&scheduler).unwrap_err().key, "scheduler.timezone");
+}
+
+#[test]
+fn an_unknown_zone_of_a_task_is_refused_with_its_key() {
+    let mut scheduler = configured("@daily");
+    scheduler.tasks[0].timezone = Some("Mars/Olympus".into());
+    let error = plans(&scheduler).unwrap_err();
+    assert_eq!(error.key, "scheduler.tasks[0].timezone");
+    assert!(error.message.starts_with("is not known here"), "{error}");
+}
+
+#[test]
+fn summer_time_is_that_of_the_tasks_own_zone() {
+    // On 29 March 2026 the clocks of Zurich jump from 02:00 to 03:00, at 01:00 UTC.
+    const JUMP: i64 = 1_774_746_000_000_000_000;
+    let mut scheduler = configured("30 2 * * *");
+    for (zone, expected) in [(None, JUMP + HOUR + HOUR / 2), (Some("Europe/Zurich"), JUMP)] {
+        scheduler.tasks[0].timezone = zone.map(str::to_owned);
+        let mut plan = plans(&scheduler).unwrap().remove(0);
+        plan.resume(None, UnixNanos::new(JUMP - HOUR), "here");
+        assert_eq!(plan.next(), Some(UnixNanos::new(expected)), "{zone:?}");
+        assert!(plan.identity.ends_with(zone.unwrap_or("UTC")), "{}", plan.identity);
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ fn run(task: &str, state: State, started_at: i64) -> Run {
         state,
         started_at,
         finished_at: None,
+        duration_ns: None,
         request: None,
         attempts: None,
         answer: None,

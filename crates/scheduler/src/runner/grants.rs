@@ -4,26 +4,41 @@ use std::collections::BTreeSet;
 
 use settings::Task;
 
-use super::{Runner, now, planning};
+use super::{Runner, Seat, now, planning};
 use crate::entry;
-use crate::plan::{self, Origin, Plan};
+use crate::plan::{Origin, Plan, Zone};
 use crate::run::Trigger;
+use crate::shared::Change;
 use crate::wish::{Granted, Refusal, Request, TASKS_MAX, Wish};
 
 impl Runner {
     pub(super) async fn grant(&mut self, request: Request) {
         let Request { task, wish, reply } = request;
-        let result = match wish {
-            Wish::Run => self.run_now(&task).await,
-            Wish::Cancel => self.cancel(&task),
-            Wish::Pause => self.pause_task(&task).await,
-            Wish::Resume => self.resume_task(&task).await,
-            Wish::Create(made) if self.place(&made.id).is_some() => Err(Refusal::Exists),
-            Wish::Create(made) | Wish::Replace(made) => self.make(*made).await,
-            Wish::Delete => self.delete(&task).await,
+        let result = if wish.is_change() && !self.acts() {
+            Err(self.standing_by())
+        } else {
+            Box::pin(self.decide(&task, wish)).await
         };
         // Nobody waits any more if the client went away; what was granted is done all the same.
         drop(reply.send(result));
+    }
+
+    async fn decide(&mut self, task: &str, wish: Wish) -> Result<Granted, Refusal> {
+        match wish {
+            Wish::Run => self.run_now(task).await,
+            Wish::Cancel => self.cancel(task),
+            Wish::Pause => self.pause_task(task).await,
+            Wish::Resume => self.resume_task(task).await,
+            Wish::Create(made) if self.place(&made.id).is_some() => Err(Refusal::Exists),
+            Wish::Create(made) | Wish::Replace(made) => self.make(*made).await,
+            Wish::Delete => self.delete(task).await,
+        }
+    }
+
+    /// Names who is to be asked instead.
+    fn standing_by(&self) -> Refusal {
+        let other = self.seat.as_ref().and_then(Seat::other);
+        other.map_or(Refusal::Unseated, Refusal::StandingBy)
     }
 
     async fn run_now(&mut self, task: &str) -> Result<Granted, Refusal> {
@@ -32,7 +47,7 @@ impl Runner {
         }
         let place = self.place(task).ok_or(Refusal::Unknown)?;
         if !self.acts() {
-            return Err(Refusal::StandingBy);
+            return Err(self.standing_by());
         }
         let entry = entry::start(&self.plans[place], Trigger::Manual, now());
         let runs = self.begin(task, None, vec![entry]).await.map_err(Refusal::History)?;
@@ -56,7 +71,9 @@ impl Runner {
             return Ok(Granted::Done);
         }
         let (id, since) = (task.to_owned(), now().as_i64());
+        self.share(Change::Pause(id.clone(), since)).await?;
         self.write(move |history| history.pause(&id, since)).await.map_err(Refusal::History)?;
+        self.copied();
         let plan = &mut self.plans[place];
         plan.paused = Some(since);
         plan.ticker = None;
@@ -69,6 +86,7 @@ impl Runner {
         if self.plans[place].paused.is_none() {
             return Ok(Granted::Done);
         }
+        self.share(Change::Resume(task.to_owned())).await?;
         let mut plan = self.plans[place].clone();
         plan.paused = None;
         let instance = self.instance.clone();
@@ -80,6 +98,7 @@ impl Runner {
             })
             .await
             .map_err(Refusal::History)?;
+        self.copied();
         self.plans[place] = plan;
         self.announce().await;
         tracing::info!(task, "task resumed");
@@ -95,6 +114,7 @@ impl Runner {
         }
         let mut plan = self.judge(task)?;
         plan.paused = place.and_then(|place| self.plans[place].paused);
+        self.share(Change::Keep(Box::new(plan.task.clone()))).await?;
         let instance = self.instance.clone();
         let plan = self
             .write(move |history| {
@@ -104,6 +124,7 @@ impl Runner {
             })
             .await
             .map_err(Refusal::History)?;
+        self.copied();
         tracing::info!(task = plan.task.id, schedule = plan.task.schedule, "task made");
         match place {
             Some(place) => self.plans[place] = plan,
@@ -130,10 +151,10 @@ impl Runner {
                 faults.iter().map(|(key, message)| format!("`{key}` {message}")).collect();
             return Err(Refusal::Invalid(faults.join("; ")));
         }
-        let name = &suite.scheduler.timezone;
-        let zone = plan::zone(name).map_err(|error| Refusal::Invalid(error.to_string()))?;
-        let plan = Plan::of(task, Origin::Http, &zone, name)
-            .map_err(|error| Refusal::Invalid(format!("`schedule` is refused: {error}")))?;
+        let zone = Zone::of_all(&suite.scheduler.timezone)
+            .map_err(|error| Refusal::Invalid(error.to_string()))?;
+        let plan = Plan::of(task, Origin::Http, &zone)
+            .map_err(|fault| Refusal::Invalid(fault.to_string()))?;
         if plan.has_ticks_after(now()) {
             Ok(plan)
         } else {
@@ -150,7 +171,9 @@ impl Runner {
             return Err(Refusal::Running(open.run.run));
         }
         let id = task.to_owned();
+        self.share(Change::Forget(id.clone())).await?;
         self.write(move |history| history.forget_task(&id)).await.map_err(Refusal::History)?;
+        self.copied();
         self.plans.remove(place);
         self.ended.remove(task);
         tracing::info!(task, "task deleted");

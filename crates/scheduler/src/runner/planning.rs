@@ -1,12 +1,11 @@
 //! Which tasks there are, and from where their schedules are taken up.
 
-use jiff::tz::TimeZone;
 use settings::Task;
 use telemetry::Chain;
 
 use super::{Ended, Runner, blocking, now};
 use crate::history::{History, HistoryError};
-use crate::plan::{self, Origin, Plan, plans};
+use crate::plan::{Origin, Plan, Zone, plans};
 use crate::run::State;
 
 /// How far back the last run and the last skip of a task are looked for at the start.
@@ -15,15 +14,20 @@ const RECALLED: usize = 50;
 impl Runner {
     /// Takes up a configuration that was changed while running. It was checked before it got here.
     pub(super) async fn follow_configuration(&mut self) {
-        let configured = self.suite.borrow_and_update().scheduler.clone();
-        match plan(&self.history, configured, &self.instance).await {
-            Ok(plans) => self.plans = plans,
-            Err(error) => tracing::error!(
+        if let Err(error) = self.plan_anew().await {
+            tracing::error!(
                 error = %Chain(error.as_ref()), "cannot take up the changed tasks, keeping the old"
-            ),
+            );
         }
         self.remember().await;
         self.announce().await;
+    }
+
+    /// Plans the tasks of the configuration as it is now, and those that the history keeps.
+    pub(super) async fn plan_anew(&mut self) -> anyhow::Result<()> {
+        let configured = self.suite.borrow_and_update().scheduler.clone();
+        self.plans = plan(&self.history, configured, &self.instance).await?;
+        Ok(())
     }
 
     /// Recalls the past of new tasks; one that cannot be read is not shown.
@@ -65,10 +69,10 @@ pub(super) async fn plan(
 ) -> anyhow::Result<Vec<Plan>> {
     let mut plans = plans(&configured)?;
     let instance = instance.to_owned();
-    let zone = plan::zone(&configured.timezone)?;
+    let zone = Zone::of_all(&configured.timezone)?;
     let plans = blocking(history, move |history| {
         for task in history.tasks()? {
-            add_kept(&mut plans, task, &zone, &configured.timezone);
+            add_kept(&mut plans, task, &zone);
         }
         let paused = history.paused()?;
         for plan in &mut plans {
@@ -83,13 +87,13 @@ pub(super) async fn plan(
 
 /// Adds a task that a request made. The configuration goes before it, and what was kept by another
 /// version may be nothing that this one understands: the others run all the same.
-fn add_kept(plans: &mut Vec<Plan>, task: Task, zone: &TimeZone, zone_name: &str) {
+fn add_kept(plans: &mut Vec<Plan>, task: Task, zone: &Zone) {
     if plans.iter().any(|plan| plan.task.id == task.id) {
         tracing::warn!(task = task.id, "the configuration has a task of the same name, which runs");
         return;
     }
     let id = task.id.clone();
-    match Plan::of(task, Origin::Http, zone, zone_name) {
+    match Plan::of(task, Origin::Http, zone) {
         Ok(plan) => plans.push(plan),
         Err(error) => {
             tracing::error!(task = id, error = %Chain(&error), "a kept task cannot be understood");

@@ -2,12 +2,14 @@
 
 use std::time::Instant;
 
+use bus::RequestError;
 use telemetry::Chain;
 use tokio::sync::watch;
 
 use super::{Runner, now};
 use crate::entry;
 use crate::history::Answered;
+use crate::shared::{Kept, ShareError, Shared};
 use crate::standing::Standing;
 use crate::ticks::{Claim, Taken, Ticks};
 
@@ -18,13 +20,20 @@ pub struct Seat {
     ticks: Ticks,
     /// What the one before answered is known, since the lease is held.
     taken_over: bool,
+    /// Where tasks and pauses are kept for all schedulers.
+    pub(super) shared: Shared,
+    /// What was there when it was last read or written.
+    pub(super) kept: Kept,
+    /// Whether the history has it, and so the plans.
+    pub(super) copied: bool,
 }
 
 impl Seat {
-    /// Follows the standing, and agrees on ticks with the others.
+    /// Follows the standing, and agrees on ticks, tasks and pauses with the others.
     #[must_use]
-    pub const fn new(standing: watch::Receiver<Standing>, ticks: Ticks) -> Self {
-        Self { standing, ticks, taken_over: false }
+    pub fn new(standing: watch::Receiver<Standing>, ticks: Ticks, shared: Shared) -> Self {
+        let kept = Kept::default();
+        Self { standing, ticks, taken_over: false, shared, kept, copied: false }
     }
 
     fn holds(&self) -> bool {
@@ -70,7 +79,7 @@ impl Runner {
                 self.seated(false);
                 tracing::warn!("this scheduler does not act any more");
             }
-            (true, true) | (false, false) => {}
+            (true, true) | (false, false) => self.follow_wishes().await,
         }
     }
 
@@ -86,6 +95,21 @@ impl Runner {
             return Ok(());
         };
         ticks.prepare().await?;
+        match Box::pin(self.take_over_wishes()).await {
+            // A NATS server that was set up by an earlier version: the tasks run all the same.
+            Err(error)
+                if matches!(
+                    error.downcast_ref(),
+                    Some(ShareError::Bus(RequestError::Forbidden(_)))
+                ) =>
+            {
+                tracing::error!(
+                    error = %Chain(error.as_ref()),
+                    "tasks and pauses are not shared: upgrade the broker's host"
+                );
+            }
+            result => result?,
+        }
         for place in 0..self.plans.len() {
             let id = self.plans[place].task.id.clone();
             let Some(known) = self.plans[place].answered() else { continue };

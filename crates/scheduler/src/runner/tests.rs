@@ -81,6 +81,7 @@ fn task(method: Method, path: &str) -> Task {
         retries: 0,
         retry_delay: Duration::from_millis(1),
         schedule: "0 0 1 1 *".into(),
+        timezone: None,
         service: "storage".into(),
         method,
         path: path.into(),
@@ -217,6 +218,7 @@ async fn a_run_by_hand_sends_the_body_and_keeps_the_answer() {
     assert_eq!((&last["state"], &last["trigger"]), (&json!("succeeded"), &json!("manual")));
     assert_eq!(last["request"], "POST storage /echo");
     assert_eq!(last["answer"], json!({"status": 201, "bytes": 10, "head": body.to_string()}));
+    assert!(last["duration_ns"].as_u64().is_some_and(|length| length > 0), "{last}");
     running.stop().await;
 }
 
@@ -253,7 +255,9 @@ async fn a_service_that_never_answers_is_given_its_time() {
         start(|| vec![Task { timeout: Duration::from_millis(50), ..task(Method::Post, "/hang") }])
             .await;
     running.ask("POST", "tasks/t/run").await;
-    assert_eq!(running.ended().await["state"], "timed_out");
+    let last = running.ended().await;
+    assert_eq!(last["state"], "timed_out");
+    assert!(last["duration_ns"].as_u64().unwrap() >= 50_000_000, "{last}");
     running.stop().await;
 }
 
@@ -292,6 +296,7 @@ async fn a_stop_leaves_the_run_interrupted_not_open() {
     let last = running.ended().await;
     assert_eq!(last["state"], "interrupted");
     assert_eq!(last["error"], "the scheduler was stopped before the service answered");
+    assert!(last["duration_ns"].as_u64().is_some_and(|length| length > 0), "{last}");
     running.stop().await;
 }
 
@@ -345,5 +350,23 @@ async fn an_unknown_task_is_not_found() {
         assert_eq!(running.ask(method, path).await.0, StatusCode::NOT_FOUND, "{method} {path}");
     }
     assert!(running.context.health.is_ok());
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn timers_are_listed_or_it_is_said_why_not() {
+    let (_directory, _peer, running) = start(Vec::new).await;
+    let (status, listed) = running.ask("GET", "timers").await;
+    assert_eq!(status, StatusCode::OK);
+    let names: Vec<&str> = listed["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|timer| timer["name"].as_str().unwrap())
+        .collect();
+    assert!(names.iter().all(|name| name.starts_with("marketprism-")), "{names:?}");
+    // A machine without systemd has none, and says so.
+    let why = listed.get("no_systemd").map(|why| why.as_str().unwrap());
+    assert!(why.is_none_or(|why| !why.is_empty() && names.is_empty()), "{listed}");
     running.stop().await;
 }

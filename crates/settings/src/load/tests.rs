@@ -479,3 +479,16 @@ fn a_selection_that_cannot_choose_anything_is_refused() {
     let option = one(open).unwrap().suite.collector.venues.deribit.option;
     assert_eq!((option.top, option.expires_within.unwrap().as_secs()), (Some(5), 30 * 86_400));
 }
+
+#[test]
+fn what_no_proxy_can_be_is_refused() {
+    let text = "collector:\n  proxy: https://host:1\n  venues:\n    okx:\n      spot:\n        proxy: socks5://mp@host:1/x\n      perp:\n        proxy_auth_file: /y\n";
+    let Error::Invalid(reports) = one(text).unwrap_err() else { panic!("{text}") };
+    let lines: Vec<_> = reports.iter().map(crate::Report::headline).collect();
+    expect![[r#"
+        /etc/marketprism/services.yaml:2:10: `collector.proxy` must start with `http://` or `socks5://`
+        /etc/marketprism/services.yaml:6:16: `collector.venues.okx.spot.proxy` must not name a user: user and password are in `proxy_auth_file`
+        /etc/marketprism/services.yaml:6:16: `collector.venues.okx.spot.proxy` must end with the port
+        /etc/marketprism/services.yaml:8:26: `collector.venues.okx.perp.proxy_auth_file` is for the `proxy` beside it, which is not set"#]]
+    .assert_eq(&lines.join("\n"));
+}

@@ -81,10 +81,10 @@ fn of_services() -> [Rule; 5] {
             within: Duration::from_mins(10),
             ..at_least(
                 "restart-loop",
-                "marketprism_monitoring_service_restarts_total",
+                "marketprism_monitoring_service_automatic_restarts_total",
                 3.0,
                 Critical,
-                "{service} was started {value} times within ten minutes",
+                "systemd had to start {service} again {value} times within ten minutes",
             )
         },
         Rule {
@@ -101,13 +101,24 @@ fn of_services() -> [Rule; 5] {
 }
 
 /// What comes from venues.
-fn of_feeds() -> [Rule; 5] {
+fn of_feeds() -> [Rule; 6] {
     [
+        Rule {
+            resolve: Some(0.5),
+            hold: Duration::from_secs(30),
+            ..above(
+                "feed-stale",
+                "marketprism_collector_kind_silence_ratio",
+                1.0,
+                Warning,
+                "no {kind} of {venue} ({market}) came for {value} times as long as it may take",
+            )
+        },
         Rule {
             resolve: Some(30.0),
             hold: Duration::from_secs(30),
             ..above(
-                "feed-stale",
+                "connection-silent",
                 "marketprism_collector_last_event_age_seconds",
                 60.0,
                 Warning,
@@ -338,7 +349,7 @@ fn of_stores() -> [Rule; 5] {
 }
 
 /// Disks, certificates, jobs and this very service.
-fn of_the_host() -> [Rule; 5] {
+fn of_the_host() -> [Rule; 6] {
     [
         Rule {
             resolve: Some(0.9),
@@ -370,6 +381,17 @@ fn of_the_host() -> [Rule; 5] {
                 172_800.0,
                 Critical,
                 "the certificate {path} is good for {value} s only",
+            )
+        },
+        Rule {
+            hold: Duration::from_mins(5),
+            ..at_least(
+                "watched-unreadable",
+                "marketprism_monitoring_watched_unreadable",
+                1.0,
+                Warning,
+                "{kind} {path} cannot be looked at, so nothing is known of it: /health of \
+                 marketprism-monitoring says why",
             )
         },
         Rule {
@@ -435,6 +457,7 @@ fn rule(
         keep_firing_for: Duration::ZERO,
         severity,
         alert_labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
         summary: summary.to_owned(),
     }
 }

@@ -1,12 +1,13 @@
 //! Asks a gateway, or a storage service itself, for rows.
 
-use super::GapRow;
+use super::{GapRow, value_sent};
 use crate::dialect::{Dialect, binance_spot};
-use crate::tally::{Answer, Tally, content};
+use crate::tally::{Answer, Sent, Tally, content};
 use anyhow::{Context as _, ensure};
 use model::Kind;
 use serde::Deserialize;
 use std::collections::BTreeSet;
+use units::Qty;
 
 /// Rows asked for at a time: the most that storage gives.
 const PAGE: usize = 10_000;
@@ -32,6 +33,9 @@ struct TradeRow<'a> {
     qty: &'a str,
     side: &'a str,
     venue_time: i64,
+    /// How many fills it stands for, where the venue puts them together.
+    #[serde(default)]
+    count: Option<u64>,
 }
 
 /// A row of the books query, as far as it is compared.
@@ -49,11 +53,38 @@ struct BookRow<'a> {
     part: u32,
 }
 
+/// A row of the volatility query, as far as it is compared.
+#[derive(Deserialize)]
+struct ValueRow<'a> {
+    value: &'a str,
+    venue_time: i64,
+}
+
 /// The id of a row of either query.
 #[derive(Deserialize)]
 struct IdRow {
     #[serde(alias = "seq", alias = "last_id")]
     id: u64,
+}
+
+impl TradeRow<'_> {
+    /// Hands over the id and the content of each fill that it stands for: the market divides the
+    /// quantity evenly among them, and one that is not so divided is that of none.
+    fn each(&self, mut take: impl FnMut(u64, u64)) {
+        let Self { seq, price, qty, side, venue_time, count } = *self;
+        let count = count.unwrap_or(1).max(1);
+        if count == 1 {
+            take(seq, content(price, qty, side, venue_time));
+            return;
+        }
+        let whole = qty.parse::<Qty>().ok().map(Qty::raw);
+        let part = whole.filter(|whole| whole % i128::from(count) == 0);
+        let part = part
+            .map_or_else(String::new, |whole| Qty::from_raw(whole / i128::from(count)).to_string());
+        for id in seq.saturating_sub(count - 1)..=seq {
+            take(id, content(price, &part, side, venue_time));
+        }
+    }
 }
 
 impl Client {
@@ -98,9 +129,9 @@ impl Client {
         let mut answer = Answer::default();
         self.pages(dialect, "trades", Some(instrument), |body| {
             let page: Page<TradeRow<'_>> = serde_json::from_slice(body)?;
-            for TradeRow { seq, price, qty, side, venue_time } in page.data {
-                answer.take(seq);
-                tally.take(seq, content(price, qty, side, venue_time));
+            for row in page.data {
+                answer.take(row.seq);
+                row.each(|id, content| tally.take(id, content));
             }
             Ok(page.next_cursor)
         })
@@ -134,15 +165,39 @@ impl Client {
         Ok(answer)
     }
 
-    pub(super) async fn ids(&self, query: &str, instrument: &str) -> anyhow::Result<Answer> {
+    pub(super) async fn values(
+        &self,
+        dialect: &dyn Dialect,
+        instrument: &str,
+        tally: &mut Tally,
+    ) -> anyhow::Result<Answer> {
+        tally.clear();
         let mut answer = Answer::default();
-        self.pages(&*binance_spot(), query, Some(instrument), |body| {
-            let page: Page<IdRow> = serde_json::from_slice(body)?;
-            page.data.iter().for_each(|row| answer.take(row.id));
+        self.pages(dialect, "volatility", Some(instrument), |body| {
+            let page: Page<ValueRow<'_>> = serde_json::from_slice(body)?;
+            for ValueRow { value, venue_time } in page.data {
+                let Sent { id, content, .. } = value_sent(value, venue_time);
+                answer.take(id);
+                tally.take(id, content);
+            }
             Ok(page.next_cursor)
         })
         .await?;
         Ok(answer)
+    }
+
+    pub(super) async fn ids(
+        &self,
+        query: &str,
+        instrument: &str,
+        mut take: impl FnMut(u64),
+    ) -> anyhow::Result<()> {
+        self.pages(&*binance_spot(), query, Some(instrument), |body| {
+            let page: Page<IdRow> = serde_json::from_slice(body)?;
+            page.data.iter().for_each(|row| take(row.id));
+            Ok(page.next_cursor)
+        })
+        .await
     }
 
     /// Hands over every page of a query; what is done with it returns the next one's cursor.
@@ -202,6 +257,27 @@ fn start(body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_stands_for_its_fills_and_their_quantity_is_its_own() {
+        let fills = |row: &str| {
+            let mut fills = Vec::new();
+            let row: TradeRow<'_> = serde_json::from_str(row).unwrap();
+            row.each(|id, content| fills.push((id, content)));
+            fills
+        };
+        let of = |qty| content("1.5", qty, "buy", 9);
+        let row = |more: &str| {
+            format!(r#"{{"seq":8,"price":"1.5","qty":"4.5","side":"buy","venue_time":9{more}}}"#)
+        };
+        assert_eq!(fills(&row("")), [(8, of("4.5"))]);
+        assert_eq!(fills(&row(r#","count":1"#)), [(8, of("4.5"))]);
+        let three = [6, 7, 8].map(|id| (id, of("1.5")));
+        assert_eq!(fills(&row(r#","count":3"#)), three);
+        // A quantity that counts twice is another one.
+        let twice = row(r#","count":3"#).replace("4.5", "7.5");
+        assert!(fills(&twice).iter().zip(three).all(|(found, sent)| *found != sent));
+    }
 
     #[test]
     fn an_id_is_read_whatever_it_is_called() {

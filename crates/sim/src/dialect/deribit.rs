@@ -2,7 +2,7 @@
 //! paid and counted in their own coin; spot pairs; and volatility indices.
 //!
 //! Numbers are written as the venue writes them: as computed doubles, large and small ones with an
-//! exponent. A quote has no id, nor has the value of an index, so the ledger has none.
+//! exponent. A quote has no id, so the ledger has none; it has the values of an index by their time.
 //!
 //! Sources: <https://docs.deribit.com/articles/json-rpc-overview>,
 //! <https://docs.deribit.com/subscriptions/orderbook/bookinstrument_nameinterval>,
@@ -20,6 +20,7 @@ use super::{
 use crate::event::{Candle, Diff, Event, Level, Quote, Summary, Trade, What, is_liquidation};
 use crate::frame::{Frame, figure_entry, trade_entry};
 use crate::interval::{Interval, Words};
+use crate::ledger::VOLATILITY_INDEX;
 use crate::malformed::Forms;
 use crate::scale::{Scale, Size};
 use crate::shadow::View;
@@ -287,7 +288,9 @@ impl Deribit {
         let (name, now_ms, value) = (&*event.name, event.time_ms, self.price(summary.last));
         let data =
             format!(r#"{{"timestamp":{now_ms},"volatility":{value},"index_name":"{name}"}}"#);
-        out.push(frame(&format!("deribit_volatility_index.{name}"), &data));
+        let value = self.scale.price(summary.last);
+        let entry = figure_entry(&self.market, name, VOLATILITY_INDEX, value, now_ms);
+        out.push(frame(&format!("deribit_volatility_index.{name}"), &data).noted(entry));
     }
 
     fn ticker(self, name: &str, summary: &Summary, now_ms: i64) -> String {
@@ -405,7 +408,7 @@ mod tests {
 
     #[test]
     fn a_trade_of_an_option_says_its_volatility_and_one_of_a_pair_is_no_liquidation() {
-        let trade = |id| What::Trade(Trade { id, tick: 2_345, steps: 12, sells: true });
+        let trade = |id| What::Trade(Trade { id, tick: 2_345, steps: 12, sells: true, fills: 1 });
         let found = frames(Deribit::OPTION, "BTC-29MAR30-20000-C", trade(500));
         assert_eq!(
             found,
@@ -429,7 +432,7 @@ mod tests {
                 r#"{"jsonrpc":"2.0","method":"subscription","params":{"channel":"deribit_volatility_index.btc_usd","data":{"timestamp":5,"volatility":43.21,"index_name":"btc_usd"}}}"#
             ]
         );
-        let trade = Trade { id: 1, tick: 4_321, steps: 12, sells: true };
+        let trade = Trade { id: 1, tick: 4_321, steps: 12, sells: true, fills: 1 };
         assert_eq!(frames(Deribit::INDEX, "btc_usd", What::Trade(trade)), [""; 0]);
     }
 }

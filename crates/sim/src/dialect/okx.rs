@@ -158,6 +158,10 @@ impl Dialect for Okx {
         7
     }
 
+    fn fills_max(&self) -> u64 {
+        5
+    }
+
     fn rate(&self) -> f64 {
         4.0
     }
@@ -193,9 +197,12 @@ impl Dialect for Okx {
         let (name, now_ms) = (&*event.name, event.time_ms);
         match &event.what {
             What::Trade(made) => {
-                let entry = trade_entry(&self.market, name, &self.scale, made, now_ms);
+                // The history has each fill of its own, and so has the ledger.
+                let entry =
+                    |fill: Trade| trade_entry(&self.market, name, &self.scale, &fill, now_ms);
                 let data = self.trade(name, made, now_ms);
-                out.push(frame("trades", name, "", &data).noted(entry));
+                let frame = frame("trades", name, "", &data);
+                out.push(frame.noted_all(made.each().map(entry).collect()));
                 if made.is_liquidation() && !self.is_spot() {
                     out.push(self.liquidation(name, made, now_ms));
                 }
@@ -273,12 +280,12 @@ impl Dialect for Okx {
 }
 
 impl Okx {
-    /// What a taker filled is one fill each.
+    /// What a taker filled at a price is one trade: its id is that of the last fill.
     fn trade(self, name: &str, trade: &Trade, now_ms: i64) -> String {
-        let Trade { id, tick, steps, .. } = trade;
+        let Trade { id, tick, steps, fills, .. } = trade;
         let (px, sz, side) = (self.price(*tick), self.qty(*steps), trade.side());
         format!(
-            r#"{{"instId":"{name}","tradeId":"{id}","px":"{px}","sz":"{sz}","side":"{side}","ts":"{now_ms}","count":"1","source":"0","seqId":{id}}}"#
+            r#"{{"instId":"{name}","tradeId":"{id}","px":"{px}","sz":"{sz}","side":"{side}","ts":"{now_ms}","count":"{fills}","source":"0","seqId":{id}}}"#
         )
     }
 

@@ -160,7 +160,7 @@ fn qty(steps: u64) -> String {
 }
 
 fn trade(name: &str, trade: &Trade, now_ms: i64) -> String {
-    let Trade { id, tick, steps, sells } = trade;
+    let Trade { id, tick, steps, sells, .. } = trade;
     let (p, q) = (price(*tick), qty(*steps));
     format!(
         r#"{{"e":"trade","E":{now_ms},"s":"{name}","t":{id},"p":"{p}","q":"{q}","T":{now_ms},"m":{sells},"M":true}}"#
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_frame_is_written_with_the_venues_eight_places() {
-        let trade = Trade { id: 7, tick: 6_183_763, steps: 2_000, sells: true };
+        let trade = Trade { id: 7, tick: 6_183_763, steps: 2_000, sells: true, fills: 1 };
         let (name, what) = ("BTCUSDT".into(), What::Trade(trade));
         let mut frames = Vec::new();
         Spot.frames(&Event { name, time_ms: 5, what }, &mut frames);

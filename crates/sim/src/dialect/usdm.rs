@@ -176,6 +176,7 @@ impl Dialect for Usdm {
         match request.path {
             "/fapi/v1/ping" => known(0, "{}".to_owned()),
             "/fapi/v1/exchangeInfo" => known(1, self.exchange_info(request)),
+            "/fapi/v1/fundingInfo" => known(0, funding_info(request)),
             "/fapi/v1/depth" => {
                 let instrument = binance::symbol(request)?;
                 let limit = binance::number(request, "limit", 500)?;
@@ -252,7 +253,7 @@ fn qty(steps: u64) -> String {
 }
 
 fn aggregate(name: &str, trade: &Trade, now_ms: i64) -> String {
-    let Trade { id, tick, steps, sells } = trade;
+    let Trade { id, tick, steps, sells, .. } = trade;
     let (p, q) = (price(*tick), qty(*steps));
     format!(
         r#"{{"e":"aggTrade","E":{now_ms},"a":{id},"s":"{name}","p":"{p}","q":"{q}","nq":"{q}","f":{id},"l":{id},"T":{now_ms},"m":{sells},"st":1}}"#
@@ -260,7 +261,7 @@ fn aggregate(name: &str, trade: &Trade, now_ms: i64) -> String {
 }
 
 fn trade(name: &str, trade: &Trade, now_ms: i64) -> String {
-    let Trade { id, tick, steps, sells } = trade;
+    let Trade { id, tick, steps, sells, .. } = trade;
     let (p, q) = (price(*tick), qty(*steps));
     format!(
         r#"{{"e":"trade","E":{now_ms},"T":{now_ms},"s":"{name}","t":{id},"p":"{p}","q":"{q}","X":"MARKET","m":{sells}}}"#
@@ -322,6 +323,21 @@ fn kline(name: &str, word: &str, candle: &Candle, now_ms: i64) -> String {
     format!(
         r#"{{"e":"kline","E":{now_ms},"s":"{name}","k":{{"t":{open_ms}, "T":{close_ms}, "s":"{name}", "i":"{word}", "f":{first_id}, "L":{last_id}, "o":"{o}", "c":"{c}", "h":"{h}", "l":"{l}", "v":"{v}", "n":{trades}, "x":{closed}, "q":"0", "V":"0", "Q":"0", "B":"0"}}}}"#
     )
+}
+
+/// Every second contract's funding is adjusted; only those are listed.
+fn funding_info(request: &Request<'_>) -> String {
+    let adjusted = request.listed.iter().skip(1).step_by(2);
+    let entries: Vec<Value> = adjusted
+        .map(|name| {
+            json!({
+                "symbol": name, "adjustedFundingRateCap": "0.02000000",
+                "adjustedFundingRateFloor": "-0.02000000", "fundingIntervalHours": 4,
+                "disclaimer": false,
+            })
+        })
+        .collect();
+    Value::from(entries).to_string()
 }
 
 fn open_interest(request: &Request<'_>) -> Result<String, Problem> {

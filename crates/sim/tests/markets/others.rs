@@ -2,11 +2,12 @@
 
 use crate::recorder::{Recorder, tls};
 use crate::simulated::{Simulated, now};
-use crate::{COUNT, RATE, open};
+use crate::{COUNT, RATE, figures, figures_agree, open};
 use model::{Body, Kind, Market, Venue};
 use net::{Socket, SocketOptions};
 use serde_json::Value;
 use sim::dialect::MarketId;
+use sim::ledger::VOLATILITY_INDEX;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use units::{Rate, UnixNanos};
@@ -76,6 +77,15 @@ async fn figures_and_trades_of_okx_options_come_by_their_family() {
     assert_eq!(summaries.into_iter().collect::<Vec<_>>(), venue.names);
 }
 
+pub(crate) async fn values_of_indices_are_what_the_ledger_says<A: Adapter>(adapter: A) {
+    let venue = open::<A>().await;
+    let mut recorder = Recorder::start(adapter, &venue).await;
+    let enough = 3 * COUNT;
+    recorder.run("values", |recorder| recorder.count(Kind::VolatilityIndex) >= enough).await;
+    venue.end().await;
+    figures_agree(&mut recorder, &venue).await;
+}
+
 pub(crate) async fn values_of_indices_go_on_after_a_lost_connection<A: Adapter>(adapter: A) {
     let venue = open::<A>().await;
     let mut recorder = Recorder::start(adapter, &venue).await;
@@ -100,6 +110,10 @@ pub(crate) async fn values_of_indices_go_on_after_a_lost_connection<A: Adapter>(
     recorder.run("further values", |recorder| all_have(recorder, 4)).await;
     for (name, times) in times(&recorder) {
         assert!(times.is_sorted_by(|one, next| one < next), "{name}: {times:?}");
+    }
+    let sent = venue.figures(VOLATILITY_INDEX);
+    for (key, value) in figures(&recorder, VOLATILITY_INDEX) {
+        assert_eq!(sent.get(&key), Some(&value), "{key:?}");
     }
     assert_eq!(recorder.pipeline.counts().rejects().map(|(_, count)| count).sum::<u64>(), 0);
 }

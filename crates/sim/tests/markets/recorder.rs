@@ -239,6 +239,12 @@ impl<A: Adapter> Recorder<A> {
         self.events().filter(|event| event.kind() == kind).count()
     }
 
+    /// How many ids the trades of a kind stand for.
+    pub(crate) fn ids(&self, kind: Kind) -> usize {
+        let ids = self.trades(kind).map(|(_, trade)| trade.ids());
+        ids.map(|(first, last)| usize::try_from(last - first + 1).unwrap()).sum()
+    }
+
     /// The trades in the order in which they came, each with its instrument and time.
     pub(crate) fn trades(&self, kind: Kind) -> impl Iterator<Item = (&Event, &Trade)> {
         self.events().filter_map(move |event| match (&event.body, kind) {

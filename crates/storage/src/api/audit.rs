@@ -11,6 +11,7 @@ use axum::extract::rejection::BytesRejection;
 use catalog::Days;
 use model::{Gap, Kind};
 use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 use units::UnixNanos;
@@ -19,6 +20,9 @@ use web::{Json, Problem};
 
 /// Days looked at if nothing else is asked for: today and yesterday.
 const DAYS_DEFAULT: i64 = 2;
+
+/// How many days can be asked for by their number; more are asked for by their dates.
+const DAYS: RangeInclusive<u16> = 1..=366;
 /// Backfills asked for at most; the next audit goes on.
 const BACKFILLS_MAX: usize = 100;
 
@@ -44,6 +48,9 @@ pub(crate) struct Wish {
     start: Option<String>,
     #[schema(value_type = Option<openapi::TimeText>)]
     end: Option<String>,
+    /// The last so many days, today among them; in place of `start` and `end`.
+    #[schema(minimum = 1, maximum = 366)]
+    days: Option<u16>,
     /// Whether the collector is asked for what no record accounts for.
     backfill: bool,
 }
@@ -161,7 +168,7 @@ pub(crate) async fn audit(
     let scope = scope(&wish, now)?;
     let days = scope.days.clone();
     let handles = Arc::clone(&access.handles);
-    let busy = || Problem::unavailable("an audit is under way", Some(BUSY));
+    let busy = || Problem::resource_unavailable("an audit is under way", Some(BUSY));
     let turn = Arc::clone(&access.audits).try_acquire_owned().map_err(|_| busy())?;
     // Not one of the reads: it may take minutes, and the queries go on meanwhile. The turn is over
     // when the work is, even if nobody waits for the answer any more.
@@ -202,7 +209,18 @@ fn scope(wish: &Wish, now: i64) -> web::Result<Scope> {
     let last = end
         .map_or_else(|| UnixNanos::new(now), |end| UnixNanos::new(end.as_i64().saturating_sub(1)));
     let last = last.day();
-    let first = start.map_or(last - DAYS_DEFAULT + 1, UnixNanos::day);
+    let first = match wish.days {
+        Some(_) if start.is_some() || end.is_some() => {
+            let detail = "`days` is another word for `start` and `end`";
+            return Err(Problem::bad_request(detail));
+        }
+        Some(days) if !DAYS.contains(&days) => {
+            let detail = format!("`days` must be from {} to {}", DAYS.start(), DAYS.end());
+            return Err(Problem::bad_request(detail));
+        }
+        Some(days) => last - i64::from(days) + 1,
+        None => start.map_or(last - DAYS_DEFAULT + 1, UnixNanos::day),
+    };
     if first > last {
         return Err(Problem::bad_request("`start` must not be after today"));
     }

@@ -117,7 +117,8 @@ fn covered(handles: &Handles, kind: Kind, coverage: &Coverage) -> anyhow::Result
 fn holes(handles: &Handles, kind: Kind, stream: &StreamKey) -> anyhow::Result<HolesAnswer> {
     let holes = handles[&kind].reader.ranges(stream, &(0..=u64::MAX))?.holes();
     let gaps = if holes.ranges.is_empty() { Vec::new() } else { audit::gaps(handles, stream)? };
-    let ranges = condition::explain(kind, &holes.ranges, &gaps);
+    let missing = condition::without(&holes.ranges, &condition::skipped(kind, &gaps));
+    let ranges = condition::explain(kind, &missing, &gaps);
     let unexplained = ranges.iter().filter(|hole| !hole.verdict.explains());
     Ok(HolesAnswer {
         ids_missing: ranges.iter().map(Hole::ids).fold(0, u64::saturating_add),
@@ -146,7 +147,7 @@ struct DayAnswer {
     condition: &'static str,
     rows: u64,
     gaps: usize,
-    /// Rows that the day would have with every id; absent for kinds whose ids are not contiguous.
+    /// Ids that the day would have with none missing; absent for kinds whose ids are not contiguous.
     #[serde(skip_serializing_if = "Option::is_none")]
     expected: Option<u64>,
     /// How much of that is there, from 0 to 1.
@@ -220,7 +221,7 @@ fn judged(kind: Kind, stream: &StreamKey, days: Vec<condition::Day>) -> Conditio
         rows: day.rows,
         gaps: day.gaps,
         expected: day.expected,
-        coverage: day.expected.map(|expected| condition::fraction(day.rows, expected)),
+        coverage: day.expected.map(|expected| condition::fraction(day.ids, expected)),
     });
     ConditionAnswer {
         kind: kind.as_str(),

@@ -3,16 +3,22 @@
 use super::params::{self, Selection};
 use super::{Access, json};
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use catalog::{Cursor, Filter, Order, PAGE_ROWS_MAX, Page, Query};
 use model::Kind;
 use serde::Deserialize;
-use web::Problem;
+use std::time::Duration;
+use units::UnixNanos;
+use web::{Keep, Problem};
 
 /// Rows of a page if nothing else is asked for.
 const LIMIT_DEFAULT: usize = 1_000;
+
+/// How long a page of days that are over may be kept: what is fetched or stored late is seen so
+/// much later.
+const FINISHED_KEPT: Duration = Duration::from_mins(5);
 
 /// Which rows an address hands out.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +52,7 @@ pub(crate) async fn answer(
     let (kind, query) = parse(params, endpoint)?;
     let reader = access.handle(kind).reader.clone();
     let metrics = access.metrics.clone();
+    let keep = keep(kind, query.end, UnixNanos::new(daemon::clock::now()));
     let page = access
         .read(move || {
             let began = std::time::Instant::now();
@@ -54,7 +61,15 @@ pub(crate) async fn answer(
             Ok(page)
         })
         .await?;
-    Ok(json(body(&page)))
+    Ok((keep, json(body(&page))).into_response())
+}
+
+/// Whether a page may be kept: only one of days that are over. Gap records are of the past and
+/// change nevertheless, when a gap is healed.
+fn keep(kind: Kind, end: Option<UnixNanos>, now: UnixNanos) -> Option<Keep> {
+    let last = end?.as_i64().saturating_sub(1);
+    let is_over = UnixNanos::new(last).day() < now.day();
+    (is_over && kind != Kind::Gap).then_some(Keep(FINISHED_KEPT))
 }
 
 /// The rows are bytes already, and are not looked at again.
@@ -129,5 +144,22 @@ fn parse_cursor(text: &str, filter: &Filter) -> web::Result<Cursor> {
         Ok(cursor)
     } else {
         Err(Problem::bad_request("`cursor` belongs to another query"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_pages_of_days_that_are_over_may_be_kept() {
+        const DAY: i64 = 86_400_000_000_000;
+        let now = UnixNanos::new(10 * DAY + DAY / 2);
+        let kept = |kind, end: Option<i64>| keep(kind, end.map(UnixNanos::new), now).is_some();
+        assert!(kept(Kind::Trade, Some(10 * DAY)), "until midnight");
+        assert!(!kept(Kind::Trade, Some(10 * DAY + 1)), "into today");
+        assert!(!kept(Kind::Trade, None), "whatever comes");
+        assert!(!kept(Kind::Trade, Some(20 * DAY)), "the future");
+        assert!(!kept(Kind::Gap, Some(DAY)), "a gap may be healed");
     }
 }

@@ -11,8 +11,12 @@ use model::Kind;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use utoipa::ToSchema;
-use web::Json;
+use web::{Json, Keep};
+
+/// How long the symbols may be kept: a new one is seen so much later.
+const SYMBOLS_KEPT: Duration = Duration::from_secs(15);
 
 /// A list.
 #[derive(Serialize, ToSchema)]
@@ -338,7 +342,9 @@ pub(crate) struct SymbolAnswer {
         (status = 503, description = "The store is away, or there are too many queries."),
     ),
 )]
-pub(crate) async fn symbols(State(access): State<Access>) -> web::Result<Json<List<SymbolAnswer>>> {
+pub(crate) async fn symbols(
+    State(access): State<Access>,
+) -> web::Result<(Keep, Json<List<SymbolAnswer>>)> {
     let handles = Arc::clone(&access.handles);
     let read = move || {
         let mut symbols: BTreeMap<StreamKey, Vec<&'static str>> = BTreeMap::new();
@@ -356,5 +362,5 @@ pub(crate) async fn symbols(State(access): State<Access>) -> web::Result<Json<Li
         symbol: key.symbol.to_string(),
         kinds,
     });
-    Ok(Json(List { data: data.collect() }))
+    Ok((Keep(SYMBOLS_KEPT), Json(List { data: data.collect() })))
 }

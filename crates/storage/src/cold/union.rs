@@ -55,31 +55,31 @@ impl Both {
                     known.insert(day, moved);
                     continue;
                 };
-                let twice = self.twice(&stream, day)?;
+                let (rows, ids) = self.twice(&stream, day)?;
                 both.add(&moved);
-                both.rows = both.rows.saturating_sub(twice);
+                both.rows = both.rows.saturating_sub(rows);
+                both.ids = both.ids.saturating_sub(ids);
             }
         }
         Ok(streams.into_iter().filter_map(|(key, days)| Coverage::of(key, days)).collect())
     }
 
-    /// Rows of a day that are in both stores.
-    fn twice(&self, stream: &StreamKey, day: i64) -> anyhow::Result<u64> {
-        let (mut after, mut twice) = (None, 0);
+    /// Rows of a day that are in both stores, and how many ids they stand for.
+    fn twice(&self, stream: &StreamKey, day: i64) -> anyhow::Result<(u64, u64)> {
+        let (mut after, mut rows, mut ids) = (None, 0_u64, 0_u64);
         loop {
-            let some = self.warehouse.identities(stream, day, after, IDENTITIES_MAX);
+            let some = self.warehouse.extents(stream, day, after, IDENTITIES_MAX);
             let some = self.runtime.block_on(some)?;
-            twice += count(self.archive.stored(stream, &some)?.iter().filter(|is| **is).count());
-            if some.len() < IDENTITIES_MAX {
-                return Ok(twice);
+            for (extent, is_moved) in some.iter().zip(self.archive.stored(stream, &some)?) {
+                rows += u64::from(is_moved);
+                ids = ids.saturating_add(if is_moved { extent.count() } else { 0 });
             }
-            after = some.last().copied();
+            if some.len() < IDENTITIES_MAX {
+                return Ok((rows, ids));
+            }
+            after = some.last().map(|extent| extent.identity);
         }
     }
-}
-
-fn count(value: usize) -> u64 {
-    u64::try_from(value).unwrap_or(u64::MAX)
 }
 
 /// A row of a page: what it is sorted by, and its text.

@@ -30,9 +30,10 @@ fn gap(of: Kind, ids: (u64, u64), days: (i64, i64), state: GapState) -> (Event, 
 
 fn stored(rows: u64, first: u64, last: u64) -> Stored {
     let identity = |major| Identity { major, minor: 0 };
-    let time = UnixNanos::new(0);
+    let (time_first, time_last) = (UnixNanos::new(0), UnixNanos::new(0));
+    let (ids, first_id) = (rows, first);
     let (first, last) = (identity(first), identity(last));
-    Stored { rows, first, last, time_first: time, time_last: time }
+    Stored { rows, ids, first_id, first, last, time_first, time_last }
 }
 
 /// Days 10, 11 and 13 without a missing id.
@@ -94,6 +95,37 @@ fn missing_ids_count_for_the_day_on_which_the_stream_goes_on() {
     // A trade stamped before midnight with a higher id than one stamped after it.
     let days_of = BTreeMap::from([(10, stored(3, 1, 4)), (11, stored(3, 3, 6))]);
     assert_eq!(expected(&days_of), BTreeMap::from([(10, 4), (11, 3)]));
+}
+
+#[test]
+fn a_row_may_stand_for_several_ids_and_an_id_for_none() {
+    // 6 and 7 are in the row 8, and 1 and 2 in the row 3; 11 was given to no trade.
+    let wide = |rows, ids, first_id, first, last| {
+        let stored = stored(rows, first, last);
+        Stored { ids, first_id, ..stored }
+    };
+    let days_of = BTreeMap::from([(10, wide(4, 8, 1, 3, 8)), (11, wide(3, 3, 9, 9, 12))]);
+    assert_eq!(expected(&days_of), BTreeMap::from([(10, 8), (11, 4)]));
+    let judge = |gaps: &[(Event, Gap)]| {
+        let judged = days(Kind::Trade, &days_of, gaps, 13);
+        judged.iter().map(|day| day.condition.as_str()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(judge(&[]), "available degraded");
+    let mut record = gap(Kind::Trade, (10, 12), (11, 11), GapState::Healed);
+    assert_eq!(judge(&[record.clone()]), "available degraded", "it was fetched, and is not there");
+    record.1.cause = Cause::Skipped;
+    assert_eq!(judge(&[record.clone(), record.clone()]), "available available");
+    record.1.of = Kind::AggTrade;
+    assert_eq!(judge(&[record]), "available degraded");
+}
+
+#[test]
+fn ids_that_no_trade_has_are_no_holes() {
+    let known = [(3, 3), (5, 6), (10, 12), (20, 20)];
+    assert_eq!(without(&[(3, 7), (9, 12), (20, 20)], &known), [(4, 4), (7, 7), (9, 9)]);
+    assert_eq!(without(&[(1, 2), (14, 22)], &known), [(1, 2), (14, 19), (21, 22)]);
+    assert_eq!(without(&[(10, u64::MAX)], &[(9, u64::MAX)]), []);
+    assert_eq!(without(&[(1, 4)], &[]), [(1, 4)]);
 }
 
 #[test]

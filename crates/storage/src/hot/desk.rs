@@ -28,6 +28,9 @@ const SUBSCRIBE_RETRY: Duration = Duration::from_secs(1);
 /// How often the summary is renewed.
 const SUMMARY_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How often it is looked for symbols of which nothing comes any more.
+const ROUND: Duration = Duration::from_hours(1);
+
 /// A question to the hot store.
 #[derive(Debug)]
 pub(crate) struct Question {
@@ -80,11 +83,18 @@ struct Live {
     ask_at: Instant,
 }
 
+/// What is done by the clock.
+struct Rounds {
+    summaries: Interval,
+    ends: Interval,
+}
+
 enum Event {
     Question(Question),
     Live(Option<LiveMessage>),
     Seed(Seed),
     Summarise,
+    Round,
     Redis(Due),
     Subscribe,
 }
@@ -93,8 +103,11 @@ impl Desk {
     pub(crate) async fn run(mut self, task: Task) -> anyhow::Result<()> {
         let mut decoder = wire::Decoder::new();
         let mut live = Live { subscription: None, ask_at: Instant::now() };
-        let mut summaries = tokio::time::interval(SUMMARY_INTERVAL);
-        while let Some(event) = task.until_stopped(self.next(&mut live, &mut summaries)).await {
+        let mut rounds = Rounds {
+            summaries: tokio::time::interval(SUMMARY_INTERVAL),
+            ends: tokio::time::interval_at(Instant::now() + ROUND, ROUND),
+        };
+        while let Some(event) = task.until_stopped(self.next(&mut live, &mut rounds)).await {
             match event {
                 Event::Question(question) => self.answer(question),
                 Event::Live(Some(message)) => {
@@ -104,6 +117,7 @@ impl Desk {
                 Event::Live(None) => anyhow::bail!("the live subscription ended"),
                 Event::Seed(seed) => self.plant(seed),
                 Event::Summarise => self.summarise(),
+                Event::Round => self.hot.end_round(),
                 Event::Redis(due) => {
                     if let Some(outlet) = &mut self.redis {
                         outlet.serve(due, &self.hot);
@@ -119,7 +133,7 @@ impl Desk {
     }
 
     /// Waits for something to do. Questions first: they are rare and somebody waits for them.
-    async fn next(&mut self, live: &mut Live, summaries: &mut Interval) -> Event {
+    async fn next(&mut self, live: &mut Live, rounds: &mut Rounds) -> Event {
         let (subscribed, ask_at) = (live.subscription.is_some(), live.ask_at);
         let live = async {
             match &mut live.subscription {
@@ -136,7 +150,8 @@ impl Desk {
         tokio::select! {
             biased;
             Some(question) = self.questions.recv() => Event::Question(question),
-            _ = summaries.tick() => Event::Summarise,
+            _ = rounds.summaries.tick() => Event::Summarise,
+            _ = rounds.ends.tick() => Event::Round,
             // Before the live lane, which may never be empty: it is due every few milliseconds.
             due = redis => Event::Redis(due),
             message = live => Event::Live(message),

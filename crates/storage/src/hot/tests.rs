@@ -243,6 +243,30 @@ fn a_book_that_nothing_is_known_of_is_forgotten() {
 }
 
 #[test]
+fn a_symbol_of_which_nothing_comes_while_others_speak_is_forgotten() {
+    let mut script = Script::new();
+    script.take("a", bbo(1));
+    let mut other = event(1, bbo(2));
+    let instrument = Arc::make_mut(&mut other.instrument);
+    instrument.symbol = model::Symbol::new("ETH-USDT").unwrap();
+    let key = StreamKey::from(&*event(0, trade(1)).instrument);
+    let speak = |hot: &mut Hot, rounds: u32| {
+        for _ in 0..rounds {
+            hot.apply(&other, b"{}", Some(&Arc::from("a")));
+            hot.end_round();
+        }
+    };
+    speak(&mut script.hot, SILENT_ROUNDS_MAX - 1);
+    script.take("a", bbo(3));
+    speak(&mut script.hot, SILENT_ROUNDS_MAX);
+    (0..SILENT_ROUNDS_MAX).for_each(|_| script.hot.end_round());
+    assert_eq!(script.latest(Kind::Bbo, 1)["id"], 3, "an outage is no silence of its own");
+    speak(&mut script.hot, 1);
+    assert!(script.hot.latest(Kind::Bbo, &key, 1).is_none());
+    assert_eq!(script.hot.summary().symbols, 1);
+}
+
+#[test]
 fn the_last_trades_are_kept_in_order_and_once() {
     let mut script = Script::new();
     for seq in [1, 2, 4, 4, 3] {

@@ -268,6 +268,12 @@ async fn a_hole_that_is_new_is_left_alone_and_what_makes_no_sense_is_refused() {
     storage.acknowledged(Kind::Gap, venue.publish(Kind::Gap, &gaps).await).await;
     let answer = audit(&storage, document!({})).await;
     assert_eq!(holes(&answer), [(1, 5, "healed", "none")]);
+    let week = audit(&storage, document!({"days": 7})).await;
+    let days = ["first_day", "last_day"].map(|name| week[name].as_str().unwrap().to_owned());
+    // A day later if it is past midnight by now.
+    let dates = |day: i64| [day - 6, day].map(crate::condition::date);
+    let today = now.div_euclid(DAY);
+    assert!(days == dates(today) || days == dates(today + 1), "{days:?}");
     assert_eq!((&answer["complete"], &answer["ids_unexplained"]), (&false.into(), &3.into()));
     for (wish, named) in [
         (document!({"kinds": ["book"]}), "kinds"),
@@ -275,6 +281,8 @@ async fn a_hole_that_is_new_is_left_alone_and_what_makes_no_sense_is_refused() {
         (document!({"venue": "nope"}), "venue"),
         (document!({"start": "yesterday"}), "start"),
         (document!({"start": "2999-01-01T00:00:00Z"}), "start"),
+        (document!({"days": 0}), "days"),
+        (document!({"days": 7, "start": "2026-05-09T00:00:00Z"}), "days"),
         (document!({"colour": "red"}), "colour"),
         (document!([1]), "body"),
     ] {

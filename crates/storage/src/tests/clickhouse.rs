@@ -243,7 +243,7 @@ async fn while_clickhouse_is_away_what_waits_stays_in_the_stream() {
     let mut figures = storage.handles[&Kind::Trade].figures.clone();
     let problem = figures.wait_for(|figures| figures.problem.is_some());
     timeout(PATIENCE, problem).await.unwrap().unwrap();
-    // Of 12 MB there are two batches in hand, and what was asked for beyond.
+    // Of 12 MB there are three batches in hand, and what was asked for beyond.
     let stream = wire::stream(Kind::Trade);
     for _ in 0..20 {
         let consumer = venue.bus.consumer_info(stream.name, stream.consumer).await.unwrap();
@@ -258,7 +258,7 @@ async fn while_clickhouse_is_away_what_waits_stays_in_the_stream() {
 }
 
 /// First and last stream sequence of the cut begun last, and its name.
-fn last_entry(journal: &Path) -> Vec<String> {
+pub(super) fn last_entry(journal: &Path) -> Vec<String> {
     let text = fs::read_to_string(journal).unwrap().replace('\0', "");
     let entries = text.lines().map(|line| line.split_whitespace().map(str::to_owned));
     let entries = entries.map(Iterator::collect::<Vec<String>>).filter(|entry| entry.len() == 5);

@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use wire::{DEAD_LETTER_SUBJECTS, DEAD_LETTERS, DeadLetter, Reason};
 
 /// All dead letters, with their rows.
-async fn letters(bus: &Bus) -> Vec<(DeadLetter, Vec<u8>)> {
+pub(super) async fn letters(bus: &Bus) -> Vec<(DeadLetter, Vec<u8>)> {
     let (mut letters, mut seq) = (Vec::new(), 1);
     while let Some(message) =
         bus.stored_from(DEAD_LETTERS, seq, DEAD_LETTER_SUBJECTS).await.unwrap()
@@ -116,7 +116,7 @@ async fn a_storage_that_dies_over_refused_rows_names_each_once_and_stores_the_re
     gone.unwrap();
     let mut keeper = keeper(&server, dir.path(), away);
     let limits = Limits { rows_max: 10_000, bytes_max: 1 << 20 };
-    let stored = spawn_blocking(move || keeper.store(&batch, limits)).await.unwrap();
+    let stored = spawn_blocking(move || keeper.store(&batch, limits, None)).await.unwrap();
     let error = stored.unwrap_err();
     assert_eq!(Blame::of(&error), Blame::Bus, "{error:#}");
     assert_eq!(letters(&venue.bus).await.len(), 0);
@@ -137,7 +137,7 @@ async fn a_storage_that_dies_over_refused_rows_names_each_once_and_stores_the_re
 }
 
 /// What stores trades, without the service around it.
-fn keeper(server: &ClickHouse, directory: &Path, bus: Bus) -> Keeper {
+pub(super) fn keeper(server: &ClickHouse, directory: &Path, bus: Bus) -> Keeper {
     let settings = settings::ClickHouse::default();
     let warehouse = warehouse::Warehouse::new(&settings, &server.url(), None).unwrap();
     let table = warehouse.table(Kind::Trade, &directory.join("journal")).unwrap();

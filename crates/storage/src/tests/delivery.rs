@@ -43,7 +43,7 @@ async fn rows_stored_but_not_acknowledged_are_stored_once() {
         Rejects::new(bus.clone(), tokio::runtime::Handle::current(), Kind::Trade),
     );
     let limits = Limits { rows_max: 1_000, bytes_max: 1 << 20 };
-    assert_eq!(keeper.store(&batch, limits).unwrap().rows, 200);
+    assert_eq!(keeper.store(&batch, limits, None).unwrap().rows, 200);
     drop((keeper, bus));
 
     let storage = Running::start(&venue, dir.path()).await;

@@ -47,6 +47,26 @@ async fn hostile_queries_are_refused_with_the_parameter_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn only_what_does_not_change_may_be_kept() {
+    let (mut venue, dir) = (Rig::start().await, tempfile::tempdir().unwrap());
+    let storage = Running::start(&venue, dir.path()).await;
+    storage.acknowledged(Kind::Trade, venue.trades(1..=5).await).await;
+    for (path, kept) in [
+        (format!("trades?{BTC}&end=2026-05-10T00:00:00Z"), Some("public, max-age=300")),
+        (format!("trades?{BTC}&end=2999-01-01T00:00:00Z"), None),
+        (format!("trades?{BTC}"), None),
+        ("gaps?end=2026-05-10T00:00:00Z".to_owned(), None),
+        ("symbols".to_owned(), Some("public, max-age=15")),
+        ("coverage".to_owned(), None),
+        (format!("trades?{BTC}&limit=0&end=2026-05-10T00:00:00Z"), None),
+        ("status".to_owned(), None),
+    ] {
+        assert_eq!(storage.kept(&path).await.as_deref(), kept, "{path}");
+    }
+    storage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pages_are_stable_while_rows_arrive_and_roll() {
     let (mut venue, dir) = (Rig::start().await, tempfile::tempdir().unwrap());
     let storage = Running::start(&venue, dir.path()).await;

@@ -19,6 +19,19 @@ fn names_begin_with_product_and_service() {
 }
 
 #[test]
+fn names_of_other_programs_have_no_prefix() {
+    let registry = Registry::new("collector");
+    let restarts = Counter::<u64>::default();
+    registry.with_foreign(|registry| registry.register("a_restart", "Restarts", restarts.clone()));
+    registry.with(|registry| registry.register("gaps", "Gaps", restarts.clone()));
+    let text = registry.encode().unwrap();
+    assert!(text.contains("\na_restart_total 0\n"), "{text}");
+    assert!(text.contains("marketprism_collector_gaps_total 0\n"), "{text}");
+    assert_eq!(text.matches("# EOF\n").count(), 1, "{text}");
+    assert!(text.ends_with("# EOF\n"), "{text}");
+}
+
+#[test]
 fn the_process_tells_what_it_knows() {
     let registry = Registry::new("collector");
     let facts =

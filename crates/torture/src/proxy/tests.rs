@@ -65,6 +65,26 @@ async fn latency_delays_both_ways_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn what_comes_after_a_latency_does_not_overtake_what_was_delayed() {
+    let mut bench = Bench::new().await;
+    for round in 1..=5 {
+        bench.proxy.set(Mode::Latency(Duration::from_millis(20)));
+        bench.client.write_all(b"late").await.unwrap();
+        let delayed = async {
+            while bench.proxy.struck() < round {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(LIMIT, delayed).await.unwrap();
+        bench.proxy.set(Mode::Pass);
+        bench.client.write_all(b"early").await.unwrap();
+        let mut answer = [0; 9];
+        timeout(LIMIT, bench.client.read_exact(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(&answer, b"lateearly");
+    }
+}
+
+#[tokio::test]
 async fn a_half_open_connection_says_nothing_and_stays_so() {
     let mut bench = Bench::new().await;
     bench.proxy.set(Mode::HalfOpen);

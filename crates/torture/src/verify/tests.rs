@@ -143,6 +143,11 @@ fn a_gateway_that_returns_something_else_is_found() {
     let gateway = |facts: &mut Facts, answer| facts.doors.get_mut("trade").unwrap().1 = answer;
     assert_eq!(broken(|facts| gateway(facts, Answer { rows: 7, ids: 7 })), same);
     assert_eq!(broken(|facts| gateway(facts, Answer { rows: 8, ids: 6 })), same);
+    let mut facts = good();
+    gateway(&mut facts, Answer { rows: 7, ids: 7 });
+    facts.differences.push("ids of storage alone: 1 (3)".to_owned());
+    let check = checks(&facts).into_iter().find(|check| check.name == same[0]).unwrap();
+    assert_eq!(check.failures.len(), 2, "the rows of each, and how they differ");
 }
 
 #[test]

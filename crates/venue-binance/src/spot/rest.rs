@@ -195,5 +195,6 @@ fn instrument(entry: &str) -> Option<Instrument> {
         strike: None,
         option_side: None,
         listing: listing(&entry.status),
+        funding_hours: None,
     })
 }

@@ -9,6 +9,7 @@ use model::{
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use units::UnixNanos;
@@ -26,6 +27,15 @@ const DEPTHS: [(usize, u32); 4] = [(50, 2), (100, 5), (500, 10), (1_000, 20)];
 ///
 /// Source: <https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/Exchange-Information>.
 pub(super) const EXCHANGE_INFO: (&str, u32) = ("/fapi/v1/exchangeInfo", 1);
+
+/// How often funding is exchanged, of the contracts for which that was changed. It counts against a
+/// limit of its own, 500 calls in five minutes.
+///
+/// Source: <https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/Get-Funding-Rate-Info>.
+pub(super) const FUNDING_INFO: (&str, u32) = ("/fapi/v1/fundingInfo", 1);
+
+/// The hours between two fundings of all the others.
+pub(super) const FUNDING_HOURS: u32 = 8;
 
 /// The volumes of all contracts, and the weight of asking for them without naming any.
 ///
@@ -90,6 +100,14 @@ struct Entry<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+struct FundingInfo<'a> {
+    #[serde(borrow)]
+    symbol: Option<Text<'a>>,
+    funding_interval_hours: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Interest<'a> {
     #[serde(borrow)]
     open_interest: Option<Text<'a>>,
@@ -126,6 +144,20 @@ pub(super) fn trades_request(
 
 pub(super) fn instruments_request() -> RestRequest {
     RestRequest { path: EXCHANGE_INFO.0.to_owned(), weight: EXCHANGE_INFO.1 }
+}
+
+pub(super) fn funding_request() -> RestRequest {
+    RestRequest { path: FUNDING_INFO.0.to_owned(), weight: FUNDING_INFO.1 }
+}
+
+/// Reads the hours between two fundings, by the contract's name.
+pub(super) fn funding_hours(body: &[u8]) -> Result<BTreeMap<String, u32>, ParseError> {
+    let read = |entry: &RawValue| {
+        let entry: FundingInfo<'_> = object(entry.get().as_bytes())?;
+        let hours = required(entry.funding_interval_hours, "fundingIntervalHours")?;
+        Ok((required(entry.symbol, "symbol")?.into_owned(), hours))
+    };
+    rest::array(body)?.into_iter().map(read).collect()
 }
 
 pub(super) fn volumes_request() -> RestRequest {
@@ -263,5 +295,6 @@ fn contract(entry: &str) -> Option<Instrument> {
         strike: None,
         option_side: None,
         listing: listing(&entry.status),
+        funding_hours: None,
     })
 }

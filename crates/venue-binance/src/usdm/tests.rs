@@ -364,3 +364,37 @@ fn a_contract_that_is_listed_or_settled_is_told_by_a_stream_of_its_own() {
     let read = Perp::new().parse(frame, UnixNanos::new(1), &mut out);
     assert_eq!((read, out.len()), (Ok(FrameType::Relisted), 0));
 }
+
+#[test]
+fn the_hours_between_fundings_are_eight_where_nothing_else_is_listed() {
+    let frame = br#"{"e":"markPriceUpdate","E":1,"s":"ABCXYZ","p":"1","P":"1","i":"1","r":"0.1","T":2,"st":1}"#;
+    let hours = |perp: &mut Perp| {
+        let mut out = Vec::new();
+        perp.parse(frame, NOW, &mut out).unwrap();
+        let Body::Funding(funding) = &out[1].event.body else { panic!("{out:?}") };
+        funding.interval_hours
+    };
+    let mut perp = Perp::new();
+    assert_eq!(hours(&mut perp), None, "without a list nothing is known");
+    let mut list = perp.parse_instruments(EXCHANGE_INFO).unwrap();
+    perp.set_instruments(&list);
+    assert_eq!(hours(&mut perp), None);
+    perp.read_funding(b"[]", &mut list).unwrap();
+    perp.set_instruments(&list);
+    assert_eq!(hours(&mut perp), Some(8));
+    let adjusted = br#"[{"symbol":"ABCXYZ","fundingIntervalHours":4,"disclaimer":false}]"#;
+    perp.read_funding(adjusted, &mut list).unwrap();
+    assert!(list.iter().any(|listed| listed.funding_hours == Some(4)));
+    perp.set_instruments(&list);
+    assert_eq!(hours(&mut perp), Some(4));
+    // One look that fails forgets nothing.
+    list.iter_mut().for_each(|listed| listed.funding_hours = None);
+    perp.set_instruments(&list);
+    assert_eq!(hours(&mut perp), Some(4));
+    let request = perp.funding_request().unwrap();
+    let none = RestAnswer::Instruments(Vec::new());
+    assert_eq!(perp.parse_rest(&request.path, b"[]").unwrap(), none, "found in a recording");
+    assert_eq!(hours(&mut perp), Some(8));
+    assert!(perp.read_funding(b"{}", &mut list).is_err());
+    assert_eq!(Future::new().funding_request(), None);
+}

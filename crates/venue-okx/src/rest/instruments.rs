@@ -103,6 +103,7 @@ fn instrument(entry: &str) -> Option<Instrument> {
             Some(_) | None => None,
         },
         listing: listing(text(&entry.state)),
+        funding_hours: None,
     })
 }
 

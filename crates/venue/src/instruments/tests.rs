@@ -27,6 +27,7 @@ fn listed(name: &str, symbol: &str) -> Instrument {
         strike: None,
         option_side: None,
         listing: Listing::Trading,
+        funding_hours: None,
     }
 }
 

@@ -25,6 +25,7 @@ fn instrument(symbol: &str) -> Instrument {
         strike: None,
         option_side: None,
         listing: Listing::Trading,
+        funding_hours: None,
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) struct Dictionary {
 }
 
 impl Dictionary {
+    #[inline]
     pub(super) fn push(&mut self, value: &str) {
         let number = match self.names.get(self.last) {
             Some(last) if **last == *value => self.last,
@@ -31,6 +32,7 @@ impl Dictionary {
         self.rows.push(u32::try_from(number).expect("fewer values than rows"));
     }
 
+    #[inline]
     pub(super) fn push_number(&mut self, number: u32) {
         self.rows.push(number);
     }
@@ -55,9 +57,12 @@ impl Dictionary {
         self.names.iter().for_each(|name| text(out, name));
         out.extend_from_slice(&u64_of(count).to_le_bytes());
         out.reserve(count << width);
-        let bytes = 1 << width;
-        for row in rows {
-            out.extend_from_slice(&self.rows[row].to_le_bytes()[..bytes]);
+        let numbers = rows.map(|row| self.rows[row].to_le_bytes());
+        // One by one for each width: a length that is known is a store, and one that is not a call.
+        match width {
+            0 => numbers.for_each(|[a, _, _, _]| out.push(a)),
+            1 => numbers.for_each(|[a, b, _, _]| out.extend_from_slice(&[a, b])),
+            _ => numbers.for_each(|number| out.extend_from_slice(&number)),
         }
     }
 }

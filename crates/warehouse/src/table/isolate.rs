@@ -4,8 +4,7 @@ use super::{Insert, Pending, Table, days};
 use crate::cut::{Appended, Cut, CutId};
 use crate::error::Error;
 use crate::native::u64_of;
-use catalog::StreamKey;
-use model::Identity;
+use catalog::{Extent, StreamKey};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -39,8 +38,8 @@ struct Isolation {
     cut: Cut,
     /// The rows that are to be sent, by day, in the order of the table.
     days: BTreeMap<u16, Vec<usize>>,
-    /// Which stream of the cut a row belongs to, and its identity.
-    names: BTreeMap<usize, (usize, Identity)>,
+    /// Which stream of the cut a row belongs to, and what it stands for.
+    names: BTreeMap<usize, (usize, Extent)>,
     /// What is still to be tried, the next one last.
     parts: Vec<Part>,
 }
@@ -57,8 +56,8 @@ impl Isolation {
         let days = days(&cut);
         let mut names = BTreeMap::new();
         for (at, stream) in cut.streams.iter().enumerate() {
-            let rows = stream.rows.iter().zip(&stream.identities);
-            names.extend(rows.map(|(row, identity)| (*row, (at, *identity))));
+            let rows = stream.rows.iter().zip(stream.extents());
+            names.extend(rows.map(|(row, extent)| (*row, (at, extent))));
         }
         let whole = |day: &u16| Part { day: *day, places: 0..cut.rows() };
         let parts = days.keys().rev().map(whole).collect();
@@ -101,17 +100,18 @@ impl Isolation {
         // The insert of a whole day is the one that the cut would have made.
         let token = if *places == (0..self.cut.rows()) { cut } else { id };
         let insert = Insert { token: format!("{token}-{day}"), rows: self.cut.rows.select(rows) };
-        let mut identities: Vec<(StreamKey, Vec<Identity>)> = Vec::new();
+        let mut extents: Vec<(StreamKey, Vec<Extent>)> = Vec::new();
         for row in rows {
-            let (stream, identity) = self.names[row];
+            let (stream, extent) = self.names[row];
             let stream = &self.cut.streams[stream].key;
-            match identities.last_mut() {
-                Some((last, identities)) if last == stream => identities.push(identity),
-                Some(_) | None => identities.push((stream.clone(), vec![identity])),
+            match extents.last_mut() {
+                Some((last, extents)) if last == stream => extents.push(extent),
+                Some(_) | None => extents.push((stream.clone(), vec![extent])),
             }
         }
         let appended = Appended { stored: rows.len(), duplicates: 0 };
-        Pending { cut: id, appended, inserts: vec![insert], identities }
+        let identities = Vec::new();
+        Pending { cut: id, appended, inserts: vec![insert], identities, extents }
     }
 }
 

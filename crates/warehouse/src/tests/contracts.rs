@@ -138,7 +138,7 @@ async fn candles_count_the_trades_that_a_venue_says_an_aggregate_stands_for() {
         event
     };
     let trades =
-        [counted(1, None, None), counted(2, Some(7), None), counted(3, None, Some((10, 14)))];
+        [counted(1, None, None), counted(8, Some(7), None), counted(9, None, Some((10, 14)))];
     rig.table(Kind::Trade).append(cut(Kind::Trade, 1, trades)).await.unwrap();
     let counted = rig.numbers("SELECT toUInt64(sum(trades)) FROM marketprism.candle_1d").await;
     assert_eq!(counted, [1 + 7 + 5]);

@@ -19,9 +19,9 @@ async fn a_day_goes_only_with_the_rows_that_were_compared() {
     assert_eq!(reader.fingerprint(day).await.unwrap(), before);
     assert_eq!(reader.fingerprint(day - 1).await.unwrap().rows, 0);
     let identity = |major| model::Identity { major, minor: 0 };
-    let some = reader.identities(&key("BTC-USDT"), day, Some(identity(90)), 3).await.unwrap();
-    assert_eq!(some, [92, 94, 96].map(identity));
-    assert_eq!(reader.identities(&key("BTC-USDT"), day, None, 500).await.unwrap().len(), 50);
+    let some = reader.extents(&key("BTC-USDT"), day, Some(identity(90)), 3).await.unwrap();
+    assert_eq!(some, [92, 94, 96].map(|seq| catalog::Extent::counted(seq, None)));
+    assert_eq!(reader.extents(&key("BTC-USDT"), day, None, 500).await.unwrap().len(), 50);
     // A row more, and one column of one row after the other: a number, a text, one that was null.
     table.append(cut(Kind::Trade, 2, [trade_at("BTC-USDT", 1_000, START)])).await.unwrap();
     let mut known = vec![before, reader.fingerprint(day).await.unwrap()];
@@ -99,10 +99,10 @@ async fn a_cut_without_known_rows_keeps_the_others_and_its_name() {
     };
     assert_eq!(both().first_day(), Some(day_of(START)));
     let mut less = both();
-    let asked = |key: &StreamKey, identities: &[model::Identity]| {
-        let is = |id: &model::Identity| (key.symbol.as_str(), id.major) == ("BTC-USDT", 1);
-        assert!(identities.is_sorted());
-        Ok::<_, Error>(identities.iter().map(is).collect())
+    let asked = |key: &StreamKey, extents: &[catalog::Extent]| {
+        let is = |row: &catalog::Extent| (key.symbol.as_str(), row.first) == ("BTC-USDT", 1);
+        assert!(extents.is_sorted());
+        Ok::<_, Error>(extents.iter().map(is).collect())
     };
     less.leave_out(asked).unwrap();
     assert_eq!((less.id(), less.rows()), (both().id(), 3));

@@ -22,6 +22,7 @@ fn pair(symbol: &str) -> Instrument {
         strike: None,
         option_side: None,
         listing: Listing::Trading,
+        funding_hours: None,
     }
 }
 
@@ -43,6 +44,7 @@ fn option() -> Instrument {
         strike: Some(price("70000")),
         option_side: Some(OptionSide::Call),
         listing: Listing::Pending,
+        funding_hours: None,
         ..pair("BTC-USDT")
     }
 }

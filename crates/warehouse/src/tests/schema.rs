@@ -69,7 +69,7 @@ async fn a_database_of_a_newer_version_is_refused() {
     let rig = Rig::start();
     rig.warehouse.prepare().await.unwrap();
     let applied = rig.numbers("SELECT count() FROM marketprism.schema_migrations").await;
-    assert_eq!(applied, [8]);
+    assert_eq!(applied, [9]);
     rig.run("INSERT INTO marketprism.schema_migrations (version, name) VALUES (1000, 'later')")
         .await;
     let error = connect(&rig.server).prepare().await.unwrap_err();
@@ -155,14 +155,14 @@ async fn rows_of_the_version_before_stay_as_they_were_and_new_ones_have_more() {
     warehouse.prepare().await.unwrap();
     assert_eq!(
         rig.numbers("SELECT toUInt64(max(version)) FROM marketprism.schema_migrations").await,
-        [8]
+        [9]
     );
     let everything = Query { limit: 10, ..Query::default() };
     let old = rows(&warehouse.reader(Kind::Trade).query(&everything).await.unwrap());
     assert_eq!((&old[0]["price"], &old[0]["block"]), (&Value::from("5"), &Value::Null));
     let old = rows(&warehouse.reader(Kind::Ticker).query(&everything).await.unwrap());
     assert_eq!((&old[0]["last_price"], &old[0]["delta"]), (&Value::from("5"), &Value::Null));
-    let mut new = trade("BTC-USDT", 2);
+    let mut new = trade("BTC-USDT", 4);
     let Body::Trade(body) = &mut new.body else { panic!("a trade") };
     (body.count, body.liquidation, body.block) = (Some(3), Some(Liquidated::Maker), true);
     let mut table = warehouse.table(Kind::Trade, rig.dir.path()).unwrap();
@@ -207,6 +207,23 @@ async fn a_migration_may_take_longer_than_a_request_may_and_says_how_far_it_is()
     assert_eq!(warehouse.migration(), None);
     let price = "SELECT toUInt64(assumeNotNull(last_price)) FROM marketprism.stored_ticker";
     assert_eq!(rig.numbers(price).await, [5]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_insert_is_a_compact_part_unless_the_user_wants_it_otherwise() {
+    const PARTS: &str = "SELECT toUInt64(countIf(part_type = 'Compact')), toUInt64(count()), \
+                         toUInt64(min(data_uncompressed_bytes) > 10485760) FROM system.parts \
+                         WHERE database = 'marketprism' AND table = 'stored_trade' AND active";
+    let rig = Rig::start();
+    rig.keep_duplicates(Kind::Trade).await;
+    let mut table = rig.table(Kind::Trade);
+    table.append(trades(1, 1..=120_000)).await.unwrap();
+    assert_eq!(rig.numbers(PARTS).await, [1, 1, 1]);
+    let wide = "ALTER TABLE marketprism.stored_trade MODIFY SETTING min_bytes_for_wide_part = 0";
+    rig.run(wide).await;
+    connect(&rig.server).prepare().await.unwrap();
+    table.append(trades(2, 120_001..=240_000)).await.unwrap();
+    assert_eq!(rig.numbers(PARTS).await, [1, 2, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

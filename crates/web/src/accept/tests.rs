@@ -1,5 +1,7 @@
 //! Ring 3: real sockets on loopback.
 
+mod room;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -14,8 +16,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Peers, serve, serve_tls};
-use crate::{Body, Encrypted, Limits, Peer, Tls};
+use super::{Peers, Site, serve, serve_site, serve_tls};
+use crate::{Body, Encrypted, Limits, Peer, Tls, TooLarge, Workers};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -44,6 +46,7 @@ async fn start(limits: Limits) -> Server {
         .route("/peer", get(async |Extension(Peer(peer)): Extension<Peer>| peer.to_string()))
         .route("/slow", get(async || sleep(Duration::from_millis(700)).await))
         .route("/large", get(async || vec![b'x'; 64 << 20]))
+        .route("/announced", post(async |Extension(found): Extension<TooLarge>| found.to_string()))
         .route("/bytes", post(async |body: Bytes| body.len().to_string()))
         .route("/json", post(async |Body(value): Body<serde_json::Value>| value.to_string()))
         .route("/flood", get(flood))
@@ -208,6 +211,16 @@ async fn a_body_announced_too_large_is_answered_413() {
 }
 
 #[tokio::test]
+async fn a_router_that_wants_to_answers_an_announced_413_itself_and_the_connection_ends() {
+    let server = start(Limits { router_answers_too_large: true, ..limits() }).await;
+    let head = "POST /announced HTTP/1.1\r\nhost: x\r\ncontent-length: 1001\r\n\r\n";
+    let answer = server.exchange(head).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+    assert!(answer.ends_with("the body is larger than 1000 bytes"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_body_that_grows_too_large_is_answered_413() {
     let server = start(limits()).await;
     let chunk = format!("3e8\r\n{}\r\n", "x".repeat(1_000));
@@ -303,6 +316,36 @@ async fn stopping_answers_what_is_under_way_and_closes_what_rests() {
     server.stop.cancel();
     assert_eq!(to_end(&mut resting).await, "");
     assert!(to_end(&mut busy).await.starts_with("HTTP/1.1 200 "));
+    timeout(SOON, server.task).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_stays_on_the_thread_it_was_given_to() {
+    let workers = Workers::start(2).unwrap();
+    let thread = async || format!("{:?} hello", std::thread::current().id());
+    let router = Router::new().route("/", get(thread));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+    let site = Site { pool: workers.pool(), ..Site::new(router, limits()) };
+    let task = spawn(serve_site(listener, site, stop.clone()));
+    let server = Server { address, stop, task };
+    let mut streams = [server.connect().await, server.connect().await];
+    let mut threads = Vec::new();
+    for _ in 0..3 {
+        for stream in &mut streams {
+            stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            let text = answer(stream).await;
+            threads.push(text.rsplit_once("\r\n\r\n").unwrap().1.to_owned());
+        }
+    }
+    assert_ne!(threads[0], threads[1]);
+    for turn in threads.chunks(2) {
+        assert_eq!(turn, &threads[..2]);
+    }
+    server.stop.cancel();
+    for stream in &mut streams {
+        assert_eq!(to_end(stream).await, "");
+    }
     timeout(SOON, server.task).await.unwrap().unwrap().unwrap();
 }
 

@@ -7,7 +7,7 @@ use axum::response::IntoResponse as _;
 use http::{StatusCode, header};
 use http_body_util::BodyExt as _;
 
-use super::Problem;
+use super::{Problem, is_of_resource};
 
 async fn text(problem: Problem) -> String {
     let body = problem.into_response().into_body().collect().await.unwrap().to_bytes();
@@ -37,4 +37,14 @@ fn the_wait_is_told_in_whole_seconds() {
     assert_eq!(response.headers()[header::RETRY_AFTER], "2");
     let response = Problem::unauthorized("who").into_response();
     assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Bearer");
+}
+
+#[test]
+fn what_is_about_the_resource_alone_says_so_and_an_outage_does_not() {
+    let response = Problem::resource_unavailable("not in step", None).into_response();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()["x-unavailable"], "resource");
+    assert!(is_of_resource(response.headers()));
+    let outage = Problem::unavailable("stopping", None).into_response();
+    assert!(!is_of_resource(outage.headers()));
 }

@@ -88,7 +88,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("parquet", &["archive"]),
     ("lettre", &["notify"]),
     ("redis", &["hotstore"]),
-    ("zbus", &["monitoring"]),
+    ("zbus", &["monitoring", "scheduler"]),
     ("sd-notify", &["daemon"]),
     ("tracing-journald", &["telemetry"]),
     ("serde-saphyr", &["settings"]),

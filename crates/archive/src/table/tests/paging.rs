@@ -81,8 +81,8 @@ fn coverage_counts_rows_and_names_holes() {
     let holes = |ids| table.reader().ranges(stream, &ids).unwrap().holes().ranges;
     assert_eq!(holes(0..=u64::MAX), [(11, 11), (13, 14), (22, 24)]);
     assert_eq!(holes(12..=20), [(13, 14)]);
-    let identities = [5, 11, 12, 13, 21, 26].map(|major| model::Identity { major, minor: 0 });
-    let stored = table.reader().stored(stream, &identities).unwrap();
+    let extents = [5, 11, 12, 13, 21, 26].map(|seq| catalog::Extent::counted(seq, None));
+    let stored = table.reader().stored(stream, &extents).unwrap();
     assert_eq!(stored, [true, false, true, false, true, false]);
     assert_eq!(table.reader().last_day(), Some(day()));
 }

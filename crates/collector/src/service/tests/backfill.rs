@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use units::Qty;
 
 /// Events per second of the market; three in five are trades.
 const RATE: f64 = 2_000.0;
@@ -141,16 +142,22 @@ pub(super) async fn complete(
     let reading = async {
         while seen.len() + lost.len() < ledger.len() {
             for event in events(&mut blocks, 1).await {
-                let id = event.identity().major;
                 let EventBody::Trade(trade) = &event.body else { panic!("{event:?}") };
-                let sent = ledger.get(&id).unwrap_or_else(|| panic!("{id} was never sent"));
-                let side = trade.side.as_str();
-                assert_eq!((trade.price.to_string(), side), (sent.price.clone(), &*sent.side));
-                assert_eq!(trade.qty.to_string(), sent.qty);
-                assert_eq!(event.venue_time.unwrap().as_i64(), sent.venue_time);
                 fetched += usize::from(event.origin.is_some());
-                let known = seen.insert(id, trade.clone());
-                assert!(known.is_none_or(|known| known == *trade), "{id} has two forms");
+                let (first, last) = trade.ids();
+                let mut qty = Qty::ZERO;
+                for id in first..=last {
+                    let sent = ledger.get(&id).unwrap_or_else(|| panic!("{id} was never sent"));
+                    let side = trade.side.as_str();
+                    assert_eq!((trade.price.to_string(), side), (sent.price.clone(), &*sent.side));
+                    assert_eq!(event.venue_time.unwrap().as_i64(), sent.venue_time);
+                    qty = qty.checked_add(sent.qty.parse().unwrap()).unwrap();
+                    let known = seen.insert(id, trade.clone());
+                    let is_same =
+                        |known: model::Trade| known == *trade || known.ids() != trade.ids();
+                    assert!(known.is_none_or(is_same), "{id} has two forms");
+                }
+                assert_eq!(trade.qty, qty, "what each of its fills has");
             }
         }
     };

@@ -76,6 +76,59 @@ async fn a_recording_leads_to_the_events_that_were_published() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_successor_has_a_line_of_its_own_before_what_it_brings() {
+    let world = World::new().await;
+    let record = |suite: &mut Suite| suite.collector.capture.enabled = true;
+    let collector = world.collect_with(record).await;
+    world.venue.subscribed(1).await;
+    let mut last = 0;
+    world.venue.say(r#"{"e":"serverShutdown","E":1700000000000}"#.to_owned());
+    world.trade_until(&mut last, world.venue.subscribed(2)).await;
+    world.trade_until(&mut last, world.venue.left(1)).await;
+    let count = usize::try_from(last).unwrap();
+    assert_eq!(events(&mut world.bus.blocks(Kind::Trade), count).await.len(), count);
+    collector.stop().await;
+
+    let texts = recordings(world.directory.path());
+    let sources: Vec<_> =
+        lines(&texts[0]).map(|line| Record::parse(line).unwrap().source).collect();
+    let connects = (0..sources.len()).filter(|at| matches!(sources[*at], Source::Connect(_)));
+    let sent = (0..sources.len()).filter(|at| sources[*at] == Source::Sent);
+    let (connects, sent): (Vec<_>, Vec<_>) = (connects.collect(), sent.collect());
+    assert_eq!((connects.len(), sent.len()), (2, 2));
+    assert!(connects[1] < sent[1] && sent[0] < connects[1], "{connects:?} {sent:?}");
+    // What both brought leads to one event.
+    let again = replayed(&texts);
+    assert_eq!(again.iter().filter(|event| event.kind() == Kind::Trade).count(), count);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_fetched_of_missing_trades_is_recorded() {
+    let (world, venue) = (World::new().await, super::backfill::Venue::open().await);
+    let collector = world
+        .collect_with(|suite| {
+            suite.collector.capture.enabled = true;
+            let spot = &mut suite.collector.venues.binance.spot;
+            spot.rest_url = format!("http://{}", venue.address).parse().unwrap();
+            spot.stream_url = format!("ws://{}", venue.address).parse().unwrap();
+            // A book heals as well, and sooner.
+            spot.kinds = vec!["trade".to_owned()];
+        })
+        .await;
+    collector.received(50).await;
+    venue.strike("gap@0s:200").await;
+    collector.heals().await;
+    collector.stop().await;
+    let texts = recordings_of(world.directory.path(), "binance-spot-backfill");
+    let records: Vec<_> = texts.iter().flat_map(|text| lines(text)).collect();
+    assert!(!records.is_empty());
+    for line in records {
+        let source = Record::parse(line).unwrap().source;
+        assert!(matches!(source, Source::Get(path) if path.contains("Trades?")), "{source:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_recording_is_counted_and_the_next_run_begins_another() {
     let world = World::new().await;
     let record = |suite: &mut Suite| suite.collector.capture.enabled = true;

@@ -62,6 +62,9 @@ async fn every_kind_of_a_contract_reaches_its_stream() {
         let symbols: BTreeSet<_> = stored.iter().map(|e| e.instrument.to_string()).collect();
         assert_eq!(symbols, BTreeSet::from([format!("binance/{market}/BTC-USDT")]), "{kind}");
         assert!(kind == Kind::Trade || stored.iter().all(|event| event.venue_time.is_some()));
+        if let EventBody::Funding(funding) = &stored[0].body {
+            assert_eq!(funding.interval_hours, Some(4));
+        }
     }
     let (_, exchanges) = collector.get("/api/v1/collector/exchanges").await;
     let markets: Vec<_> =

@@ -281,14 +281,29 @@ async fn what_a_market_brings_is_told_by_kind_also_what_has_not_come_yet() {
     world.venue.joined(&["btcusdt@trade", "btcusdt@ticker"]).await;
     world.trades(1..=3);
     let kinds = |body: &Value| body["exchanges"][0]["kinds"].clone();
-    let told = collector.until(EXCHANGES, |_, body| kinds(body)[0]["events"] == 3).await;
+    let has_come = |body: &Value| kinds(body)[0]["events"] == 3 && kinds(body)[0]["state"] == "up";
+    let told = collector.until(EXCHANGES, |_, body| has_come(body)).await;
     let mut kinds = kinds(&told);
     let last = kinds[0]["last"].take().as_i64().unwrap();
     assert!(last > told["exchanges"][0]["refreshed"].as_i64().unwrap(), "{told}");
+    assert!(kinds[0]["events_per_second"].take().as_f64().unwrap() > 0.0, "{told}");
+    assert!(kinds[0]["age_ms"].take().as_i64().is_some(), "{told}");
+    assert!(kinds[0]["lag_ms"].take().as_u64().is_some(), "{told}");
     let expected = serde_json::json!([
-        {"kind": "trade", "events": 3, "last": null, "silence_max_seconds": 900},
-        {"kind": "ticker", "events": 0, "silence_max_seconds": 120},
+        {"kind": "trade", "state": "up", "events": 3, "events_per_second": null, "last": null,
+         "age_ms": null, "lag_ms": null, "gaps": 0, "silence_max_seconds": 900},
+        {"kind": "ticker", "state": "up", "events": 0, "events_per_second": 0.0, "gaps": 0,
+         "silence_max_seconds": 120},
     ]);
     assert_eq!(kinds, expected);
+    // One of them is silent while the other is not, and both are said to be subscribed to.
+    let shown = async {
+        let place = "{venue=\"binance\",market=\"spot\",kind=\"ticker\"}";
+        let age = format!("marketprism_collector_kind_silence_max_seconds{place} 120.0");
+        while !collector.metrics().contains(&age) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, shown).await.unwrap();
     collector.stop().await;
 }

@@ -1,7 +1,5 @@
 //! Ring 3: two collectors of one market, of which one may go at any time.
 
-#![expect(clippy::large_futures, reason = "a test has its stack to itself")]
-
 use super::backfill::{Venue, all_healed, complete, records};
 use super::*;
 use book::{Effect, Follower};

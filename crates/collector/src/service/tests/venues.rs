@@ -4,8 +4,8 @@ use super::backfill::Venue;
 use super::*;
 use settings::VenueMarket;
 
-/// Events per second of each market.
-const RATE: f64 = 300.0;
+/// Events per second of each market: few enough that none of minutes has to be acknowledged here.
+const RATE: f64 = 60.0;
 
 /// How long a subscription may stay silent that is given two minutes, and some more.
 const SILENCE_PATIENCE: Duration = Duration::from_secs(180);
@@ -33,11 +33,45 @@ fn is_well(status: &Value, name: &str) -> bool {
     connection["state"] == "up" && connection["books_synced"] == 1
 }
 
-/// How many connections of a market there are, and how many are up.
-fn connections(exchanges: &Value, venue: &str, market: &str) -> (u64, u64) {
+/// What is said of a market.
+fn exchange<'a>(exchanges: &'a Value, venue: &str, market: &str) -> &'a Value {
     let mut exchanges = exchanges["exchanges"].as_array().unwrap().iter();
     let of_market = |exchange: &&Value| exchange["venue"] == venue && exchange["market"] == market;
-    let exchange = exchanges.find(of_market).unwrap();
+    exchanges.find(of_market).unwrap()
+}
+
+/// How many books of a market there are, and how many are in step.
+fn books(exchanges: &Value, venue: &str, market: &str) -> (Option<u64>, Option<u64>) {
+    let exchange = exchange(exchanges, venue, market);
+    (exchange["books"].as_u64(), exchange["books_synced"].as_u64())
+}
+
+/// The market that is well, the one that is banned and the one that is closed look different.
+fn trouble_is_told(exchanges: &Value) {
+    assert_eq!(books(exchanges, "binance", "spot"), (Some(1), Some(1)));
+    assert_eq!(books(exchanges, "binance", "perp"), (Some(1), Some(0)));
+    let well = exchange(exchanges, "binance", "spot");
+    assert!(well["last_message_age_ms"].is_number(), "{well}");
+    assert_eq!((&well["banned_until"], &well["disconnect_reason"]), (&Value::Null, &Value::Null));
+    assert!(exchange(exchanges, "binance", "perp")["banned_until"].is_number(), "{exchanges}");
+    assert!(exchange(exchanges, "deribit", "perp")["disconnect_reason"].is_string());
+}
+
+/// Waits until the line of `systemctl status` says this.
+async fn line_says(collector: &Running, words: &str) {
+    let line = || collector.context.status.text();
+    let asking = async {
+        while !line().contains(words) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let said = tokio::time::timeout(SILENCE_PATIENCE, asking).await.is_ok();
+    assert!(said, "no {words:?} in {:?}", line());
+}
+
+/// How many connections of a market there are, and how many are up.
+fn connections(exchanges: &Value, venue: &str, market: &str) -> (u64, u64) {
+    let exchange = exchange(exchanges, venue, market);
     assert_eq!(exchange["listed"], 1, "{exchange}");
     let number = |key: &str| exchange[key].as_u64().unwrap();
     (number("connections"), number("connections_up"))
@@ -58,8 +92,12 @@ async fn complete(bus: &Bus, venues: &[&Venue]) {
             let id = &event.instrument;
             let market = (id.venue.as_str().to_owned(), id.market.as_str().to_owned());
             if markets.contains(&market) {
-                let key = (market.0, market.1, event.identity().major);
-                assert!(missing.remove(&key), "{key:?} was never sent, or came twice");
+                let EventBody::Trade(trade) = &event.body else { panic!("{event:?}") };
+                let (first, last) = trade.ids();
+                for id in first..=last {
+                    let key = (market.0.clone(), market.1.clone(), id);
+                    assert!(missing.remove(&key), "{key:?} was never sent, or came twice");
+                }
             }
         }
     }
@@ -117,6 +155,10 @@ async fn what_one_venue_does_is_no_concern_of_the_others() {
     assert_eq!(connections(&exchanges, "okx", "perp"), (2, 2));
     assert_eq!(connections(&exchanges, "deribit", "perp"), (1, 0));
     assert_eq!(connections(&exchanges, "deribit", "future"), (1, 1));
+    trouble_is_told(&exchanges);
+    line_says(&collector, "binance-perp: the venue wants no requests for").await;
+    line_says(&collector, "deribit-perp: deribit-perp-0: ").await;
+    line_says(&collector, "okx-spot: okx-spot-0 has brought nothing for").await;
     let metrics = collector.metrics();
     let limited = "marketprism_collector_rest_requests_total{result=\"limited\"} ";
     assert!(metrics.lines().any(|line| line.starts_with(limited)), "{metrics}");

@@ -12,7 +12,9 @@ fn linked_books_agree_with_every_best_offer_of_their_update() {
         let Some(text) = recording(name) else { return };
         let run = Run::with(Perp::new(), &records(&text));
         assert_eq!(run.counts().rejects().map(|(_, count)| count).sum::<u64>(), 0, "{name}");
-        assert_eq!(run.gaps(), Vec::<&model::Gap>::new(), "{name}");
+        // An id that is no trade's is on record, and nothing else.
+        let gaps = run.gaps().into_iter().filter(|gap| gap.cause != model::Cause::Skipped);
+        assert_eq!(gaps.collect::<Vec<_>>(), Vec::<&model::Gap>::new(), "{name}");
         assert_eq!((run.counts().syncs, run.counts().breaks), (1, 0), "{name}");
         assert_eq!(run.follow_books().agreements(), (agreements, agreements), "{name}");
         if let Some(final_book) = final_book {

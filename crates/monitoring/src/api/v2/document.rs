@@ -74,6 +74,7 @@ impl PostableAlert {
             annotations: self.annotations,
             starts_at,
             ends_at: Some(ends_at.unwrap_or_else(|| now.plus(RESOLVE_AFTER))),
+            given_up: false,
             updated_at: now,
             generator_url: self.generator_url,
         })

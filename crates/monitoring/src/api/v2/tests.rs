@@ -1,5 +1,7 @@
 //! Ring 3: the interface over the task that owns the alerts.
 
+mod amtool;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 
-const SOURCES: [(&str, &str); 6] = [
+const SOURCES: [(&str, &str); 7] = [
     ("broker", include_str!("../../../../broker/src/metrics.rs")),
     ("collector", include_str!("../../../../collector/src/metrics.rs")),
+    ("collector", include_str!("../../../../collector/src/silence.rs")),
     ("gateway", include_str!("../../../../gateway/src/metrics.rs")),
     ("monitoring", include_str!("../../metrics.rs")),
     ("scheduler", include_str!("../../../../scheduler/src/metrics.rs")),
@@ -71,6 +72,8 @@ fn names_are_read_as_they_are_exposed() {
     for name in [
         "marketprism_broker_stream_used_bytes",
         "marketprism_collector_gaps_total",
+        "marketprism_collector_kind_silence_max_seconds",
+        "marketprism_collector_kind_silence_ratio",
         "marketprism_collector_venue_lag_seconds_sum",
         "marketprism_dependency_up",
         "marketprism_scheduler_task_duration_seconds",

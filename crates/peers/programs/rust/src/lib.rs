@@ -104,11 +104,11 @@ pub fn decoding(job: &Job, decode: impl Fn(&Frame) -> (u64, Option<u64>)) {
         levels = of_it.map_or(levels, |of_it| Some(levels.unwrap_or(0) + of_it));
     }
     let nanos = median(|| {
-        let began = Instant::now();
-        for frame in &job.frames {
-            black_box(decode(black_box(frame)));
-        }
-        began.elapsed()
+        timed(|| {
+            for frame in &job.frames {
+                black_box(decode(black_box(frame)));
+            }
+        })
     });
     job.answer(events, levels, nanos);
 }
@@ -138,31 +138,31 @@ pub fn books<P: Books>(job: &Job, peer: &P) {
     let levels = updates.iter().flatten().map(|update| peer.levels(update)).sum();
     let nanos = match job.task {
         Task::Decode => median(|| {
-            let began = Instant::now();
-            for frame in &job.frames {
-                black_box(peer.decode(black_box(frame)));
-            }
-            began.elapsed()
+            timed(|| {
+                for frame in &job.frames {
+                    black_box(peer.decode(black_box(frame)));
+                }
+            })
         }),
         Task::Apply => median(|| {
             let mut books = begin(job, peer);
-            let began = Instant::now();
-            for (frame, update) in job.frames.iter().zip(&updates) {
-                if let Some(update) = update {
-                    peer.apply(&mut books[frame.instrument], black_box(update));
+            timed(|| {
+                for (frame, update) in job.frames.iter().zip(&updates) {
+                    if let Some(update) = update {
+                        peer.apply(&mut books[frame.instrument], black_box(update));
+                    }
                 }
-            }
-            began.elapsed()
+            })
         }),
         Task::Both => median(|| {
             let mut books = begin(job, peer);
-            let began = Instant::now();
-            for frame in &job.frames {
-                if let Some(update) = peer.decode(black_box(frame)) {
-                    peer.apply(&mut books[frame.instrument], &update);
+            timed(|| {
+                for frame in &job.frames {
+                    if let Some(update) = peer.decode(black_box(frame)) {
+                        peer.apply(&mut books[frame.instrument], &update);
+                    }
                 }
-            }
-            began.elapsed()
+            })
         }),
     };
     job.answer(job.frames.len() as u64, Some(levels), nanos);
@@ -182,6 +182,13 @@ fn begin<P: Books>(job: &Job, peer: &P) -> Vec<P::Book> {
 /// Passes are made for so long before one counts, and then for so long, at least five.
 const WARM_UP: Duration = Duration::from_millis(300);
 const MEASURE: Duration = Duration::from_secs(1);
+
+/// How long something takes.
+fn timed(act: impl FnOnce()) -> Duration {
+    let began = Instant::now();
+    act();
+    began.elapsed()
+}
 
 /// Repeats a pass, which returns the time that counts, and gives the median in nanoseconds.
 fn median(mut pass: impl FnMut() -> Duration) -> u64 {

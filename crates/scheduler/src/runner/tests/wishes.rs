@@ -84,6 +84,7 @@ async fn a_task_that_cannot_be_is_refused_with_the_reason() {
     for (key, value, reason) in [
         ("schedule", json!("61 * * * *"), "\"61\" is no minute (0-59) (at character 1"),
         ("schedule", json!("@at 1999-01-01T00:00:00Z"), "`schedule` names a time that is past"),
+        ("timezone", json!("Mars/Olympus"), "`timezone` is not known here"),
         ("service", json!("nobody"), "`service` `nobody` is not among"),
         ("id", json!("a b"), "`id` must be letters"),
         ("path", json!("x"), "`path` must start with `/`"),
@@ -124,6 +125,30 @@ async fn what_the_configuration_says_is_changed_there() {
     let all = running.get("tasks").await;
     assert_eq!(all["data"].as_array().unwrap().len(), 1);
     assert_eq!(all["data"][0]["origin"], "configuration");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn each_task_has_its_own_zone_or_that_of_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let peer = Peer::start().await;
+    let tokyo = Task { timezone: Some("Asia/Tokyo".into()), ..task(Method::Post, "/note") };
+    let mut suite = suite(&peer, vec![tokyo]);
+    suite.scheduler.timezone = "America/New_York".into();
+    let running = Running::start(directory.path(), suite).await;
+    // 1 January, midnight: in Japan nine hours before UTC, in New York five after it.
+    let hour = |view: &Value| view["next"].as_i64().unwrap() / 3_600_000_000_000 % 24;
+    let view = running.get("tasks/t").await;
+    assert_eq!((&view["timezone"], hour(&view)), (&json!("Asia/Tokyo"), 15));
+
+    running.tell("POST", "tasks", &made("0 0 1 1 *")).await;
+    let view = running.eventually("tasks/made", |view| view.get("next").is_some()).await;
+    assert_eq!((&view["timezone"], hour(&view)), (&json!("America/New_York"), 5));
+    let mut changed = made("0 0 1 1 *");
+    changed["timezone"] = json!("Asia/Tokyo");
+    assert_eq!(running.tell("PUT", "tasks/made", &changed).await.0, StatusCode::OK);
+    let view = running.eventually("tasks/made", |view| view["timezone"] == "Asia/Tokyo").await;
+    assert_eq!(hour(&view), 15);
     running.stop().await;
 }
 

@@ -39,29 +39,33 @@ fn main() {
                 (ExchangeId::Okx, frame.instrument, trades).into();
             (black_box(events).0.len() as u64, None)
         }),
-        "binance-depth" => books(&job, &Spot),
-        "binance-perp-depth" => books(&job, &Perp),
+        "binance-depth" => books(&job, &Depth { read: spot }),
+        "binance-perp-depth" => books(&job, &Depth { read: perp }),
         _ => job.unsupported(),
     }
 }
 
-struct Spot;
-struct Perp;
+/// What a frame of a book's changes becomes.
+type Events = MarketIter<usize, OrderBookEvent>;
 
-impl Books for Spot {
+/// A market's books.
+struct Depth {
+    /// Reads the text of a frame, of the instrument with this index.
+    read: fn(&str, usize) -> Events,
+}
+
+impl Books for Depth {
     type Update = OrderBookEvent;
     type Book = OrderBook;
 
     fn decode(&self, frame: &Frame) -> Option<OrderBookEvent> {
-        let update: BinanceSpotOrderBookL2Update =
-            serde_json::from_str(&frame.text).expect("an update");
-        let events: MarketIter<usize, OrderBookEvent> =
-            (ExchangeId::BinanceSpot, frame.instrument, update).into();
-        only(events)
+        let mut events = (self.read)(&frame.text, frame.instrument);
+        Some(events.0.pop()?.expect("an event").kind)
     }
 
     fn levels(&self, update: &OrderBookEvent) -> u64 {
-        levels(update)
+        let book = whole(update);
+        (book.bids().levels().len() + book.asks().levels().len()) as u64
     }
 
     fn begin(&self, _: usize, first: &OrderBookEvent) -> OrderBook {
@@ -69,51 +73,23 @@ impl Books for Spot {
     }
 
     fn apply(&self, book: &mut OrderBook, update: &OrderBookEvent) {
-        apply(book, update);
+        book.update(update);
+        black_box((book.bids().best(), book.asks().best()));
     }
 }
 
-impl Books for Perp {
-    type Update = OrderBookEvent;
-    type Book = OrderBook;
-
-    fn decode(&self, frame: &Frame) -> Option<OrderBookEvent> {
-        let update: BinanceFuturesOrderBookL2Update =
-            serde_json::from_str(&frame.text).expect("an update");
-        let events: MarketIter<usize, OrderBookEvent> =
-            (ExchangeId::BinanceFuturesUsd, frame.instrument, update).into();
-        only(events)
-    }
-
-    fn levels(&self, update: &OrderBookEvent) -> u64 {
-        levels(update)
-    }
-
-    fn begin(&self, _: usize, first: &OrderBookEvent) -> OrderBook {
-        whole(first).clone()
-    }
-
-    fn apply(&self, book: &mut OrderBook, update: &OrderBookEvent) {
-        apply(book, update);
-    }
+fn spot(text: &str, instrument: usize) -> Events {
+    let update: BinanceSpotOrderBookL2Update = serde_json::from_str(text).expect("an update");
+    (ExchangeId::BinanceSpot, instrument, update).into()
 }
 
-fn only(mut events: MarketIter<usize, OrderBookEvent>) -> Option<OrderBookEvent> {
-    Some(events.0.pop()?.expect("an event").kind)
+fn perp(text: &str, instrument: usize) -> Events {
+    let update: BinanceFuturesOrderBookL2Update = serde_json::from_str(text).expect("an update");
+    (ExchangeId::BinanceFuturesUsd, instrument, update).into()
 }
 
 fn whole(event: &OrderBookEvent) -> &OrderBook {
     match event {
         OrderBookEvent::Snapshot(book) | OrderBookEvent::Update(book) => book,
     }
-}
-
-fn levels(update: &OrderBookEvent) -> u64 {
-    let book = whole(update);
-    (book.bids().levels().len() + book.asks().levels().len()) as u64
-}
-
-fn apply(book: &mut OrderBook, update: &OrderBookEvent) {
-    book.update(update);
-    black_box((book.bids().best(), book.asks().best()));
 }

@@ -1,4 +1,4 @@
-//! The timers of systemd that belong to the suite, over the system bus.
+//! The timers of systemd that belong to the suite, over the system bus of this host.
 //!
 //! The suite has none of its own: what recurs is a task. An operator may have added some, for what
 //! has to run as root.
@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use openapi::Nanos;
 use serde::Serialize;
+use utoipa::ToSchema;
 use zbus::{Connection, OwnedObjectPath, OwnedVariant};
 
 /// How long the bus may take to answer everything.
@@ -23,19 +25,22 @@ type Row =
     (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
 
 /// A timer.
-#[derive(Debug, Serialize)]
-pub(super) struct Timer {
-    pub(super) name: String,
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Timer {
+    /// Its unit, such as `marketprism-mirror.timer`.
+    pub name: String,
     /// `active`, `inactive` or `failed`.
-    pub(super) active: String,
+    pub active: String,
     /// The unit that it starts.
-    pub(super) unit: String,
+    pub unit: String,
     /// When it elapses next, nanoseconds since the epoch; absent if it counts from another event.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) next: Option<i64>,
+    #[schema(value_type = Option<Nanos>)]
+    pub next: Option<i64>,
     /// When it last did.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) last: Option<i64>,
+    #[schema(value_type = Option<Nanos>)]
+    pub last: Option<i64>,
 }
 
 /// The loaded timers whose names begin with `marketprism-`.
@@ -43,7 +48,7 @@ pub(super) struct Timer {
 /// # Errors
 ///
 /// If there is no system bus or no systemd on it.
-pub(super) async fn timers() -> anyhow::Result<Vec<Timer>> {
+pub async fn timers() -> anyhow::Result<Vec<Timer>> {
     tokio::time::timeout(TIMEOUT, found()).await.context("the system bus does not answer")?
 }
 
@@ -93,3 +98,6 @@ fn timer(name: String, active: String, facts: &BTreeMap<String, OwnedVariant>) -
         last: time("LastTriggerUSec"),
     }
 }
+
+#[cfg(test)]
+mod tests;
