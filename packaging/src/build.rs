@@ -87,9 +87,12 @@ fn stripped(path: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 /// What is linked into the programs.
+///
+/// Cargo reads all that the lock file names, also what these programs do not need: on a host that
+/// never built the tests it fetches that now.
 fn linked() -> anyhow::Result<Vec<LinkedCrate>> {
     let output = Command::new("cargo")
-        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .args(["metadata", "--format-version", "1", "--locked"])
         .args(["--filter-platform", "x86_64-unknown-linux-gnu", "--manifest-path"])
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"))
         .output()
