@@ -25,7 +25,8 @@ pub(crate) fn open(machine: &Machine, arguments: &Arguments) -> anyhow::Result<(
         return Ok(());
     }
     if let Some(recording) = &arguments.recording {
-        market::configure(machine, &["BTC-USDT"])?;
+        // The simulated venue lists what was recorded.
+        market::configure_all(machine)?;
         // Its name says how it is packed.
         let name = recording.file_name().context("--recording is no file")?.to_string_lossy();
         let inside = format!("{RECORDING}/{name}");

@@ -25,7 +25,7 @@ pub(crate) fn until_over(
         std::thread::sleep(LOOK_EVERY);
         let sent = demo.sent()?;
         let time_is_up = seconds.is_some_and(|seconds| began.elapsed().as_secs() >= seconds);
-        // A generated market ends by itself, a recording and a real venue do not.
+        // A real venue does not end by itself.
         let over = time_is_up || sent.is_some_and(|sent| sent.finished);
         if over || last.at.elapsed() >= LINE_EVERY {
             let now = Look::new(demo)?;

@@ -31,10 +31,23 @@ pub struct Progress {
 ///
 /// The machine cannot be entered.
 pub fn configure(machine: &Machine, symbols: &[&str]) -> anyhow::Result<()> {
+    choose(machine, symbols, "")
+}
+
+/// Points the collector of a machine to the venue, and at all that it lists.
+///
+/// # Errors
+///
+/// The machine cannot be entered.
+pub fn configure_all(machine: &Machine) -> anyhow::Result<()> {
+    choose(machine, &[], "\"*\"")
+}
+
+fn choose(machine: &Machine, symbols: &[&str], patterns: &str) -> anyhow::Result<()> {
     let symbols = symbols.join(", ");
     let text = format!(
         "collector:\n  venues:\n    binance:\n      spot:\n        symbols: [{symbols}]\n        \
-         rest_url: http://{VENUE}\n        stream_url: ws://{VENUE}\n"
+         match: [{patterns}]\n        rest_url: http://{VENUE}\n        stream_url: ws://{VENUE}\n"
     );
     machine.put(text.as_bytes(), "/etc/marketprism/services.d/10-venue.yaml", 0o644)
 }
