@@ -63,4 +63,6 @@ fn fill(markup: &str, places: &[(&str, &str)]) -> String {
 }
 
 #[cfg(test)]
+mod exit_codes;
+#[cfg(test)]
 mod tests;

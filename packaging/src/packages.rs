@@ -128,6 +128,10 @@ fn common(inputs: &Inputs) -> anyhow::Result<Package> {
     // Prometheus's and Grafana's own: what to copy to where they look.
     for (name, text) in [
         ("grafana-dashboard.json", include_str!("../../config/grafana-dashboard.json")),
+        (
+            "prometheus-recording-rules.yaml",
+            include_str!("../../config/prometheus-recording-rules.yaml"),
+        ),
         ("prometheus-rules.yaml", include_str!("../../config/prometheus-rules.yaml")),
         ("prometheus.yaml", include_str!("../../config/prometheus.yaml")),
     ] {

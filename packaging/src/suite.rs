@@ -218,7 +218,7 @@ const BROKER: Service = Service {
     reach: Reach::Suite,
     memory: Limit {
         value: "192M",
-        because: "descriptions of streams and consumers, never messages",
+        because: "descriptions of streams and consumers, and 1 MiB of messages for each peek",
     },
     descriptors: Limit { value: "4096", because: "one connection to NATS and its HTTP clients" },
     // It waits up to 15 s for JetStream before it starts degraded.

@@ -18,6 +18,9 @@ use testkit::suite::Suite;
 const USER: &str = "alice";
 const PASSWORD: &str = "correct horse battery";
 
+/// Who may do everything.
+const OPERATOR: &str = "olga";
+
 /// What the page chooses by itself.
 const SYMBOL: &str = "binance/spot/BTC-USDT";
 
@@ -28,7 +31,9 @@ fn open() -> (Suite, String) {
     let state = suite.state("gateway");
     let scopes = || Scopes::new([Scope::Read]).unwrap();
     keyring::update_users(&state.join("users.json"), |users| {
-        users.set(USER.parse().unwrap(), scopes(), PASSWORD, Timestamp::UNIX_EPOCH).unwrap();
+        for (user, scopes) in [(USER, scopes()), (OPERATOR, Scopes::new([Scope::Admin]).unwrap())] {
+            users.set(user.parse().unwrap(), scopes, PASSWORD, Timestamp::UNIX_EPOCH).unwrap();
+        }
         Ok::<_, Error>(())
     })
     .unwrap();
@@ -50,7 +55,11 @@ fn programs() -> PathBuf {
 }
 
 async fn sign_in(page: &Page, password: &str) {
-    page.write("user", USER).await;
+    sign_in_as(page, USER, password).await;
+}
+
+async fn sign_in_as(page: &Page, user: &str, password: &str) {
+    page.write("user", user).await;
     page.write("password", password).await;
     page.press("user-submit").await;
 }
@@ -103,6 +112,18 @@ async fn who_signs_in_sees_the_suite_and_a_market_that_moves() {
     assert!(!page.text("flows-rows").await.contains("stale"));
     let stored = async || page.heads("kinds-rows").await.contains(&"trade".to_owned());
     page.until("what is stored is shown", stored).await;
+    let days = async || {
+        let heads = page.heads("coverage-rows").await;
+        heads.contains(&"binance spot trade".to_owned())
+            && page.text("coverage-rows").await.contains("pending")
+    };
+    page.until("the days of each kind are judged", days).await;
+    let planned = async || page.heads("tasks-rows").await.contains(&"daily-report".to_owned());
+    page.until("the tasks are shown", planned).await;
+    assert!(!page.text("tasks-rows").await.contains("Pause"), "who reads changes nothing");
+    assert!(!page.is_shown("silence-form").await);
+    page.press_in("tasks-rows", "daily-report", "Runs").await;
+    page.until("its runs are shown", async || page.is_shown("runs").await).await;
     until_live(&page).await;
     assert_eq!(page.value("symbol").await, SYMBOL);
     assert_eq!(page.heads("bids-rows").await.len(), 12);
@@ -121,6 +142,46 @@ async fn who_signs_in_sees_the_suite_and_a_market_that_moves() {
     }
     page.press("sign-out").await;
     assert!(!page.is_shown("board").await && page.is_shown("sign-in").await);
+    assert_eq!(page.complaints().await, [] as [String; 0]);
+    page.close().await;
+}
+
+#[tokio::test]
+async fn an_operator_silences_alerts_and_runs_and_pauses_tasks() {
+    const MATCHER: &str = r#"alertname="feed-stale""#;
+    const TASK: &str = "daily-report";
+    let (suite, _) = open();
+    let page = Page::open(suite.address("gateway")).await;
+    sign_in_as(&page, OPERATOR, PASSWORD).await;
+    page.until("silences can be made", async || page.is_shown("silence-form").await).await;
+    page.write("silence-matchers", "no matcher").await;
+    page.write("silence-comment", "the venue is being moved").await;
+    page.press("silence-submit").await;
+    let refused = async || page.text("silence-said").await.starts_with("Write matchers");
+    page.until("what is no matcher is refused", refused).await;
+    page.write("silence-matchers", MATCHER).await;
+    page.press("silence-submit").await;
+    let made = async || page.heads("silences-rows").await == [MATCHER];
+    page.until("the silence is there", made).await;
+    let silence = page.text("silences-rows").await;
+    let parts = [OPERATOR, "the venue is being moved", "active"];
+    assert!(parts.iter().all(|part| silence.contains(part)), "{silence}");
+    page.press_in("silences-rows", MATCHER, "End").await;
+    page.until("it is over", async || page.heads("silences-rows").await.is_empty()).await;
+
+    let has = async |words: &str| page.row("tasks-rows", TASK).await.contains(words);
+    page.until("the task waits", async || has("waiting").await).await;
+    page.press_in("tasks-rows", TASK, "Run now").await;
+    page.until("it has run", async || has("succeeded").await).await;
+    page.press_in("tasks-rows", TASK, "Runs").await;
+    let output = async || page.text("runs-rows").await.contains("200 {");
+    page.until("what it brought is shown", output).await;
+    page.press_in("tasks-rows", TASK, "Pause").await;
+    page.until("it is paused", async || has("paused").await).await;
+    page.press_in("tasks-rows", TASK, "Resume").await;
+    page.until("it waits again", async || has("waiting").await).await;
+    page.resize(390, 844).await;
+    assert_eq!(page.overflow().await, 0, "the page is wider than the window");
     assert_eq!(page.complaints().await, [] as [String; 0]);
     page.close().await;
 }
@@ -191,5 +252,15 @@ async fn a_key_opens_the_page_too_and_another_symbol_can_be_chosen() {
     page.press("hold").await;
     until_live(&page).await;
     assert_eq!(page.complaints().await, [] as [String; 0]);
+
+    // Which scopes a key has is known from the first refusal.
+    let can_run = async || page.text("tasks-rows").await.contains("Run now");
+    page.until("the tasks are shown", async || can_run().await).await;
+    page.press_in("tasks-rows", "daily-report", "Run now").await;
+    let refused = async || page.text("tasks-said").await.contains("needs admin");
+    page.until("the key may not run it", refused).await;
+    assert!(!can_run().await, "it is not offered again");
+    let complaints = page.complaints().await;
+    assert!(complaints.iter().all(|line| line.contains("status of 403")), "{complaints:#?}");
     page.close().await;
 }

@@ -100,6 +100,14 @@ impl Page {
         serde_json::from_value(self.script(script, json!(id)).await).unwrap()
     }
 
+    /// What the row of this head says; nothing if there is none.
+    pub(crate) async fn row(&self, rows: &str, head: &str) -> String {
+        let script = "const [rows, head] = arguments[0];
+            return [...document.getElementById(rows).rows]
+                .find((row) => row.cells[0].textContent === head)?.innerText ?? ''";
+        self.script(script, json!([rows, head])).await.as_str().unwrap().to_owned()
+    }
+
     pub(crate) async fn value(&self, id: &str) -> String {
         let script = "return document.getElementById(arguments[0]).value";
         self.script(script, json!(id)).await.as_str().unwrap().to_owned()
@@ -132,6 +140,19 @@ impl Page {
 
     pub(crate) async fn press(&self, id: &str) {
         self.session.find(By::Id(id)).await.unwrap().click().await.unwrap();
+    }
+
+    /// Presses a button of a table, in the row of this head.
+    pub(crate) async fn press_in(&self, rows: &str, head: &str, button: &str) {
+        let script = "const [rows, head, button] = arguments[0];
+            const row = [...document.getElementById(rows).rows]
+                .find((row) => row.cells[0].textContent === head);
+            const found = [...(row?.querySelectorAll('button') ?? [])]
+                .find((candidate) => candidate.textContent === button);
+            found?.click();
+            return Boolean(found)";
+        let is_there = self.script(script, json!([rows, head, button])).await;
+        assert_eq!(is_there, json!(true), "no button {button} at {head}");
     }
 
     /// Shows the page as on a screen of this size.

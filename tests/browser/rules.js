@@ -26,13 +26,15 @@ function book({ Book }) {
   same("a snapshot heals it", [one.isSynced, one.best("bids", 9)], [true, []]);
 }
 
-function format({ age, difference, exact, rate }) {
+function format({ age, difference, duration, exact, rate, share }) {
   same("digits stay", exact("64000.10"), "64,000.10");
   const long = "123456789012345678.123456789012345678";
   same("no double", exact(long), "123,456,789,012,345,678.123456789012345678");
   same("difference", difference("64000.10", "63999.9"), "0.20");
   same("negative difference", difference("2", "3.5"), "-1.5");
   same("age", [59_000, 3_725_000, 90_000_000, NaN].map(age), ["59s", "1h 2m", "1d 1h", "–"]);
+  same("duration", [4_500_000, 61e9, undefined].map(duration), ["4ms", "1m 1s", "–"]);
+  same("share", [1, 0.99999, NaN].map(share), ["100%", "99.99%", "–"]);
   same("rate", [0, 3.14, 1234.5, null].map(rate), ["0", "3.1", "1,235", "–"]);
 }
 
@@ -61,11 +63,40 @@ function flows({ cell }) {
   same("what should have come", never.words, "stale, spot: not seen · –/s");
 }
 
-const modules = ["book", "flows", "format", "rates"];
+function silences({ lineOf, matchersOf }) {
+  const line = 'alertname="feed-stale" venue=~"binance|okx" kind!="tr\\"ade"';
+  same("a line and its matchers", lineOf(matchersOf(line)), line);
+  const found = { name: "a", value: "b", isRegex: false, isEqual: true };
+  same("without quotes", matchersOf("a=b"), [found]);
+  same("a comma between them", matchersOf("a=b, c!~d").length, 2);
+  same("what is none", ["", "a", "a==b c", "=x"].map(matchersOf), [null, null, null, null]);
+}
+
+function coverage({ daysUntil, worst }) {
+  const days = daysUntil(Date.parse("2026-03-01T00:30:00Z"));
+  same("thirty days, UTC", [days.length, days[0], days.at(-1)], [30, "2026-01-31", "2026-03-01"]);
+  const stream = (symbol, ...judged) => (
+    { venue: "okx", market: "spot", kind: "trade", symbol, days: judged }
+  );
+  const day = (date, condition, coverage) => ({ date, condition, coverage });
+  const rows = worst([
+    stream("A", day("2026-01-30", "missing"), day("2026-02-01", "available")),
+    stream("B", day("2026-02-01", "degraded", 0.9), day("2026-02-02", "pending", 1)),
+    stream("C", day("2026-02-01", "degraded", 0.5)),
+  ], "2026-01-31");
+  same("the worst of a day, and nothing older", [...rows.get("okx spot trade")], [
+    ["2026-02-01", { condition: "degraded", coverage: 0.5, symbol: "C" }],
+    ["2026-02-02", { condition: "pending", coverage: 1, symbol: "B" }],
+  ]);
+}
+
+const modules = ["book", "coverage", "flows", "format", "rates", "silences"];
 
 Promise.all(modules.map((name) => import(`/assets/${name}.js`)))
-  .then(([books, flowing, formats, counters]) => {
+  .then(([books, covered, flowing, formats, counters, silenced]) => {
     book(books);
+    coverage(covered);
+    silences(silenced);
     flows(flowing);
     format(formats);
     rates(counters);

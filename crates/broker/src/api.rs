@@ -2,6 +2,7 @@
 
 use crate::dead_letters;
 use crate::metrics::Metrics;
+use crate::peek;
 use crate::publish;
 use crate::view::{ConsumerView, StreamView, View};
 use axum::Router;
@@ -40,6 +41,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(status))
         .routes(routes!(streams))
         .routes(routes!(stream))
+        .routes(routes!(peek::messages))
         .routes(routes!(consumers))
         .routes(routes!(publish::handle))
         .routes(routes!(dead_letters::list))

@@ -281,7 +281,8 @@ async fn last(bus: &Bus) -> web::Result<u64> {
     Ok(info.state.last_seq)
 }
 
-fn unavailable(error: &bus::RequestError) -> Problem {
+/// What is said when NATS does not answer.
+pub(crate) fn unavailable(error: &bus::RequestError) -> Problem {
     Problem::unavailable(Chain(error).to_string(), Some(RETRY_AFTER))
 }
 

@@ -1,6 +1,7 @@
 //! Task: keeps streams and consumers as declared, looks at them, and removes what may go.
 
 use crate::advice::{Logged, Silence, full_disk, too_few_servers};
+use crate::growth::Growth;
 use crate::metrics::Metrics;
 use crate::monitor::{Monitor, is_about};
 use crate::trim::{self, Search};
@@ -105,6 +106,7 @@ pub(crate) struct Manager {
     trimmed: BTreeMap<&'static str, Instant>,
     /// Streams whose replay window has been shortened, which is in the log.
     shortened: BTreeSet<&'static str>,
+    growth: Growth,
     silence: Silence,
     monitor: Monitor,
     logged: Logged,
@@ -123,6 +125,7 @@ impl Manager {
             had_jetstream: false,
             trimmed: BTreeMap::new(),
             shortened: BTreeSet::new(),
+            growth: Growth::default(),
             silence: Silence::default(),
             monitor: Monitor::new(),
             logged: Logged::default(),
@@ -279,7 +282,8 @@ impl Manager {
             ));
         }
         view.consumers.push(ConsumerView::of(&consumer, &info, &reader.differs));
-        Ok(view)
+        let growth = self.growth.note(stream.name, Instant::now(), info.state.bytes);
+        Ok(view.growing(growth))
     }
 
     /// Makes the stream of the dead letters as declared, and looks at it. Nothing is removed from it

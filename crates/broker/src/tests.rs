@@ -2,6 +2,7 @@
 
 mod cluster;
 mod dead_letters;
+mod peek;
 mod permissions;
 mod room;
 mod silence;

@@ -71,6 +71,11 @@ pub(crate) struct StreamView {
     pub(crate) bytes: u64,
     pub(crate) bytes_max: u64,
     pub(crate) used_percent: f64,
+    /// How many bytes it has grown a second within the last quarter of an hour, less than 0 if it
+    /// has shrunk; `null` until it has been seen for a minute.
+    pub(crate) growth_bytes_per_second: Option<i64>,
+    /// When it is full if it goes on like that; `null` if it does not grow.
+    pub(crate) full_in_seconds: Option<u64>,
     pub(crate) first_seq: u64,
     pub(crate) last_seq: u64,
     /// When the first message in it was stored, RFC 3339; `null` if it is empty.
@@ -156,6 +161,15 @@ impl StreamView {
         let permille = u32::try_from(view.used_permille()).unwrap_or(u32::MAX);
         view.used_percent = f64::from(permille) / 10.0;
         view
+    }
+
+    /// With how many bytes it grows a second.
+    pub(crate) fn growing(self, growth: Option<i64>) -> Self {
+        let room = self.bytes_max.saturating_sub(self.bytes);
+        let rate = growth.and_then(|growth| u64::try_from(growth).ok());
+        let is_limited = self.bytes_max > 0;
+        let full_in_seconds = rate.filter(|_| is_limited).and_then(|rate| room.checked_div(rate));
+        Self { growth_bytes_per_second: growth, full_in_seconds, ..self }
     }
 
     /// A stream about which nothing is known.

@@ -24,6 +24,7 @@ mod keys;
 mod live;
 mod logs;
 mod output;
+mod pager;
 mod picker;
 mod query;
 mod replay;

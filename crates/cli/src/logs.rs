@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// Only what is at least as urgent, such as warning or err.
     #[arg(long, short, value_name = "PRIORITY")]
     priority: Option<String>,
+    /// Prints to the terminal itself.
+    #[arg(long)]
+    no_pager: bool,
     /// Arguments for journalctl.
     #[arg(last = true, value_name = "ARGUMENT")]
     extra: Vec<String>,
@@ -50,7 +53,8 @@ impl Args {
     /// The last lines of some services, or new ones as they come.
     pub(crate) fn of(services: Vec<String>, follow: bool) -> Args {
         let (since, until, lines, priority) = (None, None, None, None);
-        Args { services, since, until, lines, follow, priority, extra: Vec::new() }
+        let no_pager = false;
+        Args { services, since, until, lines, follow, priority, no_pager, extra: Vec::new() }
     }
 }
 
@@ -86,6 +90,9 @@ fn arguments(args: &Args) -> Vec<String> {
     if args.follow {
         arguments.push("--follow".to_owned());
     }
+    if args.no_pager {
+        arguments.push("--no-pager".to_owned());
+    }
     arguments.extend(args.extra.iter().cloned());
     arguments
 }
@@ -115,6 +122,7 @@ mod tests {
                 "--unit=marketprism-nats.service --since=-1h --priority=warning --output json",
             ),
             ("logs -f", "--unit=marketprism-* --follow"),
+            ("logs --no-pager", "--unit=marketprism-* --lines=100 --no-pager"),
         ] {
             let args = Line::try_parse_from(line.split(' ')).unwrap().args;
             assert_eq!(arguments(&args).join(" "), expected, "{line}");

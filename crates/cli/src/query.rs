@@ -12,6 +12,7 @@ use model::Kind;
 use settings::Suite;
 
 use crate::output::{self, Print, Progress};
+use crate::pager::Pager;
 use crate::rows::{PAGE, Rows};
 use crate::service::Target;
 use crate::when;
@@ -26,7 +27,8 @@ open_interest, liquidation, long_short_ratio, volatility_index, gap.
 
 The oldest rows come first. A table has 100 rows unless --limit says
 otherwise, every other format all of them, as they come. Times that
-have no zone are UTC; --since is included, --until is not.
+have no zone are UTC; --since is included, --until is not. On a
+terminal a table goes through $PAGER, or less if that is not set.
 
 Examples:
   sudo marketprism query trade binance/spot/BTC-USDT --since -1h
@@ -69,6 +71,9 @@ pub(crate) struct Args {
     /// Only these fields, in this order.
     #[arg(long, value_name = "FIELD,…", value_delimiter = ',')]
     fields: Vec<String>,
+    /// Prints a table to the terminal itself.
+    #[arg(long)]
+    no_pager: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -91,17 +96,24 @@ pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> 
     let (path, parameters) = question(args)?;
     let storage = args.target.storage(suite.storage.listen)?;
     let rows = Rows::new(&storage, path, parameters);
-    write(rows, sheet, args, &mut output::text).await?;
+    let is_paged = args.format == Format::Table && !args.no_pager;
+    let remark = match is_paged.then(Pager::start).flatten() {
+        Some(mut pager) => write(rows, sheet, args, &mut |text: &str| pager.text(text)).await?,
+        None => write(rows, sheet, args, &mut output::text).await?,
+    };
+    if let Some(remark) = remark {
+        output::remark(remark)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the rows as they come.
+/// Writes the rows as they come; returns what is to be said of them afterwards.
 async fn write(
     mut rows: Rows<'_>,
     mut sheet: Sheet,
     args: &Args,
     print: Print<'_>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<String>> {
     let default = if args.format == Format::Table { TABLE_ROWS } else { u64::MAX };
     let limit = args.limit.unwrap_or(default);
     // On a terminal the rows themselves show how far it is.
@@ -120,14 +132,16 @@ async fn write(
     }
     progress.end()?;
     print(&sheet.end())?;
-    if args.format == Format::Table {
-        if written == 0 {
-            output::remark("no rows: marketprism audit says what is stored")?;
-        } else if args.limit.is_none() && rows.has_more() {
-            output::remark(format!("the first {written} rows; --limit has more"))?;
-        }
-    }
-    Ok(())
+    let remark = if args.format != Format::Table {
+        None
+    } else if written == 0 {
+        Some("no rows: marketprism audit says what is stored".to_owned())
+    } else if args.limit.is_none() && rows.has_more() {
+        Some(format!("the first {written} rows; --limit has more"))
+    } else {
+        None
+    };
+    Ok(remark)
 }
 
 /// Where the rows of a kind are, and what is asked for.

@@ -90,7 +90,7 @@ impl CollectorTarget {
 #[derive(Debug, clap::Args)]
 pub(crate) struct BrokerTarget {
     /// The broker's HTTP interface, or a gateway's [default: as configured on this host].
-    #[arg(long, visible_alias = "gateway", value_name = "URL")]
+    #[arg(long, global = true, visible_alias = "gateway", value_name = "URL")]
     pub(crate) broker: Option<Endpoint>,
     #[command(flatten)]
     pub(crate) access: Access,

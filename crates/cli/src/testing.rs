@@ -61,7 +61,7 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) directory: tempfile::TempDir,
     tasks: Tasks,
-    _suite: tokio::sync::watch::Sender<Arc<Suite>>,
+    suite: tokio::sync::watch::Sender<Arc<Suite>>,
 }
 
 impl Running {
@@ -98,7 +98,7 @@ impl Running {
             Ok(())
         });
         service.start(&mut tasks).unwrap();
-        Self { address, directory, tasks, _suite: sender }
+        Self { address, directory, tasks, suite: sender }
     }
 
     /// A file with a key that may read, if this is a gateway. It is in force within a second.
@@ -112,6 +112,11 @@ impl Running {
         let written = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(written.path(), key.unwrap()).unwrap();
         written
+    }
+
+    /// Gives the service another configuration.
+    pub(crate) fn reload(&self, suite: &Suite) {
+        self.suite.send_replace(Arc::new(suite.clone()));
     }
 
     pub(crate) async fn stop(mut self) {

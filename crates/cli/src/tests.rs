@@ -19,6 +19,12 @@ fn the_help_is_as_documented() {
     expect_file!["../tests/help.txt"].assert_eq(&text);
 }
 
+#[test]
+fn the_help_names_the_codes_that_the_program_ends_with() {
+    let codes = format!("{EXIT_USAGE} wrong usage, {EXIT_CONFIGURATION} wrong configuration");
+    assert!(EXAMPLES.ends_with(&codes), "{codes}");
+}
+
 fn describe(command: &mut clap::Command, text: &mut String) {
     let name = command.get_bin_name().unwrap_or("marketprism").to_owned();
     let help = command.render_long_help();

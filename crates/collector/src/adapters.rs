@@ -1,5 +1,6 @@
 //! Which adapter speaks the dialect of a market: the one place of the collector that names them.
 
+use crate::block::is_trade;
 use model::{Kind, Market, Venue};
 use std::sync::Arc;
 use venue::{Adapter, Feed};
@@ -51,6 +52,12 @@ pub(crate) struct Offer {
 pub(crate) fn offer(venue: Venue, market: Market) -> Offer {
     let none = Offer { kinds: Vec::new(), fetchable: Vec::new(), intervals: &[], volumes: false };
     visit(venue, market, Asking).flatten().unwrap_or(none)
+}
+
+/// Those of these kinds whose gaps can be filled.
+pub(crate) fn fillable(venue: Venue, market: Market, kinds: &[Kind]) -> Arc<[Kind]> {
+    let fetchable = offer(venue, market).fetchable;
+    kinds.iter().copied().filter(|kind| is_trade(*kind) && fetchable.contains(kind)).collect()
 }
 
 struct Asking;

@@ -382,7 +382,8 @@ struct BookAnswer {
         (status = 200, description = "The book, in step with the venue.", body = BookAnswer),
         (status = 400),
         (status = 404, description = "No such book is kept."),
-        (status = 503, description = "The book is not in step with the venue at the moment."),
+        (status = 503, description = "The book is not in step with the venue at the moment.",
+         headers(("X-Unavailable"))),
     ),
 )]
 async fn order_book(

@@ -9,6 +9,7 @@ use feed::{BookView, Flow};
 use model::{Body, Event, GapState, Instrument, InstrumentId, Kind, Market, Venue};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use units::UnixNanos;
 
@@ -136,6 +137,23 @@ pub(crate) struct BackfillHandle {
     pub(crate) orders: mpsc::Sender<Event>,
 }
 
+/// How often what no stream carries is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Round {
+    pub(crate) kind: Kind,
+    /// In which time each instrument is to be asked for once.
+    pub(crate) interval: Duration,
+    /// In which time it is: longer if the venue grants too little for all of them.
+    pub(crate) period: Duration,
+}
+
+impl Round {
+    /// Whether it takes longer than it is to, by a second or more.
+    pub(crate) const fn is_slow(&self) -> bool {
+        self.period.as_secs() > self.interval.as_secs()
+    }
+}
+
 /// One market of one venue.
 #[derive(Debug, Clone)]
 pub(crate) struct MarketView {
@@ -158,6 +176,10 @@ pub(crate) struct MarketView {
     /// How to have something added or removed.
     pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) feeds: Vec<FeedHandle>,
+    /// By kind, how often it is asked for; empty of what streams carry.
+    pub(crate) rounds: Vec<Round>,
+    /// When kinds were taken up that were not recorded before.
+    pub(crate) taken_up: BTreeMap<Kind, UnixNanos>,
     /// What came of each kind.
     pub(crate) tally: Arc<Tally>,
     /// `None` if it is switched off.

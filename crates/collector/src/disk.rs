@@ -4,6 +4,7 @@
 use crate::block::{Block, rank, read_note};
 use crate::lane::Command;
 use anyhow::Context as _;
+use model::Kind;
 use spool::{Dropped, Options, Position, Spool, Unsynced};
 use std::path::Path;
 use std::sync::Arc;
@@ -84,17 +85,17 @@ impl Syncing {
     }
 }
 
-/// Opens the spool and calls `visit` with what is in it, oldest first within each subject.
+/// Opens the spool and calls `visit` with what is in it, oldest first within each subject. What it
+/// reserves is for gap records alone.
 pub(crate) fn open(
     directory: &Path,
     bytes_max: u64,
     mut visit: impl FnMut(BlockId, Vec<crate::block::Run>),
 ) -> Result<Spool, spool::Error> {
-    Spool::open(directory, Options::with_budget(bytes_max), rank_of, |_, note| {
-        match read_note(note) {
-            Ok((id, runs)) => visit(id, runs),
-            Err(error) => tracing::warn!(error = %error, "a block in the spool is skipped"),
-        }
+    let options = Options::with_budget(bytes_max, rank(Kind::Gap));
+    Spool::open(directory, options, rank_of, |_, note| match read_note(note) {
+        Ok((id, runs)) => visit(id, runs),
+        Err(error) => tracing::warn!(error = %error, "a block in the spool is skipped"),
     })
 }
 
@@ -152,5 +153,50 @@ fn load(spool: &mut Spool, subject: DurableSubject) -> Done {
                 return Done::LoadFailed(subject);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::Run;
+    use crate::block::tests::{gap, run};
+
+    /// The size of the spool, and what of it is for events: an eighth is reserved.
+    const BYTES: u64 = 256 << 10;
+    const EVENT_BYTES: u64 = BYTES - BYTES / 8;
+
+    fn block(kind: Kind, seq: u64, runs: Vec<Run>, bytes: usize) -> Arc<Block> {
+        let id = BlockId::parse(&format!("collector/7/{kind}.binance.spot/{seq}")).unwrap();
+        Arc::new(Block { id, runs, payload: vec![b'x'; bytes].into() })
+    }
+
+    /// Stores a block and returns the ids of what had to go for it.
+    fn put(spool: &mut Spool, block: Arc<Block>) -> Vec<BlockId> {
+        let done = store(spool, block.id.subject, vec![block]);
+        let Done::Stored { stored: 1, refused: None, dropped, .. } = &done else {
+            panic!("{done:?}");
+        };
+        dropped.iter().map(|note| read_note(note).unwrap().0).collect()
+    }
+
+    #[test]
+    fn a_spool_that_is_full_of_events_stores_gap_records_and_loses_nothing_for_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut spool = open(directory.path(), BYTES, |_, _| ()).unwrap();
+        let mut seq = 0;
+        while spool.bytes() + 5_000 <= EVENT_BYTES {
+            seq += 1;
+            let trades = block(Kind::Trade, seq, vec![run(Kind::Trade, seq, seq)], 4_096);
+            assert_eq!(put(&mut spool, trades), []);
+        }
+        let book = || block(Kind::Book, 1, vec![run(Kind::Book, 1, 1)], 5_000);
+        assert_eq!(put(&mut spool, book()), [book().id.clone()]);
+        for seq in 1..=20 {
+            let record = Run { gap: Some(Arc::new(gap(4, 10))), ..run(Kind::Trade, 5, 9) };
+            assert_eq!(put(&mut spool, block(Kind::Gap, seq, vec![record], 1_024)), []);
+        }
+        assert!(spool.bytes() > EVENT_BYTES && spool.bytes() <= BYTES, "{}", spool.bytes());
+        assert_eq!(put(&mut spool, book()), [book().id.clone()], "the reserve is not for it");
     }
 }

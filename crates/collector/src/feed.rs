@@ -91,6 +91,8 @@ pub(crate) struct Feed<A> {
     books: BTreeSet<Arc<InstrumentId>>,
     /// How long it may bring nothing; for ever if all that it carries is rare.
     silence_max: Option<Duration>,
+    /// Since when that holds: what comes by the clock may be new beside what is rare.
+    silence_since: Instant,
     /// Which of its streams bring nothing.
     liveness: Liveness,
     /// The streams that were taken up where an earlier run had left them.
@@ -158,6 +160,7 @@ impl<A: Adapter> Feed<A> {
             nothing_left: true,
             books: BTreeSet::new(),
             silence_max: None,
+            silence_since: Instant::now(),
             liveness: Liveness::default(),
             resumed: BTreeSet::new(),
             outputs: Vec::new(),

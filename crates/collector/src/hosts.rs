@@ -1,10 +1,13 @@
 //! The venues' hosts: whoever asks at the same REST interface shares its request weight, and whoever
 //! connects to the same streams the number of connections that may be made.
 
-use crate::fetcher::{self, FETCHES_CAPACITY, Fetch, Queues, Quota, SPARE_CAPACITY};
+use crate::fetcher::{
+    self, BACKFILL_CAPACITY, FETCHES_CAPACITY, Fetch, POLLS_CAPACITY, Queues, Quota, Shares,
+};
 use crate::gate::Gate;
 use crate::line::now;
 use crate::metrics::Metrics;
+use crate::ration::Ration;
 use anyhow::Context as _;
 use daemon::Tasks;
 use model::Venue;
@@ -13,15 +16,19 @@ use settings::VenueMarket;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use units::UnixNanos;
-use venue::Adapter;
+use venue::{Adapter, Share};
 
 /// How to have something fetched.
 #[derive(Debug, Clone)]
 pub(crate) struct Door {
     /// What cannot wait.
     pub(crate) urgent: mpsc::Sender<Fetch>,
-    /// What can.
-    pub(crate) spare: mpsc::Sender<Fetch>,
+    /// What was missed, and can.
+    pub(crate) backfill: mpsc::Sender<Fetch>,
+    /// What is asked for again and again, and can.
+    pub(crate) polls: mpsc::Sender<Fetch>,
+    /// How the polls share what is theirs.
+    pub(crate) ration: Ration,
     /// Until when the venue wants none of it.
     pub(crate) banned: watch::Receiver<Option<UnixNanos>>,
 }
@@ -39,16 +46,15 @@ struct Host {
 
 /// The interfaces of all enabled markets.
 pub(crate) struct Hosts {
-    /// How much of the weight is for what can wait, in percent.
-    spare_percent: u32,
+    shares: Shares,
     hosts: Vec<Host>,
     /// By venue, host and port of the streams.
     gates: Vec<((Venue, String), Arc<Gate>)>,
 }
 
 impl Hosts {
-    pub(crate) const fn new(spare_percent: u32) -> Self {
-        Self { spare_percent, hosts: Vec::new(), gates: Vec::new() }
+    pub(crate) const fn new(shares: Shares) -> Self {
+        Self { shares, hosts: Vec::new(), gates: Vec::new() }
     }
 
     /// What says when a connection to a market's streams may be made; markets of one venue at the
@@ -60,7 +66,7 @@ impl Hosts {
         if let Some((_, gate)) = self.gates.iter().find(|(known, _)| *known == key) {
             return Arc::clone(gate);
         }
-        let gate = Arc::new(Gate::new(&A::LIMITS));
+        let gate = Arc::new(Gate::new(&A::LIMITS, self.shares.limits));
         self.gates.push((key, Arc::clone(&gate)));
         gate
     }
@@ -92,30 +98,34 @@ impl Hosts {
         let options =
             RestOptions { weight_header, proxy: proxy.cloned(), ..RestOptions::default() };
         let (urgent_tx, urgent) = mpsc::channel(FETCHES_CAPACITY);
-        let (spare_tx, spare) = mpsc::channel(SPARE_CAPACITY);
+        let (backfill_tx, backfill) = mpsc::channel(BACKFILL_CAPACITY);
+        let (polls_tx, polls) = mpsc::channel(POLLS_CAPACITY);
         let (banned_tx, banned) = watch::channel(None);
-        let door = Door { urgent: urgent_tx, spare: spare_tx, banned };
+        let quota = Quota {
+            per_minute: A::LIMITS.weight_per_minute,
+            shares: self.shares,
+            told: A::weight_per_minute,
+        };
+        let ration = Ration::new(quota.budget().granted(Share::Polls));
+        let door =
+            Door { urgent: urgent_tx, backfill: backfill_tx, polls: polls_tx, ration, banned };
         self.hosts.push(Host {
             name: format!("{name}-rest"),
             venue: A::VENUE,
             settings: settings.clone(),
             door: door.clone(),
             rest: Rest::new(settings.rest_url.url().clone(), &tls, options, now)?,
-            quota: Quota {
-                per_minute: A::LIMITS.weight_per_minute,
-                spare_percent: self.spare_percent,
-                told: A::weight_per_minute,
-            },
-            queues: Queues { urgent, spare, banned: banned_tx },
+            quota,
+            queues: Queues { urgent, backfill, polls, banned: banned_tx },
         });
         Ok(door)
     }
 
     /// Starts a task for each.
     pub(crate) fn start(self, metrics: &Metrics, tasks: &mut Tasks) {
-        for Host { name, rest, quota, queues, .. } in self.hosts {
-            let metrics = metrics.clone();
-            tasks.spawn(name, move |task| fetcher::run(task, rest, quota, queues, metrics));
+        for Host { name, rest, quota, queues, door, .. } in self.hosts {
+            let (metrics, ration) = (metrics.clone(), door.ration);
+            tasks.spawn(name, move |task| fetcher::run(task, rest, quota, queues, ration, metrics));
         }
     }
 }
@@ -127,7 +137,7 @@ mod tests {
     #[test]
     fn markets_of_one_venue_and_host_connect_through_one_gate() {
         let venues = settings::Venues::default();
-        let mut hosts = Hosts::new(20);
+        let mut hosts = Hosts::new(Shares { limits: 100, backfill: 20, polls: 30 });
         let spot = hosts.gate::<venue_okx::Spot>(&venues.okx.spot);
         let perp = hosts.gate::<venue_okx::Perp>(&venues.okx.perp);
         assert!(Arc::ptr_eq(&spot, &perp));

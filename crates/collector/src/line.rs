@@ -1,7 +1,7 @@
 //! One socket of a feed and how far its subscription has come.
 
 use crate::capture::Tap;
-use crate::gate::Gate;
+use crate::gate::{Gate, Place};
 use net::{Frame, Proxy, Socket, SocketError, SocketOptions, Tls};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -41,6 +41,8 @@ pub(crate) struct Line {
     pub(crate) subscribed: Option<Instant>,
     /// When it last brought data.
     pub(crate) data_at: Option<Instant>,
+    /// Given back once the socket, which stands before it, is closed.
+    _place: Place,
 }
 
 impl Line {
@@ -57,7 +59,7 @@ impl Line {
             proxy: dial.proxy.clone(),
             ..SocketOptions::default()
         };
-        dial.gate.pass().await;
+        let place = dial.gate.pass().await;
         let socket = Socket::connect(&dial.url, &dial.tls, options, now).await?;
         let opened = Instant::now();
         let mut line = Self {
@@ -74,6 +76,7 @@ impl Line {
             asked_at: opened,
             subscribed: None,
             data_at: None,
+            _place: place,
         };
         line.say(requests);
         Ok(line)

@@ -2,8 +2,8 @@
 
 use crate::adapters::{self, Offer, Visitor};
 use crate::backfill::{self, Backfiller};
-use crate::block::is_trade;
 use crate::board::{BackfillHandle, MarketView, ORDERS_CAPACITY};
+use crate::fetcher::Shares;
 use crate::hosts::Hosts;
 use crate::market::{Market, Ways, wanted};
 use crate::metrics::Metrics;
@@ -14,6 +14,7 @@ use daemon::Tasks;
 use model::{Event, Kind, Market as ModelMarket, Venue};
 use net::{Proxy, Tls};
 use settings::{Collector as Settings, Invalid, VenueMarket};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use venue::Adapter;
@@ -91,9 +92,9 @@ pub(crate) fn seats(settings: &Settings) -> (Vec<Seat>, Vec<MarketView>) {
         .map(|(venue, market, wanted)| {
             let (gaps_tx, gaps) = mpsc::channel(ORDERS_CAPACITY);
             let (orders_tx, orders) = mpsc::channel(ORDERS_CAPACITY);
-            let fetchable = adapters::offer(venue, market).fetchable;
-            let kinds = wanted.kinds.iter().filter_map(|kind| kind.parse().ok());
-            let kinds = kinds.filter(|kind| is_trade(*kind) && fetchable.contains(kind)).collect();
+            let kinds: Vec<Kind> =
+                wanted.kinds.iter().filter_map(|kind| kind.parse().ok()).collect();
+            let kinds = adapters::fillable(venue, market, &kinds);
             let handle = BackfillHandle { kinds, orders: gaps_tx };
             let backfill = settings.backfill.enabled.then_some(handle);
             let fetching = settings.backfill.enabled;
@@ -110,6 +111,8 @@ pub(crate) fn seats(settings: &Settings) -> (Vec<Seat>, Vec<MarketView>) {
                 banned: watch::channel(None).1,
                 orders: orders_tx,
                 feeds: Vec::new(),
+                rounds: Vec::new(),
+                taken_up: BTreeMap::new(),
                 tally: Arc::default(),
                 backfill,
             };
@@ -126,11 +129,11 @@ impl Lineup {
     /// If a setting cannot be used.
     pub(crate) fn new(
         seats: Vec<Seat>,
-        spare_percent: u32,
+        shares: Shares,
         proxy: Option<&Proxy>,
         ways: &Ways,
     ) -> anyhow::Result<Self> {
-        let mut hosts = Hosts::new(spare_percent);
+        let mut hosts = Hosts::new(shares);
         let mut markets = Vec::new();
         for (index, seat) in seats.into_iter().enumerate() {
             let (venue, market) = (seat.venue, seat.market);
@@ -178,7 +181,7 @@ impl Visitor for Staff<'_> {
             adapter: adapter.clone(),
             roster: rosters,
             fetching,
-            fetches: door.spare.clone(),
+            fetches: door.backfill.clone(),
             orders: gaps,
             bus: ways.bus.clone(),
             batches: ways.batches.clone(),

@@ -17,7 +17,6 @@ mod listing;
 
 use crate::board::Board;
 use crate::capture::{Tap, Taps};
-use crate::fetcher::Fetch;
 use crate::gate::Gate;
 use crate::hosts::Door;
 use crate::metrics::Metrics;
@@ -55,6 +54,22 @@ pub(crate) struct Wanted {
     pub(crate) intervals: Vec<Arc<str>>,
     pub(crate) depth: usize,
     pub(crate) streams_per_connection: usize,
+}
+
+impl Wanted {
+    /// What is recorded of each instrument: the kinds, candles once for each interval.
+    fn parts(&self) -> Vec<(Kind, Option<Arc<str>>)> {
+        let mut parts = Vec::new();
+        for kind in &self.kinds {
+            if *kind == Kind::Kline {
+                let intervals = self.intervals.iter();
+                parts.extend(intervals.map(|interval| (*kind, Some(Arc::clone(interval)))));
+            } else {
+                parts.push((*kind, None));
+            }
+        }
+        parts
+    }
 }
 
 /// What a market task needs.
@@ -167,17 +182,8 @@ impl Market {
 
     /// What to subscribe to of an instrument.
     fn feeds_of(&self, id: &Arc<InstrumentId>) -> Vec<venue::Feed> {
-        let of = |kind, interval| venue::Feed { instrument: Arc::clone(id), kind, interval };
-        let mut feeds = Vec::new();
-        for kind in &self.wanted.kinds {
-            if *kind == Kind::Kline {
-                let intervals = self.wanted.intervals.iter();
-                feeds.extend(intervals.map(|interval| of(*kind, Some(Arc::clone(interval)))));
-            } else {
-                feeds.push(of(*kind, None));
-            }
-        }
-        feeds
+        let of = |(kind, interval)| venue::Feed { instrument: Arc::clone(id), kind, interval };
+        self.wanted.parts().into_iter().map(of).collect()
     }
 
     fn outbox(&self) -> Outbox {
@@ -188,11 +194,6 @@ impl Market {
     fn tap(&self, what: &str) -> Option<Tap> {
         let taps = self.ways.taps.as_ref()?;
         Some(taps.of(&format!("{}-{what}", self.name())))
-    }
-
-    /// Where requests go that can wait.
-    fn spare(&self) -> mpsc::Sender<Fetch> {
-        self.door.spare.clone()
     }
 }
 

@@ -3,11 +3,13 @@
 //!
 //! What passes over the bus (blocks, live messages and their losses) is counted by `bus`.
 
+mod polls;
 mod streams;
 
 use crate::publisher::LaneView;
 use feed::Counts;
 use model::{Cause, Event, Kind};
+use polls::Polls;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -83,6 +85,7 @@ pub(crate) struct Metrics {
     connects: Family<Connection, Counter>,
     disconnects: Family<Reason, Counter>,
     pub(crate) streams: Streams,
+    pub(crate) polls: Polls,
     listings: Family<Answer, Counter>,
     last_event_age: Family<Connection, Gauge<f64, AtomicU64>>,
     lag: Histogram,
@@ -119,6 +122,7 @@ impl Metrics {
             connects: Family::default(),
             disconnects: Family::default(),
             streams: Streams::default(),
+            polls: Polls::default(),
             listings: Family::default(),
             last_event_age: Family::default(),
             lag: Histogram::new(LAG_BOUNDS),
@@ -196,6 +200,7 @@ impl Metrics {
             self.disconnects.clone(),
         );
         self.streams.register(registry);
+        self.polls.register(registry);
         registry.register(
             "instrument_refreshes",
             "Times the instrument list of a venue was read, by result",

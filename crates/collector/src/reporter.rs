@@ -4,11 +4,14 @@ use crate::api::Api;
 use crate::board::{Board, FeedHandle, FeedState, MarketView};
 use crate::line::now;
 use crate::pair::Leading;
+use crate::pending::pending;
 use crate::publisher::LaneView;
 use crate::roster::silence_max;
 use crate::silence::{Silences, silences};
 use bus::Bus;
 use daemon::{Context, Dependency, Health, Required, Status, Task};
+use settings::Suite;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use units::UnixNanos;
@@ -28,6 +31,11 @@ pub(crate) struct Reporter {
     status: Status,
     health: Health,
     silences: Silences,
+    suite: watch::Receiver<Arc<Suite>>,
+    /// The configuration that the process was started with.
+    started: Arc<Suite>,
+    /// The settings that a reload has changed and a restart is to bring in force.
+    pending: Vec<String>,
 }
 
 impl Reporter {
@@ -41,6 +49,9 @@ impl Reporter {
             status: context.status.clone(),
             health: context.health.clone(),
             silences: context.metrics(Silences::register),
+            suite: context.suite.clone(),
+            started: context.suite(),
+            pending: Vec::new(),
         }
     }
 
@@ -80,6 +91,9 @@ impl Reporter {
             let (lane, open) = (*self.lane.borrow(), self.board.open().borrow().len());
             let mut text = line(&views, total.saturating_sub(events), lane, open);
             text.push_str(&named(&views, now));
+            text.push_str(&slow(&views));
+            self.reloaded();
+            text.push_str(&waiting(&self.pending));
             if !*self.leading.borrow() {
                 text.push_str(", the other of the pair leads");
             }
@@ -88,6 +102,25 @@ impl Reporter {
             if !task.sleep(INTERVAL).await {
                 return Ok(());
             }
+        }
+    }
+
+    /// Says which settings of a changed configuration are not in force yet.
+    fn reloaded(&mut self) {
+        // An error means that the process is about to end.
+        if !self.suite.has_changed().unwrap_or(false) {
+            return;
+        }
+        let suite = Arc::clone(&self.suite.borrow_and_update());
+        match pending(&self.started.collector, &suite.collector) {
+            Ok(keys) => self.pending = keys,
+            Err(error) => {
+                tracing::error!(error = %error, "cannot tell which settings want a restart");
+            }
+        }
+        if !self.pending.is_empty() {
+            let keys = self.pending.join(", ");
+            tracing::warn!(keys, "these settings are in force after a restart only");
         }
     }
 
@@ -168,6 +201,30 @@ fn named(markets: &[MarketView], now: UnixNanos) -> String {
     text
 }
 
+/// The polls that come round more slowly than they are to, as the end of the line of `systemctl
+/// status`.
+fn slow(markets: &[MarketView]) -> String {
+    let rounds = markets.iter().flat_map(|market| {
+        let slow = market.rounds.iter().filter(|round| round.is_slow());
+        slow.map(move |round| (name(market), round))
+    });
+    let text = rounds.take(NAMED_MAX).map(|(market, round)| {
+        let (kind, period, interval) =
+            (round.kind, round.period.as_secs(), round.interval.as_secs());
+        format!(", {market}: {kind} every {period} s, not {interval} s")
+    });
+    text.collect()
+}
+
+/// The settings that want a restart, as the end of the line of `systemctl status`.
+fn waiting(pending: &[String]) -> String {
+    match pending {
+        [] => String::new(),
+        [key] => format!(", {key} wants a restart"),
+        keys => format!(", {} settings want a restart", keys.len()),
+    }
+}
+
 /// The line of `systemctl status`.
 fn line(
     markets: &[MarketView],
@@ -200,11 +257,11 @@ fn line(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::board::FeedStatus;
+    use crate::board::{FeedStatus, Round};
     use crate::roster::Cargo;
     use expect_test::expect;
     use model::{InstrumentId, Kind, Market, Symbol, Venue};
-    use std::sync::Arc;
+    use std::collections::BTreeMap;
     use tokio::sync::mpsc;
 
     const NOW: UnixNanos = UnixNanos::new(100_000_000_000);
@@ -235,6 +292,8 @@ mod tests {
             banned: watch::channel(None).1,
             orders: mpsc::channel(1).0,
             feeds: states.into_iter().map(feed).collect(),
+            rounds: Vec::new(),
+            taken_up: BTreeMap::new(),
             tally: Arc::default(),
             backfill: None,
         }
@@ -252,6 +311,26 @@ mod tests {
         ));
         expect!["no instruments of binance-spot yet, 0/0 feeds synced, 0 events/s, spool empty"]
             .assert_eq(&line(&[market(None, vec![])], 0, LaneView::default(), 0));
+    }
+
+    #[test]
+    fn the_status_says_which_polls_come_round_too_slowly() {
+        let mut market = market(Some(9), vec![FeedState::Up]);
+        let round = |kind, period| {
+            let interval = Duration::from_secs(60);
+            Round { kind, interval, period: Duration::from_millis(period) }
+        };
+        market.rounds =
+            vec![round(Kind::OpenInterest, 78_100), round(Kind::LongShortRatio, 60_900)];
+        expect![", binance-spot: open_interest every 78 s, not 60 s"].assert_eq(&slow(&[market]));
+    }
+
+    #[test]
+    fn the_status_says_what_waits_for_a_restart() {
+        let keys = ["collector.pair".to_owned(), "collector.name".to_owned()];
+        assert_eq!(waiting(&[]), "");
+        assert_eq!(waiting(&keys[..1]), ", collector.pair wants a restart");
+        assert_eq!(waiting(&keys), ", 2 settings want a restart");
     }
 
     #[test]

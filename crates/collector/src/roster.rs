@@ -13,6 +13,8 @@ use venue::{Adapter, ConnectionPlan, Feed};
 pub(crate) struct Roster {
     pub(crate) list: Arc<[Instrument]>,
     pub(crate) wanted: Arc<BTreeSet<Arc<InstrumentId>>>,
+    /// The kinds that are wanted of each.
+    pub(crate) kinds: Vec<Kind>,
 }
 
 /// What one connection is to carry.

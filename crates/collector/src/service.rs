@@ -9,6 +9,7 @@ use crate::checkpoint::{self, Checkpoints};
 use crate::disk;
 use crate::ended::Ended;
 use crate::endpoints::Endpoints;
+use crate::fetcher::Shares;
 use crate::handover::Handover;
 use crate::lane::{Lane, Limits};
 use crate::line::now;
@@ -94,7 +95,7 @@ impl daemon::Service for Collector {
             taps,
         };
         let proxy = proxies::common(settings, &context.credentials)?;
-        let lineup = Lineup::new(seats, settings.backfill.weight_percent, proxy.as_ref(), &ways)?;
+        let lineup = Lineup::new(seats, Shares::of(settings), proxy.as_ref(), &ways)?;
         // The publisher's queue ends with the last of those that hand something in.
         drop(ways);
         let parts = Parts {

@@ -61,7 +61,10 @@ pub(crate) fn silences(market: &MarketView, now: UnixNanos) -> Vec<Silence> {
     let silence = |(kind, up): (Kind, Option<UnixNanos>)| {
         let max = silence_max(kind)?;
         let (_, last) = market.tally.of(kind);
-        let nanos = u64::try_from(now.since(last.or(up)?)).unwrap_or(0);
+        let since = last.or(up)?;
+        // The connection may have been there before it was taken up, and earlier events as well.
+        let since = market.taken_up.get(&kind).map_or(since, |at| since.max(*at));
+        let nanos = u64::try_from(now.since(since)).unwrap_or(0);
         let age = Duration::from_nanos(nanos);
         Some(Silence { venue: market.venue, market: market.market, kind, age, max })
     };
@@ -166,6 +169,8 @@ mod tests {
             unknown: Vec::new(),
             orders: mpsc::channel(1).0,
             feeds,
+            rounds: Vec::new(),
+            taken_up: BTreeMap::new(),
             tally: Arc::default(),
             backfill: None,
             banned: watch::Sender::new(None).subscribe(),
@@ -210,6 +215,16 @@ mod tests {
         assert_eq!(ages(&market(up), 150), [("book", 50, 120)]);
         assert_eq!(ages(&market(vec![feed(None, &kinds)]), 150), []);
         assert_eq!(ages(&market(vec![feed(Some(100), &[Kind::Liquidation])]), 150), []);
+    }
+
+    #[test]
+    fn a_kind_that_was_taken_up_later_than_its_connection_is_no_older_than_that() {
+        let mut market = market(vec![feed(Some(100), &[Kind::Trade, Kind::Book])]);
+        market.tally.event(&book(110));
+        market.taken_up = BTreeMap::from([(Kind::Trade, at(140)), (Kind::Book, at(145))]);
+        assert_eq!(ages(&market, 150), [("trade", 10, 900), ("book", 5, 120)]);
+        market.tally.event(&book(148));
+        assert_eq!(ages(&market, 150), [("trade", 10, 900), ("book", 2, 120)]);
     }
 
     #[test]

@@ -47,7 +47,10 @@ pub fn command(service: &'static str) -> clap::Command {
              {name} --check --config ./services.yaml\n  \
              {name} --config ./services.yaml --state-directory /tmp/{service}\n  \
              systemctl start {name}\n\n\
-             Exit codes: 0 stopped or checked, 1 failed, 64 wrong usage, 78 wrong configuration"
+             Exit codes: 0 stopped or checked, 1 failed, {usage} wrong usage, {configuration} wrong \
+             configuration",
+            usage = exit::USAGE,
+            configuration = exit::CONFIGURATION,
         ))
 }
 

@@ -50,8 +50,7 @@ impl<A: Adapter> Pipeline<A> {
     /// A pipeline that has seen nothing yet.
     #[must_use]
     pub fn new(adapter: A, options: Options) -> Self {
-        let mut wanted = [false; Kind::ALL.len()];
-        options.kinds.iter().for_each(|kind| wanted[*kind as usize] = true);
+        let wanted = flags(&options.kinds);
         Self {
             adapter,
             options,
@@ -110,6 +109,19 @@ impl<A: Adapter> Pipeline<A> {
             let known = &mut self.instruments[slot.index()].wanted;
             if std::mem::replace(known, wanted) && !wanted {
                 self.with(slot, now, out, State::disconnect);
+            }
+        }
+    }
+
+    /// Takes over which kinds are wanted from now on. One that is wanted no more is left as
+    /// [`Pipeline::want`] leaves an instrument.
+    pub fn want_kinds(&mut self, kinds: &[Kind], now: UnixNanos, out: &mut Vec<Output>) {
+        let before = std::mem::replace(&mut self.wanted, flags(kinds));
+        for kind in Kind::ALL.iter().copied() {
+            if before[kind as usize] && !self.wanted[kind as usize] {
+                for slot in self.slots() {
+                    self.with(slot, now, out, |state, context| state.leave(kind, context));
+                }
             }
         }
     }
@@ -201,7 +213,7 @@ impl<A: Adapter> Pipeline<A> {
         let answer = self.adapter.parse_rest(path, body);
         match answer {
             Ok(RestAnswer::Snapshot { slot, book }) => {
-                let last_id = book.last_id;
+                let (last_id, kind_wanted) = (book.last_id, self.wanted[Kind::Book as usize]);
                 let event = Event {
                     instrument: Arc::clone(self.adapter.instrument(slot)),
                     venue_time: None,
@@ -211,7 +223,7 @@ impl<A: Adapter> Pipeline<A> {
                 };
                 self.with(slot, recv_time, out, |state, context| {
                     // Asked for before it was left.
-                    if !state.wanted {
+                    if !kind_wanted || !state.wanted {
                         return Report::default();
                     }
                     state.keeper.handle_snapshot(event, last_id, context)
@@ -439,6 +451,13 @@ impl<A: Adapter> Pipeline<A> {
     fn slots(&self) -> Vec<Slot> {
         Slot::first(self.instruments.len()).collect()
     }
+}
+
+/// Whether each kind is one of these, in the order of [`Kind::ALL`].
+fn flags(kinds: &[Kind]) -> [bool; Kind::ALL.len()] {
+    let mut flags = [false; Kind::ALL.len()];
+    kinds.iter().for_each(|kind| flags[*kind as usize] = true);
+    flags
 }
 
 /// How the venue gives a book anew.

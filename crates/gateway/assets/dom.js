@@ -35,8 +35,31 @@ export function state(level, words) {
   return { words, level };
 }
 
+// What can be pressed in a cell: `{ words, of, press }`, of which `of` says what it is about.
+function fillButtons(cell, buttons) {
+  while (cell.childElementCount > buttons.length) cell.lastElementChild.remove();
+  buttons.forEach(({ words, of, press }, index) => {
+    let button = cell.children[index];
+    if (!button) {
+      button = cell.appendChild(document.createElement("button"));
+      button.type = "button";
+    }
+    say(button, words);
+    const label = `${words}: ${of}`;
+    if (button.getAttribute("aria-label") !== label) button.setAttribute("aria-label", label);
+    button.onclick = press;
+  });
+}
+
+// A text, or what has words, a title and a level; a title shows when the cell is pointed at.
+const partsOf = (content) => (typeof content === "object" ? content : { words: content });
+
 function fillCell(cell, content) {
-  const { words, level, title = "" } = typeof content === "object" ? content : { words: content };
+  const { words, level, title = "", buttons } = partsOf(content);
+  if (buttons) {
+    fillButtons(cell, buttons);
+    return;
+  }
   if (level === undefined) {
     say(cell, words);
   } else {
@@ -46,6 +69,19 @@ function fillCell(cell, content) {
     say(mark, words);
   }
   if (cell.title !== title) cell.title = title;
+}
+
+// Writes the heads of the columns, which are those of the rows below.
+export function fillHead(row, heads) {
+  heads.forEach((content, column) => {
+    const { words, title = "" } = partsOf(content);
+    const head = row.cells[column] ?? row.appendChild(document.createElement("th"));
+    head.scope = "col";
+    head.className = column === 0 ? "" : "num";
+    say(head, words);
+    if (head.title !== title) head.title = title;
+  });
+  while (row.cells.length > heads.length) row.lastElementChild.remove();
 }
 
 // Makes the rows of a table's body those of `rows`: `{ key, cells, faint }`. A row whose key

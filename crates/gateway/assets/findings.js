@@ -15,11 +15,14 @@ export function alertsOpen() {
   return alerts.filter(({ state: word }) => word === "firing" || word === "pending");
 }
 
+export const isSilenced = (alert) => alert.silenced_by?.length > 0;
+
 export const alertLevel = ({ severity }) => ALERT_LEVELS[severity] ?? "warn";
 
 function alertRow(alert) {
-  const word = text.alerts.words[alert.state] ?? alert.state;
-  const level = alert.state === "firing" ? alertLevel(alert) : "unknown";
+  const silenced = isSilenced(alert);
+  const word = silenced ? text.alerts.silenced : (text.alerts.words[alert.state] ?? alert.state);
+  const level = alert.state === "firing" && !silenced ? alertLevel(alert) : "unknown";
   return {
     key: JSON.stringify([alert.name, alert.labels]),
     cells: [

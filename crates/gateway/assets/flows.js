@@ -1,7 +1,7 @@
 // Freshness: of each kind and venue, how long ago the last event came, and how fast they come.
 
 import { now } from "./clock.js";
-import { byId, fill, say, show, state } from "./dom.js";
+import { byId, fill, fillHead, say, show, state } from "./dom.js";
 import { age, fromNanos, rate } from "./format.js";
 import { Rates } from "./rates.js";
 import { sources } from "./sources.js";
@@ -58,17 +58,6 @@ export function cell(flows) {
   return { words: words(newest, total), title };
 }
 
-// Writes the names of the columns, which are those of the rows below.
-function drawHead(row, names) {
-  names.forEach((name, column) => {
-    const head = row.cells[column] ?? row.appendChild(document.createElement("th"));
-    head.scope = "col";
-    head.className = column === 0 ? "" : "num";
-    say(head, name);
-  });
-  while (row.cells.length > names.length) row.lastElementChild.remove();
-}
-
 // Notes the counters of an answer; each answer counts once.
 export function note() {
   const { data, at } = sources.exchanges;
@@ -86,7 +75,7 @@ export function render() {
   const venues = [...new Set(exchanges.map(({ venue }) => venue))];
   const named = exchanges.flatMap((exchange) => exchange.kinds ?? []);
   const kinds = [...new Set(named.map(({ kind }) => kind))];
-  drawHead(byId("flows-head"), [text.flows.kind, ...venues]);
+  fillHead(byId("flows-head"), [text.flows.kind, ...venues]);
   const rows = kinds.map((kind) => ({
     // With other venues it is another row.
     key: [kind, ...venues].join(" "),

@@ -72,6 +72,18 @@ export function percent(value) {
 const unitOf = (unit) =>
   new Intl.NumberFormat(undefined, { style: "unit", unit, unitDisplay: "narrow" });
 const [days, hours, minutes, seconds] = ["day", "hour", "minute", "second"].map(unitOf);
+const thousandths = unitOf("millisecond");
+
+const shares = new Intl.NumberFormat(undefined, {
+  style: "percent",
+  maximumFractionDigits: 2,
+  roundingMode: "floor",
+});
+
+// A part of a whole, from 0 to 1: all of it only if nothing is missing.
+export function share(part) {
+  return Number.isFinite(part) ? shares.format(part) : text.none;
+}
 
 // A length of time, from milliseconds, in its two largest units.
 export function age(milliseconds) {
@@ -87,6 +99,12 @@ export function age(milliseconds) {
   if (h > 0) return `${hours.format(h)} ${minutes.format(m)}`;
   if (m > 0) return `${minutes.format(m)} ${seconds.format(s)}`;
   return seconds.format(s);
+}
+
+// How long something took, from nanoseconds: to the millisecond if it is less than a second.
+export function duration(nanos) {
+  const milliseconds = fromNanos(nanos) ?? NaN;
+  return milliseconds < 1000 ? thousandths.format(Math.floor(milliseconds)) : age(milliseconds);
 }
 
 const clockFormat = { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false };

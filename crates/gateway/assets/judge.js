@@ -2,7 +2,7 @@
 
 import { now } from "./clock.js";
 import { fromNanos } from "./format.js";
-import { alertLevel, alertsOpen } from "./findings.js";
+import { alertLevel, alertsOpen, isSilenced } from "./findings.js";
 import { joined, levelOf, otherUnits, reason } from "./services.js";
 import { sources } from "./sources.js";
 import { text } from "./text.js";
@@ -78,9 +78,10 @@ function* ofStore() {
   }
 }
 
+// Who silenced an alert knows of it.
 function* ofAlerts() {
   for (const alert of alertsOpen()) {
-    if (alert.state !== "firing") continue;
+    if (alert.state !== "firing" || isSilenced(alert)) continue;
     const key = `alert ${JSON.stringify([alert.name, alert.labels])}`;
     yield problem(alertLevel(alert), key, alert.summary, fromNanos(alert.since));
   }

@@ -1,6 +1,7 @@
 // The dashboard: asks, judges, shows. Everything is drawn again once a second and whenever an
 // answer comes, from what is known at that time.
 
+import * as coverage from "./coverage.js";
 import { byId, fill, say, show, state, translate } from "./dom.js";
 import * as findings from "./findings.js";
 import * as flows from "./flows.js";
@@ -12,7 +13,9 @@ import * as market from "./market.js";
 import * as services from "./services.js";
 import { isIn, session, signOut, user } from "./session.js";
 import * as signIn from "./sign-in.js";
+import * as silences from "./silences.js";
 import { sources, start as startSources } from "./sources.js";
+import * as tasks from "./tasks.js";
 import { text } from "./text.js";
 import * as venues from "./venues.js";
 
@@ -26,6 +29,8 @@ const PANELS = {
   flows: [sources.exchanges],
   kinds: [sources.storage, sources.streams],
   gaps: [sources.gaps],
+  silences: [sources.silences],
+  tasks: [sources.tasks],
 };
 
 function drawAge(panel, from) {
@@ -102,6 +107,9 @@ function draw() {
   findings.render();
   venues.render();
   flows.render();
+  silences.render();
+  tasks.render();
+  coverage.render();
   for (const [panel, from] of Object.entries(PANELS)) drawAge(panel, from);
 }
 
@@ -122,12 +130,18 @@ function forget() {
   flows.forget();
   forgetProblems();
   market.forget();
+  silences.forget();
+  tasks.forget();
+  coverage.forget();
 }
 
 translate();
 signIn.start();
 startSources();
 market.start();
+silences.start();
+tasks.start();
+coverage.start();
 session.addEventListener("in", () => {
   say(byId("who"), user() ? text.session.user(user()) : text.session.key);
   draw();

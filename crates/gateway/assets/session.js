@@ -6,13 +6,15 @@
 import { noteDate } from "./clock.js";
 import { text } from "./text.js";
 
-// An answer that takes longer is given up: the slowest of what is asked here answers from memory.
+// An answer that takes longer is given up, unless who asks has a `signal` for that: what is asked
+// here answers from memory, as a rule.
 const ANSWER_MAX_MS = 10_000;
 
 // Of a token's lifetime, how much is left when it is renewed.
 const RENEW_SHARE = 1 / 3;
 
-// `{ token, refresh, user, renewAt }` of a user, `{ token }` of an API key; `null` signed out.
+// `{ token, refresh, user, scopes, renewAt }` of a user, `{ token, refused }` of an API key; `null`
+// signed out.
 let credential = null;
 let renewing = null;
 
@@ -22,6 +24,15 @@ export const session = new EventTarget();
 export const isIn = () => credential !== null;
 export const token = () => credential?.token ?? null;
 export const user = () => credential?.user ?? null;
+
+// Whether whoever is in has a scope, as far as is known: a user's scopes are told at the login,
+// those of a key only by a refusal.
+export function may(scope) {
+  if (!credential) return false;
+  const { scopes, refused } = credential;
+  if (!scopes) return !refused.has(scope);
+  return scopes.includes(scope) || scopes.includes("admin");
+}
 
 // Why there is no answer to use. `status` is 0 if there is none at all.
 export class Failure extends Error {
@@ -35,7 +46,7 @@ function tell(type, detail) {
   session.dispatchEvent(new CustomEvent(type, { detail }));
 }
 
-// Sends one request and reads its JSON.
+// Sends one request and reads its JSON; what is deleted may leave nothing to read.
 async function send(path, options = {}) {
   let response;
   try {
@@ -48,7 +59,7 @@ async function send(path, options = {}) {
   }
   tell("reached");
   noteDate(response.headers.get("date"));
-  if (response.status === 204) return null;
+  if (response.status === 204 || (response.ok && options.method === "DELETE")) return null;
   const isJson = /json/.test(response.headers.get("content-type") ?? "");
   let body = null;
   try {
@@ -58,7 +69,9 @@ async function send(path, options = {}) {
   }
   if (!response.ok) {
     const retry = Number(response.headers.get("retry-after")) || null;
-    throw new Failure(response.status, body?.detail ?? response.statusText, retry);
+    // Alertmanager's way is a text alone.
+    const detail = typeof body === "string" ? body : body?.detail;
+    throw new Failure(response.status, detail ?? response.statusText, retry);
   }
   if (body === null) throw new Failure(0, text.failure.shape);
   return body;
@@ -75,6 +88,7 @@ function keep(granted) {
     token: granted.access_token,
     refresh: granted.refresh_token,
     user: granted.user,
+    scopes: granted.scopes,
     renewAt: Date.now() + lifetime * (1 - RENEW_SHARE),
   };
 }
@@ -96,17 +110,18 @@ function renew() {
   return renewing;
 }
 
-function get(path) {
-  return send(path, { headers: { authorization: `Bearer ${token()}` } });
+function sendAs(path, options = {}) {
+  const headers = { ...options.headers, authorization: `Bearer ${token()}` };
+  return send(path, { ...options, headers });
 }
 
-// Reads a document of the gateway.
-export async function ask(path) {
+// Reads a document of the gateway, or with `options` of `fetch` does something there.
+export async function ask(path, options) {
   if (!credential) throw new Failure(401, text.login.ended);
   if (credential.refresh && Date.now() >= credential.renewAt) await renew();
   const used = credential;
   try {
-    return await get(path);
+    return await sendAs(path, options);
   } catch (failure) {
     if (failure.status !== 401 || !credential) throw failure;
     if (!used?.refresh) {
@@ -116,7 +131,23 @@ export async function ask(path) {
   }
   // Somebody else may have renewed it meanwhile.
   if (credential === used) await renew();
-  return get(path);
+  return sendAs(path, options);
+}
+
+// Does what needs a scope, and notes if a key turns out not to have it.
+export async function act(scope, method, path, body) {
+  const options = { method };
+  if (body !== undefined) {
+    options.headers = { "content-type": "application/json" };
+    options.body = JSON.stringify(body);
+  }
+  const used = credential;
+  try {
+    return await ask(path, options);
+  } catch (failure) {
+    if (failure.status === 403) used?.refused?.add(scope);
+    throw failure;
+  }
 }
 
 // Whether the gateway is there at all; asks nothing that wants a credential.
@@ -136,9 +167,9 @@ export async function signInAs(name, password) {
 
 export async function signInWith(key) {
   const before = credential;
-  credential = { token: key };
+  credential = { token: key, refused: new Set() };
   try {
-    await get("/api/v1/overview");
+    await sendAs("/api/v1/overview");
   } catch (failure) {
     // Only the gateway's own word is about the key: a backend that is away is not its fault.
     if (failure.status === 0 || [401, 403, 429].includes(failure.status)) {

@@ -81,6 +81,8 @@ export const sources = {
   overview: new Source("/api/v1/overview", 5000),
   services: new Source("/api/v1/services", 5000),
   alerts: new Source("/api/v1/alerts", 5000),
+  silences: new Source("/api/v2/silences", 10_000),
+  tasks: new Source("/api/v1/scheduler/tasks", 5000),
   collector: new Source("/api/v1/collector/status", 3000),
   exchanges: new Source("/api/v1/collector/exchanges", 5000),
   gaps: new Source("/api/v1/collector/gaps?limit=20", 5000),

@@ -21,6 +21,9 @@ const BEHIND: [(Backend, &str); 5] = [
     (Backend::Broker, include_str!("../../broker/openapi.json")),
 ];
 
+/// What every answer of the gateway carries.
+const CARRIED: [&str; 3] = ["RateLimit", "RateLimit-Policy", "X-Request-Id"];
+
 const ABOUT: &str = "One door to the suite: it asks who is there, and hands requests over to the \
                      services behind it.";
 
@@ -48,6 +51,7 @@ pub(crate) fn describe() -> Document {
         behind.each(hand_over);
         document.merge(behind);
     }
+    document.each(|_, _, operation| operation.carry(&CARRIED));
     document
 }
 

@@ -33,7 +33,8 @@ impl Gate {
         visit: &mut Visit,
         request: Request,
     ) -> Result<Response, Refusal> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let switch = self.switch(routing, visit, &mut parts, &body)?;
         let path = parts.uri.path_and_query().cloned();
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
         let base = &routing.bases[backend.index()].0;
@@ -41,7 +42,7 @@ impl Gate {
             Refusal::new(StatusCode::BAD_REQUEST, "the request's target is not a path")
         })?;
         let kept = CacheKey::of(&parts.method, &uri, &parts.headers)
-            .filter(|_| routing.cache_bytes > 0 && body.is_end_stream());
+            .filter(|_| routing.cache_bytes > 0 && body.is_end_stream() && switch.is_none());
         if let Some(answer) = kept.as_ref().and_then(|key| self.recall(key)) {
             return Ok(answer);
         }
@@ -49,6 +50,9 @@ impl Gate {
             headers::to_backend(parts.headers, caller, &visit.id, self.token.as_ref());
         // Before they are copied: a copy has no room for another.
         headers.insert(HOST, base.host());
+        if switch.is_some() {
+            headers::name_websocket(&mut headers);
+        }
         let (upload, progress) = Upload::new(body);
         visit.upload = Some(Arc::clone(&progress));
         let method = parts.method;
@@ -66,11 +70,14 @@ impl Gate {
             let head = (method.clone(), uri, headers);
             let pass = self.pass(routing, backend)?;
             let to = (backend, base);
-            let sent = self.proxy.send(visit.route, to, head, (upload, progress)).await;
+            let sent = self.proxy.send(visit.timeouts.answer, to, head, (upload, progress)).await;
             settle(visit, pass, sent).map_err(Failure::into_refusal)?
         };
         let status = response.status();
         headers::to_client(response.headers_mut(), &method, status);
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return Box::pin(self.join(backend, visit, switch, response)).await;
+        }
         Ok(match kept {
             Some(key) => self.keep(key, response, routing.cache_bytes),
             None => response,
@@ -117,7 +124,7 @@ impl Gate {
         let pass = self.pass(routing, backend)?;
         self.backends.earn(backend);
         let to = (backend, &routing.bases[backend.index()].0);
-        let sent = self.proxy.send(visit.route, to, head, Upload::nothing()).await;
+        let sent = self.proxy.send(visit.timeouts.answer, to, head, Upload::nothing()).await;
         let failure = match settle(visit, pass, sent) {
             Ok(response) => return Ok(response),
             Err(failure) => failure,
@@ -132,7 +139,8 @@ impl Gate {
         let Ok(pass) = self.backends.admit(backend, &routing.breaker) else {
             return Err(failure.into_refusal());
         };
-        let sent = self.proxy.send(visit.route, to, copy.clone(), Upload::nothing()).await;
+        let sent =
+            self.proxy.send(visit.timeouts.answer, to, copy.clone(), Upload::nothing()).await;
         settle(visit, pass, sent).map_err(Failure::into_refusal)
     }
 

@@ -1,7 +1,8 @@
 //! One request from its head to the end of its answer.
 
+use std::cmp::Reverse;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
@@ -15,8 +16,8 @@ use http::header::STRICT_TRANSPORT_SECURITY;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
-use settings::{AccessLog, Breaker, Gateway as Section, LiveStream, Network};
-use tokio::sync::{Semaphore, watch};
+use settings::{AccessLog, Breaker, Gateway as Section, LiveStream, Network, RouteTimeouts};
+use tokio::sync::{Semaphore, mpsc, watch};
 use web::{Client, Front, FrontAnswer};
 
 use crate::access::{Access, Admitted};
@@ -30,16 +31,15 @@ use crate::headers::X_SPOKEN_BY;
 use crate::home;
 use crate::metrics::Metrics;
 use crate::pages;
-use crate::proxy::{Base, Proxy};
+use crate::places::Places;
+use crate::proxy::{Base, Proxy, Timeouts};
 use crate::rate::Quota;
 use crate::refusal::Refusal;
 use crate::request_id::{RequestId, X_REQUEST_ID};
 use crate::routes::{Backend, Route, Target};
-use crate::stream::{Arrival, Full, REQUEST_BYTES_MAX, SUBPROTOCOL, Stream};
+use crate::stream::{Arrival, REQUEST_BYTES_MAX, SUBPROTOCOL, Stream};
+use crate::tunnel::Tunnel;
 use crate::visit::Visit;
-
-/// What is said to who finds no place for a live stream; when one is free, nobody knows.
-const STREAM_RETRY: Duration = Duration::from_secs(5);
 
 /// About as many headers as an answer gets here: with room for them the map grows once.
 const HEADERS_ADDED: usize = 14;
@@ -48,6 +48,8 @@ const HEADERS_ADDED: usize = 14;
 pub(crate) struct Routing {
     /// Address and text of every backend, by [`Backend::index`].
     pub(crate) bases: Vec<(Base, String)>,
+    /// The longest prefix first.
+    routes: Vec<RouteTimeouts>,
     trusted_proxies: Vec<Network>,
     cors_origins: Vec<String>,
     per_key: Quota,
@@ -56,7 +58,7 @@ pub(crate) struct Routing {
     /// Room for answers that are kept; zero keeps none.
     pub(crate) cache_bytes: usize,
     pub(crate) access_log: AccessLog,
-    stream: LiveStream,
+    pub(crate) stream: LiveStream,
 }
 
 impl Routing {
@@ -81,8 +83,11 @@ impl Routing {
             bases.push((base, endpoint.as_str().to_owned()));
         }
         let quota = |requests| Quota { requests, window: section.rate.window };
+        let mut routes = section.routes.clone();
+        routes.sort_by_key(|route| Reverse(route.prefix.len()));
         Ok(Routing {
             bases,
+            routes,
             trusted_proxies: section.trusted_proxies.clone(),
             cors_origins: section.cors_origins.clone(),
             per_key: quota(section.rate.per_key),
@@ -91,6 +96,16 @@ impl Routing {
             cache_bytes: section.cache_max.len(),
             access_log: section.access_log,
             stream: section.stream.clone(),
+        })
+    }
+
+    /// How long the backend may take for a path.
+    pub(crate) fn timeouts(&self, path: &str) -> Timeouts {
+        let found = self.routes.iter().find(|route| path.starts_with(&route.prefix));
+        let usual = Timeouts { answer: RouteTimeouts::USUAL, idle: RouteTimeouts::USUAL };
+        found.map_or(usual, |route| Timeouts {
+            answer: route.answer_timeout,
+            idle: route.idle_timeout,
         })
     }
 
@@ -115,6 +130,9 @@ pub(crate) struct Gate {
     pub(crate) proxy: Proxy,
     pub(crate) backends: Arc<Backends>,
     pub(crate) stream: Arc<Stream>,
+    pub(crate) places: Places,
+    /// The way for `WebSocket`s that a backend has accepted to their tasks.
+    pub(crate) tunnels: mpsc::Sender<Tunnel>,
     pub(crate) cache: Arc<Mutex<Cache>>,
     /// Room for copies of answers on their way, some of which will be kept.
     pub(crate) copies: Arc<Semaphore>,
@@ -191,6 +209,7 @@ async fn serve(gate: Arc<Gate>, request: Request, client: Client) -> Response {
     let mut visit = Visit {
         metrics: gate.metrics.clone(),
         route,
+        timeouts: routing.timeouts(request.uri().path()),
         started,
         log: routing.access_log,
         method: request.method().clone(),
@@ -227,8 +246,8 @@ async fn serve(gate: Arc<Gate>, request: Request, client: Client) -> Response {
     }
     visit.status = response.status();
     gate.metrics.answered(route, visit.status, started.elapsed());
-    let pause = (spoken_by == "backend").then(|| gate.proxy.patience().download_pause);
-    response.map(|body| Body::new(Download::new(body, pause, visit)))
+    let idle = (spoken_by == "backend").then_some(visit.timeouts.idle);
+    response.map(|body| Body::new(Download::new(body, idle, visit)))
 }
 
 impl Gate {
@@ -337,16 +356,8 @@ impl Gate {
         let upgrade = upgrade.await.map_err(|rejection| {
             Refusal::new(StatusCode::UPGRADE_REQUIRED, rejection.body_text())
         })?;
-        let seat = self.stream.enter(admitted, &routing.stream).map_err(|full| match full {
-            Full::Key(most) => Refusal::too_many(
-                format!("this key has {most} live streams open, and may have no more"),
-                STREAM_RETRY,
-            ),
-            Full::All => Refusal::unavailable(
-                "there are as many live streams as the gateway may have".to_owned(),
-                STREAM_RETRY,
-            ),
-        })?;
+        let place = self.places.take(&admitted.principal, &routing.stream)?;
+        let seat = self.stream.enter(admitted, place, &routing.stream);
         let arrivals = self.stream.arrivals();
         let upgrade = upgrade
             .protocols([SUBPROTOCOL])

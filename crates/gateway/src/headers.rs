@@ -73,11 +73,34 @@ pub(crate) fn to_backend(
     headers
 }
 
-/// Removes from a backend's answer what concerned the connection to the backend.
+/// Removes from a backend's answer what concerned the connection to the backend, but for the word
+/// of a WebSocket where one is opened, or has to be asked for.
 pub(crate) fn to_client(headers: &mut HeaderMap, method: &Method, status: StatusCode) {
+    const SPEAK_OF_IT: [StatusCode; 2] =
+        [StatusCode::SWITCHING_PROTOCOLS, StatusCode::UPGRADE_REQUIRED];
+    let is_websocket = SPEAK_OF_IT.contains(&status) && names_websocket(headers);
     // Where no body follows, the length is information, not framing.
     let is_information = method == Method::HEAD || status == StatusCode::NOT_MODIFIED;
     strip(headers, |name| *name == CONTENT_LENGTH && !is_information);
+    if is_websocket {
+        name_websocket(headers);
+    }
+}
+
+/// Whether a message speaks of the connection's becoming a WebSocket (RFC 6455 §4.1 and §4.2.2).
+pub(crate) fn names_websocket(headers: &HeaderMap) -> bool {
+    lists(headers, &CONNECTION, "upgrade") && lists(headers, &UPGRADE, "websocket")
+}
+
+/// Has a message speak of it.
+pub(crate) fn name_websocket(headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+fn lists(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
+    let texts = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    texts.flat_map(|text| text.split(',')).any(|item| item.trim().eq_ignore_ascii_case(wanted))
 }
 
 /// Removes what concerns one connection only, and what else is condemned.

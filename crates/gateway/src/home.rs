@@ -47,12 +47,13 @@ macro_rules! asset {
     };
 }
 
-static ASSETS: [Asset; 24] = [
+static ASSETS: [Asset; 27] = [
     asset!("/", "index.html", HTML),
     asset!("style.css", CSS),
     asset!("icon.svg", IMAGE),
     asset!("book.js", MODULE),
     asset!("clock.js", MODULE),
+    asset!("coverage.js", MODULE),
     asset!("dom.js", MODULE),
     asset!("findings.js", MODULE),
     asset!("flows.js", MODULE),
@@ -67,9 +68,11 @@ static ASSETS: [Asset; 24] = [
     asset!("services.js", MODULE),
     asset!("session.js", MODULE),
     asset!("sign-in.js", MODULE),
+    asset!("silences.js", MODULE),
     asset!("sources.js", MODULE),
     asset!("stream.js", MODULE),
     asset!("tape.js", MODULE),
+    asset!("tasks.js", MODULE),
     asset!("text.js", MODULE),
     asset!("venues.js", MODULE),
 ];

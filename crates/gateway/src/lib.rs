@@ -12,10 +12,10 @@
 //!
 //! A request finds its line in the explicit route table. Unless it is for the dashboard's files it
 //! shows a key whose scopes allow it and whose rate it keeps to, and goes on unchanged but for the
-//! headers that only the gateway may set. Bodies are streamed in both directions. The gateway keeps
-//! no data, follows no redirect, and sends to no address that is not in the configuration. It
-//! repeats a request only if that changes nothing, has no body, and got no answer; once, and at most
-//! one in ten.
+//! headers that only the gateway may set. Bodies are streamed in both directions, and a WebSocket
+//! that a backend has accepted is joined with it (`tunnel`). The gateway keeps no data, follows no
+//! redirect, and sends to no address that is not in the configuration. It repeats a request only if
+//! that changes nothing, has no body, and got no answer; once, and at most one in ten.
 //!
 //! A connection is served on one thread from its first byte to its last, and so are the connections
 //! to backends that its requests use.
@@ -40,6 +40,7 @@ mod links;
 mod login;
 mod metrics;
 mod pages;
+mod places;
 mod proxy;
 mod rate;
 mod refusal;
@@ -48,10 +49,12 @@ mod routes;
 mod service;
 mod sessions;
 mod shards;
+mod sockets;
 mod stats;
 mod stream;
 mod throttle;
 mod tokens;
+mod tunnel;
 mod visit;
 mod watched;
 

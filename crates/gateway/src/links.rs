@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use http::uri::Authority;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::client::conn::http1::{self, Connection, SendRequest};
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -56,7 +56,7 @@ pub(crate) enum LinkError {
 /// A connection, and the end that requests are given to.
 struct Link {
     sender: SendRequest<Upload>,
-    connection: Pin<Box<Connection<TokioIo<TcpStream>, Upload>>>,
+    connection: Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>,
     is_over: bool,
 }
 
@@ -95,8 +95,15 @@ impl Links {
             None => Link::open(authority, connect_max).await?,
         };
         let response = link.exchange(request).await.map_err(LinkError::Http)?;
+        let link = if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            // At its end as one of HTTP the connection hands itself over.
+            link.end().await;
+            None
+        } else {
+            Some(link)
+        };
         let links = self.clone();
-        Ok(response.map(|incoming| Answer { incoming, link: Some(link), links }))
+        Ok(response.map(|incoming| Answer { incoming, link, links }))
     }
 
     fn take(&self) -> Option<Link> {
@@ -141,7 +148,7 @@ impl Link {
         stream.set_nodelay(true).map_err(LinkError::Connect)?;
         let shaken = http1::handshake(TokioIo::new(stream)).await;
         let (sender, connection) = shaken.map_err(LinkError::Http)?;
-        Ok(Link { sender, connection: Box::pin(connection), is_over: false })
+        Ok(Link { sender, connection: Box::pin(connection.with_upgrades()), is_over: false })
     }
 
     /// Moves the connection on. That it is over, hyper tells whoever waits for its answer.
@@ -153,6 +160,15 @@ impl Link {
     fn is_free(&mut self) -> bool {
         self.advance(&mut Context::from_waker(Waker::noop()));
         !self.is_over && self.sender.is_ready()
+    }
+
+    /// Moves the connection on until it is over.
+    async fn end(mut self) {
+        poll_fn(move |context| {
+            self.advance(context);
+            if self.is_over { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     async fn exchange(&mut self, request: Request<Upload>) -> hyper::Result<Response<Incoming>> {

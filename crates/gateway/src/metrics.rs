@@ -84,6 +84,8 @@ struct Families {
     rate_limited: Family<PolicyLabels, Counter>,
     keys: Gauge,
     key_loads: Family<ResultLabels, Counter>,
+    websockets: Gauge,
+    websockets_ended: Family<ReasonLabels, Counter>,
     stream: StreamMetrics,
 }
 
@@ -110,6 +112,8 @@ impl Metrics {
             rate_limited: Family::default(),
             keys: Gauge::default(),
             key_loads: Family::default(),
+            websockets: Gauge::default(),
+            websockets_ended: Family::default(),
             stream: StreamMetrics::default(),
         };
         families.expose(registry);
@@ -166,7 +170,8 @@ impl Metrics {
         counters.latency.observe(latency.as_secs_f64());
     }
 
-    /// Counts the bodies of a request that is over.
+    /// Counts bytes of a request: those of its bodies when it is over, those of a `WebSocket` as
+    /// they pass.
     pub(crate) fn finished(&self, route: &Route, received: u64, sent: u64, is_complete: bool) {
         self.0.stats.finished(route, received, sent, is_complete);
         let counters = self.route(route);
@@ -176,6 +181,17 @@ impl Metrics {
             let labels = RouteLabels { route: route.pattern };
             self.0.broken.get_or_create(&labels).inc();
         }
+    }
+
+    /// Notes that a client and a backend have a `WebSocket`.
+    pub(crate) fn websocket_began(&self) {
+        self.0.websockets.inc();
+    }
+
+    /// Notes that one has ended.
+    pub(crate) fn websocket_ended(&self, reason: &'static str) {
+        self.0.websockets.dec();
+        self.0.websockets_ended.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// Counts a request that was refused before it had a backend.
@@ -296,6 +312,16 @@ impl Families {
             "Requests refused because of a rate limit, by the limit",
             self.rate_limited.clone(),
         );
+        registry.register(
+            "websockets",
+            "WebSockets between clients and backends",
+            self.websockets.clone(),
+        );
+        registry.register(
+            "websockets_ended",
+            "WebSockets between clients and backends that ended, by reason",
+            self.websockets_ended.clone(),
+        );
     }
 }
 
@@ -321,6 +347,9 @@ mod tests {
         metrics.repeated(Backend::Storage);
         metrics.recalled();
         metrics.rate_limited("key");
+        metrics.websocket_began();
+        metrics.websocket_began();
+        metrics.websocket_ended("closed");
         let counted = Totals { clients: 2, skipped: 3, missed: 4, ..Totals::default() };
         metrics.stream().add(&counted);
         metrics.stream().ended("slow");

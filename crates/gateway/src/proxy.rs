@@ -15,37 +15,40 @@ use telemetry::Chain;
 use crate::body::{Progress, Upload};
 use crate::links::{Answer, LinkError, Links};
 use crate::refusal::Refusal;
-use crate::routes::{Backend, Route};
+use crate::routes::Backend;
 
 /// What clients are told to wait when a backend is down: about a restart.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// How patient the gateway is with backends and clients.
+/// How patient the gateway is on every route; [`Timeouts`] are those of one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     /// To connect to a backend; beyond this it is down for this request.
     pub(crate) connect: Duration,
-    /// From the last byte of a request to the head of its answer; a route may have less.
-    pub(crate) answer: Duration,
     /// Between two pieces of a request's body; shorter than the server's own limit, which would
     /// close the connection without an answer.
     pub(crate) upload_pause: Duration,
     /// For a whole request body: at the largest size still a modem's speed.
     pub(crate) upload: Duration,
-    /// Between two pieces of an answer's body.
-    pub(crate) download_pause: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Patience {
         Patience {
             connect: Duration::from_secs(2),
-            answer: Duration::from_secs(60),
             upload_pause: Duration::from_secs(10),
             upload: Duration::from_secs(120),
-            download_pause: Duration::from_secs(30),
         }
     }
+}
+
+/// How long the backend of a request may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Timeouts {
+    /// From the last byte of the request to the head of its answer.
+    pub(crate) answer: Duration,
+    /// Between two pieces of the answer's body, or of what both sides of a `WebSocket` say.
+    pub(crate) idle: Duration,
 }
 
 /// Why a request has no answer of its backend.
@@ -126,11 +129,6 @@ impl Proxy {
         Proxy { patience }
     }
 
-    /// How patient this proxy is.
-    pub(crate) fn patience(&self) -> Patience {
-        self.patience
-    }
-
     /// Sends a request of the gateway's own.
     pub(crate) async fn get(
         &self,
@@ -162,15 +160,15 @@ impl Proxy {
 
     /// Sends a client's request and waits for the head of the answer.
     ///
-    /// `headers` are already those for the backend; the answer's are still the backend's.
+    /// The head is already that for the backend, the answer's still the backend's. `patience` is
+    /// [`Timeouts::answer`].
     pub(crate) async fn send(
         &self,
-        route: &Route,
+        patience: Duration,
         (backend, base): (Backend, &Base),
         head: (Method, Uri, HeaderMap),
         (body, progress): (Upload, Arc<Progress>),
     ) -> Result<Response, Failure> {
-        let patience = route.answer.min(self.patience.answer);
         let mut answer = pin!(self.request(base, head, body));
         loop {
             let deadline = self.deadline(&progress, patience);

@@ -1,7 +1,5 @@
 //! The route table: every path that passes the gateway, and where it goes.
 
-use std::time::Duration;
-
 use http::Method;
 use keyring::Scope;
 
@@ -153,8 +151,6 @@ pub(crate) struct Route {
     /// The path, or a prefix that ends in `/*` and wants at least one more character.
     pub(crate) pattern: &'static str,
     pub(crate) target: Target,
-    /// Longest wait for the head of an answer.
-    pub(crate) answer: Duration,
     needs: Needs,
     /// Position in [`TABLE`]; the statistics are kept by it.
     pub(crate) index: usize,
@@ -165,15 +161,6 @@ pub(crate) const ROUTES: usize = 24;
 
 /// Where books are asked for; the collectors share them.
 pub(crate) const BOOKS: &str = "/api/v1/orderbook/*";
-
-/// For what a service answers from memory; more is a fault.
-const QUICK: Duration = Duration::from_secs(10);
-
-/// For what a service has to work for: it asks another, or the disk.
-const USUAL: Duration = Duration::from_secs(30);
-
-/// For queries over days of stored data, and for rolling them into files.
-const LONG: Duration = Duration::from_secs(60);
 
 /// What most lines want.
 const USUAL_SCOPES: Needs =
@@ -188,45 +175,39 @@ const OWN: Needs = Needs { reading: Scope::Admin, ..KEPT };
 /// The table. The first line that matches a path counts, so that a special one stands before the
 /// general one; the last stands for every path that none of the others matches.
 pub(crate) static TABLE: [Route; ROUTES] = [
-    route(0, "/", Target::Home, QUICK, USUAL_SCOPES),
-    route(1, "/_gateway/status", Target::Status, QUICK, OWN),
-    route(2, "/_gateway/services", Target::Services, QUICK, OWN),
-    route(3, "/_gateway/stats", Target::Stats, QUICK, OWN),
-    route(4, "/api/v1/collector/*", Target::Backend(Backend::Collector), USUAL, USUAL_SCOPES),
-    route(5, BOOKS, Target::Backend(Backend::Collector), QUICK, USUAL_SCOPES),
+    route(0, "/", Target::Home, USUAL_SCOPES),
+    route(1, "/_gateway/status", Target::Status, OWN),
+    route(2, "/_gateway/services", Target::Services, OWN),
+    route(3, "/_gateway/stats", Target::Stats, OWN),
+    route(4, "/api/v1/collector/*", Target::Backend(Backend::Collector), USUAL_SCOPES),
+    route(5, BOOKS, Target::Backend(Backend::Collector), USUAL_SCOPES),
     // Deletes what is old.
-    route(6, "/api/v1/storage/lifecycle/*", Target::Backend(Backend::Storage), LONG, KEPT),
-    route(7, "/api/v1/storage/*", Target::Backend(Backend::Storage), LONG, USUAL_SCOPES),
-    route(8, "/api/v1/overview", Target::Backend(Backend::Monitoring), QUICK, USUAL_SCOPES),
-    route(9, "/api/v1/services", Target::Backend(Backend::Monitoring), QUICK, USUAL_SCOPES),
-    route(10, "/api/v1/services/*", Target::Backend(Backend::Monitoring), QUICK, USUAL_SCOPES),
-    route(11, "/api/v1/alerts", Target::Backend(Backend::Monitoring), QUICK, USUAL_SCOPES),
-    route(12, "/api/v1/alerts/*", Target::Backend(Backend::Monitoring), QUICK, USUAL_SCOPES),
+    route(6, "/api/v1/storage/lifecycle/*", Target::Backend(Backend::Storage), KEPT),
+    route(7, "/api/v1/storage/*", Target::Backend(Backend::Storage), USUAL_SCOPES),
+    route(8, "/api/v1/overview", Target::Backend(Backend::Monitoring), USUAL_SCOPES),
+    route(9, "/api/v1/services", Target::Backend(Backend::Monitoring), USUAL_SCOPES),
+    route(10, "/api/v1/services/*", Target::Backend(Backend::Monitoring), USUAL_SCOPES),
+    route(11, "/api/v1/alerts", Target::Backend(Backend::Monitoring), USUAL_SCOPES),
+    route(12, "/api/v1/alerts/*", Target::Backend(Backend::Monitoring), USUAL_SCOPES),
     // A task asks any service for anything, as the scheduler; also to delete, so that running one
     // is as much.
-    route(13, "/api/v1/scheduler/tasks", Target::Backend(Backend::Scheduler), USUAL, KEPT),
-    route(14, "/api/v1/scheduler/tasks/*", Target::Backend(Backend::Scheduler), USUAL, KEPT),
-    route(15, "/api/v1/scheduler/*", Target::Backend(Backend::Scheduler), USUAL, USUAL_SCOPES),
+    route(13, "/api/v1/scheduler/tasks", Target::Backend(Backend::Scheduler), KEPT),
+    route(14, "/api/v1/scheduler/tasks/*", Target::Backend(Backend::Scheduler), KEPT),
+    route(15, "/api/v1/scheduler/*", Target::Backend(Backend::Scheduler), USUAL_SCOPES),
     // What is published is stored as if a venue had said it.
-    route(16, "/api/v1/broker/*", Target::Backend(Backend::Broker), USUAL, KEPT),
-    route(17, "/ws/v1/stream", Target::Stream, QUICK, USUAL_SCOPES),
-    route(18, "/api/v1/auth/login", Target::Login, QUICK, USUAL_SCOPES),
-    route(19, "/api/v1/auth/refresh", Target::Refresh, QUICK, USUAL_SCOPES),
-    route(20, "/api/v1/auth/logout", Target::Logout, QUICK, USUAL_SCOPES),
-    route(21, "/assets/*", Target::Home, QUICK, USUAL_SCOPES),
+    route(16, "/api/v1/broker/*", Target::Backend(Backend::Broker), KEPT),
+    route(17, "/ws/v1/stream", Target::Stream, USUAL_SCOPES),
+    route(18, "/api/v1/auth/login", Target::Login, USUAL_SCOPES),
+    route(19, "/api/v1/auth/refresh", Target::Refresh, USUAL_SCOPES),
+    route(20, "/api/v1/auth/logout", Target::Logout, USUAL_SCOPES),
+    route(21, "/assets/*", Target::Home, USUAL_SCOPES),
     // Alertmanager's own, for `amtool` and Grafana.
-    route(22, "/api/v2/*", Target::Backend(Backend::Monitoring), QUICK, USUAL_SCOPES),
-    route(23, "none", Target::Nowhere, QUICK, USUAL_SCOPES),
+    route(22, "/api/v2/*", Target::Backend(Backend::Monitoring), USUAL_SCOPES),
+    route(23, "none", Target::Nowhere, USUAL_SCOPES),
 ];
 
-const fn route(
-    index: usize,
-    pattern: &'static str,
-    target: Target,
-    answer: Duration,
-    needs: Needs,
-) -> Route {
-    Route { pattern, target, answer, needs, index }
+const fn route(index: usize, pattern: &'static str, target: Target, needs: Needs) -> Route {
+    Route { pattern, target, needs, index }
 }
 
 impl Route {
@@ -244,6 +225,14 @@ impl Route {
             self.needs.posting
         } else {
             self.needs.editing
+        }
+    }
+
+    /// Whether paths of this line may begin so.
+    pub(crate) fn may_begin_with(&self, prefix: &str) -> bool {
+        match self.pattern.strip_suffix('*') {
+            Some(stem) => stem.starts_with(prefix) || prefix.starts_with(stem),
+            None => self.pattern.starts_with(prefix),
         }
     }
 

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bus::Bus;
 use daemon::{Context, Dependency, Health, Required, Service, Status, Task, Tasks};
-use settings::{Invalid, Suite};
+use settings::{Invalid, RouteTimeouts, Suite};
 use telemetry::Chain;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use web::Tls;
+use web::{Tls, TlsError};
 
 use crate::access::Access;
 use crate::backends::Backends;
@@ -21,11 +21,14 @@ use crate::gate::{self, Gate, Routing};
 use crate::keys::{Keys, NO_KEY};
 use crate::metrics::Metrics;
 use crate::pages::Summary;
+use crate::places::Places;
 use crate::proxy::{Base, Patience, Proxy};
-use crate::routes::Backend;
-use crate::stream::desk::{self, Desk};
-use crate::stream::{Arrival, Stream};
+use crate::routes::{Backend, Route, TABLE, Target};
+use crate::sockets;
+use crate::stream::desk::Desk;
+use crate::stream::{self, Arrival, Stream};
 use crate::tokens::Signer;
+use crate::tunnel::{self, Tunnel};
 use crate::watched::Watched;
 
 /// The key file, in the service's state directory.
@@ -58,10 +61,8 @@ struct Warden {
     keys: Dependency,
     /// The backends are among the dependencies.
     health: Health,
-    /// The certificate that is served; another file takes a restart, another content none.
+    /// The certificate that is served; whether there is one is settled at the start.
     tls: Option<Arc<Tls>>,
-    /// Its files, as they were named at the start.
-    files: (Option<PathBuf>, Option<PathBuf>),
     /// Where it is written down when keys were last used.
     uses: PathBuf,
 }
@@ -71,6 +72,7 @@ struct Live {
     bus: Bus,
     nats: Dependency,
     arrivals: mpsc::Receiver<Arrival>,
+    tunnels: mpsc::Receiver<Tunnel>,
     stop: CancellationToken,
 }
 
@@ -82,6 +84,7 @@ impl Service for Gateway {
 
     fn check(suite: &Suite) -> anyhow::Result<()> {
         tls(&suite.gateway)?;
+        check_routes(&suite.gateway.routes)?;
         let backends = &suite.gateway.backends;
         let named = backends.all().map(|(name, endpoint)| (name.to_owned(), endpoint));
         let further = backends.collectors.iter().enumerate();
@@ -135,11 +138,14 @@ impl Service for Gateway {
             dependency(&context.health, backend);
         }
         let (stream, arrivals) = Stream::new(metrics.clone());
+        let (tunnels, arrived) = mpsc::channel(tunnel::ARRIVALS_CAPACITY);
         let gate = Gate {
             access,
             proxy: Proxy::new(Patience::default()),
             backends: Arc::new(Backends::new(metrics.clone())),
             stream,
+            places: Places::default(),
+            tunnels,
             cache: Arc::default(),
             copies: Arc::new(Semaphore::new(COPIES_MAX)),
             routing: ArcSwap::from_pointee(routing),
@@ -154,6 +160,7 @@ impl Service for Gateway {
             bus: Bus::connect(&suite.bus, Self::NAME, password, bus_metrics).await?,
             nats: context.health.dependency("nats", Required::No),
             arrivals,
+            tunnels: arrived,
             stop: context.stop.clone(),
         };
         let warden = Warden {
@@ -163,7 +170,6 @@ impl Service for Gateway {
             keys: context.health.dependency("keys", Required::No),
             health: context.health.clone(),
             tls: tls(&suite.gateway)?.map(Arc::new),
-            files: (suite.gateway.certificate.clone(), suite.gateway.private_key.clone()),
             uses: keyring::uses_path(&context.state_directory.join(KEY_FILE)),
         };
         warden.refresh_keys();
@@ -190,11 +196,24 @@ impl Service for Gateway {
     fn start(self, tasks: &mut Tasks) -> anyhow::Result<()> {
         let Gateway { warden, live } = self;
         let gate = Arc::clone(&warden.gate);
-        let Live { bus, nats, arrivals, stop } = live;
-        let desk = Desk { gate: Arc::clone(&gate), bus, dependency: nats };
+        let Live { bus, nats, arrivals, tunnels, stop } = live;
+        let halt = stop.clone();
+        let [of_streams, of_tunnels] = std::array::from_fn(|_| Arc::clone(&gate));
+        let desk = Desk { gate, bus, dependency: nats };
         let warden = Arc::new(warden);
         let [configuration, keys, checks] = std::array::from_fn(|_| Arc::clone(&warden));
-        tasks.spawn("sockets", |task| desk::sockets(task, gate, arrivals, stop));
+        tasks.spawn("sockets", |task| {
+            sockets::run(task, arrivals, stop, move |arrival, stop| {
+                let gate = Arc::clone(&of_streams);
+                async move { stream::serve(arrival, &gate.access, stop).await }
+            })
+        });
+        tasks.spawn("tunnels", |task| {
+            sockets::run(task, tunnels, halt, move |tunnel, stop| {
+                let gate = Arc::clone(&of_tunnels);
+                async move { tunnel::serve(tunnel, &gate, stop).await }
+            })
+        });
         tasks.spawn("live", |task| desk.run(task));
         tasks.spawn("configuration", |task| configuration.follow_configuration(task));
         tasks.spawn("keys", |task| keys.watch_keys(task));
@@ -210,10 +229,7 @@ impl Warden {
         let mut suite = self.suite.clone();
         while let Some(Ok(())) = task.until_stopped(suite.changed()).await {
             let section = suite.borrow_and_update().gateway.clone();
-            self.refresh_certificate();
-            if self.files != (section.certificate.clone(), section.private_key.clone()) {
-                tracing::warn!("the other certificate files are used after a restart only");
-            }
+            self.follow_certificate(&section);
             match Routing::of(&section) {
                 Ok(routing) => self.gate.routing.store(Arc::new(routing)),
                 Err(error) => {
@@ -260,16 +276,24 @@ impl Warden {
         }
     }
 
+    /// Serves the certificate that the configuration names, which may be in other files than
+    /// before.
+    fn follow_certificate(&self, section: &settings::Gateway) {
+        let named = section.certificate.as_ref().zip(section.private_key.as_ref());
+        match (&self.tls, named) {
+            (None, None) => {}
+            (Some(tls), Some((certificate, private_key))) => {
+                tell_of_certificate(tls.follow(certificate, private_key));
+            }
+            (Some(_), None) => tracing::warn!("plain HTTP is spoken after a restart only"),
+            (None, Some(_)) => tracing::warn!("HTTPS is spoken after a restart only"),
+        }
+    }
+
     /// Serves a certificate that was renewed.
     fn refresh_certificate(&self) {
-        let Some(tls) = &self.tls else { return };
-        match tls.refresh() {
-            Ok(false) => {}
-            Ok(true) => tracing::info!("certificate read"),
-            Err(error) => {
-                let error = Chain(&error);
-                tracing::error!(%error, "the certificate cannot be used, the one before it stays");
-            }
+        if let Some(tls) = &self.tls {
+            tell_of_certificate(tls.refresh());
         }
     }
 
@@ -335,6 +359,32 @@ impl Warden {
     fn tell(&self) {
         self.status.set(Summary::of(&self.gate).to_string());
     }
+}
+
+fn tell_of_certificate(read: Result<bool, TlsError>) {
+    match read {
+        Ok(false) => {}
+        Ok(true) => tracing::info!("certificate read"),
+        Err(error) => {
+            let error = Chain(&error);
+            tracing::error!(%error, "the certificate cannot be used, the one before it stays");
+        }
+    }
+}
+
+/// Refuses timeouts that no request would ever have.
+fn check_routes(routes: &[RouteTimeouts]) -> Result<(), Invalid> {
+    let leads = |route: &&Route| matches!(route.target, Target::Backend(_));
+    for (index, RouteTimeouts { prefix, .. }) in routes.iter().enumerate() {
+        if TABLE.iter().filter(leads).any(|route| route.may_begin_with(prefix)) {
+            continue;
+        }
+        let known = TABLE.iter().filter(leads).map(|route| format!("`{}`", route.pattern));
+        let known = known.collect::<Vec<_>>().join(", ");
+        let message = format!("leads to no backend; what does is below {known}");
+        return Err(Invalid::new(format!("gateway.routes[{index}].prefix"), message));
+    }
+    Ok(())
 }
 
 /// Reads the certificate that the configuration names.

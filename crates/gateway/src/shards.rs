@@ -31,7 +31,7 @@ impl Gate {
             let Ok(pass) = self.backends.admit(backend, &routing.breaker) else { continue };
             let head = (method.clone(), uri, headers.clone());
             let to = (backend, base);
-            let sent = self.proxy.send(visit.route, to, head, Upload::nothing()).await;
+            let sent = self.proxy.send(visit.timeouts.answer, to, head, Upload::nothing()).await;
             if let Ok(response) = settle(visit, pass, sent)
                 && response.status().is_success()
             {

@@ -27,13 +27,15 @@ use settings::LiveStream as Rules;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::access::{Admitted, Principal};
+use crate::access::Admitted;
 use crate::metrics::Metrics;
+use crate::places::Place;
 use client::{Limits, Notice};
 use hub::{ClientId, Hub, Sent};
 
 pub(crate) use hub::Totals;
 pub(crate) use message::{REQUEST_BYTES_MAX, SUBPROTOCOL};
+pub(crate) use socket::{last_words, reconnect_after, serve};
 
 /// Sockets that were upgraded and wait for their task; it takes them at once.
 const ARRIVALS_CAPACITY: usize = 16;
@@ -56,7 +58,6 @@ pub(crate) struct Stream {
 struct State {
     hub: Hub,
     wakers: BTreeMap<ClientId, Waker>,
-    connections: BTreeMap<Principal, usize>,
 }
 
 /// How a client's task learns of something.
@@ -74,20 +75,12 @@ pub(crate) struct Arrival {
     pub(crate) seat: Seat,
 }
 
-/// Why there is no place for another connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Full {
-    /// The key has as many as it may.
-    Key(usize),
-    /// There are as many as there may be.
-    All,
-}
-
-/// One connection's place; its end gives it back.
+/// One client's share of the hub; its end gives it back.
 pub(crate) struct Seat {
     stream: Arc<Stream>,
     client: ClientId,
     admitted: Admitted,
+    _place: Place,
     limits: Limits,
     waker: Waker,
 }
@@ -105,33 +98,25 @@ impl Stream {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives a place to a connection.
+    /// Seats a connection that has a place.
     pub(crate) fn enter(
         self: &Arc<Stream>,
         admitted: &Admitted,
+        place: Place,
         rules: &Rules,
-    ) -> Result<Seat, Full> {
-        let principal = &admitted.principal;
-        let mut state = self.lock();
-        if state.wakers.len() >= rules.connections_max {
-            return Err(Full::All);
-        }
-        let connections = state.connections.entry(principal.clone()).or_default();
-        if *connections >= rules.connections_per_key {
-            return Err(Full::Key(rules.connections_per_key));
-        }
-        *connections += 1;
+    ) -> Seat {
         let limits = Limits {
             subscriptions: rules.subscriptions_max,
             messages: rules.queue_messages,
             bytes: rules.queue_bytes.len(),
         };
+        let mut state = self.lock();
         let client = state.hub.join(limits);
         let waker = Waker::default();
         state.wakers.insert(client, waker.clone());
         drop(state);
         let stream = Arc::clone(self);
-        Ok(Seat { stream, client, admitted: admitted.clone(), limits, waker })
+        Seat { stream, client, admitted: admitted.clone(), _place: place, limits, waker }
     }
 
     /// The way for upgraded sockets to their tasks.
@@ -188,13 +173,6 @@ impl Drop for Seat {
         let mut state = self.stream.lock();
         state.wakers.remove(&self.client);
         state.hub.leave(self.client);
-        let principal = &self.admitted.principal;
-        if let Some(connections) = state.connections.get_mut(principal) {
-            *connections -= 1;
-            if *connections == 0 {
-                state.connections.remove(principal);
-            }
-        }
         drop(state);
         self.stream.changed.notify_one();
     }

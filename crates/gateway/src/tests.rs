@@ -12,6 +12,7 @@ mod logins;
 mod pages;
 mod service;
 mod stream;
+mod tunnels;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -38,9 +39,11 @@ use crate::checks;
 use crate::gate::{self, Gate, Routing};
 use crate::keys::Keys;
 use crate::metrics::Metrics;
+use crate::places::Places;
 use crate::proxy::{Patience, Proxy};
 use crate::stream::{Arrival, Stream};
 use crate::tokens::Signer;
+use crate::tunnel::{self, Tunnel};
 use crate::watched::Watched;
 
 /// Longer than anything here takes, shorter than a developer's patience.
@@ -58,6 +61,7 @@ struct House {
     directory: TempDir,
     _server: JoinSet<()>,
     _arrivals: mpsc::Receiver<Arrival>,
+    _tunnels: mpsc::Receiver<Tunnel>,
 }
 
 impl House {
@@ -100,9 +104,12 @@ impl House {
         let access = Access::new(keys, users, signer, ended, metrics.clone());
         access.restore_sessions(now).unwrap();
         let (stream, arrivals) = Stream::new(metrics.clone());
+        let (tunnels, arrived) = mpsc::channel(tunnel::ARRIVALS_CAPACITY);
         let gate = Arc::new(Gate {
             backends: Arc::new(Backends::new(metrics.clone())),
             stream,
+            places: Places::default(),
+            tunnels,
             cache: Arc::default(),
             copies: Arc::new(Semaphore::new(COPIES_MAX)),
             access,
@@ -118,6 +125,7 @@ impl House {
         let mut server = JoinSet::new();
         let router = gate::router(Arc::clone(&gate));
         let limits = web::Limits {
+            connections_max: section.connections_max,
             body_max: section.body_max.len(),
             router_answers_too_large: true,
             ..web::Limits::default()
@@ -127,7 +135,7 @@ impl House {
         server.spawn(async move {
             web::serve_site(listener, site, CancellationToken::new()).await.unwrap();
         });
-        House { address, gate, directory, _server: server, _arrivals: arrivals }
+        House { address, gate, directory, _server: server, _arrivals: arrivals, _tunnels: arrived }
     }
 
     /// Makes a key that is in force at once.

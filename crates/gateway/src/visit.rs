@@ -12,6 +12,7 @@ use crate::backends::Pass;
 use crate::body::{End, Ended, Progress};
 use crate::breaker::Outcome;
 use crate::metrics::Metrics;
+use crate::proxy::Timeouts;
 use crate::rate::Standing;
 use crate::request_id::RequestId;
 use crate::routes::Route;
@@ -20,6 +21,7 @@ use crate::routes::Route;
 pub(crate) struct Visit {
     pub(crate) metrics: Metrics,
     pub(crate) route: &'static Route,
+    pub(crate) timeouts: Timeouts,
     pub(crate) started: Instant,
     /// Which requests are logged.
     pub(crate) log: AccessLog,

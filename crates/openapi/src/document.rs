@@ -1,6 +1,6 @@
 //! Documents: made of what a service derives, and merged into one.
 
-use crate::shared::{self, PROBLEM, SCHEMAS};
+use crate::shared::{self, HEADERS, PROBLEM, RETRY_AFTER, SCHEMAS};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use utoipa::openapi::OpenApi;
@@ -27,7 +27,8 @@ impl Document {
     /// document, and every schema that is the service's own its name as a prefix, so that documents
     /// can be merged. A pattern that only lists names, such as `^(asc|desc)$`, becomes their list:
     /// where descriptions are derived there is no other way to say it. Numbers of 64 bits without a
-    /// sign are called so: as `int64`, which is derived, they would end halfway.
+    /// sign are called so: as `int64`, which is derived, they would end halfway. Of headers that
+    /// all services have in common a handler says the name alone.
     ///
     /// # Panics
     ///
@@ -67,8 +68,8 @@ impl Document {
         serde_json::from_str(text).map(Self)
     }
 
-    /// The document as JSON: in one order, whoever wrote it, and without schemas that nothing
-    /// refers to.
+    /// The document as JSON: in one order, whoever wrote it, and without schemas and headers that
+    /// nothing refers to.
     #[must_use]
     pub fn text(&self) -> String {
         let mut map = self.0.clone();
@@ -78,6 +79,12 @@ impl Document {
         {
             let kept = std::mem::take(schemas).into_iter().filter(|(name, _)| used.contains(name));
             *schemas = kept.collect();
+        }
+        let carried = self.carried();
+        let headers = shared::headers().into_iter().filter(|(name, _)| carried.contains(name));
+        let headers: Map<String, Value> = headers.collect();
+        if !headers.is_empty() {
+            object(&mut map, "components").insert("headers".to_owned(), Value::Object(headers));
         }
         format!("{:#}\n", sorted(&Value::Object(map)))
     }
@@ -143,9 +150,12 @@ impl Document {
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
         let mut named = Vec::new();
-        references(&Value::Object(self.0.clone()), &mut named);
+        references(&Value::Object(self.0.clone()), SCHEMAS, &mut named);
         let dangling = named.iter().filter(|name| self.schema(name).is_none());
         let mut faults: Vec<String> = dangling.map(|name| format!("no schema `{name}`")).collect();
+        let (carried, known) = (self.carried(), shared::headers());
+        let unknown = carried.iter().filter(|name| !known.contains_key(*name));
+        faults.extend(unknown.map(|name| format!("no header `{name}`")));
         let mut ids = BTreeSet::new();
         self.clone().each(|path, method, operation| {
             let place = format!("{method} {path}");
@@ -187,17 +197,26 @@ impl Document {
     fn used(&self) -> BTreeSet<String> {
         let mut open = Vec::new();
         if let Some(paths) = self.0.get("paths") {
-            references(paths, &mut open);
+            references(paths, SCHEMAS, &mut open);
         }
         let mut used = BTreeSet::new();
         while let Some(name) = open.pop() {
             if let Some(schema) = self.schema(&name)
                 && used.insert(name)
             {
-                references(schema, &mut open);
+                references(schema, SCHEMAS, &mut open);
             }
         }
         used
+    }
+
+    /// The headers that answers refer to.
+    fn carried(&self) -> BTreeSet<String> {
+        let mut names = Vec::new();
+        if let Some(paths) = self.0.get("paths") {
+            references(paths, HEADERS, &mut names);
+        }
+        names.into_iter().collect()
     }
 }
 
@@ -205,9 +224,15 @@ impl Operation<'_> {
     /// Adds a refusal with a problem document, unless that status is described already.
     pub fn refusal(&mut self, status: u16, description: &str) {
         let responses = object(self.0, "responses");
-        if !responses.contains_key(&status.to_string()) {
-            let response = json!({"description": description, "content": problem()});
-            responses.insert(status.to_string(), response);
+        let response = responses.entry(status.to_string());
+        response.or_insert_with(|| json!({"description": description}));
+        self.word();
+    }
+
+    /// Adds headers to every answer, of those that are described for all.
+    pub fn carry(&mut self, names: &[&str]) {
+        for response in object(self.0, "responses").values_mut().filter_map(Value::as_object_mut) {
+            names.iter().for_each(|name| carry(response, name));
         }
     }
 
@@ -242,6 +267,13 @@ impl Operation<'_> {
             if status >= 400 && !response.contains_key("content") {
                 response.insert("content".to_owned(), problem());
             }
+            if matches!(status, 429 | 503) && response.get("content") == Some(&problem()) {
+                carry(response, RETRY_AFTER);
+            }
+            let known = shared::headers();
+            let named = response.get("headers").and_then(Value::as_object).cloned();
+            let named = named.unwrap_or_default().into_iter().map(|(name, _)| name);
+            named.filter(|name| known.contains_key(name)).for_each(|name| carry(response, &name));
         }
     }
 
@@ -278,6 +310,12 @@ fn problem() -> Value {
     json!({"application/problem+json": {"schema": {"$ref": format!("{SCHEMAS}{PROBLEM}")}}})
 }
 
+/// Adds a header to an answer, in place of what was said of it before.
+fn carry(response: &mut Map<String, Value>, name: &str) {
+    let reference = json!({"$ref": format!("{HEADERS}{name}")});
+    object(response, "headers").insert(name.to_owned(), reference);
+}
+
 /// What a status means when nobody says more.
 const fn meaning(status: u16) -> &'static str {
     match status {
@@ -307,15 +345,15 @@ fn object<'a>(map: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String,
     member.as_object_mut().expect("it is one by now")
 }
 
-/// Adds the names of all schemas that are referred to.
-fn references(value: &Value, names: &mut Vec<String>) {
+/// Adds the names of all descriptions that are referred to, of one kind.
+fn references(value: &Value, kind: &str, names: &mut Vec<String>) {
     match value {
         Value::Object(map) => {
             let reference = map.get("$ref").and_then(Value::as_str);
-            names.extend(reference.and_then(|it| it.strip_prefix(SCHEMAS)).map(str::to_owned));
-            map.values().for_each(|value| references(value, names));
+            names.extend(reference.and_then(|it| it.strip_prefix(kind)).map(str::to_owned));
+            map.values().for_each(|value| references(value, kind, names));
         }
-        Value::Array(list) => list.iter().for_each(|value| references(value, names)),
+        Value::Array(list) => list.iter().for_each(|value| references(value, kind, names)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

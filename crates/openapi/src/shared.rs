@@ -9,8 +9,14 @@ use utoipa::{PartialSchema, ToSchema};
 /// Where a description is, by its name.
 pub(crate) const SCHEMAS: &str = "#/components/schemas/";
 
+/// Where the description of a header is, by its name.
+pub(crate) const HEADERS: &str = "#/components/headers/";
+
 /// A problem document, which no field is described as.
 pub(crate) const PROBLEM: &str = "Problem";
+
+/// Says when to come back (RFC 9110 §10.2.3).
+pub(crate) const RETRY_AFTER: &str = "Retry-After";
 
 macro_rules! shared {
     ($($(#[$doc:meta])* $name:ident => $description:expr;)*) => {
@@ -154,4 +160,41 @@ fn problem() -> Value {
             },
         },
     })
+}
+
+/// Headers of answers, by their names.
+pub(crate) fn headers() -> Map<String, Value> {
+    let all = [
+        (
+            "RateLimit",
+            json!({"type": "string"}),
+            "What is left of the limit: `r` requests may follow at once, and one more after `t` \
+             seconds. It is on every answer to a request that a limit counts, and \
+             `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset` say the same.",
+        ),
+        (
+            "RateLimit-Policy",
+            json!({"type": "string"}),
+            "The limit that is nearest: `q` requests within `w` seconds.",
+        ),
+        (
+            RETRY_AFTER,
+            json!({"type": "integer", "minimum": 0}),
+            "Seconds after which it can be asked again, if that is known.",
+        ),
+        (
+            "X-Request-Id",
+            json!({"type": "string"}),
+            "The name of the request in logs: the one that it came with, or a new one.",
+        ),
+        (
+            "X-Unavailable",
+            json!({"type": "string", "const": "resource"}),
+            "The service works, and only what was asked for is not there now.",
+        ),
+    ];
+    let described = all.into_iter().map(|(name, schema, description)| {
+        (name.to_owned(), json!({"schema": schema, "description": description}))
+    });
+    described.collect()
 }

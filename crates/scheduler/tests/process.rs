@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod process {
     mod harness;
+    mod jump;
     mod kill;
     mod lease;
     mod missed;

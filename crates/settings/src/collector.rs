@@ -23,7 +23,15 @@ pub struct Collector {
     ///
     /// Both have the same, and differ in `name` and `listen`. Letters, digits, `-` and `_`.
     pub pair: Option<String>,
+    /// How much of what a venue allows an address is for this collector, 1 to 100 percent: of
+    /// connections made and held, and of request weight.
+    ///
+    /// Collectors that leave from the same address share it out among them.
+    pub limits_percent: u32,
     /// Space on disk for what the bus has not acknowledged.
+    ///
+    /// A fiftieth of it, at least 1 MiB and at most an eighth, is kept for gap records, which say
+    /// what was lost when the rest is full.
     pub spool_max: Size,
     /// Memory for what the bus has not acknowledged, before the spool takes over.
     pub memory_max: Size,
@@ -36,6 +44,8 @@ pub struct Collector {
     pub proxy_auth_file: Option<PathBuf>,
     /// What is fetched again when it was missed.
     pub backfill: Backfill,
+    /// What no stream carries and is asked for again and again.
+    pub polls: Polls,
     /// What the venues sent, as they sent it.
     pub capture: Capture,
     /// How the venues' instrument lists are followed.
@@ -50,11 +60,13 @@ impl Default for Collector {
             listen: (Ipv4Addr::LOCALHOST, 8081).into(),
             name: "collector".to_owned(),
             pair: None,
+            limits_percent: 100,
             spool_max: Size::gib(1),
             memory_max: Size::mib(64),
             proxy: None,
             proxy_auth_file: None,
             backfill: Backfill::default(),
+            polls: Polls::default(),
             capture: Capture::default(),
             instruments: Instruments::default(),
             venues: Venues::default(),
@@ -97,6 +109,24 @@ impl Default for Backfill {
         Self { enabled: true, weight_percent: 20 }
     }
 }
+
+/// What no stream carries and is asked for again and again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Polls {
+    /// How much of the request weight that the collector uses of a venue is for it at most, 1 to 50
+    /// percent. Instrument lists are read with it, too.
+    pub weight_percent: u32,
+}
+
+impl Default for Polls {
+    fn default() -> Self {
+        Self { weight_percent: 30 }
+    }
+}
+
+/// What backfill and polls may have together, in percent; the rest is left to book snapshots.
+const WAITING_PERCENT_MAX: u32 = 75;
 
 /// What the venues sent, as they sent it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,11 +176,21 @@ impl Collector {
                 faults.add(key, "must be 1 to 64 letters, digits, `-` or `_`");
             }
         }
+        if !(1..=100).contains(&self.limits_percent) {
+            faults.add("collector.limits_percent", "must be from 1 to 100");
+        }
         faults.nonzero("collector.spool_max", self.spool_max.bytes());
         faults.nonzero("collector.memory_max", self.memory_max.bytes());
         faults.proxy("collector", self.proxy.as_ref(), self.proxy_auth_file.is_some());
-        if !(1..=50).contains(&self.backfill.weight_percent) {
-            faults.add("collector.backfill.weight_percent", "must be from 1 to 50");
+        let (backfill, polls) = (self.backfill.weight_percent, self.polls.weight_percent);
+        for (key, percent) in [("backfill", backfill), ("polls", polls)] {
+            if !(1..=50).contains(&percent) {
+                faults.add(&format!("collector.{key}.weight_percent"), "must be from 1 to 50");
+            }
+        }
+        if backfill.saturating_add(polls) > WAITING_PERCENT_MAX {
+            let message = "must not be more than 75 together with that of `backfill`";
+            faults.add("collector.polls.weight_percent", message);
         }
         self.capture.check(faults);
         if self.instruments.refresh < REFRESH_MIN {
@@ -163,4 +203,41 @@ impl Collector {
 fn is_plain(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     (1..=64).contains(&name.len()) && name.chars().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+
+    fn check(backfill: u32, polls: u32, expected: Expect) {
+        let mut suite = crate::Suite::default();
+        suite.collector.backfill.weight_percent = backfill;
+        suite.collector.polls.weight_percent = polls;
+        let faults: Vec<_> = suite.faults().iter().map(ToString::to_string).collect();
+        expected.assert_eq(&faults.join("\n"));
+    }
+
+    #[test]
+    fn what_can_wait_leaves_a_quarter_of_the_weight_to_what_cannot() {
+        check(20, 30, expect![""]);
+        check(25, 50, expect![""]);
+        let too_much = expect![
+            "`collector.polls.weight_percent` must not be more than 75 together with that of `backfill`"
+        ];
+        check(26, 50, too_much);
+        let neither = expect![[r#"
+            `collector.backfill.weight_percent` must be from 1 to 50
+            `collector.polls.weight_percent` must be from 1 to 50"#]];
+        check(0, 51, neither);
+    }
+
+    #[test]
+    fn a_collector_has_some_of_the_limits_and_no_more_than_all() {
+        for (percent, fault) in [(0, true), (1, false), (100, false), (101, true)] {
+            let mut suite = crate::Suite::default();
+            suite.collector.limits_percent = percent;
+            assert_eq!(!suite.faults().is_empty(), fault, "{percent}");
+        }
+    }
 }

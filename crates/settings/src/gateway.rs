@@ -19,6 +19,8 @@ pub struct Gateway {
     pub listen: SocketAddr,
     /// Where the other services are.
     pub backends: Backends,
+    /// How long backends may take, by the beginning of a path; the longest one counts.
+    pub routes: Vec<RouteTimeouts>,
     /// Certificate chain for HTTPS, a PEM file.
     pub certificate: Option<PathBuf>,
     /// Private key of the certificate, a PEM file.
@@ -65,6 +67,7 @@ impl Default for Gateway {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 8080).into(),
             backends: Backends::default(),
+            routes: RouteTimeouts::usual(),
             certificate: None,
             private_key: None,
             allow_plaintext: false,
@@ -89,6 +92,7 @@ impl Default for Gateway {
 impl Gateway {
     pub(crate) fn check(&self, faults: &mut Faults) {
         self.backends.check(faults);
+        RouteTimeouts::check(&self.routes, faults);
         self.rate.check(faults);
         self.breaker.check(faults);
         self.stream.check(faults);
@@ -200,6 +204,78 @@ impl Backends {
     }
 }
 
+/// How long a backend may take for the paths of one beginning.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteTimeouts {
+    /// What the path begins with, such as `/api/v1/storage/`.
+    pub prefix: String,
+    /// Longest wait from the last byte of a request to the head of its answer.
+    #[serde(default = "RouteTimeouts::usual_length", with = "crate::duration")]
+    pub answer_timeout: Duration,
+    /// Longest silence within an answer, and of both sides of a `WebSocket`.
+    #[serde(default = "RouteTimeouts::usual_length", with = "crate::duration")]
+    pub idle_timeout: Duration,
+}
+
+impl RouteTimeouts {
+    /// Either timeout where nothing else is said: a service may ask another, or the disk.
+    pub const USUAL: Duration = Duration::from_secs(30);
+
+    /// How many there may be: more than there are routes.
+    const COUNT_MAX: usize = 64;
+
+    /// Below is what a busy machine needs for a good answer, above what nobody waits for.
+    const BOUNDS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(24 * 60 * 60)];
+
+    fn usual_length() -> Duration {
+        Self::USUAL
+    }
+
+    /// Queries over days take longer than what a service answers from memory.
+    fn usual() -> Vec<Self> {
+        let with = |prefix: &str, seconds| Self {
+            prefix: prefix.to_owned(),
+            answer_timeout: Duration::from_secs(seconds),
+            idle_timeout: Self::USUAL,
+        };
+        vec![
+            with("/api/v1/storage/", 60),
+            with("/api/v1/orderbook/", 10),
+            with("/api/v1/overview", 10),
+            with("/api/v1/services", 10),
+            with("/api/v1/alerts", 10),
+            with("/api/v2/", 10),
+        ]
+    }
+
+    fn check(routes: &[Self], faults: &mut Faults) {
+        if routes.len() > Self::COUNT_MAX {
+            faults.add("gateway.routes", format!("must be {} at most", Self::COUNT_MAX));
+        }
+        for (index, route) in routes.iter().enumerate() {
+            let key = format!("gateway.routes[{index}]");
+            let prefix = &route.prefix;
+            if !prefix.starts_with('/') || prefix.contains('*') {
+                let message = "must be the beginning of a path, such as `/api/v1/storage/`";
+                faults.add(&format!("{key}.prefix"), message);
+            }
+            if routes.iter().take(index).any(|before| before.prefix == *prefix) {
+                let message = format!("names `{prefix}` a second time");
+                faults.add(&format!("{key}.prefix"), message);
+            }
+            let [least, most] = Self::BOUNDS;
+            for (name, timeout) in
+                [("answer_timeout", route.answer_timeout), ("idle_timeout", route.idle_timeout)]
+            {
+                if !(least..=most).contains(&timeout) {
+                    faults.add(&format!("{key}.{name}"), "must be from 100ms to 1d");
+                }
+            }
+        }
+    }
+}
+
 /// Whether a text is what browsers send as `Origin`: scheme, host and port, and nothing behind.
 fn is_origin(text: &str) -> bool {
     url::Url::parse(text).is_ok_and(|url| {
@@ -286,7 +362,8 @@ impl Breaker {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LiveStream {
-    /// Connections open at a time, of all clients together.
+    /// Connections open at a time, of all clients together; `WebSocket`s of backends are among
+    /// them.
     pub connections_max: usize,
     /// Connections open at a time with one API key.
     pub connections_per_key: usize,
@@ -324,6 +401,45 @@ impl LiveStream {
         }
         if self.queue_bytes < Size::kib(64) {
             faults.add("gateway.stream.queue_bytes", "must be at least 64KiB");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Gateway, String> {
+        let loaded = crate::parse(vec![("services.yaml".into(), text.to_owned())]);
+        loaded.map(|loaded| loaded.suite.gateway).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_not_said_of_a_route_is_the_usual() {
+        let text = "gateway: {routes: [{prefix: /api/v1/storage/, answer_timeout: 2m}]}\n";
+        let routes = read(text).unwrap().routes;
+        let [RouteTimeouts { prefix, answer_timeout, idle_timeout }] = &routes[..] else {
+            panic!("{routes:?}");
+        };
+        assert_eq!(prefix, "/api/v1/storage/");
+        assert_eq!((answer_timeout.as_secs(), *idle_timeout), (120, RouteTimeouts::USUAL));
+    }
+
+    #[test]
+    fn a_route_that_cannot_be_is_refused_at_its_place() {
+        let refusal = read(
+            "gateway:\n  routes:\n    - {prefix: /a}\n    - {prefix: /a, idle_timeout: 0s}\n    \
+             - {prefix: b, answer_timeout: 2d}\n    - {prefix: /c/*}\n",
+        )
+        .unwrap_err();
+        for expected in [
+            "services.yaml:4:16: `gateway.routes[1].prefix` names `/a` a second time",
+            "services.yaml:4:34: `gateway.routes[1].idle_timeout` must be from 100ms to 1d",
+            "services.yaml:5:16: `gateway.routes[2].prefix` must be the beginning of a path",
+            "services.yaml:5:35: `gateway.routes[2].answer_timeout` must be from 100ms to 1d",
+            "services.yaml:6:16: `gateway.routes[3].prefix` must be the beginning of a path",
+        ] {
+            assert!(refusal.contains(expected), "{expected}: {refusal}");
         }
     }
 }

@@ -37,11 +37,11 @@ mod venues;
 pub use broker::{Broker, Nats, Streams};
 pub use bus::Bus;
 pub use check::{Faults, Invalid};
-pub use collector::{Backfill, Capture, Collector, Instruments};
+pub use collector::{Backfill, Capture, Collector, Instruments, Polls};
 pub use credentials::Credentials;
 pub use endpoint::{Endpoint, Endpoints};
 pub use error::{Error, Place, Report};
-pub use gateway::{AccessLog, Backends, Breaker, Gateway, LiveStream, Rate};
+pub use gateway::{AccessLog, Backends, Breaker, Gateway, LiveStream, Rate, RouteTimeouts};
 pub use load::{Loaded, load, parse};
 pub use monitoring::{
     Channel, ChannelKind, Comparison, Inhibit, Measure, Monitoring, Notify, Route, Rule, Severity,

@@ -10,6 +10,14 @@ use std::path::{Path, PathBuf};
 #[cfg(test)]
 mod tests;
 
+/// The least that [`Options::with_budget`] reserves, in bytes: some thousand records of a few
+/// hundred bytes, as many as an outage makes.
+const RESERVE_MIN: u64 = 1 << 20;
+
+/// Which part of a small budget [`Options::with_budget`] reserves at most: the rest is what the
+/// spool is for.
+const RESERVE_PART_MAX: u64 = 8;
+
 /// How large the spool may become.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -18,13 +26,33 @@ pub struct Options {
     pub bytes_max: u64,
     /// Bytes after which a segment is closed: what is read, dropped or repeated at once.
     pub segment_bytes: u64,
+    /// What is kept free of all but the dearest queues.
+    pub reserve: Reserve,
+}
+
+/// The part of the budget that is there for dear records however many others there are, so that
+/// nothing has to go for them. Once it is used up, the others make way for them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reserve {
+    /// Its bytes, of [`Options::bytes_max`].
+    pub bytes: u64,
+    /// The lowest rank of a queue that may use it.
+    pub rank: u8,
 }
 
 impl Options {
     /// A budget, in segments of 1 MiB or a sixteenth of the budget, whichever is less.
+    ///
+    /// A fiftieth of it, but at least 1 MiB and at most an eighth, is reserved for queues whose
+    /// rank is `reserved_for` or higher.
     #[must_use]
-    pub fn with_budget(bytes_max: u64) -> Self {
-        Self { bytes_max, segment_bytes: (bytes_max / 16).clamp(1, 1 << 20) }
+    pub fn with_budget(bytes_max: u64, reserved_for: u8) -> Self {
+        let reserved = (bytes_max / 50).max(RESERVE_MIN).min(bytes_max / RESERVE_PART_MAX);
+        Self {
+            bytes_max,
+            segment_bytes: (bytes_max / 16).clamp(1, 1 << 20),
+            reserve: Reserve { bytes: reserved, rank: reserved_for },
+        }
     }
 }
 
@@ -193,10 +221,10 @@ impl Spool {
         note: &[u8],
         payload: &[u8],
     ) -> Result<Vec<Dropped>, Error> {
-        self.queue(queue)?;
+        let rank = self.queue(queue)?.rank;
         let size = (format::HEAD + note.len() + payload.len()) as u64;
         let mut dropped = Vec::new();
-        while self.bytes() + size > self.options.bytes_max {
+        while !self.has_room(rank, size) {
             if !self.make_room(queue, &mut dropped)? {
                 dropped.push(Dropped { queue: queue.to_owned(), note: note.to_vec() });
                 return Ok(dropped);
@@ -315,6 +343,22 @@ impl Spool {
             self.queues.insert(name.to_owned(), queue);
         }
         Ok(self.queues.get_mut(name).expect("it was inserted above if it was missing"))
+    }
+
+    /// Whether the budget has room for a record of a queue of `rank`. The reserve counts as used;
+    /// what dear queues have beyond it is taken from the others.
+    fn has_room(&self, rank: u8, size: u64) -> bool {
+        let Options { bytes_max, reserve, .. } = self.options;
+        let held = self.queues.values().map(|queue| (queue.rank, queue.bytes()));
+        let (mut dear, mut others) = (0, 0);
+        for (rank, bytes) in held.chain([(rank, size)]) {
+            if rank >= reserve.rank {
+                dear += bytes;
+            } else {
+                others += bytes;
+            }
+        }
+        others + reserve.bytes.max(dear) <= bytes_max
     }
 
     /// Drops one segment that is no dearer than `queue`; `false` if there is none.

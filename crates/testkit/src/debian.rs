@@ -1,4 +1,4 @@
-//! Programs of Debian's packages that tests run and nobody has to install.
+//! Programs and files of Debian's packages that tests need and nobody has to install.
 //!
 //! A package is fetched and unpacked, and not installed: a server's package starts the server.
 
@@ -22,6 +22,21 @@ pub fn program(package: &str, name: &str) -> anyhow::Result<PathBuf> {
     if let Some(program) = installed {
         return Ok(program);
     }
+    unpacked(package, &Path::new("usr/bin").join(name))
+}
+
+/// Finds a file of a package, such as `usr/lib/systemd/systemd`, in the same way.
+///
+/// # Errors
+///
+/// As [`program`].
+pub fn file(package: &str, path: &str) -> anyhow::Result<PathBuf> {
+    let installed = Path::new("/").join(path);
+    if installed.is_file() { Ok(installed) } else { unpacked(package, Path::new(path)) }
+}
+
+/// A file of the unpacked package.
+fn unpacked(package: &str, path: &Path) -> anyhow::Result<PathBuf> {
     // Not target/debian: that is made anew with each build of our own packages.
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/debian-tools");
     let home = tools.join(package);
@@ -34,12 +49,12 @@ pub fn program(package: &str, name: &str) -> anyhow::Result<PathBuf> {
         crate::progress(format_args!("unpacking Debian's package {package}, once"));
         fetch(package, &home).with_context(|| {
             let install = "apt-get install -y --no-install-recommends";
-            format!("{name} is not installed: {install} {package}")
+            format!("{} is not installed: {install} {package}", path.display())
         })?;
     }
-    let program = unpacked.join("usr/bin").join(name);
-    ensure!(program.is_file(), "Debian's package {package} has no {name}");
-    Ok(program)
+    let found = unpacked.join(path);
+    ensure!(found.is_file(), "Debian's package {package} has no {}", path.display());
+    Ok(found)
 }
 
 /// Fetches a package and unpacks it; it is there whole or not at all.

@@ -3,6 +3,10 @@
 use serde::{Serialize, Serializer};
 use std::fmt;
 
+mod kind;
+
+pub use kind::Kind;
+
 /// A process of the suite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Program {
@@ -168,7 +172,7 @@ impl Store {
     /// What is done in such a run.
     #[must_use]
     pub fn kinds(self) -> Vec<Kind> {
-        let of_clickhouse = [Kind::Exception, Kind::Poison];
+        let of_clickhouse = [Kind::Exception, Kind::RedisEmptied, Kind::RedisFull, Kind::Poison];
         let own = |kind: &Kind| self == Self::ClickHouse || !of_clickhouse.contains(kind);
         Kind::ALL.into_iter().filter(own).collect()
     }
@@ -219,10 +223,16 @@ pub enum Fault {
     Reset(Link),
     /// ClickHouse answers 200 with an exception in a header.
     Exception,
+    /// Redis loses all that it has, and stays up.
+    RedisEmptied,
+    /// Redis has no memory left, and refuses every write.
+    RedisFull,
     /// The venue does not send so many messages.
     Gap(u32),
     /// The venue sends so many messages twice.
     Duplicate(u32),
+    /// The venue sends so many messages each behind the next of its stream.
+    Reorder(u32),
     /// The venue is silent, then sends what it held back.
     Stall,
     /// The venue closes every connection.
@@ -236,82 +246,6 @@ pub enum Fault {
     Poison,
 }
 
-/// What is done, whoever it is done to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "each is the variant of the same name of `Fault`")]
-pub enum Kind {
-    Kill,
-    Freeze,
-    Restart,
-    BadReload,
-    DiskFull,
-    StreamFull,
-    ClockJump,
-    Latency,
-    HalfOpen,
-    Cut,
-    Reset,
-    Exception,
-    Gap,
-    Duplicate,
-    Stall,
-    Close,
-    Malformed,
-    SpoolDamage,
-    Poison,
-}
-
-impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 19] = [
-        Self::Kill,
-        Self::Freeze,
-        Self::Restart,
-        Self::BadReload,
-        Self::DiskFull,
-        Self::StreamFull,
-        Self::ClockJump,
-        Self::Latency,
-        Self::HalfOpen,
-        Self::Cut,
-        Self::Reset,
-        Self::Exception,
-        Self::Gap,
-        Self::Duplicate,
-        Self::Stall,
-        Self::Close,
-        Self::Malformed,
-        Self::SpoolDamage,
-        Self::Poison,
-    ];
-
-    /// The name in the report.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Kill => "kill",
-            Self::Freeze => "freeze",
-            Self::Restart => "restart",
-            Self::BadReload => "bad-reload",
-            Self::DiskFull => "disk-full",
-            Self::StreamFull => "stream-full",
-            Self::ClockJump => "clock-jump",
-            Self::Latency => "latency",
-            Self::HalfOpen => "half-open",
-            Self::Cut => "cut",
-            Self::Reset => "reset",
-            Self::Exception => "exception",
-            Self::Gap => "gap",
-            Self::Duplicate => "duplicate",
-            Self::Stall => "stall",
-            Self::Close => "close",
-            Self::Malformed => "malformed",
-            Self::SpoolDamage => "spool-damage",
-            Self::Poison => "poison",
-        }
-    }
-}
-
 /// Faults of one lane strike one after the other; those of different lanes may overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
@@ -319,8 +253,10 @@ pub enum Lane {
     Host,
     /// The connections to the message server.
     Bus,
-    /// ClickHouse, Redis and the connections to them.
+    /// ClickHouse and the connections to it.
     Store,
+    /// Redis, which has a copy and no part in what is stored.
+    Copy,
     /// The venue and the connections to it.
     Venue,
 }
@@ -342,8 +278,11 @@ impl Fault {
             Self::Cut(_) => Kind::Cut,
             Self::Reset(_) => Kind::Reset,
             Self::Exception => Kind::Exception,
+            Self::RedisEmptied => Kind::RedisEmptied,
+            Self::RedisFull => Kind::RedisFull,
             Self::Gap(_) => Kind::Gap,
             Self::Duplicate(_) => Kind::Duplicate,
+            Self::Reorder(_) => Kind::Reorder,
             Self::Stall => Kind::Stall,
             Self::Close => Kind::Close,
             Self::Malformed => Kind::Malformed,
@@ -356,11 +295,15 @@ impl Fault {
     #[must_use]
     pub const fn lane(self) -> Lane {
         match self {
-            Self::Kill(Program::ClickHouse | Program::Redis)
-            | Self::Freeze(Program::ClickHouse | Program::Redis)
+            Self::Kill(Program::ClickHouse)
+            | Self::Freeze(Program::ClickHouse)
             | Self::DiskFull(Disk::Tables)
             | Self::Exception
             | Self::Poison => Lane::Store,
+            Self::Kill(Program::Redis)
+            | Self::Freeze(Program::Redis)
+            | Self::RedisEmptied
+            | Self::RedisFull => Lane::Copy,
             Self::Kill(_)
             | Self::Freeze(_)
             | Self::Restart(_)
@@ -376,9 +319,12 @@ impl Fault {
                     Link::Store => Lane::Store,
                 }
             }
-            Self::Gap(_) | Self::Duplicate(_) | Self::Stall | Self::Close | Self::Malformed => {
-                Lane::Venue
-            }
+            Self::Gap(_)
+            | Self::Duplicate(_)
+            | Self::Reorder(_)
+            | Self::Stall
+            | Self::Close
+            | Self::Malformed => Lane::Venue,
         }
     }
 
@@ -389,7 +335,7 @@ impl Fault {
         let hides = |host: Self, other: Self| match other.lane() {
             Lane::Host => false,
             // Nobody inserts; or what waits for the store would fill the stream instead.
-            Lane::Store => host.occupies(Program::Storage) || host == Self::StreamFull,
+            Lane::Store | Lane::Copy => host.occupies(Program::Storage) || host == Self::StreamFull,
             // Nobody listens to the venue; or it must speak, for a stream to become full.
             Lane::Venue => {
                 host.occupies(Program::Collector)
@@ -423,15 +369,19 @@ impl Fault {
             | Self::ClockJump(..)
             | Self::Latency(_)
             | Self::Exception
+            | Self::RedisEmptied
+            | Self::RedisFull
             | Self::Gap(_)
             | Self::Duplicate(_)
+            | Self::Reorder(_)
             | Self::Malformed
             | Self::SpoolDamage
             | Self::Poison => false,
         }
     }
 
-    fn occupies(self, program: Program) -> bool {
+    /// Whether a program does not do its work for a while, or with another time.
+    pub(crate) fn occupies(self, program: Program) -> bool {
         match self {
             Self::Kill(target)
             | Self::Freeze(target)
@@ -449,8 +399,11 @@ impl Fault {
             | Self::Cut(_)
             | Self::Reset(_)
             | Self::Exception
+            | Self::RedisEmptied
+            | Self::RedisFull
             | Self::Gap(_)
             | Self::Duplicate(_)
+            | Self::Reorder(_)
             | Self::Stall
             | Self::Close
             | Self::Malformed
@@ -471,10 +424,14 @@ impl fmt::Display for Fault {
             Self::Latency(link) | Self::HalfOpen(link) | Self::Cut(link) | Self::Reset(link) => {
                 write!(f, " {}", link.name())
             }
-            Self::Gap(count) | Self::Duplicate(count) => write!(f, " of {count} messages"),
+            Self::Gap(count) | Self::Duplicate(count) | Self::Reorder(count) => {
+                write!(f, " of {count} messages")
+            }
             Self::BadReload
             | Self::StreamFull
             | Self::Exception
+            | Self::RedisEmptied
+            | Self::RedisFull
             | Self::Stall
             | Self::Close
             | Self::Malformed

@@ -26,6 +26,9 @@ const FULL: [(&str, usize); 6] = [
 /// several minutes.
 const FULL_DEPTH: u32 = 100;
 
+/// The candles of the two instruments: those of which a short run has whole ones.
+const CANDLES: &str = "1s, 1m";
+
 /// A market that is simulated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Market {
@@ -97,12 +100,12 @@ pub fn section(markets: &[Market], doors: &[(SocketAddr, SocketAddr)]) -> String
         let dialect = dialect::of(*id);
         let names = symbols.names(&*dialect);
         let names: Vec<String> = names.iter().map(|name| dialect.symbol(name)).collect();
-        let depth = match symbols {
-            Symbols::Named(_) => String::new(),
+        let more = match symbols {
+            Symbols::Named(_) => format!("        kline_intervals: [{CANDLES}]\n"),
             Symbols::Count(_) => format!("        depth: {FULL_DEPTH}\n"),
         };
         text += &format!(
-            "      {market}:\n        enabled: true\n        symbols: [{names}]\n{depth}\
+            "      {market}:\n        enabled: true\n        symbols: [{names}]\n{more}\
              \x20       rest_url: http://{rest}\n        stream_url: ws://{stream}\n",
             market = id.market,
             names = names.join(", "),
@@ -141,5 +144,8 @@ mod tests {
         assert_eq!(lines(&text, "      ").len(), 6);
         assert!(text.contains("symbols: [BTC-USDT, ETH-USDT, S2-USDT, "), "{text}");
         assert!(text.contains("symbols: [BTC-29MAR30-20000-C, BTC-29MAR30-20000-P, "), "{text}");
+        assert!(!text.contains("kline_intervals"), "{text}");
+        let pair = section(&[Market::pair()], &[(address, address)]);
+        assert!(pair.contains("\n        kline_intervals: [1s, 1m]\n"), "{pair}");
     }
 }

@@ -68,7 +68,8 @@ pub async fn redrive(asker: &Asker) -> anyhow::Result<Poison> {
     after.clear();
     loop {
         let path = format!("/api/v1/broker/dead-letters/redrive?{OURS}{after}");
-        let done = asker.post(Program::Broker, &path).await.context("redrive the dead letters")?;
+        let done = asker.post(Program::Broker, &path, None).await;
+        let done = done.context("redrive the dead letters")?;
         let redriven = done["redriven"].as_u64().context("no count in the answer")?;
         found.redriven += usize::try_from(redriven)?;
         // What is refused again is not ours to redrive once more: the comparison misses it.

@@ -14,7 +14,7 @@ const STEADY: Duration = Duration::from_secs(3);
 
 /// How long it may take after the end of a fault, beside the fault's own length: what waited is
 /// drained as fast as it came, at least.
-const RECOVERY_MAX: Duration = Duration::from_secs(30);
+pub(crate) const RECOVERY_MAX: Duration = Duration::from_secs(30);
 
 /// What became of one fault.
 #[derive(Debug, Clone, PartialEq, Serialize)]

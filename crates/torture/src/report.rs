@@ -1,11 +1,12 @@
 //! What a run found, for a person and as JSON.
 
-use crate::fault::{Fault, Kind, Link, Program, Store};
+use crate::fault::Store;
 use crate::latency::{Latency, WARM_UP};
 use crate::load::Carried;
+use crate::matrix::{self, Line};
 use crate::poison::Poison;
-use crate::recovery::Recovery;
-use crate::schedule::{Schedule, Strike};
+use crate::probe::Probed;
+use crate::schedule::Schedule;
 use crate::usage::Taken;
 use crate::verify::{self, Check, Facts};
 use crate::watch::Sample;
@@ -14,86 +15,6 @@ use sim::compare;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
-
-/// A row of the fault matrix: its number, what it is, and which strikes belong to it.
-type Row = (u32, &'static str, fn(&Strike) -> bool);
-
-/// The rows that a run strikes; those of ClickHouse and Redis (7 to 10) only if they are the store.
-/// 19 to 21, 23 and 25 are not struck here, but for a bad reload.
-const ROWS: [Row; 20] = [
-    (1, "collector killed", |strike| strike.fault == Fault::Kill(Program::Collector)),
-    (2, "storage killed", |strike| strike.fault == Fault::Kill(Program::Storage)),
-    (3, "another service killed", |strike| {
-        let others = [Program::Gateway, Program::Scheduler, Program::Monitoring, Program::Broker];
-        others.iter().any(|program| strike.fault == Fault::Kill(*program))
-    }),
-    (4, "message server killed", |strike| strike.fault == Fault::Kill(Program::Nats)),
-    (5, "a process stopped by SIGSTOP", |strike| strike.fault.kind() == Kind::Freeze),
-    (6, "stream full", |strike| strike.fault == Fault::StreamFull),
-    (7, "ClickHouse away", is_away),
-    (8, "ClickHouse killed", |strike| {
-        strike.fault == Fault::Kill(Program::ClickHouse) && !is_away(strike)
-    }),
-    (9, "ClickHouse slow, cut off or failing", |strike| {
-        let links = [
-            Fault::Latency(Link::Store),
-            Fault::HalfOpen(Link::Store),
-            Fault::Cut(Link::Store),
-            Fault::Reset(Link::Store),
-            Fault::Freeze(Program::ClickHouse),
-        ];
-        links.contains(&strike.fault) || strike.fault == Fault::Exception
-    }),
-    (10, "Redis away, emptied or stopped", |strike| {
-        [Fault::Kill(Program::Redis), Fault::Freeze(Program::Redis)].contains(&strike.fault)
-    }),
-    (11, "disk full", |strike| strike.fault.kind() == Kind::DiskFull),
-    (12, "slow or silent venue", |strike| {
-        [Fault::Stall, Fault::Latency(Link::Venue)].contains(&strike.fault)
-    }),
-    (13, "venue's connections break", |strike| {
-        let links =
-            [Fault::HalfOpen(Link::Venue), Fault::Cut(Link::Venue), Fault::Reset(Link::Venue)];
-        links.contains(&strike.fault) || strike.fault == Fault::Close
-    }),
-    (14, "malformed messages", |strike| strike.fault == Fault::Malformed),
-    (15, "gaps and duplicates sent", |strike| {
-        [Kind::Gap, Kind::Duplicate].contains(&strike.fault.kind())
-    }),
-    (16, "bus breaks: sent and delivered again", |strike| {
-        let links = [
-            Fault::HalfOpen(Link::Bus),
-            Fault::Cut(Link::Bus),
-            Fault::Reset(Link::Bus),
-            Fault::Latency(Link::Bus),
-        ];
-        links.contains(&strike.fault)
-    }),
-    (17, "clock jumps", |strike| strike.fault.kind() == Kind::ClockJump),
-    (18, "rows that a table refuses", |strike| strike.fault == Fault::Poison),
-    (22, "restarts and a bad reload", |strike| {
-        [Kind::Restart, Kind::BadReload].contains(&strike.fault.kind())
-    }),
-    (24, "spool damaged", |strike| strike.fault == Fault::SpoolDamage),
-];
-
-/// What a store that is away for longer than a restart takes at least.
-const AWAY_MIN: Duration = Duration::from_secs(60);
-
-/// What became of a row of the matrix.
-#[derive(Debug, Clone, Serialize)]
-pub struct Line {
-    /// Its number.
-    pub row: u32,
-    /// What it is.
-    pub what: &'static str,
-    /// How often it struck.
-    pub done: usize,
-    /// What went wrong.
-    pub complaints: Vec<String>,
-    /// The longest recovery.
-    pub longest: Option<Duration>,
-}
 
 /// How fast the market was, and how long everything took.
 #[derive(Debug, Clone, Default)]
@@ -193,7 +114,7 @@ impl Report {
             lag_blocks_max: samples.iter().filter_map(|s| s.lag_blocks).max().unwrap_or(0),
             spool_bytes_max: samples.iter().filter_map(|s| s.spool_bytes).max().unwrap_or(0),
             remedies,
-            matrix: ROWS.iter().map(|row| line(row, &facts.recoveries)).collect(),
+            matrix: matrix::lines(&facts),
             checks: verify::checks(&facts),
             facts,
         }
@@ -208,6 +129,12 @@ impl Report {
             WARM_UP.as_secs()
         )?;
         self.latencies.iter().try_for_each(|latency| writeln!(f, "  {latency}"))?;
+        if let Some(Probed { refused, admitted, .. }) = &self.facts.probed {
+            writeln!(f, "refused without a good key {refused}, let in with one {admitted}")?;
+            let due = self.facts.runs.as_ref().map_or(0, |runs| runs.due);
+            let alarms = self.facts.alarms.len();
+            writeln!(f, "alerts that had to fire {alarms}, times of a scheduled task {due}")?;
+        }
         for malformed in &self.facts.malformed {
             let refused: Vec<String> = malformed
                 .refused
@@ -297,21 +224,6 @@ fn sent_per_second(samples: &[Sample]) -> f64 {
     }
 }
 
-fn is_away(strike: &Strike) -> bool {
-    strike.fault == Fault::Kill(Program::ClickHouse) && strike.length >= AWAY_MIN
-}
-
-fn line((row, what, belongs): &Row, recoveries: &[Recovery]) -> Line {
-    let own = || recoveries.iter().filter(|recovery| belongs(&recovery.strike));
-    Line {
-        row: *row,
-        what,
-        done: own().filter(|recovery| recovery.not_done.is_none()).count(),
-        complaints: own().filter_map(Recovery::complaint).collect(),
-        longest: own().filter_map(|recovery| recovery.took).max(),
-    }
-}
-
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, store, .. } = self;
@@ -351,23 +263,16 @@ impl fmt::Display for Report {
             });
             writeln!(f, "  {:<52} {took}", recovery.strike.to_string())?;
         }
-        for recovery in self.facts.recoveries.iter().filter(|recovery| is_away(&recovery.strike)) {
+        for recovery in
+            self.facts.recoveries.iter().filter(|recovery| matrix::is_away(&recovery.strike))
+        {
             let Some(took) = recovery.took.filter(|took| !took.is_zero()) else { continue };
             let times = (recovery.strike.length + took).div_duration_f64(took);
             writeln!(f, "what waited meanwhile was stored {times:.1} times as fast as it came")?;
         }
         if !self.facts.recoveries.is_empty() {
             writeln!(f, "fault matrix:")?;
-        }
-        for line in self.matrix.iter().filter(|line| line.done > 0 || !line.complaints.is_empty()) {
-            let verdict = match (line.done, line.complaints.as_slice()) {
-                (_, [first, ..]) => format!("FAILED: {first}"),
-                (done, []) => {
-                    let longest = line.longest.unwrap_or_default().as_secs_f64();
-                    format!("ok, {done} times, recovered within {longest:.1} s")
-                }
-            };
-            writeln!(f, "  {:>2}  {:<38} {verdict}", line.row, line.what)?;
+            self.matrix.iter().try_for_each(|line| writeln!(f, "  {line}"))?;
         }
         writeln!(f, "demands:")?;
         for check in &self.checks {

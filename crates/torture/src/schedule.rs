@@ -10,6 +10,7 @@
 //!    each heals, and everything has rested [`TAIL`] before the end: what the
 //!    last fault did must be seen to heal.
 
+use crate::effect::EFFECT_WITHIN;
 use crate::fault::{Disk, Fault, Kind, Link, Program, Store};
 use crate::malformed::COUNTED_AFTER;
 use rand::rngs::SmallRng;
@@ -39,6 +40,9 @@ const SPOOLS_FOR: Duration = Duration::from_secs(2);
 
 /// When the store goes away in a run of that alone.
 const OUTAGE_AT: Duration = Duration::from_secs(20);
+
+/// For how long a service is away in a long run: until its alert fires, and some more.
+const AWAY: Duration = Duration::from_secs(40);
 
 /// Places are looked for in steps of this.
 const STEP: Duration = Duration::from_millis(250);
@@ -170,6 +174,7 @@ pub fn venue_words(strike: &Strike) -> Option<String> {
     match strike.fault {
         Fault::Gap(count) => Some(format!("gap@{at}ms:{count}")),
         Fault::Duplicate(count) => Some(format!("duplicate@{at}ms:{count}")),
+        Fault::Reorder(count) => Some(format!("reorder@{at}ms:{count}")),
         Fault::Stall => Some(format!("stall@{at}ms:{}ms", strike.length.as_millis())),
         Fault::Close => Some(format!("close@{at}ms")),
         Fault::Malformed => Some(format!("malformed@{at}ms:{}ms", strike.length.as_millis())),
@@ -185,6 +190,8 @@ pub fn venue_words(strike: &Strike) -> Option<String> {
         | Fault::Cut(_)
         | Fault::Reset(_)
         | Fault::Exception
+        | Fault::RedisEmptied
+        | Fault::RedisFull
         | Fault::SpoolDamage
         | Fault::Poison => None,
     }
@@ -201,9 +208,11 @@ fn rest(fault: Fault) -> Duration {
         // Until the broker's advice is believed, and the message server was restarted.
         Fault::DiskFull(Disk::Nats) => 14,
         Fault::DiskFull(_) | Fault::StreamFull => 5,
+        // Until the storage has found it without what it had been given, and said so.
+        Fault::RedisEmptied => EFFECT_WITHIN.as_secs(),
         // Until all of them are counted.
         Fault::Malformed => COUNTED_AFTER.as_secs() + 1,
-        Fault::BadReload | Fault::Gap(_) | Fault::Duplicate(_) => 2,
+        Fault::BadReload | Fault::Gap(_) | Fault::Duplicate(_) | Fault::Reorder(_) => 2,
         Fault::Kill(_)
         | Fault::Freeze(_)
         | Fault::Restart(_)
@@ -212,6 +221,7 @@ fn rest(fault: Fault) -> Duration {
         | Fault::Cut(_)
         | Fault::Reset(_)
         | Fault::Exception
+        | Fault::RedisFull
         | Fault::Stall
         | Fault::Close
         | Fault::SpoolDamage
@@ -324,6 +334,9 @@ impl Hat {
                 list.push((Fault::Freeze(Program::Redis), Duration::from_secs(120)));
             }
         }
+        if self.minutes >= 15 {
+            list.push((Fault::Kill(Program::Scheduler), AWAY));
+        }
         list
     }
 
@@ -371,8 +384,11 @@ impl Hat {
             Kind::Cut => (Fault::Cut(link), cut()),
             Kind::Reset => (Fault::Reset(link), self.seconds(1..3)),
             Kind::Exception => (Fault::Exception, self.seconds(2..4)),
+            Kind::RedisEmptied => (Fault::RedisEmptied, at_once),
+            Kind::RedisFull => (Fault::RedisFull, self.seconds(3..5)),
             Kind::Gap => (Fault::Gap(self.rng.random_range(1..500)), at_once),
             Kind::Duplicate => (Fault::Duplicate(self.rng.random_range(1..500)), at_once),
+            Kind::Reorder => (Fault::Reorder(self.rng.random_range(1..500)), at_once),
             Kind::Stall => (Fault::Stall, self.seconds(2..8)),
             Kind::Close => (Fault::Close, at_once),
             Kind::Malformed => (Fault::Malformed, self.seconds(2..5)),

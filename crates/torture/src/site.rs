@@ -177,10 +177,16 @@ impl Site {
         fs::write(site.root.join("credentials/marketprism.internal-token"), &site.token)?;
         for program in Program::ALL.iter().filter(|program| program.is_service()) {
             let name = format!("credentials/marketprism.nats-{program}");
-            fs::write(site.root.join(name), format!("torture-{program}"))?;
+            fs::write(site.root.join(name), Self::password(*program))?;
         }
         site.configure(true)?;
         Ok(site)
+    }
+
+    /// What a service shows the message server.
+    #[must_use]
+    pub fn password(program: Program) -> String {
+        format!("torture-{program}")
     }
 
     /// A path below the root.

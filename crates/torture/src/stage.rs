@@ -9,6 +9,7 @@ use crate::load;
 use crate::malformed::malformed;
 use crate::market::{self, Market, Volume};
 use crate::poison;
+use crate::probe::Keys;
 use crate::proxy::Proxy;
 use crate::recovery::recovery;
 use crate::report::{Load, Report};
@@ -18,6 +19,7 @@ use crate::strike::Striker;
 use crate::tables;
 use crate::venues::Venues;
 use crate::watch::{self, Asker, Sample};
+use crate::witness::Witness;
 use anyhow::{Context as _, bail, ensure};
 use sim::compare::{Client, Streams};
 use std::collections::BTreeMap;
@@ -144,9 +146,9 @@ async fn perform(arguments: &Arguments, schedule: Schedule, root: &Path) -> anyh
     let crew = Crew::new(arguments.programs.clone(), faketime, jumps.collect());
     let asker = Asker::new(site.addresses.clone(), site.token.clone())?;
     let (samples, warm, end) = (Vec::new(), None, Scrape::default());
-    let cpu = BTreeMap::new();
-    let mut stage = Stage { site, venues, crew, asker, links, samples, warm, end, cpu };
-    let key = stage.key(&arguments.programs).await?;
+    let (cpu, witness) = (BTreeMap::new(), None);
+    let mut stage = Stage { site, venues, crew, asker, links, samples, warm, end, cpu, witness };
+    let keys = stage.keys(&arguments.programs).await?;
     stage.start(&schedule).await?;
     let (opened, opened_wall) = (Instant::now(), watch::wall());
     stage.crew.open();
@@ -156,10 +158,15 @@ async fn perform(arguments: &Arguments, schedule: Schedule, root: &Path) -> anyh
     if many {
         tasks.spawn(watch::end(stage.asker.clone(), opened + schedule.length));
     }
+    // Where nothing strikes is measured how long everything takes: nobody is in the way then.
+    if !schedule.strikes.is_empty() {
+        let witness = Witness::call(&stage.asker, &stage.site, &keys, opened, &mut tasks);
+        stage.witness = Some(Box::pin(witness).await?);
+    }
     let mut striker = Striker::new(&schedule);
     stage.play(&schedule, &mut striker, opened, samples).await?;
     progress(format_args!("the market is over; comparing"));
-    Box::pin(stage.judge(schedule, striker, opened_wall, key, size)).await
+    Box::pin(stage.judge(schedule, striker, opened_wall, keys.good, size)).await
 }
 
 /// How markets open under full load, as arguments of `marketprism-sim serve`.
@@ -225,14 +232,22 @@ pub struct Stage {
     end: Scrape,
     /// Processor time of each process until then.
     cpu: BTreeMap<String, Duration>,
+    /// Who looks at more than the data, if something strikes.
+    witness: Option<Witness>,
 }
 
 impl Stage {
-    /// Makes an API key, as an operator would.
-    async fn key(&self, programs: &Path) -> anyhow::Result<String> {
+    /// Makes keys of the gateway, one of which has expired before it starts.
+    async fn keys(&self, programs: &Path) -> anyhow::Result<Keys> {
+        let good = self.key(programs, &[]).await?;
+        Ok(Keys { good, expired: self.key(programs, &["--expires", "1s"]).await? })
+    }
+
+    /// Makes a key of the gateway, as an operator would.
+    async fn key(&self, programs: &Path, options: &[&str]) -> anyhow::Result<String> {
         let file = self.site.state(Program::Gateway).join("keys.json");
         let mut command = Command::new(programs.join("marketprism"));
-        command.args(["keys", "create", "--admin", "--file"]).arg(file);
+        command.args(["keys", "create", "--admin"]).args(options).arg("--file").arg(file);
         let output = command.output().await.context("run marketprism keys")?;
         let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.success(), "marketprism keys create: {complaint}");
@@ -392,9 +407,12 @@ impl Stage {
             facts.copies = Some(tables::copies(&self.asker, &self.site.addresses).await?);
             facts.candles = tables::candles(&self.asker).await?;
             progress(format_args!(
-                "{} candles of whole minutes were held against the trades",
+                "{} candles were held against the trades",
                 facts.candles.compared
             ));
+        }
+        if let Some(witness) = &self.witness {
+            witness.testify(&mut facts, &self.asker, &schedule).await?;
         }
         self.crew.look(&self.site).await?;
         self.crew.dismiss().await?;

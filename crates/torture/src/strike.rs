@@ -1,6 +1,7 @@
 //! Does what the schedule says, when it says so.
 
 use crate::crew::tell_time;
+use crate::effect;
 use crate::fault::{Disk, Fault, Link, Program};
 use crate::poison;
 use crate::proxy::{Mode, Proxy};
@@ -11,6 +12,7 @@ use anyhow::ensure;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use testkit::progress;
+use testkit::redis::{self, Reply};
 use tokio::time::{Instant, sleep};
 
 /// How late everything arrives.
@@ -26,12 +28,6 @@ const EXCEPTION: u32 = 209;
 /// How long the message server is given to recover by itself before an operator would believe
 /// what the broker advises.
 const BELIEVE_AFTER: Duration = Duration::from_secs(8);
-
-/// How long after the fault its effect on the spool is still looked for.
-const EFFECT_WITHIN: Duration = Duration::from_secs(2);
-
-/// How long a collector may take from its start until it says what was damaged.
-const NOTICED_AFTER: Duration = Duration::from_secs(15);
 
 /// How long a proxy's connections may take to notice that their mode has changed.
 const NOTICED_WITHIN: Duration = Duration::from_millis(500);
@@ -121,9 +117,12 @@ impl Striker {
             | Fault::Reset(_) => true,
             Fault::BadReload
             | Fault::Exception
+            | Fault::RedisEmptied
+            | Fault::RedisFull
             | Fault::ClockJump(..)
             | Fault::Gap(_)
             | Fault::Duplicate(_)
+            | Fault::Reorder(_)
             | Fault::Stall
             | Fault::Close
             | Fault::Malformed
@@ -177,9 +176,13 @@ impl Striker {
             Fault::Cut(link) => self.set(i, link, Mode::CutAfter(CUT_AFTER), stage),
             Fault::Reset(link) => self.set(i, link, Mode::Reset, stage),
             Fault::Exception => self.set(i, Link::Store, Mode::Exception(EXCEPTION), stage),
+            Fault::RedisEmptied => tell_redis(stage, &["FLUSHALL"])?,
+            // Less than it has: as long as nothing is evicted, no command may add to it.
+            Fault::RedisFull => tell_redis(stage, &["CONFIG", "SET", "maxmemory", "1"])?,
             // The venue keeps its own time.
             Fault::Gap(_)
             | Fault::Duplicate(_)
+            | Fault::Reorder(_)
             | Fault::Stall
             | Fault::Close
             | Fault::Malformed => {}
@@ -219,6 +222,7 @@ impl Striker {
             | Fault::Cut(link)
             | Fault::Reset(link) => self.let_pass(i, link, stage).await?,
             Fault::Exception => self.let_pass(i, Link::Store, stage).await?,
+            Fault::RedisFull => tell_redis(stage, &["CONFIG", "SET", "maxmemory", "0"])?,
             Fault::Poison => drop(stage.asker.query(poison::TAKE).await?),
             Fault::SpoolDamage => {
                 stage.crew.kill(Program::Collector).await;
@@ -228,8 +232,10 @@ impl Striker {
                 damaged?;
             }
             Fault::Restart(_)
+            | Fault::RedisEmptied
             | Fault::Gap(_)
             | Fault::Duplicate(_)
+            | Fault::Reorder(_)
             | Fault::Stall
             | Fault::Close
             | Fault::Malformed => {}
@@ -292,19 +298,8 @@ impl Striker {
                     all.insert(i, format!("the venue noted only {of_venue} faults"));
                 }
             }
-            let spilled = |sample: &Sample| {
-                let during = strike.at <= sample.at && sample.at <= strike.end() + EFFECT_WITHIN;
-                during && sample.spool_bytes.is_some_and(|bytes| bytes > 0)
-            };
-            if strike.fault == Fault::StreamFull && !samples.iter().any(spilled) {
-                all.insert(i, "the collector did not spool: no stream was full".to_owned());
-            }
-            let noticed = |sample: &Sample| {
-                let soon = strike.end() <= sample.at && sample.at <= strike.end() + NOTICED_AFTER;
-                soon && sample.spool_damage.is_some_and(|regions| regions > 0)
-            };
-            if strike.fault == Fault::SpoolDamage && !samples.iter().any(noticed) {
-                all.insert(i, "the collector noticed no damage in its spool".to_owned());
+            if let Some(reason) = effect::missing(strike, samples) {
+                all.insert(i, reason.to_owned());
             }
         }
         all
@@ -315,6 +310,13 @@ async fn reload(stage: &Stage) -> anyhow::Result<()> {
     for program in Program::ALL.into_iter().filter(|program| program.is_service()) {
         stage.crew.signal(program, "HUP").await?;
     }
+    Ok(())
+}
+
+/// Has Redis do something.
+fn tell_redis(stage: &Stage, words: &[&str]) -> anyhow::Result<()> {
+    let answer = redis::query(stage.site.addresses.of(Program::Redis), words)?;
+    ensure!(matches!(answer, Reply::Text(_)), "Redis answered {answer:?} to {words:?}");
     Ok(())
 }
 

@@ -17,6 +17,11 @@ const KINDS: [&str; 4] = ["trade", "book", "bbo", "gap"];
 /// How long Redis may take to have what the storage has.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Within which time after the first trade of an instrument its candles are asked for, in
+/// nanoseconds: the venue makes them of what is traded from then on, so that its first ones may lack
+/// something.
+const SUBSCRIBED_WITHIN: i64 = 5_000_000_000;
+
 /// How long between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -43,7 +48,8 @@ pub async fn tables(asker: &Asker) -> anyhow::Result<BTreeMap<String, Distinct>>
 
 /// Holds the venue's candles against those of the stored trades.
 ///
-/// The minute of a stream's first trade is left out: the venue counted before somebody listened.
+/// The candles of a stream's first seconds are left out: the venue counted before somebody listened,
+/// or not yet.
 ///
 /// # Errors
 ///
@@ -52,10 +58,10 @@ pub async fn candles(asker: &Asker) -> anyhow::Result<Candles> {
     let query = "SELECT symbol, toUnixTimestamp64Nano(min(time)) FROM marketprism.trade \
                  GROUP BY symbol";
     let firsts = asker.query(query).await.context("find the first trades")?;
-    let query = "SELECT symbol, toUnixTimestamp64Nano(open_time), toUInt8(equal), \
+    let query = "SELECT symbol, `interval`, toUnixTimestamp64Nano(open_time), toUInt8(equal), \
                  toString(open_time), volume, venue_volume, trades, venue_trades \
                  FROM marketprism.candle_check WHERE source != 'agg_trade' \
-                 ORDER BY symbol, open_time";
+                 ORDER BY symbol, `interval`, open_time";
     let both = asker.query(query).await.context("compare candles")?;
     compare_candles(&firsts, &both)
 }
@@ -71,18 +77,20 @@ fn compare_candles(firsts: &str, both: &str) -> anyhow::Result<Candles> {
     let mut candles = Candles::default();
     for line in both.lines() {
         let words: Vec<&str> = line.split('\t').collect();
-        let [symbol, open, equal, at, volume, venue_volume, trades, venue_trades] = *words else {
+        let [symbol, interval, open, equal, at, volume, venue_volume, trades, venue_trades] =
+            *words
+        else {
             bail!("{line:?} is no candle");
         };
         let open: i64 = open.parse()?;
-        if began.get(symbol).is_none_or(|first| open <= *first) {
+        if began.get(symbol).is_none_or(|first| open <= *first + SUBSCRIBED_WITHIN) {
             continue;
         }
         candles.compared += 1;
         if equal != "1" {
             candles.different.push(format!(
-                "{symbol} at {at}: {volume} in {trades} trades, of the venue {venue_volume} in \
-                 {venue_trades}"
+                "{symbol}, {interval} from {at}: {volume} in {trades} trades, of the venue \
+                 {venue_volume} in {venue_trades}"
             ));
         }
     }
@@ -143,23 +151,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn candles_of_whole_minutes_are_compared_and_others_are_not() {
+    fn candles_that_were_whole_are_compared_and_others_are_not() {
         let firsts = "BTC-USDT\t65000000000\nETH-USDT\t1000000000\n";
-        let line = |symbol: &str, minute: i64, equal: u8| {
-            let open = minute * 60_000_000_000;
-            format!("{symbol}\t{open}\t{equal}\t00:0{minute}\t1.5\t2\t3\t4\n")
+        let line = |symbol: &str, interval: &str, second: i64, equal: u8| {
+            let open = second * 1_000_000_000;
+            format!("{symbol}\t{interval}\t{open}\t{equal}\t{second}\t1.5\t2\t3\t4\n")
         };
         let both = [
-            line("BTC-USDT", 1, 0),
-            line("BTC-USDT", 2, 1),
-            line("ETH-USDT", 0, 0),
-            line("ETH-USDT", 1, 0),
-            line("SOL-USDT", 1, 0),
+            line("BTC-USDT", "1m", 60, 0),
+            line("BTC-USDT", "1m", 120, 1),
+            line("BTC-USDT", "1s", 66, 0),
+            line("BTC-USDT", "1s", 71, 1),
+            line("ETH-USDT", "1m", 0, 0),
+            line("ETH-USDT", "1m", 60, 0),
+            line("SOL-USDT", "1m", 60, 0),
         ]
         .concat();
         let Candles { compared, different } = compare_candles(firsts, &both).unwrap();
-        assert_eq!(compared, 2, "of the others no trade was heard, or not from the beginning");
-        let expected = "ETH-USDT at 00:01: 1.5 in 3 trades, of the venue 2 in 4";
+        assert_eq!(compared, 3, "of the others no trade was heard, or not from the beginning");
+        let expected = "ETH-USDT, 1m from 60: 1.5 in 3 trades, of the venue 2 in 4";
         assert_eq!(different, [expected]);
         assert_eq!(compare_candles("", "").unwrap(), Candles::default());
         assert!(compare_candles("", "Code: 60").is_err());

@@ -1,10 +1,14 @@
 //! The verdict: what was found, held against what is demanded. Pure.
 
+use crate::alarm::Alarm;
 use crate::crew::Surprise;
+use crate::duty::Duty;
 use crate::load::Carried;
 use crate::malformed::Malformed;
 use crate::poison::Poison;
+use crate::probe::Probed;
 use crate::recovery::Recovery;
+use crate::runs::Runs;
 use crate::usage::Memory;
 use serde::Serialize;
 use sim::compare::Report;
@@ -72,6 +76,16 @@ pub struct Facts {
     pub poison: Option<Poison>,
     /// What became of every fault.
     pub recoveries: Vec<Recovery>,
+    /// What became of all that was asked for and must not be given, if somebody asked.
+    pub probed: Option<Probed>,
+    /// The alerts that faults had to raise.
+    pub alarms: Vec<Alarm>,
+    /// The alerts of what faults take away that were left when everything was well again.
+    pub left_firing: Vec<String>,
+    /// What became of the services beside the data that were killed.
+    pub duties: Vec<Duty>,
+    /// The runs of a task of the scheduler, if it had one.
+    pub runs: Option<Runs>,
     /// Rows and distinct identities of each table in ClickHouse, if that is the store: as they are
     /// on its disk, before any of its own means against duplicates.
     pub tables: Option<BTreeMap<String, Distinct>>,
@@ -81,7 +95,7 @@ pub struct Facts {
     pub candles: Candles,
 }
 
-/// Candles of whole minutes: the venue's own, held against those of the stored trades.
+/// Candles: the venue's own, held against those of the stored trades.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Candles {
     /// How many were compared.
@@ -141,10 +155,14 @@ pub fn checks(facts: &Facts) -> Vec<Check> {
         check("I2 the venue's candles are those of the trades", candles(facts)),
         check("I4 the hot store is as new as the store", newest(facts)),
         check("I4 Redis has what the hot store has", copies(facts)),
+        check("I5 nobody gets in without a key, and no failure tells secrets", probed(facts)),
         check("I6 memory within its caps", memory(facts)),
+        check("I7 alerts fire in time, and clear", alarms(facts)),
         check("I8 every fault was done and recovered from", recoveries(facts)),
         check("what a table refuses is set aside with its reason", poison(facts)),
         check("malformed messages are refused and counted, and cost nothing", malformed(facts)),
+        check("a killed service does its work again", duties(facts)),
+        check("a task runs once for each of its times", runs(facts)),
         check("every service is well again", services(facts)),
         check("nothing ended unasked", surprises(facts)),
     ]
@@ -280,6 +298,26 @@ fn recoveries(facts: &Facts) -> Vec<String> {
         recovery.complaint().map(|complaint| format!("{}: {complaint}", recovery.strike))
     };
     facts.recoveries.iter().filter_map(complaint).collect()
+}
+
+fn probed(facts: &Facts) -> Vec<String> {
+    shown(&facts.probed.as_ref().map(Probed::complaints).unwrap_or_default())
+}
+
+fn alarms(facts: &Facts) -> Vec<String> {
+    let silent = facts.alarms.iter().filter_map(|alarm| {
+        alarm.complaint().map(|complaint| format!("{}: {complaint}", alarm.strike))
+    });
+    let left = facts.left_firing.iter().map(|alert| format!("{alert} still fires at the end"));
+    silent.chain(left).collect()
+}
+
+fn duties(facts: &Facts) -> Vec<String> {
+    facts.duties.iter().filter_map(Duty::complaint).collect()
+}
+
+fn runs(facts: &Facts) -> Vec<String> {
+    facts.runs.iter().filter_map(Runs::complaint).collect()
 }
 
 fn poison(facts: &Facts) -> Vec<String> {

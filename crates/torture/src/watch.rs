@@ -18,6 +18,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// How long a whole comparison may wait for one answer.
 const PAGE_MAX: Duration = Duration::from_secs(30);
 
+/// How long ClickHouse may take over all rows of a run: candles of a second are made of every trade.
+const QUERY_MAX: Duration = Duration::from_mins(2);
+
 /// What was seen at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Sample {
@@ -43,6 +46,10 @@ pub struct Sample {
     pub disconnects: Option<u64>,
     /// Damaged places in the spool that the collector has skipped since it started.
     pub spool_damage: Option<u64>,
+    /// How often the storage has found Redis without what it had been given since it started.
+    pub redis_fills: Option<u64>,
+    /// How often it was refused there since then for want of memory.
+    pub redis_full: Option<u64>,
 }
 
 /// How much of trades and books the storage has stored.
@@ -107,7 +114,8 @@ impl Asker {
     /// As [`Asker::text`].
     pub async fn query(&self, query: &str) -> anyhow::Result<String> {
         let url = format!("http://{}/", self.addresses.of(Program::ClickHouse));
-        let answer = self.http.post(&url).body(query.to_owned()).send().await?;
+        let request = self.http.post(&url).timeout(QUERY_MAX).body(query.to_owned());
+        let answer = request.send().await?;
         let status = answer.status();
         let text = answer.text().await?;
         ensure!(status.is_success(), "ClickHouse answered {status}: {text}");
@@ -174,9 +182,18 @@ impl Asker {
     /// # Errors
     ///
     /// As [`Asker::json`].
-    pub async fn post(&self, program: Program, path: &str) -> anyhow::Result<Value> {
+    pub async fn post(
+        &self,
+        program: Program,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Value> {
         let url = format!("http://{}{path}", self.addresses.of(program));
-        let answer = self.http.post(&url).bearer_auth(&self.token).send().await?;
+        let mut request = self.http.post(&url).bearer_auth(&self.token);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await?;
         let status = answer.status();
         let text = answer.text().await?;
         ensure!(status.is_success(), "{url} answered {status}: {text}");
@@ -245,6 +262,11 @@ pub async fn watch(asker: Asker, opened: Instant, samples: mpsc::Sender<Sample>)
                 .as_deref()
                 .map(|text| by_label(text, "marketprism_collector_rejects_total", "reason")),
             disconnects: of(&collector, "marketprism_collector_feed_disconnects_total"),
+            redis_fills: of(&storage, "marketprism_storage_redis_fills_total"),
+            redis_full: storage.as_deref().map(|text| {
+                let errors = by_label(text, "marketprism_storage_redis_errors_total", "reason");
+                errors.get("full").copied().unwrap_or(0)
+            }),
             spool_damage: of(&collector, "marketprism_collector_spool_damaged_regions_total"),
         };
         if samples.send(sample).await.is_err() {

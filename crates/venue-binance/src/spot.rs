@@ -74,6 +74,7 @@ impl Adapter for Spot {
         frames_per_second: 5,
         connects: 300,
         connects_window: Duration::from_secs(300),
+        connections: None,
         subscribes: None,
         lifetime: Duration::from_secs(24 * 3_600),
         ping_interval: Duration::from_secs(20),

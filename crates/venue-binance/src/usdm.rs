@@ -151,6 +151,7 @@ impl<C: Contracts> Adapter for Usdm<C> {
         frames_per_second: 10,
         connects: 300,
         connects_window: Duration::from_secs(300),
+        connections: None,
         subscribes: None,
         lifetime: Duration::from_secs(24 * 3_600),
         ping_interval: Duration::from_secs(180),

@@ -114,9 +114,11 @@ impl<M: Segment> Adapter for Deribit<M> {
         // A subscription costs 3,000 credits, of which 10,000 a second come back: 3.3 a second,
         // beside which one is left for the answers to test requests.
         frames_per_second: 4,
-        // An address may hold so many at once. How fast they may be opened is not said.
+        // How fast connections may be opened is not said: as many as may be held, a minute.
         connects: 32,
         connects_window: Duration::from_secs(60),
+        // The next one is refused with 429.
+        connections: Some(32),
         subscribes: None,
         // None is documented: a year stands for it.
         lifetime: Duration::from_secs(365 * 24 * 3_600),

@@ -28,6 +28,7 @@ pub(crate) const LIMITS: Limits = Limits {
     frames_per_second: 4,
     connects: 3,
     connects_window: Duration::from_secs(1),
+    connections: None,
     subscribes: Some((480, Duration::from_secs(3_600))),
     // OKX names none; a connection is renewed daily all the same.
     lifetime: Duration::from_secs(24 * 3_600),

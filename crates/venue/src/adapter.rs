@@ -295,6 +295,8 @@ pub struct Limits {
     pub connects: u32,
     /// See [`Limits::connects`].
     pub connects_window: Duration,
+    /// Connections that an address may hold at once, if the venue counts them.
+    pub connections: Option<u32>,
     /// Requests to join or to leave streams on one connection, and the time for which so many are
     /// granted; `None` if only the frames are counted.
     pub subscribes: Option<(u32, Duration)>,

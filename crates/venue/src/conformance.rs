@@ -65,6 +65,7 @@ fn constants_agree<A: Adapter>() {
     let limits = A::LIMITS;
     assert!(limits.streams_per_connection > 0 && limits.frame_bytes_max > 0);
     assert!(limits.frames_per_second > 0 && limits.connects > 0);
+    assert!(limits.connections != Some(0));
     assert!(limits.weight_per_minute > 0 && limits.trades_per_request > 0);
     if let Some(keepalive) = limits.keepalive {
         assert!(keepalive.after < limits.silence_max, "the keepalive comes too late");

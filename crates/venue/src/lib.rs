@@ -32,7 +32,7 @@ pub use adapter::{
     RestAnswer, RestRequest, Snapshots,
 };
 pub use backoff::Backoff;
-pub use budget::{Budget, Exhausted};
+pub use budget::{Budget, Exhausted, Share};
 pub use cursor::{Cursor, eight_digits};
 pub use instruments::{Instruments, Slot};
 pub use pacer::Pacer;

@@ -34,13 +34,21 @@ const PARTITION_KEY: &str = "toDate(ifNull(venue_time, recv_time))";
 pub(crate) const STORED_INSTRUMENTS: &str = "stored_instruments";
 /// The order of their history.
 const INSTRUMENTS_KEY: &str = "venue, market, symbol, first_seen";
-/// Lengths of the candles: the name and the nanoseconds.
-const CANDLES: [(&str, i64); 4] = [
-    ("1s", 1_000_000_000),
-    ("1m", 60_000_000_000),
-    ("1h", 3_600_000_000_000),
-    ("1d", 86_400_000_000_000),
+/// The candles that are computed.
+const CANDLES: [Length; 4] = [
+    Length { name: "1s", nanos: 1_000_000_000, words: &["1s"] },
+    Length { name: "1m", nanos: 60_000_000_000, words: &["1m"] },
+    Length { name: "1h", nanos: 3_600_000_000_000, words: &["1h", "1H"] },
+    Length { name: "1d", nanos: 86_400_000_000_000, words: &["1d", "1Dutc"] },
 ];
+
+/// A length of candles. Each begins at a whole multiple of it, days at midnight UTC.
+struct Length {
+    name: &'static str,
+    nanos: i64,
+    /// What the venues call it in `kline`.
+    words: &'static [&'static str],
+}
 
 /// A step from one version of the schema to the next. A step that was interrupted is run again, so
 /// its statements do nothing when they are repeated.
@@ -52,7 +60,7 @@ struct Migration {
 
 /// All steps, oldest first. A new column is a new step that adds it if it is missing; its place in
 /// [`columns`] makes it part of tables that are created from then on.
-const MIGRATIONS: [Migration; 9] = [
+const MIGRATIONS: [Migration; 10] = [
     Migration { version: 1, name: "tables", statements: tables },
     Migration { version: 2, name: "views", statements: views },
     Migration { version: 3, name: "candles", statements: trades_and_candles },
@@ -62,6 +70,7 @@ const MIGRATIONS: [Migration; 9] = [
     Migration { version: 7, name: "instruments", statements: instruments },
     Migration { version: 8, name: "parts of books", statements: views },
     Migration { version: 9, name: "compact inserts", statements: compact_inserts },
+    Migration { version: 10, name: "candle check of all lengths", statements: candle_check },
 ];
 
 /// The table that holds a kind's rows.
@@ -140,7 +149,7 @@ fn views(layout: &Layout) -> Vec<String> {
 /// `source`: they are the same trades twice where a market has both.
 fn candles(layout: &Layout) -> Vec<String> {
     let database = layout.database();
-    let view = |(name, nanos): &(&str, i64)| {
+    let view = |Length { name, nanos, .. }: &Length| {
         // The product of two numbers with 18 places has 36; it needs 256 bits, and is exact.
         format!(
             "CREATE OR REPLACE VIEW {} AS \
@@ -164,10 +173,26 @@ fn candles(layout: &Layout) -> Vec<String> {
     CANDLES.iter().map(view).collect()
 }
 
-/// The venues' own closed candles of a minute beside those computed from the trades. A minute that
-/// the venue has and we have no trade of is equal only if nothing was traded in it.
+/// The venues' own closed candles beside those computed from the trades, of every length that is
+/// computed. A candle that the venue has and we have no trade of is equal only if nothing was traded
+/// in it.
 fn candle_check(layout: &Layout) -> Vec<String> {
-    let (view, database) = (layout.everywhere("candle_check"), layout.database());
+    let check = |length: &Length| checked_candles(layout.database(), length);
+    let lengths: Vec<String> = CANDLES.iter().map(check).collect();
+    let view = layout.everywhere("candle_check");
+    vec![format!("CREATE OR REPLACE VIEW {view} AS {}", lengths.join(" UNION ALL "))]
+}
+
+/// The candles of one length on both sides. Of streams whose venue's own were not recorded none are
+/// asked for, so that the server need not compute them; those of a venue that begin elsewhere, such
+/// as with its own day, are left out.
+fn checked_candles(database: &str, Length { name, nanos, words }: &Length) -> String {
+    let words: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+    let recorded = format!(
+        "FROM {database}.kline WHERE `interval` IN ({}) AND closed \
+         AND toUnixTimestamp64Nano(open_time) % {nanos} = 0",
+        words.join(", ")
+    );
     let fields = ["open", "high", "low", "close", "volume", "trades"];
     let both: Vec<String> = fields
         .map(|name| format!("venue_candle.{name} AS venue_{name}, candle.{name} AS {name}"))
@@ -175,19 +200,19 @@ fn candle_check(layout: &Layout) -> Vec<String> {
     let prices = ["open", "high", "low", "close", "volume"]
         .map(|name| format!("candle.{name} = venue_candle.{name}"))
         .join(" AND ");
-    vec![format!(
-        "CREATE OR REPLACE VIEW {view} AS \
-         SELECT venue_candle.venue AS venue, venue_candle.market AS market, \
-         venue_candle.symbol AS symbol, candle.source AS source, \
+    format!(
+        "SELECT venue_candle.venue AS venue, venue_candle.market AS market, \
+         venue_candle.symbol AS symbol, candle.source AS source, '{name}' AS `interval`, \
          venue_candle.open_time AS open_time, {}, \
          if(candle.source = '', venue_candle.volume = 0, {prices} AND \
          ifNull(candle.trades = venue_candle.trades, 1)) AS equal \
-         FROM (SELECT * FROM {database}.kline WHERE interval = '1m' AND closed) AS venue_candle \
-         LEFT JOIN {database}.candle_1m AS candle \
+         FROM (SELECT * {recorded}) AS venue_candle \
+         LEFT JOIN (SELECT * FROM {database}.candle_{name} \
+         WHERE (venue, market, symbol) IN (SELECT venue, market, symbol {recorded})) AS candle \
          ON candle.venue = venue_candle.venue AND candle.market = venue_candle.market \
          AND candle.symbol = venue_candle.symbol AND candle.open_time = venue_candle.open_time",
         both.join(", ")
-    )]
+    )
 }
 
 /// What the venues list, which is little, so that every server of a cluster has it as a whole.

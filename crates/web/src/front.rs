@@ -21,9 +21,9 @@ pub trait Front: Send + Sync + 'static {
     /// Whether a request is one that it answers.
     fn takes(&self, method: &Method, path: &str) -> bool;
 
-    /// Answers a request that it takes. The request has no extensions but
-    /// [`TooLarge`](crate::TooLarge), if it announces too large a body and the limits say that such
-    /// requests are the router's.
+    /// Answers a request that it takes. The request has no extensions but what becomes of the
+    /// connection if it asks for another protocol, and [`TooLarge`](crate::TooLarge), if it
+    /// announces too large a body and the limits say that such requests are the router's.
     fn answer(self: Arc<Self>, request: Request, client: Client) -> FrontAnswer;
 }
 

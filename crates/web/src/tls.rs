@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::ServerConfig;
 use rustls::crypto::ring;
@@ -36,15 +36,14 @@ pub enum TlsError {
 }
 
 /// A certificate and its key, in force until the files hold others that can be used.
-pub struct Tls {
-    certificate: PathBuf,
-    private_key: PathBuf,
-    state: Mutex<State>,
-}
+pub struct Tls(Mutex<State>);
 
 struct State {
     config: Arc<ServerConfig>,
-    seen: [Stamp; 2],
+    /// The certificate chain and its private key.
+    files: [PathBuf; 2],
+    /// As they were when they were read; `None` if these were not.
+    seen: Option<[Stamp; 2]>,
 }
 
 /// Identifies one state of a file; `None` if it cannot be looked at.
@@ -61,10 +60,30 @@ impl Tls {
     ///
     /// [`TlsError`], naming the file.
     pub fn load(certificate: &Path, private_key: &Path) -> Result<Tls, TlsError> {
-        let seen = [stamp(certificate), stamp(private_key)];
-        let config = Arc::new(read(certificate, private_key)?);
-        let state = Mutex::new(State { config, seen });
-        Ok(Tls { certificate: certificate.to_owned(), private_key: private_key.to_owned(), state })
+        let files = [certificate.to_owned(), private_key.to_owned()];
+        let seen = Some(stamps(&files));
+        let config = Arc::new(read(&files)?);
+        Ok(Tls(Mutex::new(State { config, files, seen })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Replaced as a whole: a panic in between leaves nothing that could not be.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes by other files from now on, if these are others, and does what [`Tls::refresh`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`], naming the file.
+    pub fn follow(&self, certificate: &Path, private_key: &Path) -> Result<bool, TlsError> {
+        let mut state = self.state();
+        if state.files.each_ref().map(PathBuf::as_path) != [certificate, private_key] {
+            state.files = [certificate.to_owned(), private_key.to_owned()];
+            state.seen = None;
+        }
+        drop(state);
+        self.refresh()
     }
 
     /// Reads the files again if they are others than last time; says whether they were.
@@ -77,19 +96,28 @@ impl Tls {
     ///
     /// [`TlsError`], naming the file.
     pub fn refresh(&self) -> Result<bool, TlsError> {
-        let seen = [stamp(&self.certificate), stamp(&self.private_key)];
-        if self.state.lock().unwrap_or_else(PoisonError::into_inner).seen == seen {
+        let files = self.state().files.clone();
+        let seen = Some(stamps(&files));
+        if self.state().seen == seen {
             return Ok(false);
         }
-        let config = Arc::new(read(&self.certificate, &self.private_key)?);
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State { config, seen };
-        Ok(true)
+        let config = Arc::new(read(&files)?);
+        let mut state = self.state();
+        // Unless others were named meanwhile.
+        let is_read = state.files == files;
+        if is_read {
+            *state = State { config, files, seen };
+        }
+        Ok(is_read)
     }
 
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        TlsAcceptor::from(Arc::clone(&state.config))
+        TlsAcceptor::from(Arc::clone(&self.state().config))
     }
+}
+
+fn stamps(files: &[PathBuf; 2]) -> [Stamp; 2] {
+    files.each_ref().map(|path| stamp(path))
 }
 
 fn stamp(path: &Path) -> Stamp {
@@ -97,7 +125,7 @@ fn stamp(path: &Path) -> Stamp {
     meta.ok().map(|meta| (meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
 }
 
-fn read(certificate: &Path, private_key: &Path) -> Result<ServerConfig, TlsError> {
+fn read([certificate, private_key]: &[PathBuf; 2]) -> Result<ServerConfig, TlsError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| TlsError::File { path, source }
@@ -106,7 +134,7 @@ fn read(certificate: &Path, private_key: &Path) -> Result<ServerConfig, TlsError
         .and_then(Iterator::collect)
         .map_err(failed(certificate))?;
     if chain.is_empty() {
-        return Err(TlsError::Empty { path: certificate.to_owned() });
+        return Err(TlsError::Empty { path: certificate.clone() });
     }
     let key = PrivateKeyDer::from_pem_file(private_key).map_err(failed(private_key))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))

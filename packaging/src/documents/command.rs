@@ -57,8 +57,8 @@ impl Remarks {
         let help = help.map(ToString::to_string).unwrap_or_default();
         for block in help.split("\n\n") {
             let (head, rest) = block.split_once('\n').unwrap_or((block, ""));
-            if let Some(codes) = head.strip_prefix("Exit codes: ") {
-                remarks.codes = exit_codes(codes);
+            if let Some(codes) = block.strip_prefix("Exit codes: ") {
+                remarks.codes = exit_codes(&codes.replace('\n', " "));
             } else if head == "Examples:" {
                 remarks.examples = example(&continued(&unindented(rest)));
             } else {
@@ -110,11 +110,12 @@ fn continued(commands: &str) -> String {
     lines.join("\n")
 }
 
-/// Reads `0 done, 1 failed, or something else, 2 wrong usage`.
+/// Reads `0 done, 1 failed, or something else, 2 wrong usage`; a semicolon is as good as a comma.
 fn exit_codes(text: &str) -> BTreeMap<u8, String> {
     let mut found: BTreeMap<u8, String> = BTreeMap::new();
     let mut current = None;
-    for part in text.trim_end_matches('.').split(", ") {
+    let text = text.trim_end_matches('.').replace("; ", ", ");
+    for part in text.split(", ") {
         let (code, meaning) = part.split_once(' ').unwrap_or((part, ""));
         match (code.parse(), current) {
             (Ok(code), _) => {
@@ -220,6 +221,9 @@ mod tests {
         let codes = exit_codes("0 done, 1 failed, or different, 78 wrong configuration.");
         let expected = [(0, "done"), (1, "failed, or different"), (78, "wrong configuration")];
         assert_eq!(codes, expected.map(|(code, text)| (code, text.to_owned())).into());
+        let codes = exit_codes("0 done, and well; 1 failed, or not; 2 wrong usage");
+        let expected = [(0, "done, and well"), (1, "failed, or not"), (2, "wrong usage")];
+        assert_eq!(codes, expected.map(|(code, text)| (code, text.to_owned())).into());
     }
 
     #[test]
@@ -235,11 +239,12 @@ mod tests {
 
     #[test]
     fn help_is_sorted_into_sections() {
-        let help = "Words:\n  as they are\n\nExamples:\n  x --y\n\nExit codes: 0 done";
+        let help =
+            "Words:\n  as they are\n\nExamples:\n  x --y\n\nExit codes: 0 done, 2 wrong\nusage";
         let remarks = Remarks::of(&Command::new("x").after_help(help));
         assert_eq!(remarks.text, ".PP\nWords:\n.PP\n.RS 4\n.nf\nas they are\n.fi\n.RE\n");
         assert_eq!(remarks.examples, ".PP\n.RS 4\n.nf\nx \\-\\-y\n.fi\n.RE\n");
-        assert_eq!(remarks.codes, [(0, "done".to_owned())].into());
+        assert_eq!(remarks.codes, [(0, "done".to_owned()), (2, "wrong usage".to_owned())].into());
     }
 
     #[test]

@@ -95,6 +95,18 @@ async fn a_gateway_is_asked_over_https_with_its_authority_and_a_key() {
     let args: tasks::Args =
         line(&format!("tasks --gateway {url} --key-file {key_file} --ca-file {ca_file} list"));
     assert_eq!(tasks::run(&args, &Suite::default()).await.unwrap(), ExitCode::SUCCESS);
+
+    // A reload names the files of another certificate.
+    other.certify(&mut suite);
+    gateway.reload(&suite);
+    let followed = async {
+        while ask_over(&endpoint, Some(key.path()), Some(&other.ca_file())).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, followed).await.expect("the other certificate is served");
+    let former = ask_over(&endpoint, Some(key.path()), Some(&authority.ca_file())).await;
+    assert!(former.unwrap_err().to_string().contains("--ca-file"));
     gateway.stop().await;
     scheduler.stop().await;
 }

@@ -186,7 +186,8 @@ pub(super) struct OrderAnswer {
         (status = 413),
         (status = 415),
         (status = 503, description = "It is busy, the record is not durable yet, or the venue's \
-                                      list was not read yet."),
+                                      list was not read yet.",
+         headers(("X-Unavailable"))),
     ),
 )]
 pub(super) async fn order(

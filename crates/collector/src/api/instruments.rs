@@ -138,7 +138,7 @@ struct RefreshedAnswer {
     responses(
         (status = 200, description = "What has changed, market by market.", body = RefreshAnswer),
         (status = 409, description = "The lists are being read already."),
-        (status = 503, description = "A list could not be read."),
+        (status = 503, description = "A list could not be read.", headers(("X-Unavailable"))),
     ),
 )]
 pub(super) async fn refresh(State(api): State<Api>) -> web::Result<Json<RefreshAnswer>> {

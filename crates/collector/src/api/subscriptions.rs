@@ -185,7 +185,8 @@ pub(super) struct ChangeAnswer {
         (status = 404, description = "The market is not recorded, or does not list the symbol."),
         (status = 413),
         (status = 415),
-        (status = 503, description = "The market is busy, or the change cannot be kept."),
+        (status = 503, description = "The market is busy, or the change cannot be kept.",
+         headers(("X-Unavailable"))),
     ),
 )]
 pub(super) async fn add(
@@ -205,7 +206,8 @@ pub(super) async fn add(
         (status = 200, description = "It is not recorded.", body = ChangeAnswer),
         (status = 400),
         (status = 404, description = "The market or the symbol is not recorded."),
-        (status = 503, description = "The market is busy, or the change cannot be kept."),
+        (status = 503, description = "The market is busy, or the change cannot be kept.",
+         headers(("X-Unavailable"))),
     ),
 )]
 pub(super) async fn remove(

@@ -9,6 +9,7 @@ use model::{Connection, InstrumentId, Kind};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use venue::{Adapter, Request, Slot};
 
 /// A connection that has brought data within so long is one that speaks.
@@ -120,6 +121,7 @@ impl<A: Adapter> Feed<A> {
             pipeline.adapter_mut().set_instruments(&work.roster.list);
             self.parts.outbox.follow(&work.roster.wanted);
             pipeline.want(Arc::clone(&work.roster.wanted), now(), &mut self.outputs);
+            pipeline.want_kinds(&work.roster.kinds, now(), &mut self.outputs);
         }
         for (key, last) in &work.resume {
             if !self.resumed.insert(key.clone()) {
@@ -150,7 +152,10 @@ impl<A: Adapter> Feed<A> {
         self.liveness.follow(active.keys(), now());
         self.books = books(&active);
         let kinds = active.values().flat_map(|cargo| &cargo.kinds);
-        self.silence_max = kinds.filter_map(|kind| silence_max(*kind)).min();
+        let silence_max = kinds.filter_map(|kind| silence_max(*kind)).min();
+        if std::mem::replace(&mut self.silence_max, silence_max) != silence_max {
+            self.silence_since = Instant::now();
+        }
         self.status.send_modify(|status| {
             status.books = self.books.len();
             status.aside = self.aside.values().cloned().collect();

@@ -273,8 +273,9 @@ impl<A: Adapter> Feed<A> {
             None if session.confirm_by() <= now_at => return Err(Lost::Unconfirmed),
             None => {}
         }
+        let heard = session.line.data_at.unwrap_or(session.line.opened);
         if let Some(silence_max) = self.silence_max
-            && session.line.data_at.unwrap_or(session.line.opened) + silence_max <= now_at
+            && heard.max(self.silence_since) + silence_max <= now_at
         {
             return Err(Lost::NoData(silence_max));
         }

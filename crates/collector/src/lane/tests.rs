@@ -98,7 +98,8 @@ fn position(after: usize) -> Position {
     thread_local! {
         static POSITIONS: Vec<Position> = {
             let root = tempfile::tempdir().unwrap();
-            let options = spool::Options { bytes_max: 1 << 20, segment_bytes: 1 };
+            let reserve = spool::Reserve::default();
+            let options = spool::Options { bytes_max: 1 << 20, segment_bytes: 1, reserve };
             let mut spool = spool::Spool::open(root.path(), options, |_| 0, |_, _| ()).unwrap();
             (0..256).map(|_| {
                 spool.append("q", b"", b"").unwrap();

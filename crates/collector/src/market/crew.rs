@@ -1,8 +1,9 @@
 //! The feeds of one market, and who of them carries what.
 
 mod by_hand;
+mod reload;
 
-use super::{Listing, Market, Relisted, Wanted};
+use super::{Listing, Market, Relisted};
 use crate::board::{FeedHandle, FeedStatus, Query};
 use crate::feed::{Feed, Parts};
 use crate::handover::Key;
@@ -59,7 +60,7 @@ pub(super) struct Crew<A> {
     /// The names of feeds that were told to end and have not yet.
     leaving: Vec<String>,
     /// Whatever this run has carried at any time of what earlier runs have left.
-    met: BTreeSet<Arc<InstrumentId>>,
+    met: BTreeSet<Key>,
     /// How often what the venue refuses was tried.
     attempt: u64,
     relisted: Relisted,
@@ -131,9 +132,12 @@ impl<A: Adapter + Clone + Send + Sync + 'static> Crew<A> {
         let poller = Poller::new(poller::Parts {
             adapter: self.adapter.clone(),
             roster: self.market.roster.subscribe(),
-            kinds: self.market.wanted.kinds.clone(),
-            fetches: self.market.spare(),
+            fetches: self.market.door.polls.clone(),
+            ration: self.market.door.ration.clone(),
             outbox: self.market.outbox(),
+            board: self.market.ways.board.clone(),
+            index: self.market.index,
+            metrics: self.market.ways.metrics.clone(),
             tap: self.market.tap("polls"),
         });
         if let Some(poller) = poller {
@@ -212,7 +216,7 @@ impl<A: Adapter + Clone + Send + Sync + 'static> Crew<A> {
 
     /// Begins to read the list anew, as a request that can wait.
     fn refresh(&mut self) {
-        let (adapter, fetches) = (self.adapter.clone(), self.market.spare());
+        let (adapter, fetches) = (self.adapter.clone(), self.market.door.polls.clone());
         let with_volumes = self.market.wanted.selection.top.is_some();
         let tap = self.market.tap("list");
         let reading = async move { Listing::read(&adapter, &fetches, with_volumes, tap).await };
@@ -287,27 +291,6 @@ impl<A: Adapter + Clone + Send + Sync + 'static> Crew<A> {
         });
     }
 
-    /// Takes over a changed configuration. Returns whether anything else is wanted.
-    fn reloaded(&mut self) -> bool {
-        let Some(new) = self.market.configured() else { return false };
-        let wanted = &self.market.wanted;
-        let other = Wanted { selection: wanted.selection.clone(), ..new.clone() };
-        if other != *wanted {
-            let section = self.market.section();
-            tracing::warn!(
-                section,
-                "kinds, intervals, depth and streams change with a restart only"
-            );
-        }
-        let changed = new.selection != wanted.selection;
-        if changed && new.selection.top.is_some() && wanted.selection.top.is_none() {
-            // Nobody has asked for the volumes yet.
-            self.refresh_at = Instant::now();
-        }
-        self.market.wanted.selection = new.selection;
-        changed
-    }
-
     fn select(&self, selection: &Selection) -> venue::Selected {
         let nobody = BTreeSet::new();
         let held = self.roster.as_ref().map_or(&nobody, |roster| &*roster.wanted);
@@ -330,7 +313,8 @@ impl<A: Adapter + Clone + Send + Sync + 'static> Crew<A> {
         self.plans = replan(&self.adapter, &self.plans, &feeds, streams_max);
         let list: Arc<[Instrument]> = self.listing.list.as_slice().into();
         self.market.ways.board.set_list(self.market.index, Arc::clone(&list));
-        let roster = Arc::new(Roster { list, wanted: Arc::new(selected.instruments) });
+        let kinds = self.market.wanted.kinds.clone();
+        let roster = Arc::new(Roster { list, wanted: Arc::new(selected.instruments), kinds });
         self.roster = Some(Arc::clone(&roster));
         let plans = self.plans.clone();
         let is_over = |name: &String| plans.iter().all(|plan| plan.name != *name);
@@ -342,8 +326,10 @@ impl<A: Adapter + Clone + Send + Sync + 'static> Crew<A> {
         for plan in plans {
             handles.push(self.assign(plan, &feeds, &roster, task));
         }
-        let inherited: BTreeSet<_> = self.last_ids.keys().map(|key| &key.instrument).collect();
-        self.met.extend(roster.wanted.iter().filter(|id| inherited.contains(id)).cloned());
+        let is_wanted = |key: &&Key| {
+            roster.wanted.contains(&key.instrument) && roster.kinds.contains(&key.kind)
+        };
+        self.met.extend(self.last_ids.keys().filter(is_wanted).cloned());
         let of = (self.market.venue, self.market.market);
         // The connections have yet to let go of what is not carried any more: that is forgotten
         // with the next look at the list.
@@ -417,7 +403,7 @@ impl<A: Adapter + Clone + Send + Sync + 'static> Crew<A> {
             let carries = |cargo: &crate::roster::Cargo| {
                 cargo.instrument == key.instrument && cargo.kinds.contains(&key.kind)
             };
-            !self.met.contains(&key.instrument) && carried.values().any(carries)
+            !self.met.contains(key) && carried.values().any(carries)
         };
         self.last_ids.iter().map(last).filter(is_first).collect()
     }
@@ -438,7 +424,7 @@ impl<A: Adapter + Clone + Send + Sync + 'static> Crew<A> {
             depth: market.wanted.depth,
             // The backfill heals what late trades fill, once they are acknowledged.
             heal_when_seen: false,
-            kinds: market.wanted.kinds.clone(),
+            kinds: assignment.roster.kinds.clone(),
             instruments: Some(Arc::clone(&assignment.roster.wanted)),
             ..Options::default()
         };

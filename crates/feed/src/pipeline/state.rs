@@ -37,6 +37,27 @@ impl State {
         self.keeper.handle_disconnect(context)
     }
 
+    /// Takes it that nothing of a kind comes any more.
+    pub(super) fn leave(&mut self, kind: Kind, context: &mut Context<'_>) -> Report {
+        match kind {
+            Kind::Trade => self.trades.handle_disconnect(),
+            Kind::AggTrade => self.agg_trades.handle_disconnect(),
+            Kind::Book => return self.keeper.handle_disconnect(context),
+            Kind::Bbo
+            | Kind::Ticker
+            | Kind::Kline
+            | Kind::Mark
+            | Kind::Funding
+            | Kind::OpenInterest
+            | Kind::Liquidation
+            | Kind::LongShortRatio
+            | Kind::VolatilityIndex
+            | Kind::Gap
+            | Kind::Status => {}
+        }
+        Report::default()
+    }
+
     /// Takes it that something of it may have been in a frame that was refused.
     pub(super) const fn handle_reject(&mut self) {
         self.trades.handle_reject();

@@ -464,3 +464,25 @@ fn an_instrument_that_is_wanted_no_more_is_left_and_what_it_misses_is_on_record_
     assert_eq!((books.events, books.gaps, books.resyncs), (3, 1, 1));
     assert_eq!(trades.lag.map(|lag| lag.as_secs()), Some(1_099));
 }
+
+#[test]
+fn a_kind_that_is_wanted_no_more_is_left_and_the_others_go_on() {
+    let mut run = Run::new(Options { kinds: vec![Kind::Trade, Kind::Book], ..Options::default() });
+    run.trade(5).diff(10, 12, "9", "2").snapshot(10).bbo(1).check(expect![[r#"
+        trade 5 Both
+        book snapshot 10 bids 2 asks 1 (rest) Both
+        book diff 12 bids 1 asks 0 Both"#]]);
+    run.pipeline.want_kinds(&[Kind::Trade, Kind::Bbo], run.now, &mut run.out);
+    run.check(expect!["gap of book 12..? disconnect v1 open Both"]);
+    run.trade(6).diff(13, 13, "9", "3").snapshot(20).bbo(7).wait(100).check(expect![[r#"
+        trade 6 Both
+        bbo 7 Both"#]]);
+    run.pipeline.want_kinds(&[Kind::Book], run.now, &mut run.out);
+    run.trade(7).diff(30, 30, "9", "4").snapshot(30).check(expect![[r#"
+        book snapshot 30 bids 2 asks 1 (rest) Both
+        gap of book 12..30 disconnect v2 healed Both"#]]);
+    run.pipeline.want_kinds(&[Kind::Trade, Kind::Book], run.now, &mut run.out);
+    run.trade(9).wait(2).check(expect![[r#"
+        trade 9 Both
+        gap of trade 6..9 disconnect v1 open Both"#]]);
+}

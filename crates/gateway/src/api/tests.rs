@@ -49,6 +49,16 @@ fn whatever_passes_says_who_may_ask_and_what_is_said_in_its_place() {
     for status in ["200", "400", "401", "403", "429", "502", "503", "504"] {
         assert!(trades["responses"].get(status).is_some(), "{status}");
     }
+    let carried = |response: &Value| {
+        let headers = response["headers"].as_object().unwrap();
+        headers.keys().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(carried(&trades["responses"]["200"]), CARRIED);
+    let book = &document["paths"]["/api/v1/orderbook/{venue}/{market}/{symbol}"]["get"];
+    assert_eq!(
+        carried(&book["responses"]["503"]),
+        ["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id", "X-Unavailable"]
+    );
     let login = &document["paths"]["/api/v1/auth/login"]["post"];
     assert_eq!(login["security"], json!([]));
     let schemes = document["components"]["securitySchemes"].as_object().unwrap();

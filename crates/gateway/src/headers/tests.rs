@@ -111,6 +111,23 @@ fn the_length_of_an_answer_passes_only_where_no_body_follows() {
 }
 
 #[test]
+fn the_word_of_a_websocket_passes_where_one_is_opened_or_has_to_be_asked_for() {
+    let backend = [("connection", "x-hop, upgrade"), ("upgrade", "WebSocket"), ("x-hop", "1")];
+    let named = vec!["connection: Upgrade", "upgrade: websocket"];
+    for (status, expected) in [
+        (StatusCode::SWITCHING_PROTOCOLS, named.clone()),
+        (StatusCode::UPGRADE_REQUIRED, named),
+        (StatusCode::OK, Vec::new()),
+    ] {
+        let mut answer = headers(&backend);
+        to_client(&mut answer, &Method::GET, status);
+        assert_eq!(lines(&answer), expected, "{status}");
+    }
+    assert!(!names_websocket(&headers(&[("upgrade", "websocket")])));
+    assert!(!names_websocket(&headers(&[("connection", "upgrade"), ("upgrade", "h2c")])));
+}
+
+#[test]
 fn an_address_reads_as_it_does_elsewhere() {
     for text in ["0.0.0.0", "9.10.99.100", "255.255.255.255", "::1", "2001:db8::7"] {
         let written = address(text.parse().unwrap()).unwrap();

@@ -118,7 +118,7 @@ fn every_element_that_is_named_is_in_the_page_once() {
     }
     // The ones that are put together.
     let panels = all_between(content("/assets/main.js"), "\n  ", ": [sources.");
-    assert_eq!(panels.len(), 6);
+    assert_eq!(panels.len(), 8);
     for panel in panels {
         for id in [panel.to_owned(), format!("{panel}-age")] {
             assert!(ids.contains(id.as_str()), "main.js asks for {id}");

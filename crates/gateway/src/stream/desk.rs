@@ -1,4 +1,4 @@
-//! Tasks: the live lane → hub, and the sockets.
+//! A task: the live lane → hub.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,14 +13,12 @@ use http::uri::PathAndQuery;
 use model::{Book, BookType, Kind, Level};
 use serde::Deserialize;
 use telemetry::Chain;
-use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio_util::sync::CancellationToken;
 use units::UnixNanos;
 
+use super::Stream;
 use super::hub::TopicId;
 use super::pattern::Topic;
-use super::{Arrival, Stream, socket};
 use crate::gate::Gate;
 use crate::proxy::Base;
 
@@ -44,44 +42,6 @@ const DEPTH: usize = 5_000;
 
 /// Largest answer that is read: two sides of so many levels, with long numbers.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
-
-/// Serves the sockets until the gateway stops.
-///
-/// `stop` comes before the tasks are asked to stop, so that clients know at once.
-pub(crate) async fn sockets(
-    task: Task,
-    gate: Arc<Gate>,
-    mut arrivals: mpsc::Receiver<Arrival>,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let mut sockets = JoinSet::new();
-    let closing = stop.child_token();
-    loop {
-        let next = async {
-            tokio::select! {
-                biased;
-                Some(ended) = sockets.join_next(), if !sockets.is_empty() => {
-                    if let Err(error) = ended {
-                        tracing::error!(%error, "the task of a live stream failed");
-                    }
-                    None
-                }
-                arrival = arrivals.recv() => arrival,
-            }
-        };
-        match task.until_stopped(next).await {
-            None => break,
-            Some(None) => {}
-            Some(Some(arrival)) => {
-                let (gate, closing) = (Arc::clone(&gate), closing.clone());
-                sockets.spawn(async move { socket::serve(arrival, &gate.access, closing).await });
-            }
-        }
-    }
-    closing.cancel();
-    task.alive(async { while sockets.join_next().await.is_some() {} }).await;
-    Ok(())
-}
 
 /// The reader of the live lane.
 pub(crate) struct Desk {

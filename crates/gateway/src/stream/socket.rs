@@ -79,7 +79,7 @@ struct Session {
 }
 
 /// Serves a client until one of both ends it.
-pub(super) async fn serve(arrival: Arrival, access: &Access, stop: CancellationToken) {
+pub(crate) async fn serve(arrival: Arrival, access: &Access, stop: CancellationToken) {
     let Arrival { socket, seat } = arrival;
     let now = Instant::now();
     let requests = Meter::new("requests");
@@ -282,8 +282,7 @@ impl Session {
         let reconnect_after_ms = (end == End::Shutdown).then(reconnect_after);
         let reason = end.as_str();
         let text = Told::Bye { reason, reconnect_after_ms }.text();
-        let words = reconnect_after_ms
-            .map_or_else(|| reason.to_owned(), |ms| format!("{reason}: reconnect in {ms} ms"));
+        let words = last_words(reason, reconnect_after_ms);
         let frame = CloseFrame { code, reason: words.into() };
         let speaking = async {
             self.socket.feed(Message::text(text)).await?;
@@ -299,8 +298,14 @@ impl Session {
     }
 }
 
-/// A time between the two limits, another for each client.
-fn reconnect_after() -> u64 {
+/// The reason that a close frame gives.
+pub(crate) fn last_words(reason: &str, reconnect_after_ms: Option<u64>) -> String {
+    reconnect_after_ms
+        .map_or_else(|| reason.to_owned(), |ms| format!("{reason}: reconnect in {ms} ms"))
+}
+
+/// A time between the two limits, in milliseconds; another for each client.
+pub(crate) fn reconnect_after() -> u64 {
     let mut random = [0; 8];
     // Without randomness they come back in the middle of the time, which is no worse than at once.
     let share = match getrandom::fill(&mut random) {

@@ -1,11 +1,25 @@
 //! Clients that mean no good, all kinds of them at once, and one that is served all the same.
 
-use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::*;
 
 /// Requests of the one that is served.
 const REQUESTS: usize = 300;
+
+/// Connections that rest between two requests, and those on which a head never comes to its end.
+const RESTING: usize = 1_000;
+const SLOW: usize = 100;
+
+/// Descriptors for both ends of them all, and what else there is.
+const DESCRIPTORS: u64 = 3_000;
+
+/// How much longer a request may take while they are there: nobody does anything for the most of
+/// them, and two cores do other things as well.
+const FACTOR_MAX: u32 = 10;
 
 /// A head that smuggles, with both framings in either order (RFC 9112 §6.3).
 const SMUGGLERS: [&str; 2] = [
@@ -70,6 +84,83 @@ fn abuse(tasks: &mut JoinSet<()>, door: SocketAddr, key: &str) {
     }
 }
 
+/// A request of somebody who means well.
+fn good(key: &str) -> String {
+    format!("GET /api/v1/overview HTTP/1.1\r\nHost: good\r\n{}\r\n\r\n", bearer(key))
+}
+
+/// Asks on a connection that stays open, and is answered.
+async fn ask(stream: &mut TcpStream, request: &str) {
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\nok") {
+        let read = tokio::time::timeout(LONG, stream.read_buf(&mut answer)).await.unwrap();
+        assert!(read.unwrap() > 0, "closed after: {}", String::from_utf8_lossy(&answer));
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+}
+
+/// The median of what requests take, the lowest of some rounds: whatever else the machine does at
+/// the moment is not in all of them.
+async fn median(stream: &mut TcpStream, request: &str) -> Duration {
+    let mut lowest = Duration::MAX;
+    for _ in 0..5 {
+        let mut lengths = Vec::new();
+        for _ in 0..REQUESTS {
+            let started = Instant::now();
+            ask(stream, request).await;
+            lengths.push(started.elapsed());
+        }
+        lengths.sort_unstable();
+        lowest = lowest.min(lengths[REQUESTS / 2]);
+    }
+    lowest
+}
+
+/// Lets this process have as many descriptors as the test needs.
+fn provide_descriptors() {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    assert!(hard >= DESCRIPTORS, "this test needs {DESCRIPTORS} descriptors: ulimit -Hn");
+    setrlimit(Resource::RLIMIT_NOFILE, soft.max(DESCRIPTORS), hard).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_rest_or_dawdle_slow_nobody_down() {
+    provide_descriptors();
+    let mut tasks = JoinSet::new();
+    let (address, _) = canned(&mut tasks, OK).await;
+    let configure = |section: &mut Section| {
+        section.rate.per_key = u32::MAX;
+        section.connections_max = RESTING + 2 * SLOW;
+    };
+    let house = House::with(address, Patience::default(), configure).await;
+    let request = good(&house.key(&[Scope::Read]));
+    let mut stream = TcpStream::connect(house.address).await.unwrap();
+    let before = median(&mut stream, &request).await;
+    let mut resting = Vec::new();
+    for _ in 0..RESTING {
+        let mut stream = TcpStream::connect(house.address).await.unwrap();
+        ask(&mut stream, &request).await;
+        resting.push(stream);
+    }
+    let (mut dawdlers, begun) = (JoinSet::new(), Arc::new(AtomicUsize::new(0)));
+    for _ in 0..SLOW {
+        let begun = Arc::clone(&begun);
+        dawdlers.spawn(again_and_again(house.address, move |stream| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            dribble(stream, format!("GET / HTTP/1.1\r\nX-Slow: {}", "a".repeat(10_000)))
+        }));
+    }
+    eventually(async || begun.load(Ordering::Relaxed) >= SLOW).await;
+    let during = median(&mut stream, &request).await;
+    assert!(during <= before * FACTOR_MAX, "{before:?} before, and {during:?} beside them");
+    assert!(dawdlers.try_join_next().is_none(), "they were at it all the time");
+    dawdlers.shutdown().await;
+    for stream in &mut resting {
+        ask(stream, &request).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_others_do_a_client_gets_every_answer() {
     let mut tasks = JoinSet::new();
@@ -83,16 +174,9 @@ async fn whatever_others_do_a_client_gets_every_answer() {
     // Until they are at it.
     eventually(async || received.lock().unwrap().len() > 20).await;
     let mut stream = TcpStream::connect(house.address).await.unwrap();
-    let request =
-        format!("GET /api/v1/overview HTTP/1.1\r\nHost: good\r\n{}\r\n\r\n", bearer(&key));
-    for number in 0..REQUESTS {
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"\r\n\r\nok") {
-            let read = tokio::time::timeout(LONG, stream.read_buf(&mut answer)).await.unwrap();
-            assert!(read.unwrap() > 0, "{number}: {}", String::from_utf8_lossy(&answer));
-        }
-        assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+    let request = good(&key);
+    for _ in 0..REQUESTS {
+        ask(&mut stream, &request).await;
     }
     abusers.shutdown().await;
     let received = received.lock().unwrap();

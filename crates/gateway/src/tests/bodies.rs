@@ -1,11 +1,13 @@
 //! Bodies stream, and end honestly when something breaks.
 
+use settings::RouteTimeouts;
 use tokio::sync::Notify;
 
 use super::*;
 
-fn impatient() -> Patience {
-    Patience { answer: SHORT, upload_pause: SHORT, download_pause: SHORT, ..Patience::default() }
+fn impatient(section: &mut Section) {
+    let (answer_timeout, idle_timeout) = (SHORT, SHORT);
+    section.routes = vec![RouteTimeouts { prefix: "/".to_owned(), answer_timeout, idle_timeout }];
 }
 
 fn post(key: &str, framing: &str, body: &str) -> Vec<u8> {
@@ -127,7 +129,7 @@ async fn a_backend_that_falls_silent_within_its_answer_is_given_up() {
         std::future::pending::<()>().await;
     })
     .await;
-    let house = House::with(address, impatient(), |_| {}).await;
+    let house = House::with(address, Patience::default(), impatient).await;
     let key = bearer(&house.key(&[Scope::Read]));
     let answer = house.ask("GET", "/api/v1/storage/trades", &[&key]).await;
     assert_eq!((answer.status(), answer.body()), (200, "hello"));
@@ -141,7 +143,7 @@ async fn a_backend_that_does_not_answer_is_a_504() {
         std::future::pending::<()>().await;
     })
     .await;
-    let house = House::with(address, impatient(), |_| {}).await;
+    let house = House::with(address, Patience::default(), impatient).await;
     let key = bearer(&house.key(&[Scope::Read]));
     let answer = house.ask("GET", "/api/v1/overview", &[&key]).await;
     assert_eq!(answer.status(), 504);
@@ -152,7 +154,8 @@ async fn a_backend_that_does_not_answer_is_a_504() {
 async fn a_client_that_stops_sending_is_a_408_and_no_backends_fault() {
     let mut tasks = JoinSet::new();
     let (address, _) = canned(&mut tasks, OK).await;
-    let house = House::with(address, impatient(), |_| {}).await;
+    let patience = Patience { upload_pause: SHORT, ..Patience::default() };
+    let house = House::with(address, patience, |_| {}).await;
     let key = house.key(&[Scope::Write]);
     let answer = house.send(&post(&key, "Content-Length: 100", "begun")).await;
     assert_eq!(answer.status(), 408);

@@ -5,6 +5,7 @@ use settings::Suite;
 
 use super::*;
 use crate::Gateway;
+use crate::proxy::Timeouts;
 
 #[test]
 fn what_cannot_be_served_is_refused_with_its_key() {
@@ -24,6 +25,37 @@ fn what_cannot_be_served_is_refused_with_its_key() {
     let refusal = Gateway::check(&suite).unwrap_err();
     let key = refusal.downcast::<settings::Invalid>().unwrap().key;
     assert_eq!(key, "gateway.backends.collectors[1]");
+    let mut suite = Suite::default();
+    for prefix in ["/", "/api/v1/storage/trades", "/api/v1/over", "/api/v1/overview"] {
+        suite.gateway.routes[1].prefix = prefix.to_owned();
+        assert!(Gateway::check(&suite).is_ok(), "{prefix}");
+    }
+    for prefix in ["/metrics", "/ws/v1/stream", "/api/v1/overview/"] {
+        suite.gateway.routes[1].prefix = prefix.to_owned();
+        let refusal = Gateway::check(&suite).unwrap_err().downcast::<settings::Invalid>().unwrap();
+        assert_eq!(refusal.key, "gateway.routes[1].prefix");
+        assert!(refusal.message.contains("`/api/v1/storage/*`"), "{refusal}");
+    }
+}
+
+#[test]
+fn the_longest_prefix_says_how_long_a_backend_may_take() {
+    let mut section = Section::default();
+    let mut route = section.routes[0].clone();
+    route.prefix = "/api/v1/storage/cold/".to_owned();
+    (route.answer_timeout, route.idle_timeout) = (LONG * 60, LONG);
+    section.routes.push(route);
+    let routing = Routing::of(&section).unwrap();
+    let usual = settings::RouteTimeouts::USUAL;
+    for (path, answer, idle) in [
+        ("/api/v1/storage/trades", Duration::from_secs(60), usual),
+        ("/api/v1/storage/cold/archive", LONG * 60, LONG),
+        ("/api/v1/orderbook/binance/spot/BTC-USDT", Duration::from_secs(10), usual),
+        ("/api/v1/services/storage", Duration::from_secs(10), usual),
+        ("/api/v1/collector/status", usual, usual),
+    ] {
+        assert_eq!(routing.timeouts(path), Timeouts { answer, idle }, "{path}");
+    }
 }
 
 #[test]
@@ -157,5 +189,44 @@ async fn a_reload_moves_a_backend() {
     let suite = Suite { gateway: section(after), ..Suite::default() };
     running.configuration.send_replace(Arc::new(suite));
     eventually(async || running.ask(&key).await.body() == "elsewhere").await;
+    running.tasks.shutdown(LONG).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reload_changes_how_long_is_waited_on_connections_that_are_open() {
+    let mut servers = JoinSet::new();
+    let address = backend(&mut servers, |mut stream| async move {
+        while let Some(request) = read_request(&mut stream).await {
+            if request.contains("/api/v1/storage/") {
+                std::future::pending::<()>().await;
+            }
+            stream.write_all(OK.as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    let mut running = Running::start(address).await;
+    let key = mint(&running.directory, &[Scope::Read], None);
+    running.until_open(&key).await;
+    let mut stream = TcpStream::connect(running.door).await.unwrap();
+    let mut ask = async |path: &str, end: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{}\r\n\r\n", bearer(&key));
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut text = Vec::new();
+        while !text.ends_with(end.as_bytes()) {
+            let read = tokio::time::timeout(LONG, stream.read_buf(&mut text)).await.unwrap();
+            assert_ne!(read.unwrap(), 0, "the connection was closed");
+        }
+        Answer(String::from_utf8(text).unwrap()).status()
+    };
+    assert_eq!(ask("/api/v1/overview", "ok").await, 200);
+    let mut gateway = section(address);
+    gateway.routes[0].answer_timeout = SHORT;
+    gateway.rate.window = Duration::from_secs(61);
+    running.configuration.send_replace(Arc::new(Suite { gateway, ..Suite::default() }));
+    let is_in_force =
+        |answer: &Answer| answer.header("ratelimit-policy").unwrap().ends_with("w=61");
+    eventually(async || is_in_force(&running.ask(&key).await)).await;
+    assert_eq!(ask("/api/v1/storage/trades", "}").await, 504);
+    assert_eq!(ask("/api/v1/overview", "ok").await, 200);
     running.tasks.shutdown(LONG).await.unwrap();
 }

@@ -4,6 +4,7 @@
 mod dashboard;
 mod exported;
 mod promtool;
+mod recording;
 
 use expect_test::{expect, expect_file};
 use settings::{Comparison, Measure, Monitoring, Rule, Severity};

@@ -93,6 +93,35 @@ fn a_refusal_is_a_problem_document_with_a_meaning() {
 }
 
 #[test]
+fn a_header_that_all_have_in_common_is_described_once() {
+    let mut document = one("storage");
+    document.each(|_, _, operation| {
+        operation.refusal(503, "It is away.");
+        operation.carry(&["X-Request-Id"]);
+        let own = json!({"X-Unavailable": {"schema": {"type": "string"}}, "X-Own": {"schema": {}}});
+        object(object(operation.0, "responses"), "503").insert("headers".to_owned(), own);
+        operation.word();
+    });
+    assert_eq!(document.faults(), Vec::<String>::new());
+    let text = value(&document);
+    let responses = &text["paths"]["/a"]["get"]["responses"];
+    let at = |name: &str| json!({"$ref": format!("#/components/headers/{name}")});
+    assert_eq!(responses["404"]["headers"], json!({"X-Request-Id": at("X-Request-Id")}));
+    let expected = json!({
+        "Retry-After": at("Retry-After"),
+        "X-Own": {"schema": {}},
+        "X-Unavailable": at("X-Unavailable"),
+    });
+    assert_eq!(responses["503"]["headers"], expected);
+    let described = text["components"]["headers"].as_object().unwrap();
+    let names: Vec<&str> = described.keys().map(String::as_str).collect();
+    assert_eq!(names, ["Retry-After", "X-Request-Id", "X-Unavailable"]);
+    assert_eq!(Document::read(&document.text()).unwrap().text(), document.text());
+    document.each(|_, _, operation| operation.carry(&["X-Unheard-Of"]));
+    assert_eq!(document.faults(), ["no header `X-Unheard-Of`"]);
+}
+
+#[test]
 fn documents_are_merged_and_what_is_not_wanted_is_left_out() {
     let mut merged = Document::default();
     merged.merge(one("storage"));

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -82,6 +82,44 @@ pub(super) fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Debian's library that tells a program another time.
+const FAKETIME: (&str, &str) =
+    ("libfaketime", "usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1");
+
+/// A clock that can be set, for a program of its own; how much time passes is not its affair.
+pub(super) struct Clock {
+    library: PathBuf,
+    file: PathBuf,
+}
+
+impl Clock {
+    /// One that is right, kept in this directory.
+    pub(super) fn new(directory: &Path) -> Self {
+        let (package, path) = FAKETIME;
+        let library = testkit::debian::file(package, path).unwrap();
+        let clock = Self { library, file: directory.join("clock") };
+        clock.set(0);
+        clock
+    }
+
+    /// Sets it so many seconds ahead of the host's, or behind; it is noticed within a second.
+    pub(super) fn set(&self, ahead: i64) {
+        // By rename: the library must never read half of it.
+        let new = self.file.with_extension("new");
+        std::fs::write(&new, format!("{ahead:+}\n")).unwrap();
+        std::fs::rename(new, &self.file).unwrap();
+    }
+
+    fn give(&self, command: &mut Command) {
+        command
+            .env("LD_PRELOAD", &self.library)
+            .env("FAKETIME_TIMESTAMP_FILE", &self.file)
+            .env("FAKETIME_CACHE_DURATION", "1")
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .env("DONT_FAKE_MONOTONIC", "1");
+    }
+}
+
 /// The program, killed on drop.
 pub(super) struct Scheduler {
     child: Child,
@@ -97,11 +135,24 @@ impl Scheduler {
     /// With a task of every second, more keys of it, and more of the section `scheduler` and of the
     /// others.
     pub(super) fn start_with(directory: &Path, peer: &Peer, keys: &str, others: &str) -> Self {
+        let keys = format!("schedule: \"* * * * * *\", {keys}");
+        Self::launch(directory, peer, &keys, others, None)
+    }
+
+    /// With a task of these keys, by a clock that can be set.
+    pub(super) fn start_by(clock: &Clock, directory: &Path, peer: &Peer, keys: &str) -> Self {
+        Self::launch(directory, peer, keys, "", Some(clock))
+    }
+
+    fn launch(
+        directory: &Path,
+        peer: &Peer,
+        keys: &str,
+        others: &str,
+        clock: Option<&Clock>,
+    ) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let task = format!(
-            "{{id: t, schedule: \"* * * * * *\", service: storage, path: /there, timeout: 1h, \
-             {keys}}}"
-        );
+        let task = format!("{{id: t, service: storage, path: /there, timeout: 1h, {keys}}}");
         let configuration = format!(
             "scheduler:\n  listen: 127.0.0.1:{port}\n  tasks:\n    - {task}\n{others}\
              monitoring:\n  services:\n    storage: {}\n",
@@ -109,7 +160,11 @@ impl Scheduler {
         );
         let file = directory.join("services.yaml");
         std::fs::write(&file, configuration).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_marketprism-scheduler"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_marketprism-scheduler"));
+        if let Some(clock) = clock {
+            clock.give(&mut command);
+        }
+        let child = command
             .arg("--config")
             .arg(&file)
             .arg("--state-directory")

@@ -6,11 +6,23 @@ use proptest::prelude::*;
 use std::collections::VecDeque;
 use tempfile::TempDir;
 
-const ROOMY: Options = Options { bytes_max: 1 << 20, segment_bytes: 256 };
+const ROOMY: Options = options(1 << 20, 256);
 
-/// Trades are dear, everything else is cheap.
+/// Room for five records of trades or books and for two of gaps.
+const RESERVED: Options = Options { reserve: Reserve { bytes: 200, rank: 2 }, ..options(700, 200) };
+
+/// Nothing is reserved.
+const fn options(bytes_max: u64, segment_bytes: u64) -> Options {
+    Options { bytes_max, segment_bytes, reserve: Reserve { bytes: 0, rank: 0 } }
+}
+
+/// Trades are dear and gaps are dearer, everything else is cheap.
 fn rank(queue: &str) -> u8 {
-    u8::from(queue == "trade")
+    match queue {
+        "gap" => 2,
+        "trade" => 1,
+        _ => 0,
+    }
 }
 
 fn open(root: &TempDir, options: Options) -> (Spool, Vec<(String, String)>) {
@@ -81,7 +93,7 @@ fn what_was_not_released_is_there_after_a_restart() {
 #[test]
 fn a_full_spool_drops_the_oldest_of_the_cheapest() {
     let root = tempfile::tempdir().unwrap();
-    let (mut spool, _) = open(&root, Options { bytes_max: 1000, segment_bytes: 200 });
+    let (mut spool, _) = open(&root, options(1000, 200));
     for note in numbered(0..5) {
         assert!(put(&mut spool, "trade", &note).is_empty());
     }
@@ -95,7 +107,7 @@ fn a_full_spool_drops_the_oldest_of_the_cheapest() {
 #[test]
 fn a_dropped_segment_gives_its_space_back_at_once() {
     let root = tempfile::tempdir().unwrap();
-    let (mut spool, _) = open(&root, Options { bytes_max: 1000, segment_bytes: 200 });
+    let (mut spool, _) = open(&root, options(1000, 200));
     // Nothing is synced meanwhile, so that every closed segment waits for it.
     for note in numbered(0..50) {
         put(&mut spool, "trade", &note);
@@ -114,7 +126,7 @@ fn a_dropped_segment_gives_its_space_back_at_once() {
 #[test]
 fn a_cheap_record_never_displaces_a_dear_one() {
     let root = tempfile::tempdir().unwrap();
-    let (mut spool, _) = open(&root, Options { bytes_max: 500, segment_bytes: 200 });
+    let (mut spool, _) = open(&root, options(500, 200));
     for note in numbered(0..5) {
         assert!(put(&mut spool, "trade", &note).is_empty());
     }
@@ -123,9 +135,47 @@ fn a_cheap_record_never_displaces_a_dear_one() {
 }
 
 #[test]
+fn a_full_spool_has_room_for_gap_records_and_loses_nothing_for_them() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(&root, RESERVED);
+    for note in numbered(0..5) {
+        assert!(put(&mut spool, "trade", &note).is_empty());
+    }
+    assert_eq!(put(&mut spool, "book", "5"), ["book:5"], "the reserve is not for it");
+    for note in numbered(6..8) {
+        assert!(put(&mut spool, "gap", &note).is_empty());
+    }
+    assert_eq!(put(&mut spool, "book", "8"), ["book:8"]);
+    // The reserve is used up: from now on others make way.
+    assert_eq!(put(&mut spool, "gap", "9"), ["trade:0", "trade:1", "trade:2"]);
+    assert_eq!(drain(&mut spool, "gap"), ["6", "7", "9"]);
+    assert_eq!(drain(&mut spool, "trade"), ["3", "4"]);
+}
+
+#[test]
+fn gap_records_that_fill_the_spool_refuse_others_and_then_lose_their_oldest() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(&root, RESERVED);
+    for note in numbered(0..7) {
+        assert!(put(&mut spool, "gap", &note).is_empty());
+    }
+    assert_eq!(put(&mut spool, "trade", "7"), ["trade:7"]);
+    assert_eq!(put(&mut spool, "gap", "8"), ["gap:0", "gap:1", "gap:2"]);
+    assert_eq!(drain(&mut spool, "gap"), ["3", "4", "5", "6", "8"]);
+}
+
+#[test]
+fn a_small_part_of_a_budget_is_reserved() {
+    let reserved = |bytes_max| Options::with_budget(bytes_max, 2).reserve.bytes;
+    assert_eq!(reserved(1 << 30), 21_474_836, "a fiftieth");
+    assert_eq!(reserved(16 << 20), 1 << 20, "the least that there is");
+    assert_eq!(reserved(256 << 10), 32 << 10, "no more than an eighth");
+}
+
+#[test]
 fn a_record_in_the_callers_hands_is_not_reported_as_dropped() {
     let root = tempfile::tempdir().unwrap();
-    let (mut spool, _) = open(&root, Options { bytes_max: 500, segment_bytes: 500 });
+    let (mut spool, _) = open(&root, options(500, 500));
     for note in numbered(0..5) {
         put(&mut spool, "trade", &note);
     }
@@ -241,11 +291,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     /// Beside a model of two queues in memory: nothing is lost but what was reported as dropped,
-    /// nothing overtakes, the budget holds. After a restart records may come again, never fewer.
+    /// nothing overtakes, the budget and the reserve hold. After a restart records may come again,
+    /// never fewer.
     #[test]
     fn every_record_comes_out_or_is_reported(steps in vec(step(), 0..80)) {
         let root = tempfile::tempdir().unwrap();
-        let options = Options { bytes_max: 2_000, segment_bytes: 300 };
+        let reserve = Reserve { bytes: 500, rank: rank("trade") };
+        let options = Options { reserve, ..options(2_000, 300) };
         let (mut spool, _) = open(&root, options);
         let mut model = [VecDeque::<u32>::new(), VecDeque::new()];
         let mut next = 0_u32;
@@ -287,6 +339,8 @@ proptest! {
                 }
             }
             prop_assert!(spool.bytes() <= options.bytes_max);
+            let cheap = spool.queues.get("book").map_or(0, Queue::bytes);
+            prop_assert!(cheap <= options.bytes_max - reserve.bytes);
         }
     }
 }

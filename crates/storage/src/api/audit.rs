@@ -156,7 +156,8 @@ pub(crate) struct AuditAnswer {
         (status = 400),
         (status = 413),
         (status = 500),
-        (status = 503, description = "An audit is under way, or the store is away."),
+        (status = 503, description = "An audit is under way, or the store is away.",
+         headers(("X-Unavailable"))),
     ),
 )]
 pub(crate) async fn audit(

@@ -1,7 +1,7 @@
 //! What is stored, what is missing, and in which condition the days are.
 
 use super::Access;
-use super::params::Selection;
+use super::params::{Selection, day};
 use super::state::List;
 use crate::audit;
 use crate::condition::{self, Hole};
@@ -9,9 +9,9 @@ use crate::figures::{Handle, Handles};
 use axum::extract::State;
 use catalog::{ALL_DAYS, Coverage, StreamKey};
 use model::Kind;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use web::Json;
 
 /// Holes listed per stream; the counts include the others.
@@ -169,12 +169,30 @@ pub(crate) struct ConditionAnswer {
     days: Vec<DayAnswer>,
 }
 
+/// Which streams are meant, and which of their days.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Judged {
+    #[param(value_type = Option<openapi::Venue>)]
+    venue: Option<String>,
+    #[param(value_type = Option<openapi::Market>)]
+    market: Option<String>,
+    #[param(value_type = Option<openapi::Symbol>)]
+    symbol: Option<String>,
+    #[param(value_type = Option<openapi::Kind>)]
+    kind: Option<String>,
+    /// Only days from this one on, `YYYY-MM-DD`, UTC.
+    #[param(pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+    since: Option<String>,
+}
+
 /// In which condition the stored days are.
 #[utoipa::path(
     get,
     path = "/api/v1/storage/condition",
     operation_id = "storage_condition",
-    params(Selection),
+    params(Judged),
     responses(
         (status = 200, description = "One entry for each stream.", body = List<ConditionAnswer>),
         (status = 400),
@@ -184,8 +202,11 @@ pub(crate) struct ConditionAnswer {
 )]
 pub(crate) async fn condition(
     State(access): State<Access>,
-    web::Query(selection): web::Query<Selection>,
+    web::Query(wanted): web::Query<Judged>,
 ) -> web::Result<Json<List<ConditionAnswer>>> {
+    let Judged { venue, market, symbol, kind, since } = wanted;
+    let since = since.map(|since| day("since", &since)).transpose()?;
+    let selection = Selection { venue, market, symbol, kind };
     let (filter, mut kinds) = (selection.filter()?, kinds(&selection)?);
     // They tell of what is missing, or of connections, and have no completeness of their own.
     kinds.retain(|kind| !matches!(kind, Kind::Gap | Kind::Status));
@@ -198,8 +219,11 @@ pub(crate) async fn condition(
             for coverage in handle.reader.coverage(&filter, &ALL_DAYS)? {
                 let unfinished = condition::unfinished(now, behind(handle, &coverage));
                 let gaps = audit::gaps(&handles, &coverage.stream)?;
-                let days = condition::days(kind, &coverage.days, &gaps, unfinished);
-                data.push(judged(kind, &coverage.stream, days));
+                let mut days = condition::days(kind, &coverage.days, &gaps, unfinished);
+                days.retain(|day| since.is_none_or(|since| day.day >= since));
+                if !days.is_empty() {
+                    data.push(judged(kind, &coverage.stream, days));
+                }
             }
         }
         Ok(data)

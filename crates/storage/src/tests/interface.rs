@@ -179,6 +179,11 @@ async fn coverage_and_condition_say_what_is_missing() {
         {"date": "2026-05-09", "condition": "degraded", "rows": 17, "gaps": 1, "expected": 30,
          "coverage": 0.566_666});
     assert_eq!(condition["data"][0]["days"], serde_json::json!([day]));
+    assert_eq!(storage.get("condition?kind=trade&since=2026-05-09").await, condition);
+    let later = storage.get("condition?kind=trade&since=2026-05-10").await;
+    assert_eq!(later["data"], serde_json::json!([]));
+    let (status, refusal) = storage.call("GET", "/api/v1/storage/condition?since=yesterday").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{refusal}");
     let gaps = storage.get("gaps").await;
     assert_eq!(gaps["data"][0]["gap_id"], "g1");
     assert_eq!(storage.get("symbols").await["data"][0]["symbol"], "BTC-USDT");

@@ -38,6 +38,15 @@ fn good() -> Facts {
             disconnects: 0,
         }],
         recoveries: vec![Recovery { strike, not_done: None, took, overtaken: false }],
+        probed: Some(Probed { refused: 9, admitted: 2, ..Probed::default() }),
+        alarms: vec![Alarm {
+            strike,
+            alert: of("service-down of storage"),
+            due: Duration::from_secs(39),
+            fired: true,
+        }],
+        duties: vec![Duty { strike, took, overtaken: false }],
+        runs: Some(Runs { due: 9, ..Runs::default() }),
         ..Facts::default()
     }
 }
@@ -175,6 +184,39 @@ fn a_hot_store_that_is_older_than_the_store_is_found_unless_it_says_so() {
     assert_eq!(change(Some(8), false), new);
     assert_eq!(change(None, false), new);
     assert_eq!(change(Some(8), true), Vec::<&str>::new());
+}
+
+#[test]
+fn who_gets_in_without_a_key_and_a_failure_that_tells_a_secret_are_found() {
+    let shut = ["I5 nobody gets in without a key, and no failure tells secrets"];
+    let change = |change: fn(&mut Probed)| broken(|facts| change(facts.probed.as_mut().unwrap()));
+    let let_in = |probed: &mut Probed| probed.let_in.extend(["GET /x: 200".to_owned()]);
+    assert_eq!(change(let_in), shut);
+    let leaks = |probed: &mut Probed| probed.leaks.extend(["GET /x: 500".to_owned()]);
+    assert_eq!(change(leaks), shut);
+    assert_eq!(change(|probed| probed.refused = 0), shut, "nobody asked");
+    assert_eq!(change(|probed| probed.admitted = 0), shut, "the door was shut for all");
+}
+
+#[test]
+fn an_alert_that_does_not_fire_or_does_not_clear_is_found() {
+    let alerts = ["I7 alerts fire in time, and clear"];
+    assert_eq!(broken(|facts| facts.alarms[0].fired = false), alerts);
+    assert_eq!(broken(|facts| facts.left_firing.push("nats-down".to_owned())), alerts);
+}
+
+#[test]
+fn a_service_that_does_not_work_again_and_a_time_without_its_run_are_found() {
+    let works = ["a killed service does its work again"];
+    assert_eq!(broken(|facts| facts.duties[0].took = None), works);
+    let late = Some(Duration::from_secs(99));
+    assert_eq!(broken(|facts| facts.duties[0].took = late), works);
+    let runs = |runs| broken(|facts| facts.runs = Some(runs));
+    let once = ["a task runs once for each of its times"];
+    assert_eq!(runs(Runs { due: 9, missing: 1, ..Runs::default() }), once);
+    assert_eq!(runs(Runs { due: 9, doubled: 1, ..Runs::default() }), once);
+    assert_eq!(runs(Runs { due: 9, skipped: 1, ..Runs::default() }), once);
+    assert_eq!(runs(Runs::default()), once, "no time came");
 }
 
 #[test]

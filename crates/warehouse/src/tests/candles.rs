@@ -49,11 +49,22 @@ async fn candles_are_those_of_the_trades() {
 
 /// A candle of the minute that begins at `open_time`, as a venue would send it.
 fn venue_candle(open_time: i64, prices: [&str; 4], volume: &str, trades: Option<u64>) -> Event {
+    venue_candle_of(("1m", 60), open_time, prices, volume, trades)
+}
+
+/// A candle of so many seconds that begins at `open_time`, as a venue would send it.
+fn venue_candle_of(
+    (interval, seconds): (&str, i64),
+    open_time: i64,
+    prices: [&str; 4],
+    volume: &str,
+    trades: Option<u64>,
+) -> Event {
     let [open, high, low, close] = prices.map(price);
     let open_time = UnixNanos::new(open_time);
-    let close_time = UnixNanos::new(open_time.as_i64() + 59_999_000_000);
+    let close_time = UnixNanos::new(open_time.as_i64() + seconds * 1_000_000_000 - 1_000_000);
     let kline = Kline {
-        interval: Arc::from("1m"),
+        interval: Arc::from(interval),
         open_time,
         close_time,
         open,
@@ -100,4 +111,42 @@ async fn a_candle_that_differs_from_the_venues_own_is_seen() {
                   toUInt64(volume * 10), toUInt64(venue_volume * 10) \
                   FROM marketprism.candle_check WHERE NOT equal ORDER BY open_time LIMIT 1";
     assert_eq!(rig.numbers(differ).await, [2, 3, 5, 7]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn candles_of_every_length_are_held_against_the_venues_own_and_others_are_not() {
+    let rig = Rig::start();
+    // From midnight on.
+    let at = |seconds: i64| START + seconds * 1_000_000_000;
+    let (second, minute, hour, day) = (("1s", 1), ("1m", 60), ("1h", 3_600), ("1d", 86_400));
+    let trades = [(1, 0), (2, 0), (3, 1), (4, 1_800), (5, 7_200)];
+    let trades = trades.map(|(seq, seconds)| trade_at("BTC-USDT", seq, at(seconds)));
+    let candle = |length, seconds, prices, volume, trades| {
+        venue_candle_of(length, at(seconds), prices, volume, trades)
+    };
+    let candles = [
+        candle(second, 0, ["64001.5", "64002.5", "64001.5", "64002.5"], "0.5", Some(2)),
+        candle(second, 1, ["64003.5", "64003.5", "64003.5", "64003.5"], "0.4", Some(1)),
+        candle(minute, 0, ["64001.5", "64003.5", "64001.5", "64003.5"], "0.9", Some(3)),
+        // OKX's word, and a difference.
+        candle(("1H", 3_600), 0, ["64001.5", "64004.5", "64001.5", "64004.5"], "1.4", None),
+        candle(hour, 7_200, ["64005.5", "64005.5", "64005.5", "64005.5"], "0.6", Some(2)),
+        candle(day, 0, ["64001.5", "64005.5", "64001.5", "64005.5"], "2", Some(5)),
+        // The day of Hong Kong, one that begins elsewhere, and a length that is not computed.
+        candle(("1D", 86_400), -28_800, ["1", "1", "1", "1"], "1", None),
+        candle(day, 28_800, ["1", "1", "1", "1"], "1", None),
+        candle(("5m", 300), 0, ["1", "1", "1", "1"], "1", None),
+    ];
+    rig.table(Kind::Trade).append(cut(Kind::Trade, 1, trades)).await.unwrap();
+    rig.table(Kind::Kline).append(cut(Kind::Kline, 1, candles)).await.unwrap();
+
+    for (interval, expected) in [("1s", [2_u64, 2]), ("1m", [1, 1]), ("1h", [2, 1]), ("1d", [1, 1])]
+    {
+        let sql = format!(
+            "SELECT count(), countIf(equal) FROM marketprism.candle_check \
+             WHERE `interval` = '{interval}'"
+        );
+        assert_eq!(rig.numbers(&sql).await, expected, "{interval}");
+    }
+    assert_eq!(rig.numbers("SELECT count() FROM marketprism.candle_check").await, [6]);
 }

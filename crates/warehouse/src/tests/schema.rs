@@ -69,7 +69,7 @@ async fn a_database_of_a_newer_version_is_refused() {
     let rig = Rig::start();
     rig.warehouse.prepare().await.unwrap();
     let applied = rig.numbers("SELECT count() FROM marketprism.schema_migrations").await;
-    assert_eq!(applied, [9]);
+    assert_eq!(applied, [10]);
     rig.run("INSERT INTO marketprism.schema_migrations (version, name) VALUES (1000, 'later')")
         .await;
     let error = connect(&rig.server).prepare().await.unwrap_err();
@@ -155,7 +155,7 @@ async fn rows_of_the_version_before_stay_as_they_were_and_new_ones_have_more() {
     warehouse.prepare().await.unwrap();
     assert_eq!(
         rig.numbers("SELECT toUInt64(max(version)) FROM marketprism.schema_migrations").await,
-        [9]
+        [10]
     );
     let everything = Query { limit: 10, ..Query::default() };
     let old = rows(&warehouse.reader(Kind::Trade).query(&everything).await.unwrap());

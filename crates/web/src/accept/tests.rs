@@ -463,6 +463,13 @@ async fn a_renewed_certificate_is_served_and_a_broken_one_is_not() {
     assert!(tls.refresh().unwrap());
     assert!(ask_encrypted(address, &second).await.is_ok());
     assert!(ask_encrypted(address, &first).await.is_err());
+    let elsewhere = tempfile::tempdir().unwrap();
+    let third = certify(elsewhere.path());
+    let [chain, key] = ["chain.pem", "key.pem"].map(|name| elsewhere.path().join(name));
+    assert!(tls.follow(&chain, &key).unwrap());
+    assert!(ask_encrypted(address, &third).await.is_ok());
+    certify(directory.path());
+    assert!(!tls.refresh().unwrap(), "those before are not looked at any more");
     stop.cancel();
     timeout(SOON, task).await.unwrap().unwrap().unwrap();
 }

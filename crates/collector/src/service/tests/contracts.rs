@@ -74,6 +74,22 @@ async fn every_kind_of_a_contract_reaches_its_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_polled_changes_with_a_reload() {
+    let (world, contracts) = (World::new().await, FakeContracts::start().await);
+    let collector = collect(&world, &contracts, &["agg_trade"]).await;
+    contracts.subscribed(0, 1).await;
+    let period = "marketprism_collector_poll_period_seconds{venue=\"binance\",market=\"perp\",kind=\"open_interest\"} 60.0";
+    assert!(!collector.metrics().contains(period), "{}", collector.metrics());
+    let mut suite = Suite::clone(&collector.reload.borrow());
+    let kinds = &mut suite.collector.venues.binance.perp.kinds;
+    kinds.push("open_interest".to_owned());
+    collector.reload.send_replace(Arc::new(suite));
+    assert_eq!(events(&mut world.bus.blocks(Kind::OpenInterest), 1).await.len(), 1);
+    assert!(collector.metrics().contains(period), "{}", collector.metrics());
+    collector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_book_of_a_contract_is_found_among_its_connections() {
     let (world, contracts) = (World::new().await, FakeContracts::start().await);
     let collector = collect(&world, &contracts, &["agg_trade", "book"]).await;

@@ -9,6 +9,8 @@ const EXCHANGES: &str = "/api/v1/collector/exchanges";
 const REFRESH: &str = "/api/v1/collector/instruments/refresh";
 const SUBSCRIPTIONS: &str = "/api/v1/collector/subscriptions";
 
+const AGGREGATE: &str = r#"{"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","E":1700000000123,"s":"BTCUSDT","a":7,"p":"100.5","q":"0.25","f":1,"l":2,"T":1700000000120,"m":true,"M":true}}"#;
+
 /// Trades of these symbols, whose list is read each second.
 async fn collect(world: &World, symbols: &[&str]) -> Running {
     world.collect_with(|suite| trades_of(suite, symbols)).await
@@ -31,6 +33,13 @@ async fn collect_quietly(world: &World, symbols: &[&str]) -> Running {
 }
 
 impl Running {
+    /// Changes the configuration of the spot market.
+    fn reload_spot(&self, change: impl FnOnce(&mut settings::VenueMarket)) {
+        let mut suite = Suite::clone(&self.reload.borrow());
+        change(&mut suite.collector.venues.binance.spot);
+        self.reload.send_replace(Arc::new(suite));
+    }
+
     /// Has the lists read now.
     async fn refresh(&self) -> (StatusCode, Value) {
         self.ask(Request::post(REFRESH).body(Body::empty()).unwrap()).await
@@ -201,20 +210,81 @@ async fn a_reload_changes_what_is_chosen_and_touches_nothing_else() {
     let collector = collect(&world, &["BTC-USDT"]).await;
     world.venue.joined(&["btcusdt@trade"]).await;
     world.trades(1..=10);
-    let change = |change: &dyn Fn(&mut settings::VenueMarket)| {
-        let mut suite = Suite::clone(&collector.reload.borrow());
-        change(&mut suite.collector.venues.binance.spot);
-        collector.reload.send_replace(Arc::new(suite));
-    };
-    change(&|spot| spot.r#match = vec!["ET?-*".to_owned()]);
+    collector.reload_spot(|spot| spot.r#match = vec!["ET?-*".to_owned()]);
     world.venue.joined(&["btcusdt@trade", "ethusdt@trade", "etcusdt@trade"]).await;
     world.trades(11..=20);
-    change(&|spot| spot.exclude = vec!["ETC-*".to_owned()]);
+    collector.reload_spot(|spot| spot.exclude = vec!["ETC-*".to_owned()]);
     world.venue.joined(&["btcusdt@trade", "ethusdt@trade"]).await;
     world.trades(21..=30);
     let stored = events(&mut world.bus.blocks(Kind::Trade), 30).await;
     assert_eq!(ids(&stored), Vec::from_iter(1..=30));
     assert_eq!(world.venue.connections(), 1);
+    collector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_joins_and_leaves_kinds_and_intervals_and_touches_nothing_else() {
+    let world = World::new().await;
+    let collector = collect_quietly(&world, &["BTC-USDT"]).await;
+    let record = |kinds: &[&str], intervals: &[&str]| {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        collector.reload_spot(|spot| {
+            (spot.kinds, spot.kline_intervals) = (owned(kinds), owned(intervals));
+        });
+    };
+    world.venue.joined(&["btcusdt@trade"]).await;
+    world.trades(1..=10);
+    record(&["trade", "ticker", "kline"], &["1m"]);
+    world.venue.joined(&["btcusdt@trade", "btcusdt@ticker", "btcusdt@kline_1m"]).await;
+    world.trades(11..=20);
+    record(&["kline", "trade"], &["5m"]);
+    world.venue.joined(&["btcusdt@trade", "btcusdt@kline_5m"]).await;
+    world.trades(21..=30);
+    let mut blocks = world.bus.blocks(Kind::Trade);
+    assert_eq!(ids(&events(&mut blocks, 30).await), Vec::from_iter(1..=30));
+    // What was left and is taken up again misses what came between.
+    record(&["agg_trade"], &["5m"]);
+    world.venue.joined(&["btcusdt@aggTrade"]).await;
+    world.trades(31..=35);
+    // Once it has come, all before it has.
+    world.venue.say(AGGREGATE.to_owned());
+    assert_eq!(ids(&events(&mut world.bus.blocks(Kind::AggTrade), 1).await), [7]);
+    record(&["trade"], &["5m"]);
+    world.venue.joined(&["btcusdt@trade"]).await;
+    world.trades(36..=40);
+    assert_eq!(ids(&events(&mut blocks, 5).await), Vec::from_iter(36..=40));
+    let gaps = events(&mut world.bus.blocks(Kind::Gap), 1).await;
+    assert_eq!(missing(&gaps[0]), (Kind::Trade, Some(30), Some(36), Cause::Disconnect));
+    assert_eq!(world.venue.connections(), 1);
+    let (_, status) = collector.get("/api/v1/collector/status").await;
+    assert_eq!(status["connections"][0]["disconnects"], 0);
+    collector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_that_an_earlier_run_had_goes_on_where_that_left_it() {
+    let world = World::new().await;
+    let collector = collect_quietly(&world, &["BTC-USDT"]).await;
+    world.venue.joined(&["btcusdt@trade"]).await;
+    world.trades(1..=10);
+    let mut blocks = world.bus.blocks(Kind::Trade);
+    assert_eq!(events(&mut blocks, 10).await.len(), 10);
+    collector.stop().await;
+    world.venue.left(0).await;
+    world.venue.forget();
+    let collector = world
+        .collect_with(|suite| {
+            trades_of(suite, &["BTC-USDT"]);
+            suite.collector.venues.binance.spot.kinds = vec!["ticker".to_owned()];
+        })
+        .await;
+    world.venue.joined(&["btcusdt@ticker"]).await;
+    collector.reload_spot(|spot| spot.kinds = vec!["trade".to_owned()]);
+    world.venue.joined(&["btcusdt@trade"]).await;
+    world.trades(15..=16);
+    assert_eq!(ids(&events(&mut blocks, 2).await), [15, 16]);
+    let gaps = events(&mut world.bus.blocks(Kind::Gap), 1).await;
+    assert_eq!(missing(&gaps[0]), (Kind::Trade, Some(10), Some(15), Cause::Restart));
     collector.stop().await;
 }
 

@@ -49,10 +49,17 @@ fn registered(prefix: &str, source: &str) -> Vec<String> {
     names
 }
 
-/// The types of all fields by name.
+/// The types of all fields by name; in place of an alias what it stands for.
 fn types(source: &str) -> BTreeMap<String, String> {
+    let alias = Regex::new(r"(?m)^type (\w+) = (.+);$").unwrap();
+    let aliases: BTreeMap<&str, &str> =
+        alias.captures_iter(source).map(|found| found.extract::<2>().1.into()).collect();
     let field = Regex::new(r"(?m)^    (\w+): (.+),$").unwrap();
-    field.captures_iter(source).map(|found| (found[1].to_owned(), found[2].to_owned())).collect()
+    let typed = field.captures_iter(source).map(|found| {
+        let (_, [name, written]) = found.extract();
+        (name.to_owned(), (*aliases.get(written).unwrap_or(&written)).to_owned())
+    });
+    typed.collect()
 }
 
 /// What every service exports in the same way, as the harness writes it.
@@ -76,6 +83,7 @@ fn names_are_read_as_they_are_exposed() {
         "marketprism_collector_kind_silence_ratio",
         "marketprism_collector_venue_lag_seconds_sum",
         "marketprism_dependency_up",
+        "marketprism_gateway_latency_seconds_bucket",
         "marketprism_scheduler_task_duration_seconds",
     ] {
         assert!(names.contains(name), "{name} is not among {names:?}");

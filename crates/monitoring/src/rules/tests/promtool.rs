@@ -15,6 +15,8 @@ use crate::pressure;
 use crate::restarts::Starts;
 use crate::unit::Unit;
 
+use super::recording;
+
 /// What services expose before they have anything to show.
 const EXPOSITIONS: [&str; 6] = [
     include_str!("../../../../broker/metrics.txt"),
@@ -51,17 +53,58 @@ fn promtool_finds_nothing_wrong_with_the_rules() {
     let (is_good, said) = promtool(&["check", "rules", rules.to_str().unwrap()], "");
     let all = format!("{} rules found", settings::Monitoring::default().rules.len());
     assert!(is_good && said.contains(&all), "{said}");
+    let records = shipped("prometheus-recording-rules.yaml");
+    let (is_good, said) = promtool(&["check", "rules", records.to_str().unwrap()], "");
+    let all = format!("{} rules found", recording::COUNT);
+    assert!(is_good && said.contains(&all), "{said}");
+}
+
+/// Two connections of a market, ten events a second each, and two symbols of which one lacks something.
+const RECORDED: &str = r#"
+evaluation_interval: 15s
+tests:
+  - interval: 15s
+    input_series:
+      - series: 'marketprism_collector_events_total{connection="binance-spot-0",kind="trade"}'
+        values: '0+150x40'
+      - series: 'marketprism_collector_events_total{connection="binance-spot-1",kind="trade"}'
+        values: '0+150x40'
+      - series: 'marketprism_monitoring_completeness_ratio{venue="okx",market="perp",symbol="A",kind="trade"}'
+        values: '1x40'
+      - series: 'marketprism_monitoring_completeness_ratio{venue="okx",market="perp",symbol="B",kind="trade"}'
+        values: '0.5x40'
+    promql_expr_test:
+      - expr: venue_market_kind:marketprism_collector_events:rate1m
+        eval_time: 5m
+        exp_samples:
+          - labels: 'venue_market_kind:marketprism_collector_events:rate1m{venue="binance",market="spot",kind="trade"}'
+            value: 20
+      - expr: venue_market_kind:marketprism_monitoring_completeness_ratio:min
+        eval_time: 5m
+        exp_samples:
+          - labels: 'venue_market_kind:marketprism_monitoring_completeness_ratio:min{venue="okx",market="perp",kind="trade"}'
+            value: 0.5
+"#;
+
+#[test]
+fn records_say_what_their_names_promise() {
+    let directory = tempfile::tempdir().unwrap();
+    let tests = directory.path().join("tests.yaml");
+    let records = shipped("prometheus-recording-rules.yaml");
+    std::fs::write(&tests, format!("rule_files: [{records:?}]\n{RECORDED}")).unwrap();
+    let (is_good, said) = promtool(&["test", "rules", tests.to_str().unwrap()], "");
+    assert!(is_good, "{said}");
 }
 
 #[test]
 fn promtool_takes_the_configuration_together_with_the_rules() {
     let directory = tempfile::tempdir().unwrap();
     let whole = directory.path().join("prometheus.yaml");
-    let rules = shipped("prometheus-rules.yaml");
+    let rules = ["prometheus-rules.yaml", "prometheus-recording-rules.yaml"].map(shipped);
     let scrapes = std::fs::read_to_string(shipped("prometheus.yaml")).unwrap();
-    std::fs::write(&whole, format!("rule_files: [{rules:?}]\n{scrapes}")).unwrap();
+    std::fs::write(&whole, format!("rule_files: {rules:?}\n{scrapes}")).unwrap();
     let (is_good, said) = promtool(&["check", "config", whole.to_str().unwrap()], "");
-    assert!(is_good && said.contains("1 rule files found"), "{said}");
+    assert!(is_good && said.contains("2 rule files found"), "{said}");
 }
 
 /// The older text format, which the tool reads: there the name of a family is that of its series.
