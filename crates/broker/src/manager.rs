@@ -24,12 +24,13 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// Pause between two looks while something is not as declared.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Pause between two removals from the same stream, and the same while it is filling up.
+/// Pause between two removals from the same stream, and the same while it is filling up. From one
+/// that is full each look removes: how fast what was spooled comes in depends on it.
 ///
 /// Removing is cheap, but nats-server 2.9 then forgets what it has delivered to consumers of
 /// others, so it is not done more often than it must.
 const TRIM_INTERVAL: Duration = Duration::from_mins(5);
-const TRIM_INTERVAL_FILLING: Duration = Duration::from_secs(10);
+const TRIM_INTERVAL_FILLING: Duration = Duration::from_secs(2);
 
 /// What is asked before anything about streams.
 const ACCOUNT: &str = "JetStream";
@@ -320,7 +321,8 @@ impl Manager {
     fn may_trim(&mut self, stream: &'static str, fill: Fill) -> bool {
         let pause = match fill {
             Fill::Fine => TRIM_INTERVAL,
-            Fill::Filling | Fill::Full => TRIM_INTERVAL_FILLING,
+            Fill::Filling => TRIM_INTERVAL_FILLING,
+            Fill::Full => Duration::ZERO,
         };
         let now = Instant::now();
         let due = self.trimmed.get(stream).is_none_or(|at| now - *at >= pause);

@@ -207,7 +207,6 @@ fn is_plain(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use expect_test::{Expect, expect};
 
     fn check(backfill: u32, polls: u32, expected: Expect) {
