@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 pub(crate) const FILLING_PERMILLE: u64 = 700;
 
 /// Room that the largest block needs; with less than that a stream refuses blocks.
-const BLOCK_ROOM: u64 = 64 * 1024;
+const BLOCK_ROOM: u64 = wire::BACKLOG_BLOCK_BYTES_MAX as u64;
 
 /// Room that the largest dead letter needs, headers included.
 const DEAD_LETTER_ROOM: u64 = 1024 * 1024;
