@@ -2,9 +2,10 @@
 
 use crate::fault::{Disk, Program, Store};
 use anyhow::{Context as _, bail};
+use nix::sys::statvfs::statvfs;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,6 +24,11 @@ const STREAM_BYTES_MIN: u64 = 8 << 20;
 /// Bytes that one event takes in the store: in the archive Parquet beside its segment, in
 /// ClickHouse parts that were merged and not yet removed.
 const STORE_BYTES_PER_EVENT: u64 = 700;
+
+/// How often a disk is shrunk to what is on it, and by how much less at each time: it may grow
+/// meanwhile.
+const SHRINKS_MAX: u64 = 64;
+const SHRINK_STEP: u64 = 64 << 10;
 
 /// The least that the spool may take, on a disk with a little more.
 const SPOOL_BYTES_MIN: u64 = 48 << 20;
@@ -136,7 +142,8 @@ pub struct Site {
     /// What services show each other.
     pub token: String,
     configuration: String,
-    mounted: Vec<PathBuf>,
+    /// The disks, and their sizes in bytes.
+    mounted: Vec<(PathBuf, u64)>,
 }
 
 impl Site {
@@ -224,33 +231,39 @@ impl Site {
         Ok(fs::write(self.path("services.yaml"), text)?)
     }
 
-    /// Leaves not a byte of space on a disk.
+    /// Leaves no space on a disk: it shrinks to what is on it. What is removed from it then leaves
+    /// space again.
+    ///
+    /// A file that takes all that is left would take as much memory, of which a long run has disks
+    /// of gigabytes, and keep the whole host busy.
     ///
     /// # Errors
     ///
-    /// Any failure but a full disk.
+    /// The disk cannot be looked at or changed.
     pub fn fill(&self, disk: Disk) -> anyhow::Result<()> {
-        let block = vec![0_u8; 1 << 20];
-        let mut file = File::options().create(true).append(true).open(self.ballast(disk))?;
-        // Ever smaller writes: what is left is less than a page.
-        let mut size = block.len();
-        while size > 0 {
-            match file.write_all(&block[..size]) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::StorageFull => size /= 2,
-                Err(error) => return Err(error.into()),
+        let directory = self.state(disk.owner());
+        let mut failed = Ok(());
+        // It may grow until the size is set, which is refused then.
+        for more in 0..SHRINKS_MAX {
+            let about = statvfs(&directory).context("look at a disk")?;
+            let used = (about.blocks() - about.blocks_free()) * about.fragment_size();
+            failed = resize(&directory, used.max(SHRINK_STEP) + more * SHRINK_STEP);
+            if failed.is_ok() {
+                break;
             }
         }
-        Ok(())
+        failed
     }
 
     /// Gives the space back.
     ///
     /// # Errors
     ///
-    /// The ballast cannot be removed.
+    /// The disk cannot be changed.
     pub fn free(&self, disk: Disk) -> anyhow::Result<()> {
-        Ok(fs::remove_file(self.ballast(disk))?)
+        let directory = self.state(disk.owner());
+        let mounted = self.mounted.iter().find(|(mounted, _)| *mounted == directory);
+        mounted.map_or(Ok(()), |(directory, bytes)| resize(directory, *bytes))
     }
 
     /// Turns a bit over in the middle of the largest segment of trades in the collector's spool, and
@@ -278,21 +291,26 @@ impl Site {
         Ok(File::options().write(true).open(path)?.set_len(bytes - CUT_OFF)?)
     }
 
-    fn ballast(&self, disk: Disk) -> PathBuf {
-        self.state(disk.owner()).join("ballast")
-    }
-
     fn mount(&mut self, directory: &Path, bytes: u64) -> anyhow::Result<()> {
         let options = format!("size={bytes},mode=0750");
-        let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", &options, "torture"]).arg(directory);
-        let output = command.output().context("run mount")?;
-        if !output.status.success() {
-            bail!("mount {}: {}", directory.display(), String::from_utf8_lossy(&output.stderr));
-        }
-        self.mounted.push(directory.to_owned());
+        mount(&["-t", "tmpfs", "-o", &options, "torture"], directory)?;
+        self.mounted.push((directory.to_owned(), bytes));
         Ok(())
     }
+}
+
+/// Gives a disk another size, in bytes; refused if more is on it.
+fn resize(directory: &Path, bytes: u64) -> anyhow::Result<()> {
+    mount(&["-o", &format!("remount,size={bytes}")], directory)
+}
+
+fn mount(arguments: &[&str], directory: &Path) -> anyhow::Result<()> {
+    let output = Command::new("mount").args(arguments).arg(directory).output();
+    let output = output.context("run mount")?;
+    if !output.status.success() {
+        bail!("mount {}: {}", directory.display(), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
 }
 
 /// The segments of the spool's queues of a kind, and their sizes.
@@ -313,7 +331,7 @@ fn segments(spool: &Path, kind: &str) -> anyhow::Result<Vec<(PathBuf, u64)>> {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        for directory in &self.mounted {
+        for (directory, _) in &self.mounted {
             // What cannot be unmounted goes with the process's mount namespace.
             drop(Command::new("umount").arg("--lazy").arg(directory).output());
         }

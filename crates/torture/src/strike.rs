@@ -268,7 +268,7 @@ impl Striker {
     ///
     /// # Errors
     ///
-    /// The ballast cannot be written.
+    /// The disk cannot be changed.
     pub fn keep_full(&self, stage: &Stage) -> anyhow::Result<()> {
         self.full.map_or(Ok(()), |disk| stage.site.fill(disk))
     }
