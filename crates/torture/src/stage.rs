@@ -122,13 +122,7 @@ async fn perform(arguments: &Arguments, schedule: Schedule, root: &Path) -> anyh
     };
     let many = arguments.load.is_some();
     let addresses = Addresses::choose(markets.len() - 1)?;
-    let nats = addresses.of(Program::Nats);
-    let links = Links {
-        bus: Proxy::open(nats, &mut tasks).await?,
-        stream: Proxy::open(addresses.venue, &mut tasks).await?,
-        rest: Proxy::open(addresses.venue, &mut tasks).await?,
-        store: Proxy::open(addresses.of(Program::ClickHouse), &mut tasks).await?,
-    };
+    let links = Links::open(&addresses, &mut tasks).await?;
     let doors = links.doors(&markets, &addresses, many);
     let rate: u64 = if many { markets.iter().map(Market::rate).sum() } else { arguments.rate };
     let wait_max = if many { FULL_HOLDS } else { schedule.wait_max() };
@@ -139,11 +133,7 @@ async fn perform(arguments: &Arguments, schedule: Schedule, root: &Path) -> anyh
     if schedule.length <= UNMERGED_MAX && !schedule.strikes.is_empty() {
         Engine::hold_merges(&site.state(Program::ClickHouse))?;
     }
-    let jumps = schedule.strikes.iter().filter_map(|strike| {
-        if let Fault::ClockJump(program, _) = strike.fault { Some(program) } else { None }
-    });
-    let faketime = Some(PathBuf::from(FAKETIME)).filter(|library| library.exists());
-    let crew = Crew::new(arguments.programs.clone(), faketime, jumps.collect());
+    let crew = crew(&arguments.programs, &schedule);
     let asker = Asker::new(site.addresses.clone(), site.token.clone())?;
     let (samples, warm, end) = (Vec::new(), None, Scrape::default());
     let (cpu, witness) = (BTreeMap::new(), None);
@@ -169,6 +159,15 @@ async fn perform(arguments: &Arguments, schedule: Schedule, root: &Path) -> anyh
     Box::pin(stage.judge(schedule, striker, opened_wall, keys.good, size)).await
 }
 
+/// Those who run the programs, of which some are told another time.
+fn crew(programs: &Path, schedule: &Schedule) -> Crew {
+    let jumps = schedule.strikes.iter().filter_map(|strike| {
+        if let Fault::ClockJump(program, _) = strike.fault { Some(program) } else { None }
+    });
+    let faketime = Some(PathBuf::from(FAKETIME)).filter(|library| library.exists());
+    Crew::new(programs.to_owned(), faketime, jumps.collect())
+}
+
 /// How markets open under full load, as arguments of `marketprism-sim serve`.
 fn settled(schedule: &Schedule) -> Vec<String> {
     let seed = schedule.seed.to_string();
@@ -192,6 +191,15 @@ fn pace(size: Size, schedule: &Schedule) -> anyhow::Result<Vec<String>> {
 }
 
 impl Links {
+    async fn open(addresses: &Addresses, tasks: &mut JoinSet<()>) -> anyhow::Result<Self> {
+        Ok(Self {
+            bus: Proxy::open(addresses.of(Program::Nats), tasks).await?,
+            stream: Proxy::open(addresses.venue, tasks).await?,
+            rest: Proxy::open(addresses.venue, tasks).await?,
+            store: Proxy::open(addresses.of(Program::ClickHouse), tasks).await?,
+        })
+    }
+
     /// What the services are told: these, or under load the things themselves, for a proxy takes
     /// its time.
     fn doors(&self, markets: &[Market], addresses: &Addresses, many: bool) -> site::Doors {
