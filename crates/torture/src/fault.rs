@@ -341,8 +341,14 @@ impl Fault {
                 host.occupies(Program::Collector)
                     || (host == Self::StreamFull && other.silences_venue())
             }
-            // Nothing passes over the bus; or it must pass, for a stream to become full.
-            Lane::Bus => host.occupies(Program::Nats) || host == Self::StreamFull,
+            // Nothing passes over the bus; or it must pass, for a stream to become full; or who
+            // stands still notices later that it is half open.
+            Lane::Bus => {
+                host.occupies(Program::Nats)
+                    || host == Self::StreamFull
+                    || (host == Self::Freeze(Program::Collector)
+                        && other == Self::HalfOpen(Link::Bus))
+            }
         };
         // Few rows are refused: trades must come in, and pass, all the while.
         let starves = |poison: Self, other: Self| {
