@@ -341,7 +341,7 @@ impl Drop for Site {
 /// The sizes of the streams, by kind.
 fn streams(size: Size) -> [(&'static str, u64); 15] {
     // Shares of the generated market: 60 % trades, 25 % best prices, 15 % book updates, which are
-    // twice as large. The broker looks every 10 s, and keeps the last 5 s.
+    // twice as large. The broker keeps the last 5 s, and less while a stream fills up.
     let bytes = size.rate * size.wait_max.as_secs() * STREAM_BYTES_PER_EVENT;
     let of = |share: u64| (bytes * share / 60).max(STREAM_BYTES_MIN);
     let small = STREAM_BYTES_MIN;
