@@ -36,6 +36,9 @@ pub struct SnapshotData {
     pub asks: Vec<(String, String)>,
 }
 
+/// How snapshots of the book were asked for; the older form is in recordings of its time.
+const SNAPSHOTS: [&str; 2] = ["GET /api/v3/depth?", "GET /api/v1/depth?"];
+
 /// A recording, read whole; instants are counted from its first line.
 #[derive(Debug)]
 pub struct Playback {
@@ -77,7 +80,7 @@ impl Playback {
                 self.note(frame.stream.split('@').next().unwrap_or_default().to_uppercase());
                 self.steps.push_back((at, Step::Frame(Box::new(frame))));
             }
-        } else if let Some(query) = source.strip_prefix("GET /api/v3/depth?") {
+        } else if let Some(query) = SNAPSHOTS.iter().find_map(|path| source.strip_prefix(path)) {
             let symbol = query.split('&').find_map(|pair| pair.strip_prefix("symbol="));
             let instrument = symbol.context("the depth request names no symbol")?.to_owned();
             let book = serde_json::from_str(text)?;
@@ -129,14 +132,18 @@ mod tests {
         let depth = r#"{"lastUpdateId":7,"bids":[["1","2"]],"asks":[]}"#;
         writeln!(file, "1000000000\tws\t{trade}").unwrap();
         writeln!(file, "1000000500\tsent\t{{}}").unwrap();
-        writeln!(file, "3000000000\tGET /api/v3/depth?symbol=ABCUSDT&limit=5\t{depth}").unwrap();
+        for path in ["/api/v3/depth", "/api/v1/depth"] {
+            writeln!(file, "3000000000\tGET {path}?symbol=ABCUSDT&limit=5\t{depth}").unwrap();
+        }
         let mut playback = Playback::open(file.path()).unwrap();
         assert_eq!(playback.instruments(), ["ABCUSDT"]);
         assert!(matches!(playback.next_until(Duration::ZERO), Some(Step::Frame(_))));
         assert!(playback.next_until(Duration::from_secs(1)).is_none());
-        let step = playback.next_until(Duration::from_secs(2)).unwrap();
-        let Step::Snapshot { instrument, book } = step else { panic!("a snapshot is due") };
-        assert_eq!((instrument.as_str(), book.last_update_id), ("ABCUSDT", 7));
+        for _ in SNAPSHOTS {
+            let step = playback.next_until(Duration::from_secs(2)).unwrap();
+            let Step::Snapshot { instrument, book } = step else { panic!("a snapshot is due") };
+            assert_eq!((instrument.as_str(), book.last_update_id), ("ABCUSDT", 7));
+        }
         assert!(playback.is_over());
     }
 
