@@ -32,8 +32,11 @@ pub const TAIL: Duration = Duration::from_secs(20);
 /// The shortest run that has room for every kind.
 pub const MINUTES_MIN: u64 = 2;
 
-/// How long a stream holds what comes: a storage that stands still fills it.
-const STREAM_HOLDS: Duration = Duration::from_secs(20);
+/// How long a stream holds what comes, about: how much an event takes in it depends on the host.
+const STREAM_HOLDS: Duration = Duration::from_secs(15);
+
+/// For how long a storage stands still that fills it.
+const STREAM_FILLS: Duration = Duration::from_secs(22);
 
 /// For how long the spool is filled before it is damaged.
 const SPOOLS_FOR: Duration = Duration::from_secs(2);
@@ -298,7 +301,7 @@ impl Hat {
             self.kill(Program::Collector),
             self.kill(Program::Storage),
             self.kill(Program::Nats),
-            (Fault::StreamFull, STREAM_HOLDS + Duration::from_secs(2)),
+            (Fault::StreamFull, STREAM_FILLS),
         ];
         let clock = self.clock;
         let each = self.store.kinds().into_iter().filter(|kind| {
@@ -373,7 +376,7 @@ impl Hat {
                 let length = self.seconds(5..8);
                 (Fault::DiskFull(self.one_of(&self.store.disks())), length)
             }
-            Kind::StreamFull => (Fault::StreamFull, STREAM_HOLDS + Duration::from_secs(2)),
+            Kind::StreamFull => (Fault::StreamFull, STREAM_FILLS),
             Kind::ClockJump => {
                 let length = self.seconds(3..5);
                 let target = self.one_of(&[Program::Collector, Program::Storage, Program::Gateway]);

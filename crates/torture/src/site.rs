@@ -18,8 +18,8 @@ pub const INSTRUMENTS: [(&str, &str); 2] = [("BTCUSDT", "BTC-USDT"), ("ETHUSDT",
 /// less on a busy one, where blocks are larger.
 const STREAM_BYTES_PER_EVENT: u64 = 112;
 
-/// The smallest size of a stream.
-const STREAM_BYTES_MIN: u64 = 8 << 20;
+/// The smallest size of a stream: the largest block fits in ten times, and a slow market fills it.
+const STREAM_BYTES_MIN: u64 = 5 << 20;
 
 /// Bytes that one event takes in the store: in the archive Parquet beside its segment, in
 /// ClickHouse parts that were merged and not yet removed.
