@@ -114,6 +114,11 @@ pub(crate) fn trades_request(
     RestRequest { path: format!("{path}?symbol={name}&fromId={from}&limit={limit}"), weight }
 }
 
+/// Asks for the newest trade: without an id the calls answer with the latest.
+pub(crate) fn newest_request((path, weight): (&str, u32), name: &str) -> RestRequest {
+    RestRequest { path: format!("{path}?symbol={}&limit=1", percent_encode(name)), weight }
+}
+
 /// Reads an array of trades; one that cannot be read refuses them all.
 pub(crate) fn trades(
     body: &[u8],

@@ -136,6 +136,10 @@ impl Adapter for Spot {
         rest::trades_request(&instrument.name, kind, from, limit)
     }
 
+    fn newest_request(&self, instrument: &InstrumentId, kind: Kind) -> Option<RestRequest> {
+        rest::newest_request(&instrument.name, kind)
+    }
+
     fn instruments_request(&self) -> RestRequest {
         rest::instruments_request()
     }

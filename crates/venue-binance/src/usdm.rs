@@ -236,6 +236,10 @@ impl<C: Contracts> Adapter for Usdm<C> {
         rest::trades_request(&instrument.name, kind, from, limit)
     }
 
+    fn newest_request(&self, instrument: &InstrumentId, kind: Kind) -> Option<RestRequest> {
+        rest::newest_request(&instrument.name, kind)
+    }
+
     fn instruments_request(&self) -> RestRequest {
         rest::instruments_request()
     }

@@ -172,6 +172,16 @@ pub(crate) fn trades_request(
     Some(RestRequest { path, weight: 1 })
 }
 
+/// Asks for the newest trade.
+pub(crate) fn newest_request(name: &str, kind: Kind) -> Option<RestRequest> {
+    if kind != Kind::Trade {
+        return None;
+    }
+    let name = percent_encode(name);
+    let path = format!("{TRADES}?instrument_name={name}&count=1&sorting=desc");
+    Some(RestRequest { path, weight: 1 })
+}
+
 /// Reads the answer to a request by its path. A book is refused: its changes come ten times a
 /// second, and none of them continues from the moment at which a request was answered.
 pub(crate) fn parse(

@@ -159,6 +159,10 @@ impl<M: OkxMarket> Adapter for Okx<M> {
         (kind == Kind::Trade).then(|| rest::trades_request(&instrument.name, from, limit))
     }
 
+    fn newest_request(&self, instrument: &InstrumentId, kind: Kind) -> Option<RestRequest> {
+        (kind == Kind::Trade).then(|| rest::newest_request(&instrument.name))
+    }
+
     fn instruments_request(&self) -> RestRequest {
         rest::instruments_request(M::INST_TYPE)
     }

@@ -129,6 +129,12 @@ pub(crate) fn trades_request(name: &str, from: u64, limit: usize) -> RestRequest
     RestRequest { path, weight: 1 }
 }
 
+/// Asks for the newest fill: without an id the pages begin with it.
+pub(crate) fn newest_request(name: &str) -> RestRequest {
+    let path = format!("{TRADES}?instId={}&type=1&limit=1", percent_encode(name));
+    RestRequest { path, weight: 1 }
+}
+
 pub(crate) fn parse(known: &mut Known, path: &str, body: &[u8]) -> Result<RestAnswer, ParseError> {
     let call = path.split_once('?').map_or(path, |(call, _)| call);
     match call {

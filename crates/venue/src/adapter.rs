@@ -99,6 +99,10 @@ pub trait Adapter {
         limit: usize,
     ) -> Option<RestRequest>;
 
+    /// Asks for the newest event of a kind, which may be none. `None` if the venue has no such call
+    /// for the kind; it has one for all that [`Adapter::trades_request`] can ask for.
+    fn newest_request(&self, instrument: &InstrumentId, kind: Kind) -> Option<RestRequest>;
+
     /// The request weight of a minute, if this answer says it. It counts more than
     /// [`Limits::weight_per_minute`], which is what the venue said when this was written.
     #[must_use]

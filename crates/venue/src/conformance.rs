@@ -221,7 +221,9 @@ fn answers_are_known_by_their_path<A: Adapter>(
             let request = adapter.trades_request(id, *kind, 7, usize::MAX);
             let trades = matches!(kind, Kind::Trade | Kind::AggTrade);
             assert!(trades || request.is_none(), "{kind} cannot be asked for by id");
-            paths.extend(request.map(|request| request.path));
+            let newest = adapter.newest_request(id, *kind);
+            assert_eq!(newest.is_some(), request.is_some(), "{kind}");
+            paths.extend(request.into_iter().chain(newest).map(|request| request.path));
         }
         paths.extend(A::POLLS.iter().map(|poll| poll.request(id).path));
     }

@@ -221,6 +221,10 @@ async fn a_gap_breaks_the_books_and_its_trades_can_be_fetched<A: Adapter>(adapte
         assert!(fetched.len() >= wanted.len().min(A::LIMITS.trades_per_request));
     }
     assert_eq!(explained, missing.len());
+    for id in recorder.instruments.clone() {
+        let its = sent.keys().filter(|(name, _)| **name == *id.name);
+        assert_eq!(recorder.newest(&id, kind).await, its.map(|(_, seq)| *seq).max(), "{id}");
+    }
 }
 
 async fn duplicates_and_overtaken_frames_lose_nothing<A: Adapter>(adapter: A) {

@@ -291,6 +291,16 @@ impl<A: Adapter> Recorder<A> {
         let RestAnswer::Trades { trades, .. } = answer else { panic!("{answer:?}") };
         trades.into_iter().map(|(_, trade)| trade).collect()
     }
+
+    /// The id of the newest trade that the venue has.
+    pub(crate) async fn newest(&mut self, id: &InstrumentId, kind: Kind) -> Option<u64> {
+        let request = self.pipeline.adapter().newest_request(id, kind).unwrap();
+        let reply = self.rest.get(&request.path).await.unwrap();
+        let answer = self.pipeline.adapter_mut().parse_rest(&request.path, &reply.body).unwrap();
+        let RestAnswer::Trades { trades, .. } = answer else { panic!("{answer:?}") };
+        assert!(trades.len() <= 1, "{trades:?}");
+        trades.first().map(|(_, trade)| trade.seq)
+    }
 }
 
 /// The last ids of the diffs among books.

@@ -81,9 +81,18 @@ pub(super) fn trades_request(
     from: u64,
     limit: usize,
 ) -> Option<RestRequest> {
-    let call = match kind {
-        Kind::Trade => TRADES,
-        Kind::AggTrade => AGG_TRADES,
+    call_of(kind).map(|call| rest::trades_request(call, name, from, limit.clamp(1, TRADES_MAX)))
+}
+
+pub(super) fn newest_request(name: &str, kind: Kind) -> Option<RestRequest> {
+    call_of(kind).map(|call| rest::newest_request(call, name))
+}
+
+/// The call that has the events of a kind by their ids, and its weight.
+const fn call_of(kind: Kind) -> Option<(&'static str, u32)> {
+    match kind {
+        Kind::Trade => Some(TRADES),
+        Kind::AggTrade => Some(AGG_TRADES),
         Kind::Book
         | Kind::Bbo
         | Kind::Ticker
@@ -95,9 +104,8 @@ pub(super) fn trades_request(
         | Kind::LongShortRatio
         | Kind::VolatilityIndex
         | Kind::Gap
-        | Kind::Status => return None,
-    };
-    Some(rest::trades_request(call, name, from, limit.clamp(1, TRADES_MAX)))
+        | Kind::Status => None,
+    }
 }
 
 pub(super) fn instruments_request() -> RestRequest {

@@ -176,6 +176,11 @@ fn trades_are_asked_for_by_id_at_the_weight_of_their_call() {
     let aggregates = "/api/v3/aggTrades?symbol=ABCXYZ&fromId=7&limit=3".to_owned();
     assert_eq!(request(Kind::AggTrade, 3), Some((aggregates, 4)));
     assert_eq!(request(Kind::Book, 3), None);
+    let newest = |kind| spot.newest_request(&id, kind).map(|it| (it.path, it.weight));
+    let trade = "/api/v3/historicalTrades?symbol=ABCXYZ&limit=1".to_owned();
+    assert_eq!(newest(Kind::Trade), Some((trade, 25)));
+    let aggregate = "/api/v3/aggTrades?symbol=ABCXYZ&limit=1".to_owned();
+    assert_eq!(newest(Kind::AggTrade), Some((aggregate, 4)));
 }
 
 #[test]

@@ -142,6 +142,10 @@ pub(super) fn trades_request(
         .then(|| rest::trades_request(AGG_TRADES, name, from, limit.clamp(1, TRADES_MAX)))
 }
 
+pub(super) fn newest_request(name: &str, kind: Kind) -> Option<RestRequest> {
+    (kind == Kind::AggTrade).then(|| rest::newest_request(AGG_TRADES, name))
+}
+
 pub(super) fn instruments_request() -> RestRequest {
     RestRequest { path: EXCHANGE_INFO.0.to_owned(), weight: EXCHANGE_INFO.1 }
 }

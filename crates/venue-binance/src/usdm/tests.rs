@@ -126,6 +126,8 @@ fn requests_cost_what_the_venue_says() {
     let trades = perp.trades_request(&id, Kind::AggTrade, 7, usize::MAX).unwrap();
     assert_eq!(trades.path, "/fapi/v1/aggTrades?symbol=ABCXYZ&fromId=7&limit=1000");
     assert_eq!(trades.weight, 20);
+    let newest = perp.newest_request(&id, Kind::AggTrade).unwrap();
+    assert_eq!((&*newest.path, newest.weight), ("/fapi/v1/aggTrades?symbol=ABCXYZ&limit=1", 20));
     // Single trades by id want a key.
     assert_eq!(perp.trades_request(&id, Kind::Trade, 7, 1), None);
     assert_eq!((Perp::POLLS.len(), Future::POLLS.len()), (4, 1));

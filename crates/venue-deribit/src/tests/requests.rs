@@ -117,6 +117,8 @@ fn trades_are_asked_for_by_their_numbers_and_are_those_of_the_stream() {
     assert_eq!(weight, 1);
     assert_eq!(request(Kind::AggTrade, 1), None);
     assert_eq!(request(Kind::Book, 1), None);
+    let newest = perp.newest_request(&id, Kind::Trade).unwrap().path;
+    expect!["/api/v2/public/get_last_trades_by_instrument?instrument_name=ABC-PERPETUAL&count=1&sorting=desc"].assert_eq(&newest);
     let stamped = |message: &Message| {
         let Body::Trade(trade) = message.event.body.clone() else { panic!("no trade") };
         (message.event.venue_time.unwrap(), trade)

@@ -106,6 +106,15 @@ fn trades_are_asked_for_from_an_id_on_although_okx_pages_backwards() {
         (&*request.path, request.weight),
         ("/api/v5/market/history-trades?instId=ABC-XYZ-SWAP&type=1&after=12&limit=5", 1)
     );
+    let newest = okx.newest_request(&id, Kind::Trade).unwrap();
+    assert_eq!(
+        (&*newest.path, newest.weight),
+        ("/api/v5/market/history-trades?instId=ABC-XYZ-SWAP&type=1&limit=1", 1)
+    );
+    let body = answer("?type=1&after=1001&limit=1", 1_000);
+    let answer = okx.parse_rest(&newest.path, body.as_bytes()).unwrap();
+    let RestAnswer::Trades { trades, .. } = answer else { panic!("{answer:?}") };
+    assert_eq!(trades.iter().map(|(_, trade)| trade.seq).collect::<Vec<_>>(), [1_000]);
 }
 
 /// A fill fetched by its id is the trade of the stream, if that was one fill.
