@@ -21,6 +21,9 @@ const RESET_AFTER: Duration = Duration::from_secs(5);
 /// The same where the ids are not far below: a connection may lag by seconds in a storm.
 const NEAR_RESET_AFTER: Duration = Duration::from_secs(60);
 
+/// How long nothing may come of a stream that was joined before the venue is asked what it sent last.
+const QUIET: Duration = Duration::from_secs(5);
+
 /// How far an id is from another that no connection lags behind by, at a thousand trades a second.
 const FAR: u64 = 10_000;
 
@@ -38,6 +41,8 @@ pub(crate) struct Continuity {
     holes: Vec<Hole>,
     /// What ascends below the highest id while nothing new comes.
     below: Option<Below>,
+    /// When the stream was joined of which nothing has come yet, unless the venue was asked since.
+    joined: Option<UnixNanos>,
 }
 
 /// Ids that look seen.
@@ -81,16 +86,54 @@ pub(crate) enum Verdict {
 
 impl Continuity {
     pub(crate) const fn new(kind: Kind) -> Self {
-        Self { kind, last: None, cause: Cause::Sequence, holes: Vec::new(), below: None }
+        let (last, below, joined) = (None, None, None);
+        Self { kind, last, cause: Cause::Sequence, holes: Vec::new(), below, joined }
     }
 
-    /// Takes over what an earlier run had seen.
-    pub(crate) const fn resume(&mut self, last: u64) {
+    /// Takes over what an earlier run had seen, as the stream is joined.
+    pub(crate) const fn resume(&mut self, last: u64, now: UnixNanos) {
         self.last = Some((last, None));
         self.cause = Cause::Restart;
+        self.joined = Some(now);
+    }
+
+    /// Learns that the stream was joined. What was missed before shows in the next id, which may be
+    /// long in coming.
+    pub(crate) const fn handle_joined(&mut self, now: UnixNanos) {
+        if self.last.is_some() && self.was_away() {
+            self.joined = Some(now);
+        }
+    }
+
+    /// Whether the stream is to be asked for its newest id: nothing has come since it was joined.
+    /// It says so once.
+    pub(crate) fn asks(&mut self, now: UnixNanos) -> bool {
+        let is_quiet = |joined: &mut UnixNanos| {
+            u128::from(now.since(*joined).unsigned_abs()) >= QUIET.as_nanos()
+        };
+        self.joined.take_if(is_quiet).is_some()
+    }
+
+    /// Learns the newest id that the venue has. The ids up to it are a hole that the stream may
+    /// still fill, unless an id that came meanwhile has shown one.
+    pub(crate) fn handle_newest(&mut self, id: u64, seen: &Seen<'_>, gaps: &mut Vec<Gap>) {
+        if let Some((last, since)) = self.last
+            && self.was_away()
+            && id > last
+            && let Some(before) = id.checked_add(1)
+        {
+            self.open(last, before, since, seen, gaps);
+            self.last = Some((id, since));
+        }
+    }
+
+    /// Whether nothing new has come since nobody listened.
+    const fn was_away(&self) -> bool {
+        matches!(self.cause, Cause::Restart | Cause::Disconnect)
     }
 
     pub(crate) const fn handle_disconnect(&mut self) {
+        self.joined = None;
         if matches!(self.cause, Cause::Sequence | Cause::Reject) {
             self.cause = Cause::Disconnect;
         }
@@ -132,6 +175,7 @@ impl Continuity {
         self.last = Some((id, Some(seen.now)));
         self.cause = Cause::Sequence;
         self.below = None;
+        self.joined = None;
         verdict
     }
 

@@ -33,7 +33,7 @@ pub use flow::Flow;
 pub use keeper::BookView;
 pub use options::Options;
 pub use output::{Command, Lanes, Output, REJECTS_KEPT, Rejected};
-pub use pipeline::{Heard, Pipeline};
+pub use pipeline::{Heard, Pipeline, Question};
 pub use points::Points;
 pub use ranges::IdRanges;
 pub use replay::replay;

@@ -4,6 +4,7 @@ mod heard;
 mod pass;
 mod reject;
 mod state;
+mod tail;
 mod takeover;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use pass::{observe, pass, pass_contiguous, update_of};
 use state::State;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+pub use tail::Question;
 use units::UnixNanos;
 use venue::{Adapter, Feed, FrameType, Message, ParseError, RestAnswer, Slot, Snapshots};
 
@@ -106,9 +108,11 @@ impl<A: Adapter> Pipeline<A> {
         self.options.instruments = Some(instruments);
         for slot in self.slots() {
             let wanted = self.options.wants(self.adapter.instrument(slot));
-            let known = &mut self.instruments[slot.index()].wanted;
-            if std::mem::replace(known, wanted) && !wanted {
-                self.with(slot, now, out, State::disconnect);
+            let state = &mut self.instruments[slot.index()];
+            match (std::mem::replace(&mut state.wanted, wanted), wanted) {
+                (true, false) => self.with(slot, now, out, State::disconnect),
+                (false, true) => state.handle_joined(now),
+                (true, true) | (false, false) => {}
             }
         }
     }
@@ -143,8 +147,8 @@ impl<A: Adapter> Pipeline<A> {
         let slot = self.adapter.slot(&instrument.name)?;
         self.with(slot, now, out, |state, context| {
             match kind {
-                Kind::Trade => state.trades.resume(last_id),
-                Kind::AggTrade => state.agg_trades.resume(last_id),
+                Kind::Trade => state.trades.resume(last_id, now),
+                Kind::AggTrade => state.agg_trades.resume(last_id, now),
                 Kind::Book => state.keeper.resume(last_id, context),
                 Kind::Bbo
                 | Kind::Ticker

@@ -1,7 +1,8 @@
 //! Ring 1: ids in, verdicts and gaps out, as a script.
 //!
 //! Steps: an id, the ids `3-5` of one event, `wait 1s`, `disconnect`, `reject`, `resume 7`,
-//! and `fetched 3` for an id that was asked for.
+//! `fetched 3` for an id that was asked for, `joined`, `ask` for whether the venue is to be asked,
+//! and `newest 9` for its answer.
 
 use super::*;
 use expect_test::{Expect, expect};
@@ -41,7 +42,13 @@ fn check(script: &str, expected: Expect) {
             }
             ("disconnect", _) => ids.handle_disconnect(),
             ("reject", _) => ids.handle_reject(),
-            ("resume", id) => ids.resume(id.parse().unwrap()),
+            ("resume", id) => ids.resume(id.parse().unwrap(), now),
+            ("joined", _) => ids.handle_joined(now),
+            ("ask", _) => said.push(if ids.asks(now) { "asks" } else { "waits" }.to_owned()),
+            ("newest", id) => {
+                let seen = Seen { instrument: &instrument, now, window: WINDOW, fetched: true };
+                ids.handle_newest(id.parse().unwrap(), &seen, &mut gaps);
+            }
             (word, rest) => {
                 let fetched = word == "fetched";
                 let id = if fetched { rest } else { word };
@@ -96,6 +103,37 @@ fn a_hole_after_a_disconnect_or_a_restart_says_so() {
     );
     check("resume 7 | disconnect | 10 | wait 1s", expect!["10, gap 7..10 restart v1 open"]);
     check("resume 7 | 8 | wait 1s", expect!["8"]);
+}
+
+#[test]
+fn a_stream_that_is_quiet_after_it_was_joined_is_asked_for_once() {
+    check(
+        "resume 7 | wait 9s | joined | wait 4s | ask | wait 1s | ask | ask",
+        expect!["waits, asks, waits"],
+    );
+    check("1 | disconnect | joined | disconnect | wait 9s | ask", expect!["1, waits"]);
+    // What comes by itself shows what is missing, if anything is.
+    check("resume 7 | 9 | wait 9s | ask", expect!["9, gap 7..9 restart v1 open, waits"]);
+    // Nothing can be missing, or nobody knows from where on.
+    check("1 | joined | wait 9s | ask", expect!["1, waits"]);
+    check("joined | wait 9s | ask | newest 5 | 9", expect!["waits, 9"]);
+}
+
+#[test]
+fn what_the_venue_sent_last_is_missing_with_all_before_it() {
+    check("resume 7 | newest 9 | wait 1s | 10 | wait 1s", expect!["gap 7..10 restart v1 open, 10"]);
+    check("resume 7 | newest 7 | newest 3 | wait 9s | 8", expect!["8"]);
+    check("1 | disconnect | newest 3 | 2 | 3 | wait 9s | 4", expect!["1, 2, 3, 4"]);
+    check(
+        "1 | disconnect | 4 | newest 6 | wait 1s | 5",
+        expect!["1, 4, gap 1..4 disconnect v1 open, 5"],
+    );
+    // The venue did not have all of it yet.
+    check(
+        "1 | disconnect | newest 3 | 6 | wait 1s",
+        expect!["1, 6, gap 1..4 disconnect v1 open, gap 3..6 disconnect v1 open"],
+    );
+    check("resume 7 | newest 18446744073709551615 | wait 1s | 8", expect!["8"]);
 }
 
 #[test]

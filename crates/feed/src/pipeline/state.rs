@@ -37,6 +37,17 @@ impl State {
         self.keeper.handle_disconnect(context)
     }
 
+    /// Takes it that the streams of trades were joined.
+    pub(super) const fn handle_joined(&mut self, now: UnixNanos) {
+        self.trades.handle_joined(now);
+        self.agg_trades.handle_joined(now);
+    }
+
+    /// What is numbered without holes, by kind.
+    pub(super) const fn numbered(&mut self) -> [(Kind, &mut Continuity); 2] {
+        [(Kind::Trade, &mut self.trades), (Kind::AggTrade, &mut self.agg_trades)]
+    }
+
     /// Takes it that nothing of a kind comes any more.
     pub(super) fn leave(&mut self, kind: Kind, context: &mut Context<'_>) -> Report {
         match kind {

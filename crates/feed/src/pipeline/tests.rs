@@ -9,6 +9,7 @@ use std::time::Duration;
 use venue_binance::Spot;
 
 mod published;
+mod tail;
 
 /// A pipeline, its clock, and what it said since last asked.
 struct Run {

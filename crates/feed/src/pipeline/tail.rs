@@ -1,0 +1,100 @@
+//! What the venue sent last while nobody listened.
+//!
+//! A hole shows in the id that follows it. In a market that rests none may follow for hours: there the
+//! venue is asked for its newest trade.
+
+use super::Pipeline;
+use crate::keeper::Report;
+use crate::output::{Lanes, Output};
+use model::{Body, InstrumentId};
+use std::sync::Arc;
+use units::UnixNanos;
+use venue::{Adapter, ParseError, Reject, RestAnswer, RestRequest, Slot};
+
+/// A request for the newest trade of an instrument.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Of which instrument.
+    pub instrument: Arc<InstrumentId>,
+    /// What to send.
+    pub request: RestRequest,
+}
+
+impl<A: Adapter> Pipeline<A> {
+    /// Learns that the streams of these instruments were joined.
+    pub fn handle_joined<'a>(
+        &mut self,
+        instruments: impl IntoIterator<Item = &'a InstrumentId>,
+        now: UnixNanos,
+    ) {
+        for id in instruments {
+            let slot = self.adapter.find(id);
+            if let Some(state) = slot.and_then(|slot| self.instruments.get_mut(slot.index())) {
+                state.handle_joined(now);
+            }
+        }
+    }
+
+    /// Whom to ask for the newest trade: a stream of which the last id before it was joined is known,
+    /// and nothing has come since. Send the request when there is room for it, and hand the answer to
+    /// [`Pipeline::handle_newest`].
+    ///
+    /// Each is named once. A trade that comes before it is named makes it needless.
+    pub fn next_question(&mut self, now: UnixNanos) -> Option<Question> {
+        let slots = Slot::first(self.instruments.len());
+        for (slot, state) in slots.zip(&mut self.instruments).filter(|(_, state)| state.wanted) {
+            for (kind, ids) in state.numbered() {
+                let instrument = self.adapter.instrument(slot);
+                if self.wanted[kind as usize]
+                    && ids.asks(now)
+                    && let Some(request) = self.adapter.newest_request(instrument, kind)
+                {
+                    return Some(Question { instrument: Arc::clone(instrument), request });
+                }
+            }
+        }
+        None
+    }
+
+    /// Takes the answer to a [`Question`]. What it shows to be missing becomes a gap unless the
+    /// stream brings it within the reorder window. The trade itself is not published: it is one of
+    /// those that are missing.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] if the answer was refused; it is counted and kept already.
+    pub fn handle_newest(
+        &mut self,
+        recv_time: UnixNanos,
+        path: &str,
+        body: &[u8],
+        out: &mut Vec<Output>,
+    ) -> Result<(), ParseError> {
+        let (slot, of, trades) = match self.adapter.parse_rest(path, body) {
+            Ok(RestAnswer::Trades { slot, kind, trades }) => (slot, kind, trades),
+            Ok(
+                RestAnswer::Snapshot { .. }
+                | RestAnswer::Instruments(_)
+                | RestAnswer::Points { .. },
+            ) => {
+                let error = ParseError::new(Reject::UnknownPath, path);
+                return Err(self.reject(recv_time, body, error));
+            }
+            Err(error) => return Err(self.reject(recv_time, body, error)),
+        };
+        let kind_wanted = self.wanted[of as usize];
+        let newest = trades.iter().map(|(_, trade)| trade.seq).max();
+        let Some(newest) = newest.filter(|_| kind_wanted) else { return Ok(()) };
+        self.with(slot, recv_time, out, |state, context| {
+            let mut gaps = Vec::new();
+            // Asked for before it was left.
+            if state.wanted {
+                let ours = state.numbered().into_iter().filter(|(kind, _)| *kind == of);
+                ours.for_each(|(_, ids)| ids.handle_newest(newest, &context.seen(), &mut gaps));
+            }
+            gaps.into_iter().for_each(|gap| context.push(Body::Gap(gap), None, Lanes::Both));
+            Report::default()
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! What was sent last before the stream was joined.
+
+use super::*;
+
+const NEWEST: &str = "/api/v3/historicalTrades?symbol=ABCXYZ&limit=1";
+
+impl Run {
+    fn joined(&mut self) -> &mut Self {
+        let id = self.instrument();
+        self.pipeline.handle_joined([&*id], self.now);
+        self
+    }
+
+    /// The paths that are to be asked for.
+    fn questions(&mut self) -> Vec<String> {
+        let next = || self.pipeline.next_question(self.now);
+        std::iter::from_fn(next).map(|question| question.request.path).collect()
+    }
+
+    fn answer(&mut self, body: &str) -> &mut Self {
+        self.pipeline.handle_newest(self.now, NEWEST, body.as_bytes(), &mut self.out).unwrap();
+        self
+    }
+
+    fn newest(&mut self, id: u64) -> &mut Self {
+        self.answer(&format!(
+            r#"[{{"id":{id},"price":"1","qty":"2","quoteQty":"2","time":7,"isBuyerMaker":true}}]"#
+        ))
+    }
+}
+
+#[test]
+fn a_quiet_stream_is_asked_for_what_it_had_last() {
+    let mut run = Run::new(Options::default());
+    run.trade(5).disconnect().wait(60);
+    assert_eq!(run.questions(), [""; 0], "nobody listens yet");
+    run.joined().wait(4);
+    assert_eq!(run.questions(), [""; 0]);
+    run.wait(1);
+    assert_eq!(run.questions(), [NEWEST]);
+    assert_eq!(run.questions(), [""; 0], "once");
+    run.newest(8).wait(1).trade(9).check(expect![[r#"
+        trade 5 Both
+        gap of trade 5..9 disconnect v1 open Both
+        trade 9 Both"#]]);
+}
+
+#[test]
+fn where_nothing_is_missing_nothing_is_recorded() {
+    let mut run = Run::new(Options::default());
+    run.trade(5).disconnect().joined().wait(5).newest(5).answer("[]").wait(9);
+    run.check(expect!["trade 5 Both"]);
+    run.joined().trade(6).wait(5);
+    assert_eq!(run.questions(), [""; 0], "it goes on by itself");
+    let error = run.pipeline.handle_newest(run.now, NEWEST, b"<html>", &mut run.out);
+    assert_eq!(error.unwrap_err().reason, venue::Reject::Malformed);
+}
+
+#[test]
+fn what_is_not_wanted_is_not_asked_for() {
+    let mut run = Run::new(Options::default());
+    run.trade(5).disconnect().joined().wait(5);
+    let (nobody, id) = (Arc::new(BTreeSet::new()), run.instrument());
+    run.pipeline.want(nobody, run.now, &mut run.out);
+    assert_eq!(run.questions(), [""; 0]);
+    run.newest(8).wait(1).check(expect!["trade 5 Both"]);
+    run.pipeline.want(Arc::new(BTreeSet::from([id])), run.now, &mut run.out);
+    run.wait(5);
+    assert_eq!(run.questions(), [NEWEST], "it is wanted again");
+    run.pipeline.want_kinds(&[Kind::Book], run.now, &mut run.out);
+    run.newest(8).wait(1).check(expect![""]);
+}
