@@ -16,7 +16,7 @@ mod open;
 #[cfg(test)]
 mod tests;
 
-use crate::block::Run;
+use crate::block::{Run, is_trade};
 use breaks::{Breaks, BreaksText};
 use feed::IdRanges;
 use model::{
@@ -107,7 +107,7 @@ impl Handover {
             if subject.kind == Kind::Gap || run.rest {
                 if let Some(known) = self.keys.get_mut(&key(run)) {
                     known.missing.remove(ids);
-                    if run.gap.as_ref().is_some_and(|gap| gap.cause == Cause::Skipped) {
+                    if is_settled(run) {
                         known.skip(ids);
                     }
                 }
@@ -385,7 +385,8 @@ impl Known {
         self.anew.is_some_and(|at| run.times.1 < at)
     }
 
-    /// Adds ids that are no trade's; their record may be handed over before the trades around them.
+    /// Adds ids whose record is all there is to say of them; it may be handed over before the trades
+    /// around them.
     fn skip(&mut self, ids: (u64, u64)) {
         // Too many would be waiting for a trade: then it is rather looked for in vain.
         if self.last > 0 && self.skipped.iter().count() < MISSING_MAX {
@@ -394,7 +395,7 @@ impl Known {
         }
     }
 
-    /// Takes the ids that are no trade's for seen, as far as the stream is.
+    /// Takes such ids for seen, as far as the stream is.
     fn pass_skipped(&mut self) {
         for (first, last) in self.skipped.iter() {
             if first > self.last.saturating_add(1) {
@@ -410,6 +411,13 @@ impl Known {
 /// Whether this is the record that a venue began to number anew.
 fn begins_anew(run: &Run) -> bool {
     run.gap.as_ref().is_some_and(|gap| gap.cause == Cause::Reset && gap.before_id.is_none())
+}
+
+/// Whether a record stands for its ids although no trade behind them may have come: they are no
+/// trade's, or the venue was asked what was missed before the stream was joined.
+fn is_settled(run: &Run) -> bool {
+    let stands = |cause| matches!(cause, Cause::Skipped | Cause::Restart | Cause::Disconnect);
+    is_trade(run.kind) && run.gap.as_ref().is_some_and(|gap| stands(gap.cause))
 }
 
 /// The record of a run that is missing.

@@ -73,6 +73,21 @@ fn an_id_that_is_no_trade_is_not_missing_whichever_comes_first() {
 }
 
 #[test]
+fn what_is_on_record_behind_the_last_trade_is_not_recorded_again() {
+    let mut handover = Handover::default();
+    trades(&mut handover, 5, 9);
+    let gap = Gap { cause: Cause::Disconnect, ..gap(12, 15) };
+    let record = Run { gap: Some(Arc::new(gap)), ..run(Kind::Trade, 13, 14) };
+    handover.handed(subject(Kind::Gap), &[record]);
+    // It has overtaken the trades before it.
+    trades(&mut handover, 10, 12);
+    let mut handover = Handover::decode(&handover.encode()).unwrap();
+    assert_eq!(handover.last_ids().into_values().collect::<Vec<_>>(), [14]);
+    trades(&mut handover, 15, 16);
+    assert!(gaps(&handover).is_empty());
+}
+
+#[test]
 fn ids_that_begin_anew_are_followed_and_the_ones_before_say_nothing_more() {
     let at = |second: i64| (UnixNanos::new(second), UnixNanos::new(second));
     let trade = |first, last, second| Run { times: at(second), ..run(Kind::Trade, first, last) };
