@@ -17,6 +17,7 @@ mod change;
 mod liveness;
 mod overlap;
 mod session;
+mod tail;
 
 use crate::board::{FeedState, FeedStatus, QUERIES_CAPACITY, Query, StreamView};
 use crate::capture::Tap;
@@ -35,6 +36,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tail::Asking;
+pub(crate) use tail::Questions;
 use telemetry::Chain;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::spawn_blocking;
@@ -69,6 +72,8 @@ pub(crate) struct Parts<A> {
     pub(crate) pipeline: Pipeline<A>,
     pub(crate) dial: Dial,
     pub(crate) fetches: mpsc::Sender<Fetch>,
+    /// How to ask for the newest trades, if what is missed is fetched.
+    pub(crate) questions: Option<Questions>,
     pub(crate) outbox: Outbox,
     /// Whom to tell that the venue's list has changed.
     pub(crate) relisted: Arc<Notify>,
@@ -103,6 +108,8 @@ pub(crate) struct Feed<A> {
     answers: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
     /// Snapshots asked for and not answered.
     fetching: BTreeSet<Arc<InstrumentId>>,
+    /// Whose newest trade is asked for.
+    asking: Option<Asking>,
     next_id: u64,
     tick_at: Instant,
     /// Rejects that are in the sample on disk.
@@ -166,9 +173,11 @@ impl<A: Adapter> Feed<A> {
             outputs: Vec::new(),
             status,
             queries,
-            // At most one request per instrument is under way, and a connection has fewer of those.
+            // At most one request per instrument and one question are under way, and a connection has
+            // fewer instruments.
             answers: mpsc::channel(FETCHES_CAPACITY),
             fetching: BTreeSet::new(),
+            asking: None,
             next_id: 1,
             tick_at: Instant::now(),
             sampled: 0,
@@ -259,10 +268,13 @@ impl<A: Adapter> Feed<A> {
                         }
                     }
                     Some(query) = self.queries.recv() => self.reply(query),
-                    Some(Answer { instrument: Some(instrument), .. }) = self.answers.1.recv() => {
-                        // It belongs to the connection that is gone.
-                        self.fetching.remove(&instrument);
-                    }
+                    // It belongs to the connection that is gone.
+                    Some(Answer { instrument, .. }) = self.answers.1.recv() => match instrument {
+                        Some(instrument) => {
+                            self.fetching.remove(&instrument);
+                        }
+                        None => self.asking = None,
+                    },
                     // The market is gone, and the process about to be.
                     else => std::future::pending().await,
                 }
@@ -336,9 +348,13 @@ impl<A: Adapter> Feed<A> {
         }
     }
 
-    /// Takes what came of a snapshot request.
+    /// Takes what came of a snapshot request, or of a question.
     fn answered(&mut self, answer: Answer) {
-        let Answer { instrument: Some(instrument), path, result } = answer else { return };
+        let Answer { instrument, path, result } = answer;
+        let Some(instrument) = instrument else {
+            self.newest_answered(&path, result);
+            return;
+        };
         self.fetching.remove(&instrument);
         let (Parts { name, pipeline, tap, .. }, outputs) = (&mut self.parts, &mut self.outputs);
         let failure = match result {
@@ -368,6 +384,7 @@ impl<A: Adapter> Feed<A> {
         if let Some(tap) = &mut self.parts.tap {
             tap.pass_on_if_due();
         }
+        self.ask_newest();
         let Parts { name, pipeline, metrics, .. } = &self.parts;
         let counts = pipeline.counts();
         let synced =

@@ -26,9 +26,9 @@ pub(crate) const FETCHES_CAPACITY: usize = 1_024;
 /// request to slow down before it becomes a ban.
 const CONCURRENT_MAX: usize = 4;
 
-/// Requests of backfills, at most: each market's has one on its way at a time, and a host has fewer
-/// than ten markets.
-pub(crate) const BACKFILL_CAPACITY: usize = 10;
+/// Requests of backfills, at most: each market's has one on its way at a time, its feeds together
+/// another one, and a host has fewer than ten markets.
+pub(crate) const BACKFILL_CAPACITY: usize = 2 * 10;
 
 /// Requests of polls on their way at once, of each market: fewer than [`CONCURRENT_MAX`], and enough
 /// for hundreds a minute over a slow line.
@@ -43,7 +43,7 @@ const SLOW_DOWN: Duration = Duration::from_secs(60);
 /// A request, and who wants the answer.
 #[derive(Debug)]
 pub(crate) struct Fetch {
-    /// Whose snapshot is asked for; `None` for what concerns the whole market.
+    /// Whose snapshot is asked for; `None` for anything else.
     pub(crate) instrument: Option<Arc<InstrumentId>>,
     pub(crate) request: RestRequest,
     pub(crate) answers: mpsc::Sender<Answer>,

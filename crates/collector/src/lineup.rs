@@ -199,6 +199,7 @@ impl Visitor for Staff<'_> {
             tls,
             proxy,
             door,
+            fetching,
             gate,
             orders,
             roster,

@@ -17,6 +17,7 @@ mod listing;
 
 use crate::board::Board;
 use crate::capture::{Tap, Taps};
+use crate::feed::Questions;
 use crate::gate::Gate;
 use crate::hosts::Door;
 use crate::metrics::Metrics;
@@ -83,6 +84,8 @@ pub(crate) struct Market {
     pub(crate) tls: Tls,
     pub(crate) proxy: Option<Proxy>,
     pub(crate) door: Door,
+    /// Whether what is missed is fetched.
+    pub(crate) fetching: bool,
     pub(crate) gate: Arc<Gate>,
     /// Changes of what is recorded, by hand.
     pub(crate) orders: mpsc::Receiver<Order>,
@@ -188,6 +191,12 @@ impl Market {
 
     fn outbox(&self) -> Outbox {
         Outbox::new(&self.ways, self.index)
+    }
+
+    /// How its feeds ask for the newest trades; `None` where nothing is fetched.
+    fn questions(&self) -> Option<Questions> {
+        let fetches = self.fetching.then(|| self.door.backfill.clone())?;
+        Some(Questions::new(fetches, self.ways.leading.clone()))
     }
 
     /// Takes down what is said beside the feeds, if that is wanted.

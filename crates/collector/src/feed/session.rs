@@ -406,6 +406,7 @@ impl<A: Adapter> Feed<A> {
     fn subscribed(&mut self, opened: Instant) {
         if self.status.borrow().state != FeedState::Up {
             self.liveness.begin(now(), time_of(opened));
+            self.joined();
             let (streams, set_aside) = (self.active().len(), self.aside.len());
             tracing::info!(connection = &*self.parts.name, streams, set_aside, "subscribed");
             self.set_state(FeedState::Up);

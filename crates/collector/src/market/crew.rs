@@ -5,7 +5,7 @@ mod reload;
 
 use super::{Listing, Market, Relisted};
 use crate::board::{FeedHandle, FeedStatus, Query};
-use crate::feed::{Feed, Parts};
+use crate::feed::{Feed, Parts, Questions};
 use crate::handover::Key;
 use crate::line::{Dial, instant_of, now};
 use crate::orders::{Changes, Order, Refreshed};
@@ -49,6 +49,8 @@ pub(super) struct Crew<A> {
     /// Whether the last list that was read was so short that it was not believed.
     doubted: bool,
     last_ids: LastIds,
+    /// How the feeds ask for the newest trades.
+    questions: Option<Questions>,
     changes: Changes,
     plans: Vec<ConnectionPlan>,
     /// By the names of the connections.
@@ -99,12 +101,14 @@ impl<A: Adapter + Clone + Send + Sync + 'static> Crew<A> {
         changes: Changes,
     ) -> Self {
         let now_at = Instant::now();
+        let questions = market.questions();
         let mut crew = Self {
             market,
             adapter,
             listing,
             doubted: false,
             last_ids,
+            questions,
             changes,
             plans: Vec::new(),
             posts: BTreeMap::new(),
@@ -437,6 +441,7 @@ impl<A: Adapter + Clone + Send + Sync + 'static> Crew<A> {
             pipeline: Pipeline::new(self.adapter.clone(), options),
             dial: Dial { url, tls, proxy, limits: A::LIMITS, gate },
             fetches: market.door.urgent.clone(),
+            questions: self.questions.clone(),
             outbox: market.outbox(),
             relisted: Arc::clone(&self.relisted),
             metrics: market.ways.metrics.clone(),

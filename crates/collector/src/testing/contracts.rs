@@ -112,8 +112,10 @@ const RATIO: &str = r#"[
     {"symbol":"BTCUSDT","longShortRatio":"1.5","longAccount":"0.6","shortAccount":"0.4","timestamp":1700000000000}]"#;
 
 async fn aggregates(Query(query): Query<BTreeMap<String, String>>) -> String {
-    let number = |key: &str| query[key].parse::<u64>().unwrap();
-    let (from, limit) = (number("fromId"), number("limit"));
+    let number = |key: &str| query.get(key).map(|text| text.parse::<u64>().unwrap());
+    let limit = number("limit").unwrap();
+    // Without an id the latest are meant.
+    let from = number("fromId").unwrap_or(AGGREGATES + 1 - limit);
     let entry = |id: u64| {
         format!(
             r#"{{"a":{id},"p":"100.5","q":"0.25","f":{id},"l":{id},"T":1700000000120,"m":true}}"#

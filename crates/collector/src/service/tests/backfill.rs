@@ -255,6 +255,26 @@ async fn what_a_killed_collector_missed_is_fetched_by_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_missed_of_a_market_that_is_over_is_fetched_as_well() {
+    let (world, venue) = (World::new().await, Venue::open().await);
+    let collector = world.record(&venue, |_| {}).await;
+    collector.received(1_000).await;
+    drop(collector);
+    let enough = venue.progress().await.ledger + 500;
+    while venue.progress().await.ledger < enough {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    venue.end().await;
+    // No trade comes any more that would show what is missing.
+    let collector = world.record(&venue, |_| {}).await;
+    collector.heals().await;
+    let fetched = complete(&world.bus, &venue.trades(), &BTreeSet::new()).await;
+    assert!(fetched > 100, "{fetched}");
+    assert_eq!(all_healed(&records(&world.bus).await), BTreeSet::from([Cause::Restart]));
+    collector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gap_stays_open_while_the_venue_is_away_and_survives_a_kill() {
     let (world, venue) = (World::new().await, Venue::open().await);
     let collector = world.record(&venue, |_| {}).await;

@@ -1,0 +1,94 @@
+//! What the venue sent last before the streams were joined, where they are quiet since.
+
+use super::Feed;
+use crate::board::FeedState;
+use crate::fetcher::Fetch;
+use crate::line::now;
+use crate::pair::Leading;
+use feed::Question;
+use model::InstrumentId;
+use net::{Reply, RestError};
+use std::sync::Arc;
+use telemetry::Chain;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use venue::Adapter;
+use venue::recording::Source;
+
+/// How the feeds of a market ask for the newest trades: one of them at a time, as requests that can
+/// wait.
+#[derive(Debug, Clone)]
+pub(crate) struct Questions {
+    fetches: mpsc::Sender<Fetch>,
+    /// Whoever holds it asks.
+    turn: Arc<Semaphore>,
+    /// Of a pair one asks, for both.
+    leading: Leading,
+}
+
+impl Questions {
+    pub(crate) fn new(fetches: mpsc::Sender<Fetch>, leading: Leading) -> Self {
+        Self { fetches, turn: Arc::new(Semaphore::new(1)), leading }
+    }
+}
+
+/// A question that is not answered yet.
+pub(super) struct Asking {
+    instrument: Arc<InstrumentId>,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl<A: Adapter> Feed<A> {
+    /// Has the pipeline watch what comes of the streams, which were joined just now.
+    pub(super) fn joined(&mut self) {
+        let instruments = self.work.iter().flat_map(|work| &work.plan.instruments);
+        self.parts.pipeline.handle_joined(instruments.map(|id| &**id), now());
+    }
+
+    /// Asks for the next newest trade that is to be asked for. Until it is this feed's turn those of
+    /// which a trade comes fall out of the row.
+    pub(super) fn ask_newest(&mut self) {
+        let is_up = self.status.borrow().state == FeedState::Up && self.asking.is_none();
+        let Some(questions) = self.parts.questions.as_ref().filter(|_| is_up) else { return };
+        if !*questions.leading.borrow() {
+            return;
+        }
+        let Ok(turn) = Arc::clone(&questions.turn).try_acquire_owned() else { return };
+        let question = self.parts.pipeline.next_question(now());
+        let Some(Question { instrument, request }) = question else { return };
+        let fetch = Fetch { instrument: None, request, answers: self.answers.0.clone() };
+        if questions.fetches.try_send(fetch).is_ok() {
+            self.asking = Some(Asking { instrument, _turn: turn });
+        }
+        // Else the fetcher is gone, and the process about to be.
+    }
+
+    /// Takes what came of the question, and asks the next one.
+    pub(super) fn newest_answered(&mut self, path: &str, result: Result<Reply, RestError>) {
+        let Some(Asking { instrument, _turn: turn }) = self.asking.take() else { return };
+        drop(turn);
+        let connection = &*self.parts.name;
+        let (pipeline, outputs) = (&mut self.parts.pipeline, &mut self.outputs);
+        match result {
+            Ok(Reply { body, recv_time, .. }) => {
+                if let Some(tap) = &mut self.parts.tap {
+                    tap.note(recv_time, Source::Get(path), &body);
+                }
+                if let Err(error) = pipeline.handle_newest(recv_time, path, &body, outputs) {
+                    tracing::warn!(connection, path, error = %error, "cannot read the newest trade");
+                }
+            }
+            Err(error) => {
+                tracing::info!(
+                    connection,
+                    path,
+                    error = %Chain(&error),
+                    "cannot ask for the newest trade: what was missed shows in the next"
+                );
+                if error.is_transient() {
+                    pipeline.handle_joined([&*instrument], now());
+                }
+            }
+        }
+        self.ask_newest();
+    }
+}
