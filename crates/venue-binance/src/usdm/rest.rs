@@ -61,13 +61,14 @@ pub(super) const OPEN_INTEREST: Poll = Poll {
 /// Sources: <https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/Top-Trader-Long-Short-Ratio>
 /// and the two beside it.
 pub(super) const TOP_POSITIONS: Poll =
-    ratio("/futures/data/topLongShortPositionRatio?symbol={instrument}&period=5m&limit=12");
+    ratio("/futures/data/topLongShortPositionRatio?symbol={instrument}&period=5m&limit=36");
 pub(super) const TOP_ACCOUNTS: Poll =
-    ratio("/futures/data/topLongShortAccountRatio?symbol={instrument}&period=5m&limit=12");
+    ratio("/futures/data/topLongShortAccountRatio?symbol={instrument}&period=5m&limit=36");
 pub(super) const ALL_ACCOUNTS: Poll =
-    ratio("/futures/data/globalLongShortAccountRatio?symbol={instrument}&period=5m&limit=12");
+    ratio("/futures/data/globalLongShortAccountRatio?symbol={instrument}&period=5m&limit=36");
 
-/// A figure of each five minutes; an answer has those of the last hour.
+/// A figure of each five minutes; an answer has those of the last three hours, for ratios come round
+/// in far more than their interval where the request weight is scarce.
 const fn ratio(path: &'static str) -> Poll {
     Poll {
         kind: Kind::LongShortRatio,

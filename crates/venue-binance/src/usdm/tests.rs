@@ -174,12 +174,12 @@ fn what_no_stream_carries_is_asked_for_and_read() {
     expect![[r#"
         /fapi/v1/openInterest?symbol=ABCXYZ 1
           1702244985273000000 OpenInterest(OpenInterest { open_interest: Qty(83782.317), open_interest_value: None })
-        /futures/data/topLongShortPositionRatio?symbol=ABCXYZ&period=5m&limit=12 5
+        /futures/data/topLongShortPositionRatio?symbol=ABCXYZ&period=5m&limit=36 5
           1583139600000000000 LongShortRatio(LongShortRatio { ratio_type: TopPosition, period: "5m", long_ratio: Some(Rate(0.5891)), short_ratio: Some(Rate(0.4108)), long_short_ratio: Rate(1.4342) })
           1583139900000000000 LongShortRatio(LongShortRatio { ratio_type: TopPosition, period: "5m", long_ratio: Some(Rate(0.589)), short_ratio: Some(Rate(0.411)), long_short_ratio: Rate(1.4337) })
-        /futures/data/topLongShortAccountRatio?symbol=ABCXYZ&period=5m&limit=12 5
+        /futures/data/topLongShortAccountRatio?symbol=ABCXYZ&period=5m&limit=36 5
           1602819600000000000 LongShortRatio(LongShortRatio { ratio_type: TopAccount, period: "5m", long_ratio: None, short_ratio: None, long_short_ratio: Rate(1.058) })
-        /futures/data/globalLongShortAccountRatio?symbol=ABCXYZ&period=5m&limit=12 5
+        /futures/data/globalLongShortAccountRatio?symbol=ABCXYZ&period=5m&limit=36 5
     "#]]
     .assert_eq(&text);
     let path = Perp::POLLS[1].request(&id).path;
