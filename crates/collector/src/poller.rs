@@ -9,7 +9,7 @@
 //!
 //! The requests are some that can wait, and have a share of the request weight ([`crate::ration`]).
 //! They are spread evenly over the time in which all come round; where the share is too small for the
-//! interval that a poll is to have, that time is longer, and is told.
+//! interval that a poll is to have, that time is longer, for the lower rank first, and is told.
 //! An answer may repeat what earlier ones had; each point is published once by a run, and what the
 //! run before published is recognised by its identity wherever it is stored.
 
@@ -22,7 +22,7 @@ use crate::feed::FEED_STALL_MAX;
 use crate::fetcher::{Answer, Fetch, POLLS_MAX};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
-use crate::ration::{Ration, per_hour};
+use crate::ration::Ration;
 use crate::roster::Roster;
 use daemon::Task;
 use feed::{Output, Points};
@@ -248,8 +248,7 @@ impl Agenda {
     /// period of each poll, so that requests do not come in heaps; the others keep their times.
     fn set(&mut self, wanted: &Arc<BTreeSet<Arc<InstrumentId>>>, kinds: &[Kind], now: Instant) {
         let is_wanted = |poll: &&Poll| kinds.contains(&poll.kind);
-        let weights = self.polls.iter().filter(is_wanted).map(|poll| per_hour(poll, wanted.len()));
-        self.ration.want(self.market, weights.fold(0, u64::saturating_add));
+        self.ration.want(self.market, self.polls.iter().filter(is_wanted), wanted.len());
         let nobody = BTreeSet::new();
         for (at, poll) in self.polls.iter().enumerate() {
             let had = self.kinds.contains(&poll.kind);
@@ -258,7 +257,7 @@ impl Agenda {
             self.due.retain(|(_, (of, instrument))| *of != at || after.contains(instrument));
             let new: Vec<_> = after.difference(before).collect();
             let count = u32::try_from(new.len()).unwrap_or(u32::MAX).max(1);
-            let pause = self.ration.period(poll.interval) / count;
+            let pause = self.ration.period(poll) / count;
             for (number, instrument) in (0..).zip(new) {
                 self.due.insert((now + pause * number, (at, Arc::clone(instrument))));
             }
@@ -277,7 +276,7 @@ impl Agenda {
     fn take(&mut self, now: Instant) -> Option<(Instant, Item)> {
         let next = self.due.pop_first()?;
         let count = f64::from(u32::try_from(self.wanted.len()).unwrap_or(u32::MAX));
-        let rate = |poll: &Poll| count / self.ration.period(poll.interval).as_secs_f64();
+        let rate = |poll: &Poll| count / self.ration.period(poll).as_secs_f64();
         let per_second: f64 = self.active().map(rate).sum();
         let gap = Duration::try_from_secs_f64(0.5 / per_second).unwrap_or(GAP_MAX);
         self.free_at = Some(now + gap.min(GAP_MAX));
@@ -291,7 +290,7 @@ impl Agenda {
         let is_due = self.due.iter().any(|(_, other)| *other == item);
         let is_wanted = self.wants(&item) && !is_due;
         let Some(poll) = self.polls.get(item.0).filter(|_| is_wanted) else { return };
-        let period = self.ration.period(poll.interval);
+        let period = self.ration.period(poll);
         let next = due + period;
         self.due.insert((if next > now { next } else { now + period }, item));
     }
@@ -299,9 +298,9 @@ impl Agenda {
     /// By kind, how often it comes round.
     fn rounds(&self) -> Vec<Round> {
         let mut rounds = BTreeMap::new();
-        for Poll { kind, interval, .. } in self.active() {
-            let (kind, interval) = (*kind, *interval);
-            let round = Round { kind, interval, period: self.ration.period(interval) };
+        for poll in self.active() {
+            let Poll { kind, interval, .. } = *poll;
+            let round = Round { kind, interval, period: self.ration.period(poll) };
             rounds.entry(kind).or_insert(round);
         }
         rounds.into_values().collect()

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::Duration;
 use units::UnixNanos;
-use venue::{ParseError, Poll, Reject, RestAnswer, RestRequest, percent_encode, query_value};
+use venue::{ParseError, Poll, Rank, Reject, RestAnswer, RestRequest, percent_encode, query_value};
 
 pub(crate) use instruments::parse_instruments;
 pub(crate) use volumes::{parse_volumes, volumes_request};
@@ -46,7 +46,8 @@ pub(crate) const RATIOS: [Poll; 3] = [
 ];
 
 const fn ratio(path: &'static str) -> Poll {
-    Poll { kind: Kind::LongShortRatio, path, interval: RATIOS_EVERY, weight: 4 }
+    let (kind, interval) = (Kind::LongShortRatio, RATIOS_EVERY);
+    Poll { kind, path, interval, weight: 4, rank: Rank::Second }
 }
 
 /// Which ratio a path asks for.

@@ -120,6 +120,8 @@ fn streams_are_of_the_kinds_said<A: Adapter>(adapter: &A, list: &[Instrument], k
     for poll in A::POLLS {
         assert!(!kinds.contains(&poll.kind), "{} is streamed and asked for", poll.kind);
         assert!(!poll.interval.is_zero() && poll.weight > 0, "{}", poll.path);
+        let mut others = A::POLLS.iter().filter(|other| other.kind == poll.kind);
+        assert!(others.all(|other| other.rank == poll.rank), "{} has two ranks", poll.kind);
     }
 }
 

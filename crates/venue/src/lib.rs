@@ -37,7 +37,7 @@ pub use cursor::{Cursor, eight_digits};
 pub use instruments::{Instruments, Slot};
 pub use pacer::Pacer;
 pub use plan::{Door, pack, spread};
-pub use poll::Poll;
+pub use poll::{Poll, Rank};
 pub use query::{percent_encode, query_value};
 pub use reject::{ParseError, Reject};
 pub use replan::replan;

@@ -23,6 +23,20 @@ pub struct Poll {
     pub interval: Duration,
     /// What a call costs of [`crate::Limits::weight_per_minute`].
     pub weight: u32,
+    /// Who comes round more slowly first where the request weight is too little for all; the same
+    /// for all polls of a kind.
+    pub rank: Rank,
+}
+
+/// What a poll loses when it comes round more slowly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// Its answer has the present alone, and a round that is left out is a point that nobody has:
+    /// funding, open interest.
+    First,
+    /// Its answer has a history as well, and one that is late misses nothing that this goes back
+    /// to: ratios.
+    Second,
 }
 
 impl Poll {

@@ -2,6 +2,7 @@
 
 use super::*;
 use model::{Market, Symbol, Venue};
+use venue::Rank;
 
 fn instrument(name: &str) -> Arc<InstrumentId> {
     let (venue, market) = (Venue::Binance, Market::Perp);
@@ -14,6 +15,7 @@ const EACH_MINUTE: Poll = Poll {
     path: "/a?b={instrument}",
     interval: Duration::from_secs(60),
     weight: 1,
+    rank: Rank::First,
 };
 
 const EACH_HOUR: Poll = Poll { interval: Duration::from_secs(3_600), ..EACH_MINUTE };
@@ -142,6 +144,25 @@ async fn five_hundred_instruments_come_round_in_the_time_that_their_share_allows
         let minute = asked[index..].iter().take_while(|(at, _)| *at < *from + interval);
         assert!(minute.count() <= 385, "no heaps");
     }
+}
+
+#[tokio::test]
+async fn where_not_all_can_keep_their_interval_ratios_leave_theirs_first() {
+    let now = Instant::now();
+    let ratio = Poll { kind: Kind::LongShortRatio, rank: Rank::Second, ..EACH_MINUTE };
+    let mut agenda = agenda(vec![EACH_MINUTE, ratio], 60);
+    let names = names(40);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    agenda.set(&wanted(&names), &[Kind::OpenInterest, Kind::LongShortRatio], now);
+    let (interval, twice) = (EACH_MINUTE.interval, 2 * EACH_MINUTE.interval);
+    let rounds = [
+        Round { kind: Kind::OpenInterest, interval, period: interval },
+        Round { kind: Kind::LongShortRatio, interval, period: twice },
+    ];
+    assert_eq!(agenda.rounds(), rounds);
+    let asked = run(&mut agenda, now + 10 * interval);
+    let count = |poll: usize| asked.iter().filter(|(_, (of, _))| *of == poll).count();
+    assert_eq!([count(0), count(1)], [400, 200]);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use units::UnixNanos;
-use venue::{Instruments, ParseError, Poll, Reject, RestAnswer, RestRequest, query_value};
+use venue::{Instruments, ParseError, Poll, Rank, Reject, RestAnswer, RestRequest, query_value};
 
 /// The book snapshot.
 const DEPTH: &str = "/fapi/v1/depth";
@@ -56,6 +56,7 @@ pub(super) const OPEN_INTEREST: Poll = Poll {
     path: "/fapi/v1/openInterest?symbol={instrument}",
     interval: Duration::from_secs(60),
     weight: 1,
+    rank: Rank::First,
 };
 
 /// Sources: <https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/Top-Trader-Long-Short-Ratio>
@@ -78,6 +79,7 @@ const fn ratio(path: &'static str) -> Poll {
         // request weight. So counted, the largest share that calls which can wait may have, half
         // of 1,920 a minute, is 960 calls in five minutes.
         weight: 5,
+        rank: Rank::Second,
     }
 }
 

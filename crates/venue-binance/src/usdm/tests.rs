@@ -7,7 +7,7 @@ use model::{Body, RatioType};
 use proptest::prelude::*;
 use std::fmt::Write as _;
 use venue::conformance::damaged;
-use venue::{Reject, conformance};
+use venue::{Rank, Reject, conformance};
 
 const WS: &str = include_str!("../../testdata/usdm.jsonl");
 const EXCHANGE_INFO: &[u8] = include_bytes!("../../testdata/usdm_exchange_info.json");
@@ -130,7 +130,9 @@ fn requests_cost_what_the_venue_says() {
     assert_eq!((&*newest.path, newest.weight), ("/fapi/v1/aggTrades?symbol=ABCXYZ&limit=1", 20));
     // Single trades by id want a key.
     assert_eq!(perp.trades_request(&id, Kind::Trade, 7, 1), None);
-    assert_eq!((Perp::POLLS.len(), Future::POLLS.len()), (4, 1));
+    let ranks = |polls: &[Poll]| polls.iter().map(|poll| poll.rank).collect::<Vec<_>>();
+    assert_eq!(ranks(Perp::POLLS), [Rank::First, Rank::Second, Rank::Second, Rank::Second]);
+    assert_eq!(ranks(Future::POLLS), [Rank::First]);
 }
 
 /// An aggregate fetched by its id is the very aggregate of the stream.
