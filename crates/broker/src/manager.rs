@@ -21,7 +21,8 @@ use tokio::time::Instant;
 /// Pause between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Pause between two looks while something is not as declared.
+/// Pause between two looks while something is not as declared, or a stream fills up: collectors that
+/// spool wait for the room that a look makes.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Pause between two removals from the same stream, and the same while it is filling up. From one
@@ -164,7 +165,11 @@ impl Manager {
     /// Waits until it is time to look again: later if all is well, at once after a reconnect or a
     /// changed configuration.
     async fn rest(&mut self) {
-        let pause = if self.view.borrow().is_ok() { LOOK_INTERVAL } else { RETRY_INTERVAL };
+        let is_calm = {
+            let view = self.view.borrow();
+            view.is_ok() && view.filled(Fill::Filling).next().is_none()
+        };
+        let pause = if is_calm { LOOK_INTERVAL } else { RETRY_INTERVAL };
         let mut state = self.bus.state();
         let connected = state.borrow_and_update().is_connected();
         let reconnected = state.wait_for(|state| state.is_connected() != connected);
@@ -259,9 +264,11 @@ impl Manager {
         if info.replicas() == 1 {
             problem = self.probe(stream).await.or(problem);
         }
-        if self.may_trim(stream.name, StreamView::of(stream, &info).fill()) {
+        let fill = StreamView::of(stream, &info).fill();
+        if self.may_trim(stream.name, fill) {
             let name = format!("{} trim", stream.name);
-            match self.trim(stream.name, &info, &[consumer.ack_floor.stream_seq], suite).await {
+            let floor = consumer.ack_floor.stream_seq;
+            match self.trim(stream.name, &info, fill, &[floor], suite).await {
                 Ok(removed) => {
                     self.silence.answered(&name);
                     if removed > 0 {
@@ -337,6 +344,7 @@ impl Manager {
         &mut self,
         stream: &'static str,
         info: &bus::StreamInfo,
+        fill: Fill,
         floors: &[u64],
         suite: &Suite,
     ) -> Result<u64, RequestError> {
@@ -346,7 +354,7 @@ impl Manager {
         let is_old = |time: Timestamp| time.as_nanosecond() < cutoff;
         let allowed = trim::acknowledged(state.first_seq, state.last_seq, floors);
         let bytes_max = bytes_max_of(info);
-        let relief = trim::relief(state.first_seq, state.last_seq, state.bytes, bytes_max);
+        let relief = trim::relief(state.first_seq, state.last_seq, state.bytes, bytes_max, fill);
         let relief = relief.min(allowed.end);
         if state.messages == 0 || allowed.is_empty() {
             return Ok(0);

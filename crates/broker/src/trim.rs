@@ -4,10 +4,12 @@
 //!
 //! 1. every declared consumer has acknowledged it and a later one, and
 //! 2. it is older than the replay window, or
-//! 3. the stream fills up, and the block is of the oldest that stand in the way of being half full.
+//! 3. the stream fills up, and the block is of the oldest that stand in the way of being half full;
+//!    of a stream that is full already, in the way of being [`LEFT`] full.
 //!
 //! Rule 3 is there because a window that does not fit into the stream would otherwise have it refuse
-//! new blocks for the sake of old ones that everybody has.
+//! new blocks for the sake of old ones that everybody has. A stream that is full refuses blocks, which
+//! wait in spools then; how fast those come in depends on how much room there is at each look.
 //!
 //! The last acknowledged block stays, because nats-server 2.9 takes a purge above it for the end of
 //! all deliveries and ignores every acknowledgement of what it has delivered (`consumer.purge`).
@@ -16,8 +18,11 @@
 //! blocks, halving the range each time; should the server's clock have jumped, the answer is off,
 //! but never beyond rule 1.
 
-use crate::view::FILLING_PERMILLE;
+use crate::view::Fill;
 use std::ops::Range;
+
+/// What a full stream keeps, as a part of what fits.
+const LEFT: u128 = 8;
 
 /// The blocks that rule 1 allows to remove.
 ///
@@ -33,14 +38,19 @@ pub(crate) fn acknowledged(first: u64, last: u64, floors: &[u64]) -> Range<u64> 
 }
 
 /// Where rule 3 ends, taking all blocks for equally large; `first` if the stream has room enough.
-pub(crate) fn relief(first: u64, last: u64, bytes: u64, bytes_max: u64) -> u64 {
+pub(crate) fn relief(first: u64, last: u64, bytes: u64, bytes_max: u64, fill: Fill) -> u64 {
     let (bytes, room) = (u128::from(bytes), u128::from(bytes_max));
-    if room == 0 || bytes * 1_000 < room * u128::from(FILLING_PERMILLE) {
+    let left = match fill {
+        Fill::Fine => return first,
+        Fill::Filling => room / 2,
+        Fill::Full => room / LEFT,
+    };
+    if bytes <= left {
         return first;
     }
     let blocks = u128::from(last.saturating_sub(first).saturating_add(1));
     // Never more than all of them, since the part is never more than the whole.
-    let excess = blocks * (bytes - room / 2) / bytes;
+    let excess = blocks * (bytes - left) / bytes;
     first.saturating_add(u64::try_from(excess).unwrap_or(u64::MAX))
 }
 
@@ -113,10 +123,12 @@ mod tests {
 
     #[test]
     fn a_stream_that_fills_up_gives_the_older_part_away() {
-        assert_eq!(relief(1, 100, 699, 1_000), 1, "there is room");
-        assert_eq!(relief(1, 100, 700, 1_000), 29, "from 700 to 500, of a hundred blocks");
-        assert_eq!(relief(1, 100, 1_000, 1_000), 51);
-        assert_eq!(relief(1, 100, 700, 0), 1, "a stream without a limit does not fill up");
+        let relief = |bytes, fill| relief(1, 100, bytes, 1_000, fill);
+        assert_eq!(relief(699, Fill::Fine), 1, "there is room");
+        assert_eq!(relief(700, Fill::Filling), 29, "from 700 to 500, of a hundred blocks");
+        assert_eq!(relief(500, Fill::Filling), 1);
+        assert_eq!(relief(1_000, Fill::Full), 88, "it refuses blocks: down to an eighth");
+        assert_eq!(relief(100, Fill::Full), 1, "the largest block does not fit into it at all");
     }
 
     #[test]
@@ -152,17 +164,19 @@ mod tests {
         }
 
         #[test]
-        fn relief_leaves_at_least_half_of_what_fits(
+        fn relief_leaves_at_least_what_it_says(
             first in 1_u64..1_000,
             length in 1_u64..1_000,
             bytes in 1_u64..1 << 40,
             bytes_max in 1_u64..1 << 40,
+            (fill, part) in prop::sample::select(vec![(Fill::Filling, 2), (Fill::Full, 8)]),
         ) {
             let last = first + length - 1;
-            let from = relief(first, last, bytes, bytes_max);
+            let from = relief(first, last, bytes, bytes_max, fill);
             prop_assert!((first..=last + 1).contains(&from));
             let left = u128::from(last + 1 - from) * u128::from(bytes) / u128::from(length);
-            prop_assert!(left >= u128::from(bytes.min(bytes_max / 2)) - 1, "{left} bytes left");
+            let least = u128::from(bytes.min(bytes_max / part));
+            prop_assert!(left + 1 >= least, "{left} bytes left of {least}");
         }
 
         #[test]

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use utoipa::ToSchema;
 
 /// Share of a stream's room above which it is reported, in thousandths.
-pub(crate) const FILLING_PERMILLE: u64 = 700;
+const FILLING_PERMILLE: u64 = 700;
 
 /// Room that the largest block needs; with less than that a stream refuses blocks.
 const BLOCK_ROOM: u64 = wire::BACKLOG_BLOCK_BYTES_MAX as u64;

@@ -49,9 +49,10 @@ const STORE_BYTES_MAX: usize = 4 << 20;
 /// The wait after the spool refused a block.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
-/// First and longest wait before a block is sent again.
+/// First and longest wait before a block is sent again: in a stream that was full the broker makes
+/// room each second.
 pub(crate) const RETRY_MIN: Duration = Duration::from_millis(100);
-pub(crate) const RETRY_MAX: Duration = Duration::from_secs(5);
+pub(crate) const RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// What the shell must do, in order.
 #[derive(Debug, PartialEq, Eq)]
