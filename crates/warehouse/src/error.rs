@@ -1,6 +1,6 @@
 //! What can go wrong, and whether it helps to try again.
 
-use crate::tls;
+use crate::{Damage, tls};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -67,6 +67,16 @@ pub enum Error {
     Refused {
         /// What was to be done.
         action: &'static str,
+        /// What the server said.
+        source: Box<clickhouse::error::Error>,
+    },
+    /// The server answered that it cannot read what it has on disk.
+    #[error("cannot {action}: {damage}")]
+    Damaged {
+        /// What was to be done.
+        action: &'static str,
+        /// What is damaged.
+        damage: Damage,
         /// What the server said.
         source: Box<clickhouse::error::Error>,
     },
@@ -180,18 +190,27 @@ impl Error {
                 | Self::Untrusted { .. }
                 | Self::Timeout { .. }
                 | Self::Refused { .. }
+                | Self::Damaged { .. }
         )
+    }
+
+    /// Whether the server is there and cannot read what it has on disk, so that somebody has to
+    /// take the damaged part out.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. })
     }
 
     pub(crate) fn client(action: &'static str) -> impl FnOnce(clickhouse::error::Error) -> Self {
         move |source| {
             let answered = matches!(source, clickhouse::error::Error::BadResponse(_));
-            let remedy = tls::remedy(&source);
+            let (damage, remedy) = (Damage::of(&source), tls::remedy(&source));
             let source = Box::new(source);
-            match remedy {
-                _ if answered => Self::Refused { action, source },
-                Some(remedy) => Self::Untrusted { action, remedy, source },
-                None => Self::Away { action, source },
+            match (damage, remedy) {
+                (Some(damage), _) => Self::Damaged { action, damage, source },
+                (None, _) if answered => Self::Refused { action, source },
+                (None, Some(remedy)) => Self::Untrusted { action, remedy, source },
+                (None, None) => Self::Away { action, source },
             }
         }
     }

@@ -17,6 +17,7 @@
 mod client;
 mod columns;
 mod cut;
+mod damage;
 mod day;
 mod decode;
 mod encode;
@@ -39,6 +40,7 @@ mod tls;
 mod tests;
 
 pub use cut::{Appended, Cut};
+pub use damage::Damage;
 pub use day::{Confirmed, Fingerprint};
 pub use error::{Difference, Error};
 pub use instruments::Listed;

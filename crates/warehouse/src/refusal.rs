@@ -28,7 +28,7 @@ impl Error {
 }
 
 /// The number in `Code: 469. DB::Exception: …`.
-fn code(text: &str) -> Option<u32> {
+pub(crate) fn code(text: &str) -> Option<u32> {
     let digits = text.split_once("Code: ")?.1;
     let end = digits.find(|c: char| !c.is_ascii_digit())?;
     digits[..end].parse().ok()
