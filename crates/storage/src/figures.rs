@@ -41,19 +41,21 @@ pub(crate) enum Blame {
     Host,
     /// ClickHouse is away or refuses.
     ClickHouse,
+    /// ClickHouse cannot read what it has on disk.
+    Damage,
     /// NATS does not take the rows that are to be set aside; the others are stored.
     Bus,
 }
 
 impl Blame {
     pub(crate) fn of(error: &anyhow::Error) -> Self {
-        let is_remote = error.downcast_ref().is_some_and(warehouse::Error::is_remote);
         if error.is::<bus::PublishError>() {
-            Self::Bus
-        } else if is_remote {
-            Self::ClickHouse
-        } else {
-            Self::Host
+            return Self::Bus;
+        }
+        match error.downcast_ref::<warehouse::Error>() {
+            Some(error) if error.is_damage() => Self::Damage,
+            Some(error) if error.is_remote() => Self::ClickHouse,
+            Some(_) | None => Self::Host,
         }
     }
 }

@@ -20,6 +20,7 @@ pub(crate) struct Metrics {
     store_delay: Family<KindLabels, Histogram>,
     hot_delay: Histogram,
     failures: Family<KindLabels, Counter>,
+    damaged: Family<KindLabels, Gauge>,
     lag: Family<KindLabels, Gauge>,
     segment_bytes: Family<KindLabels, Gauge>,
     parquet_bytes: Family<KindLabels, Gauge>,
@@ -79,6 +80,7 @@ impl Default for Metrics {
             store_delay: Family::new_with_constructor(delays),
             hot_delay: delays(),
             failures: Family::default(),
+            damaged: Family::default(),
             lag: Family::default(),
             segment_bytes: Family::default(),
             parquet_bytes: Family::default(),
@@ -107,6 +109,7 @@ impl Metrics {
             metrics.events.get_or_create(&of(*kind)).inc_by(0);
             metrics.duplicates.get_or_create(&of(*kind)).inc_by(0);
             metrics.failures.get_or_create(&of(*kind)).inc_by(0);
+            metrics.damaged(*kind, false);
         }
         metrics
     }
@@ -145,6 +148,11 @@ impl Metrics {
             "store_failures",
             "Attempts to store a cut, to roll a segment or to merge files that failed",
             self.failures.clone(),
+        );
+        registry.register(
+            "warehouse_damaged",
+            "Whether rows wait since ClickHouse cannot read what it has on disk, by kind",
+            self.damaged.clone(),
         );
         registry.register("lag_blocks", "Blocks waiting in the stream", self.lag.clone());
         registry.register(
@@ -225,6 +233,11 @@ impl Metrics {
     /// Counts a failed attempt to store, to roll or to merge.
     pub(crate) fn failed(&self, kind: Kind) {
         self.failures.get_or_create(&of(kind)).inc();
+    }
+
+    /// Notes whether a kind waits since ClickHouse cannot read what it has on disk.
+    pub(crate) fn damaged(&self, kind: Kind, is_damaged: bool) {
+        self.damaged.get_or_create(&of(kind)).set(i64::from(is_damaged));
     }
 
     /// Counts rows that went from a segment to Parquet.

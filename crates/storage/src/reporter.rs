@@ -53,11 +53,14 @@ impl Reporter {
     fn tell(&self, rate: String) {
         let refused = match &*self.sink.condition.borrow() {
             SinkCondition::Refused(reason) => Some(reason.to_string()),
-            SinkCondition::Up | SinkCondition::Away(_) | SinkCondition::Migrating(_) => None,
+            SinkCondition::Up
+            | SinkCondition::Away(_)
+            | SinkCondition::Damaged(_)
+            | SinkCondition::Migrating(_) => None,
         };
         tell(&self.store, refused.or_else(|| problem_of(&self.handles, Blame::Host)));
         if let Some(clickhouse) = &self.clickhouse {
-            let problem = || problem_of(&self.handles, Blame::ClickHouse);
+            let problem = || server_problem(&self.handles);
             tell(clickhouse, self.sink.problem().or_else(problem));
         }
         let unsent = || problem_of(&self.handles, Blame::Bus);
@@ -117,7 +120,17 @@ pub(crate) fn problem(handles: &Handles) -> Option<String> {
 
 /// Why something cannot be stored.
 pub(crate) fn store_problem(handles: &Handles) -> Option<String> {
-    problem_of(handles, Blame::Host).or_else(|| problem_of(handles, Blame::ClickHouse))
+    problem_of(handles, Blame::Host).or_else(|| server_problem(handles))
+}
+
+/// Why ClickHouse stores nothing; damage first, which does not pass by itself.
+fn server_problem(handles: &Handles) -> Option<String> {
+    damage(handles).or_else(|| problem_of(handles, Blame::ClickHouse))
+}
+
+/// What ClickHouse cannot read of what it has on disk, and what helps.
+pub(crate) fn damage(handles: &Handles) -> Option<String> {
+    problem_of(handles, Blame::Damage)
 }
 
 /// Why no blocks can come, of whatever kind.

@@ -28,6 +28,8 @@ pub(crate) enum Condition {
     Away(Arc<str>),
     /// It changes the tables to what this version works with, and cuts wait.
     Migrating(Step),
+    /// It is there and cannot read what it has on disk, and cuts wait.
+    Damaged(Arc<str>),
     /// It is there, and its tables are not as they should be.
     Refused(Arc<str>),
 }
@@ -36,7 +38,13 @@ impl Condition {
     fn of(probed: Result<(), warehouse::Error>) -> Self {
         let Err(error) = probed else { return Self::Up };
         let reason = Arc::from(Chain(&error).to_string());
-        if error.is_schema() { Self::Refused(reason) } else { Self::Away(reason) }
+        if error.is_schema() {
+            Self::Refused(reason)
+        } else if error.is_damage() {
+            Self::Damaged(reason)
+        } else {
+            Self::Away(reason)
+        }
     }
 
     fn late() -> Self {
@@ -48,6 +56,10 @@ impl Condition {
             Self::Up => tracing::info!("ClickHouse is there"),
             Self::Away(reason) => {
                 tracing::warn!(reason = &**reason, "ClickHouse is away; rows wait in the stream");
+            }
+            Self::Damaged(reason) => {
+                let reason = &**reason;
+                tracing::error!(reason, "ClickHouse's data is damaged; rows wait in the stream");
             }
             // The migration itself is in the log.
             Self::Migrating(step) => tracing::debug!(%step, "rows wait in the stream"),
@@ -110,7 +122,9 @@ impl Sink {
     pub(crate) fn problem(&self) -> Option<String> {
         match &*self.condition.borrow() {
             Condition::Up => None,
-            Condition::Away(reason) | Condition::Refused(reason) => Some(reason.to_string()),
+            Condition::Away(reason) | Condition::Damaged(reason) | Condition::Refused(reason) => {
+                Some(reason.to_string())
+            }
             Condition::Migrating(step) => Some(step.to_string()),
         }
     }

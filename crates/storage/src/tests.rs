@@ -30,6 +30,7 @@ mod clickhouse;
 mod compaction;
 mod contracts;
 mod counts;
+mod damage;
 mod dead_letters;
 mod delivery;
 mod hostile;

@@ -304,6 +304,7 @@ impl Writer {
     fn note(&self, stored: &Stored, took: Duration, lag: u64) {
         self.metrics.stored(self.kind, stored.rows, stored.duplicates, took);
         self.metrics.lag(self.kind, lag);
+        self.metrics.damaged(self.kind, false);
         self.metrics.delays(self.kind, &stored.received);
         for (reason, rows) in &stored.rejected {
             self.metrics.rejected(self.kind, reason, *rows);
@@ -326,8 +327,9 @@ impl Writer {
     fn failed(&self, error: &anyhow::Error) {
         self.metrics.failed(self.kind);
         let blame = Blame::of(error);
+        self.metrics.damaged(self.kind, blame == Blame::Damage);
         let what = match blame {
-            Blame::Host | Blame::ClickHouse => "cannot store a cut",
+            Blame::Host | Blame::ClickHouse | Blame::Damage => "cannot store a cut",
             Blame::Bus => "cannot acknowledge what is stored",
         };
         let problem: Arc<str> = Arc::from(format!("{what}: {}", Chain(error.as_ref())));

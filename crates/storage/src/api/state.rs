@@ -72,6 +72,8 @@ pub(crate) struct StatusAnswer {
     /// Where rows are stored: `archive` or `clickhouse`.
     #[schema(pattern = "^(archive|clickhouse)$")]
     warehouse: &'static str,
+    /// What ClickHouse cannot read of what it has on disk, and what helps; rows wait meanwhile.
+    damage: Option<String>,
     /// The connection to NATS.
     bus: String,
     writers: Vec<WriterAnswer>,
@@ -91,6 +93,7 @@ pub(crate) async fn status(State(access): State<Access>) -> Json<StatusAnswer> {
         status: if problem.is_none() { "ok" } else { "degraded" },
         summary: reporter::summary(&access.handles, &access.hot),
         warehouse: access.sink.name(),
+        damage: reporter::damage(&access.handles),
         bus: access.bus.borrow().to_string(),
         writers: access.handles.iter().map(writer).collect(),
         hot: hot_answer(&access),
@@ -241,7 +244,8 @@ pub(crate) async fn database(State(access): State<Access>) -> Json<DatabaseAnswe
         Some(problem) => Err(problem),
     };
     let problem = store_problem(&access).or_else(|| tables.as_ref().err().cloned());
-    let clickhouse = match (&access.sink.address, access.sink.problem()) {
+    let server = access.sink.problem().or_else(|| reporter::damage(&access.handles));
+    let clickhouse = match (&access.sink.address, server) {
         (None, _) => "not configured".to_owned(),
         (Some(address), None) => format!("{address}: up"),
         (Some(address), Some(problem)) => format!("{address}: {problem}"),
