@@ -44,6 +44,22 @@ date=$(LC_ALL=C date --utc --date='1 hour ago' '+%a, %d %b %Y %T GMT')
 printf 'HTTP/1.1 200 OK\r\nDate: %s\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}' "$date"
 "#;
 
+/// A ClickHouse that cannot read a part, whatever it is asked.
+const DAMAGED: &str = r#"#!/bin/bash
+length=0
+while IFS= read -r line; do
+    line=${line%$'\r'}
+    [ -z "$line" ] && break
+    case ${line,,} in content-length:*) length=$((${line#*:})) ;; esac
+done
+head -c "$length" >/dev/null
+part=/var/lib/clickhouse/store/1b2/1b2c/20260509_1_93_6
+text="Code: 246. DB::Exception: Empty marks file '$part/data.cmrk4': 0, must be: 96: (while reading \
+from part $part/ in table marketprism.stored_trade (1b2c)). (CORRUPTED_DATA)"
+printf 'HTTP/1.1 500 Internal Server Error\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s' \
+    "${#text}" "$text"
+"#;
+
 /// Publishes text that is no event, as often as it is told.
 const GARBAGE: &str = r#"set -e
 password=$(cat /etc/credstore/marketprism.nats-broker)
@@ -133,7 +149,9 @@ impl Watched {
     fn start() -> Self {
         let suite = Suite::install("alerts", Release::Bookworm);
         let machine = &suite.machine;
-        for (name, port, script) in [("receiver", 9100, RECEIVER), ("slow", 9101, SLOW_CLOCK)] {
+        let programs =
+            [("receiver", 9100, RECEIVER), ("slow", 9101, SLOW_CLOCK), ("damaged", 9102, DAMAGED)];
+        for (name, port, script) in programs {
             let path = format!("/srv/{name}");
             machine.put(script.as_bytes(), &path, 0o755).unwrap();
             let socket = format!("[Socket]\nListenStream=127.0.0.1:{port}\nAccept=yes\n");
@@ -143,7 +161,8 @@ impl Watched {
             machine.put(each.as_bytes(), &format!("{units}/{name}@.service"), 0o644).unwrap();
         }
         machine.succeed(&["systemctl", "daemon-reload"]).unwrap();
-        machine.succeed(&["systemctl", "start", "receiver.socket", "slow.socket"]).unwrap();
+        let start = "systemctl start receiver.socket slow.socket damaged.socket";
+        machine.shell(start).unwrap();
         machine.put(b"", RECEIVED, 0o644).unwrap();
         machine.put(GARBAGE.as_bytes(), "/srv/garbage", 0o755).unwrap();
         let small = "mkdir -p /srv/small; mount -t tmpfs -o size=10m small /srv/small";
@@ -220,6 +239,13 @@ impl Watched {
             let is_synced = |it: &Value| it["books_synced"] == it["books"];
             Ok(!connections.is_empty() && connections.iter().all(is_synced))
         });
+    }
+
+    /// Has storage use the ClickHouse at this port of the machine.
+    fn store_at(&self, port: u16) {
+        let store = format!("storage:\n  clickhouse:\n    url: http://127.0.0.1:{port}\n");
+        self.suite.configure("60-store.yaml", &store);
+        self.run("systemctl restart --no-block marketprism-storage.service");
     }
 
     /// Waits until a unit is active again.
@@ -344,10 +370,15 @@ fn backlog(watched: &mut Watched) {
 
 fn stores(watched: &mut Watched) {
     let since = Instant::now();
-    let nowhere = "storage:\n  clickhouse:\n    url: http://127.0.0.1:11\n";
-    watched.suite.configure("60-store.yaml", nowhere);
-    watched.run("systemctl restart --no-block marketprism-storage.service");
+    // Nobody listens at the first, and the second is damaged.
+    watched.store_at(11);
     watched.expect(since, &["clickhouse-down"]);
+    let since = Instant::now();
+    watched.store_at(9102);
+    watched.expect(since, &["clickhouse-damaged"]);
+    let (_, status) = watched.suite.service(8082, "/api/v1/storage/status");
+    let remedy = "ALTER TABLE marketprism.stored_trade DETACH PART '20260509_1_93_6'";
+    assert!(status.contains(remedy), "{status}");
 }
 
 #[test]

@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn the_default_plan_is_good_and_without_channels_nobody_is_told() {
         let plan = plan(&Monitoring::default()).unwrap();
-        assert_eq!(plan.inhibitions.len(), 6);
+        assert_eq!(plan.inhibitions.len(), 7);
         assert_eq!(plan.routes, [Route { matchers: Vec::new(), receivers: BTreeMap::new() }]);
     }
 

@@ -119,7 +119,7 @@ fn template(summary: &str) -> String {
 fn every_rule_is_about_a_metric_that_a_service_exports() {
     let exported = exported::names();
     let rules = super::rules(&Monitoring::default().rules).unwrap();
-    assert_eq!(rules.len(), 32);
+    assert_eq!(rules.len(), 33);
     for rule in rules {
         for name in rule.condition.series() {
             assert!(exported.contains(&name), "{}: nobody exports {name}", rule.name);
@@ -146,6 +146,7 @@ fn what_can_go_wrong_is_covered() {
         "spool-growing",
         "dead-letters",
         "clickhouse-down",
+        "clickhouse-damaged",
         "redis-down",
         "nats-down",
         "disk-filling",

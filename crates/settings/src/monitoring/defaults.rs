@@ -33,6 +33,11 @@ pub(super) fn inhibitions() -> Vec<Inhibit> {
             &[],
         ),
         Inhibit::new(
+            &["alertname=\"clickhouse-damaged\""],
+            &["alertname=\"clickhouse-down\""],
+            &["service"],
+        ),
+        Inhibit::new(
             &["alertname=\"stream-full\""],
             &["alertname=\"stream-filling\""],
             &["stream"],
@@ -291,7 +296,7 @@ fn of_the_bus() -> [Rule; 5] {
 }
 
 /// Servers, and what they do not take.
-fn of_stores() -> [Rule; 5] {
+fn of_stores() -> [Rule; 6] {
     [
         at_least(
             "dead-letters-full",
@@ -323,6 +328,14 @@ fn of_stores() -> [Rule; 5] {
                 "{service} does not reach ClickHouse; what is stored waits in the stream",
             )
         },
+        at_least(
+            "clickhouse-damaged",
+            "marketprism_storage_warehouse_damaged",
+            1.0,
+            Critical,
+            "ClickHouse cannot read what it has on disk of {kind}, and what comes waits in \
+             the stream: marketprism doctor says what helps",
+        ),
         Rule {
             labels: only("dependency", "redis"),
             hold: Duration::from_secs(30),
