@@ -59,6 +59,9 @@ pub(crate) struct Consumer {
 /// `/api/v1/storage/status`.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct Storage {
+    /// What the store cannot read of what it has on disk, and what helps.
+    #[serde(default)]
+    pub(crate) damage: Option<String>,
     pub(crate) writers: Vec<Writer>,
 }
 

@@ -6,24 +6,32 @@ mod sockets;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use http::Method;
 use serde::Serialize;
 use settings::Suite;
 
+use crate::answers::Storage;
 use crate::check::{self, Trouble};
+use crate::service::{Access, Target};
 use crate::status::{NATS, SERVICES, listen};
 use crate::{alerts, output};
 use sockets::{Holder, Listener};
+
+/// How long the storage may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Arguments of `marketprism doctor`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Looks at the configuration, at who holds the ports of the services, at
-everything that marketprism check looks at, at the alerts that fire, at
-the credentials in /etc/credstore, and at the clock. Every finding says
-what helps. With a configuration that is wrong, the rest is looked at as
-if nothing were configured. Only root sees the processes of other users
-and the credentials, and has the token that services want.
+everything that marketprism check looks at, at what the store cannot
+read, at the alerts that fire, at the credentials in /etc/credstore, and
+at the clock. Every finding says what helps. With a configuration that
+is wrong, the rest is looked at as if nothing were configured. Only root
+sees the processes of other users and the credentials, and has the token
+that services want.
 
 Examples:
   sudo marketprism doctor
@@ -61,7 +69,9 @@ pub(crate) async fn run(args: &Args, path: &Path) -> anyhow::Result<ExitCode> {
     let (suite, mut troubles) = configured(path);
     let findings = examine(Path::new("/proc"), &suite)?;
     troubles.extend(Box::pin(check::troubles(&suite)).await?);
-    // A monitoring that is away is among the units.
+    // A storage that is away is among the units, and so is a monitoring.
+    let status = Box::pin(storage(&suite)).await.unwrap_or_default();
+    troubles.extend(status.damage.map(damaged));
     let firing = Box::pin(alerts::firing(&suite)).await.unwrap_or_default();
     troubles.extend(firing.into_iter().map(fires));
     troubles.extend(host::credentials(Path::new("/")));
@@ -103,6 +113,20 @@ fn configured(path: &Path) -> (Suite, Vec<Trouble>) {
         }
     };
     (Suite::default(), troubles)
+}
+
+/// What the storage of this host says of itself.
+async fn storage(suite: &Suite) -> anyhow::Result<Storage> {
+    let here = Target { storage: None, access: Access::default() };
+    let storage = here.storage(suite.storage.listen)?;
+    storage.ask(Method::GET, "/api/v1/storage/status", None, TIMEOUT).await
+}
+
+/// Damage in the store as a finding: storage says what it is and which statement helps.
+fn damaged(text: String) -> Trouble {
+    let fix = "what comes waits meanwhile; when it is out, sudo marketprism restart storage, and \
+               then marketprism audit for what is missing";
+    Trouble { check: "storage", text, fix: Some(fix.to_owned()) }
 }
 
 /// An alert as a finding.

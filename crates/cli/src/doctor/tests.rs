@@ -81,6 +81,21 @@ fn a_wrong_configuration_is_a_finding_with_its_place_and_the_rest_is_looked_at()
 }
 
 #[test]
+fn damage_that_the_storage_tells_is_shown_with_the_statement_and_what_comes_after_it() {
+    let text = "trade: a part is damaged; ALTER TABLE t DETACH PART 'p' takes it out";
+    let lines = advice(&[], &[damaged(text.to_owned())]);
+    assert!(lines[0].starts_with(&format!("storage: {text}: ")), "{lines:?}");
+    assert!(lines[0].ends_with("then marketprism audit for what is missing"), "{lines:?}");
+}
+
+#[test]
+fn what_the_storage_tells_of_damage_is_read() {
+    let answer = serde_json::json!({"damage": "a part is damaged", "writers": []});
+    let status: Storage = serde_json::from_value(answer).unwrap();
+    assert_eq!(status.damage.as_deref(), Some("a part is damaged"));
+}
+
+#[test]
 fn an_alert_that_fires_says_how_it_is_silenced() {
     let trouble = fires(("clock-skew".to_owned(), "the clocks differ".to_owned()));
     assert_eq!((trouble.check, trouble.text.as_str()), ("alerts", "clock-skew: the clocks differ"));

@@ -44,7 +44,7 @@ fn look(at: u64, events: u64, rows: u64) -> Sample {
         at: Duration::from_secs(at),
         report: Report { running: 1, of: 1, ok: true, no_systemd: None, flow, units },
         collector: Ok(Collector { connections: vec![connection], ..Collector::default() }),
-        storage: Ok(Storage { writers: vec![writer] }),
+        storage: Ok(Storage { damage: None, writers: vec![writer] }),
     }
 }
 
