@@ -36,6 +36,8 @@ Examples:
   sudo marketprism query kline binance/spot/BTC-USDT --format csv \\
       --fields open_time,close,volume --since 2026-05-01 >candles.csv
   sudo marketprism query trade deribit/perp/BTC-USD --format jsonl
+  sudo marketprism query book okx/perp/BTC-USDT --format tardis \\
+      --since 2026-05-09 --until 2026-05-10 | gzip >book.csv.gz
   marketprism query gap --gateway https://HOST:8080 --key-file KEY
 
 The last one asks a gateway elsewhere; KEY is a file with an API key.
@@ -89,6 +91,8 @@ enum Format {
     Jsonl,
     /// A header and a line for each row, quoted as RFC 4180 says.
     Csv,
+    /// The CSV datasets of Tardis, for programs that read those.
+    Tardis,
 }
 
 pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> {
@@ -119,7 +123,7 @@ async fn write(
     // On a terminal the rows themselves show how far it is.
     let mut progress = Progress::new(!output::is_terminal());
     let mut written = 0;
-    print(&sheet.begin())?;
+    print(sheet.begin())?;
     while written < limit {
         let page = rows
             .next((limit - written).min(PAGE))
@@ -149,6 +153,9 @@ fn question(args: &Args) -> anyhow::Result<(&'static str, Vec<(&'static str, Str
     let Some(path) = path(args.kind) else {
         bail!("the storage has no query for {}: see marketprism stream", args.kind);
     };
+    if args.newest && args.format == Format::Tardis {
+        bail!("--format tardis has the oldest rows first: leave out --newest");
+    }
     let mut parameters = Vec::new();
     match &args.stream {
         Some(StreamKey { venue, market, symbol }) => {

@@ -1,5 +1,8 @@
 //! Rows as text in each format. Pure.
 
+mod tardis;
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail};
@@ -22,6 +25,9 @@ pub(super) struct Sheet {
     kind: Kind,
     /// The columns; for JSON empty if every field is wanted.
     fields: Vec<String>,
+    /// What stands before the rows.
+    header: String,
+    lines: tardis::Lines,
     written: u64,
     /// The rows of a table, which is laid out at the end.
     kept: Vec<Row>,
@@ -33,36 +39,44 @@ impl Sheet {
     ///
     /// # Errors
     ///
-    /// If a field is wanted that the kind does not have.
+    /// If a field is wanted that the kind does not have, or the format does not have the kind.
     pub(super) fn new(format: Format, kind: Kind, wanted: &[String]) -> anyhow::Result<Self> {
         let known = openapi::member_names(kind);
         if let Some(field) = wanted.iter().find(|field| !known.contains(&field.as_str())) {
             bail!("{kind} has no field `{field}`, but {}", known.join(", "));
         }
         let chosen = !wanted.is_empty();
-        let fields = match format {
+        if chosen && format == Format::Tardis {
+            bail!("--format tardis has columns of its own: leave out --fields");
+        }
+        let fields: Vec<String> = match format {
             Format::Csv | Format::Table if !chosen => {
                 known.into_iter().map(str::to_owned).collect()
             }
-            Format::Csv | Format::Table | Format::Json | Format::Jsonl => wanted.to_vec(),
+            Format::Csv | Format::Table | Format::Json | Format::Jsonl | Format::Tardis => {
+                wanted.to_vec()
+            }
         };
-        Ok(Self { format, kind, fields, written: 0, kept: Vec::new(), chosen })
+        let header = match format {
+            Format::Json => "[".to_owned(),
+            Format::Csv => record(fields.iter().cloned()),
+            Format::Tardis => tardis::header(kind)?.to_owned(),
+            Format::Table | Format::Jsonl => String::new(),
+        };
+        let lines = tardis::Lines::default();
+        Ok(Self { format, kind, fields, header, lines, written: 0, kept: Vec::new(), chosen })
     }
 
     /// What stands before the rows.
-    pub(super) fn begin(&self) -> String {
-        match self.format {
-            Format::Json => "[".to_owned(),
-            Format::Csv => record(self.fields.iter().cloned()),
-            Format::Table | Format::Jsonl => String::new(),
-        }
+    pub(super) fn begin(&self) -> &str {
+        &self.header
     }
 
     /// Some rows more.
     ///
     /// # Errors
     ///
-    /// If a row is none, or has a field that the header of a CSV file lacks.
+    /// If a row is none, or has what the header of a CSV file lacks.
     pub(super) fn page(&mut self, rows: &[Box<RawValue>]) -> anyhow::Result<String> {
         let mut text = String::new();
         for row in rows {
@@ -76,6 +90,7 @@ impl Sheet {
                     text.push('\n');
                 }
                 Format::Csv => text.push_str(&self.line(&read(row)?)?),
+                Format::Tardis => self.lines.append(row, &mut text)?,
                 Format::Table => self.kept.push(read(row)?),
             }
             self.written += 1;
@@ -88,7 +103,7 @@ impl Sheet {
         match self.format {
             Format::Json => "\n]\n".to_owned(),
             Format::Table if !self.kept.is_empty() => format!("{}\n", self.table()),
-            Format::Table | Format::Jsonl | Format::Csv => String::new(),
+            Format::Table | Format::Jsonl | Format::Csv | Format::Tardis => String::new(),
         }
     }
 
@@ -161,16 +176,19 @@ fn shown_text(field: &str, value: Option<&RawValue>) -> String {
 ///
 /// Source: RFC 4180 §2, with the line ends of this host.
 fn record(values: impl Iterator<Item = String>) -> String {
-    let quote = |value: String| {
-        if value.contains(['"', ',', '\n', '\r']) {
-            format!("\"{}\"", value.replace('"', "\"\""))
-        } else {
-            value
-        }
-    };
+    let quote = |value: String| quoted(&value).into_owned();
     let mut line = values.map(quote).collect::<Vec<_>>().join(",");
     line.push('\n');
     line
+}
+
+/// A value of such a line, in quotes if it needs them.
+fn quoted(value: &str) -> Cow<'_, str> {
+    if value.contains(['"', ',', '\n', '\r']) {
+        Cow::Owned(format!("\"{}\"", value.replace('"', "\"\"")))
+    } else {
+        Cow::Borrowed(value)
+    }
 }
 
 #[cfg(test)]
@@ -219,7 +237,7 @@ mod tests {
     fn written(format: Format, fields: &[&str], pages: &[&[Box<RawValue>]]) -> String {
         let fields: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
         let mut sheet = Sheet::new(format, Kind::AggTrade, &fields).unwrap();
-        let mut text = sheet.begin();
+        let mut text = sheet.begin().to_owned();
         for page in pages {
             text.push_str(&sheet.page(page).unwrap());
         }
@@ -318,5 +336,21 @@ mod tests {
         let row = RawValue::from_string("{\"seq\":1,\"mood\":2}".to_owned()).unwrap();
         let error = sheet.page(&[row]).unwrap_err().to_string();
         assert!(error.contains("`mood`") && error.contains("--fields"), "{error}");
+    }
+
+    #[test]
+    fn the_format_of_others_has_its_own_columns_and_kinds() {
+        let text = written(Format::Tardis, &[], &[&[trade(1)], &[], &[trade(2)]]);
+        let lines: Vec<&str> = text.lines().collect();
+        let [header, first, second] = lines[..] else { panic!("{text}") };
+        assert_eq!(header, "exchange,symbol,timestamp,local_timestamp,id,side,price,amount");
+        let times = "1778284800000000,1778284800000001";
+        let line = format!("binance,BTCUSDT,{times},\"a,\"\"b\"\"\",buy,64000.1,0.00000001");
+        assert_eq!([first, second], [line.as_str(); 2]);
+        let refused = |kind, wanted: &[String]| {
+            Sheet::new(Format::Tardis, kind, wanted).err().unwrap().to_string()
+        };
+        assert!(refused(Kind::Trade, &["price".to_owned()]).contains("--fields"));
+        assert!(refused(Kind::Kline, &[]).contains("no dataset of kline"));
     }
 }

@@ -65,6 +65,8 @@ fn a_question_that_cannot_be_asked_says_what_is_missing() {
     let refused = |text: &str| question(&line(text)).unwrap_err().to_string();
     assert!(refused("query trade").contains("binance/spot/BTC-USDT"));
     assert!(refused("query status binance/spot/BTC-USDT").contains("marketprism stream"));
+    let newest = format!("{TRADES} --format tardis --newest");
+    assert!(refused(&newest).contains("oldest rows first"));
     let (path, parameters) = question(&line("query gap")).unwrap();
     assert_eq!((path, parameters.len()), ("gaps", 0));
     let (path, parameters) = question(&line("query agg_trade okx/perp/BTC-USDT --newest")).unwrap();
