@@ -11,7 +11,7 @@ use bus::Bus;
 use openapi::Document;
 use serde::Serialize;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -22,12 +22,14 @@ use web::{Json, Path, Problem};
 pub(crate) struct Api {
     pub(crate) bus: Bus,
     pub(crate) metrics: Metrics,
+    /// Room for those who peek into streams.
+    pub(crate) peeks: Arc<Semaphore>,
     view: watch::Receiver<Arc<View>>,
 }
 
 impl Api {
-    pub(crate) const fn new(bus: Bus, view: watch::Receiver<Arc<View>>, metrics: Metrics) -> Self {
-        Self { bus, metrics, view }
+    pub(crate) fn new(bus: Bus, view: watch::Receiver<Arc<View>>, metrics: Metrics) -> Self {
+        Self { bus, metrics, peeks: Arc::new(Semaphore::new(peek::PEEKS_MAX)), view }
     }
 
     fn view(&self) -> Arc<View> {

@@ -2,6 +2,7 @@
 
 use crate::api::Api;
 use crate::dead_letters::unavailable;
+use crate::publish::RETRY_AFTER;
 use axum::extract::State;
 use bus::{Bus, RequestError, StoredMessage};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,10 @@ const BYTES_MAX: usize = 1 << 20;
 
 /// Places looked at for an answer: many messages of a stream may have been removed.
 const LOOKED_AT_MAX: usize = 1_000;
+
+/// Peeks at a time: each may ask NATS a thousand times, over the connection by which the streams
+/// are looked after.
+pub(crate) const PEEKS_MAX: usize = 4;
 
 /// How many messages are wanted.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -77,7 +82,8 @@ pub(crate) struct StreamMessages {
         (status = 200, description = "The messages.", body = StreamMessages),
         (status = 400),
         (status = 404, description = "No such stream is declared."),
-        (status = 503, description = "NATS is away."),
+        (status = 503, description = "NATS is away, or too many peek at a time.",
+         headers(("X-Unavailable"))),
     ),
 )]
 pub(crate) async fn messages(
@@ -93,6 +99,8 @@ pub(crate) async fn messages(
     let Some(stream) = declared.find(|declared| *declared == name) else {
         return Err(Problem::not_found(format!("no stream `{name}` is declared")));
     };
+    let busy = |_| Problem::resource_unavailable("too many peek at a time", Some(RETRY_AFTER));
+    let _turn = api.peeks.try_acquire().map_err(busy)?;
     let mut data = newest(&api.bus, stream, last).await.map_err(|error| unavailable(&error))?;
     data.reverse();
     Ok(Json(StreamMessages { data }))

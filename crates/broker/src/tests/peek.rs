@@ -1,6 +1,8 @@
 //! The newest messages of a stream, which stay where they are.
 
 use super::*;
+use crate::peek::PEEKS_MAX;
+use futures_util::future::join_all;
 
 #[tokio::test]
 async fn the_newest_messages_are_shown_and_stay() {
@@ -31,4 +33,20 @@ async fn the_newest_messages_are_shown_and_stay() {
     ] {
         assert_eq!(get(&router, &path).await.0, expected, "{path}");
     }
+}
+
+#[tokio::test]
+async fn of_too_many_who_peek_at_a_time_the_last_is_told_to_come_back() {
+    let server = NatsServer::start().unwrap();
+    let router = build(suite(&server)).await.router();
+    let path = "/api/v1/broker/streams/MP_TRADE/messages";
+    // Each takes its turn when it is polled first, before any of them has heard of NATS.
+    let mut answers = join_all((0..=PEEKS_MAX).map(|_| get(&router, path))).await;
+    let (status, problem) = answers.pop().unwrap();
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{problem}");
+    assert_eq!(problem["detail"], "too many peek at a time");
+    for (status, answer) in answers {
+        assert_eq!(status, StatusCode::OK, "{answer}");
+    }
+    assert_eq!(get(&router, path).await.0, StatusCode::OK, "the turns are over");
 }
