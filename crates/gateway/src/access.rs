@@ -13,7 +13,7 @@ use keyring::{Id, Rejection, Scopes, User, Uses};
 use telemetry::Chain;
 
 use crate::caller::{Caller, is_for_this_host};
-use crate::headers::X_API_KEY;
+use crate::headers::{X_API_KEY, names_websocket};
 use crate::keys::{Keys, NO_KEY, Users};
 use crate::login::{Comparisons, ENDED};
 use crate::metrics::Metrics;
@@ -154,7 +154,6 @@ impl Access {
         route: &Route,
         now: Timestamp,
     ) -> Result<Option<Admitted>, Refusal> {
-        let needed = route.scope(method);
         if route.target.is_own_state() && caller.is_local && is_for_this_host(headers) {
             return Ok(None);
         }
@@ -170,9 +169,12 @@ impl Access {
             }
         };
         let (admitted, scopes) = self.open(caller, text, now)?;
-        if scopes.allow(needed) {
+        let is_websocket = *method == Method::GET && names_websocket(headers);
+        let also = is_websocket.then(|| route.websocket_scope());
+        let mut needed = [route.scope(method)].into_iter().chain(also);
+        let Some(needed) = needed.find(|scope| !scopes.allow(*scope)) else {
             return Ok(Some(admitted));
-        }
+        };
         self.metrics.refused("scope");
         let principal = admitted.principal;
         let detail = format!("{principal:#} has the scopes {scopes}, and this needs {needed}");

@@ -228,6 +228,17 @@ impl Route {
         }
     }
 
+    /// The scope that a WebSocket needs beside that of the `GET` which asks for it.
+    ///
+    /// To a backend it may carry whatever a `POST` could, and nobody looks into it on the way.
+    pub(crate) fn websocket_scope(&self) -> Scope {
+        if matches!(self.target, Target::Backend(_)) {
+            self.needs.posting
+        } else {
+            self.needs.reading
+        }
+    }
+
     /// Whether paths of this line may begin so.
     pub(crate) fn may_begin_with(&self, prefix: &str) -> bool {
         match self.pattern.strip_suffix('*') {
@@ -300,6 +311,20 @@ mod tests {
                     assert_eq!(route.scope(method), scope, "{method} {path}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_websocket_of_a_backend_needs_what_a_post_does() {
+        for (path, scope) in [
+            ("/ws/v1/stream", Scope::Read),
+            ("/_gateway/stats", Scope::Admin),
+            ("/api/v1/collector/x", Scope::Write),
+            ("/api/v1/storage/lifecycle/x", Scope::Admin),
+            ("/api/v1/scheduler/tasks/x", Scope::Admin),
+            ("/api/v1/broker/x", Scope::Admin),
+        ] {
+            assert_eq!(Route::of(path).websocket_scope(), scope, "{path}");
         }
     }
 

@@ -44,7 +44,7 @@ async fn start(tasks: &mut JoinSet<()>, configure: impl FnOnce(&mut Section)) ->
     gateway.backends.collector = format!("http://{}", echo(tasks).await).parse().unwrap();
     configure(&mut gateway);
     let running = Running::with(Suite { gateway, ..Suite::default() }).await;
-    let key = mint(&running.directory, &[Scope::Read], None);
+    let key = mint(&running.directory, &[Scope::Read, Scope::Write], None);
     running.until_open(&key).await;
     (running, key)
 }
@@ -117,7 +117,7 @@ async fn what_either_side_says_the_other_hears_byte_by_byte() {
 async fn a_stop_ends_every_connection_and_a_key_that_is_revoked_its_own() {
     let mut tasks = JoinSet::new();
     let (mut running, key) = start(&mut tasks, |_| {}).await;
-    let other = mint(&running.directory, &[Scope::Read], None);
+    let other = mint(&running.directory, &[Scope::Read, Scope::Write], None);
     running.until_open(&other).await;
     let mut revoked = open(running.door, PATH, &other).await.unwrap();
     let mut stays = open(running.door, PATH, &key).await.unwrap();
@@ -180,7 +180,7 @@ async fn a_backend_that_accepts_none_has_its_answer_passed_on() {
         let mut tasks = JoinSet::new();
         let (address, received) = canned(&mut tasks, text.leak()).await;
         let house = House::open(address).await;
-        let key = bearer(&house.key(&[Scope::Read]));
+        let key = bearer(&house.key(&[Scope::Read, Scope::Write]));
         let refused = house.ask("GET", PATH, &ASKS).await;
         assert_eq!((refused.status(), received.lock().unwrap().len()), (401, 0), "it has no key");
         let answer = house.ask("GET", PATH, &[&ASKS[..], &[key.as_str()]].concat()).await;
@@ -202,13 +202,35 @@ async fn a_backend_that_accepts_none_has_its_answer_passed_on() {
 }
 
 #[tokio::test]
+async fn one_needs_what_a_post_to_its_path_needs_as_well() {
+    const GUARDED: &str = "/api/v1/broker/echo";
+    let mut tasks = JoinSet::new();
+    let (address, received) = canned(&mut tasks, OK).await;
+    let house = House::open(address).await;
+    for (path, scopes, status) in [
+        (PATH, &[Scope::Read][..], 403),
+        (PATH, &[Scope::Write][..], 403),
+        (PATH, &[Scope::Read, Scope::Write][..], 200),
+        (GUARDED, &[Scope::Read, Scope::Write][..], 403),
+        (GUARDED, &[Scope::Admin][..], 200),
+    ] {
+        let key = bearer(&house.key(scopes));
+        let answer = house.ask("GET", path, &[&ASKS[..], &[key.as_str()]].concat()).await;
+        assert_eq!(answer.status(), status, "{path} {scopes:?}: {}", answer.0);
+    }
+    let reader = bearer(&house.key(&[Scope::Read]));
+    assert_eq!(house.ask("GET", GUARDED, &[&reader]).await.status(), 200, "it asks for none");
+    assert_eq!(received.lock().unwrap().len(), 3);
+}
+
+#[tokio::test]
 async fn a_protocol_that_nobody_asked_for_is_refused() {
     const OTHER: &str =
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n";
     let mut tasks = JoinSet::new();
     let (address, received) = canned(&mut tasks, OTHER).await;
     let house = House::open(address).await;
-    let key = bearer(&house.key(&[Scope::Read]));
+    let key = bearer(&house.key(&[Scope::Read, Scope::Write]));
     for headers in [&ASKS[..0], &ASKS[..], &["Connection: Upgrade", "Upgrade: other"][..]] {
         let answer = house.ask("GET", PATH, &[headers, &[key.as_str()]].concat()).await;
         assert_eq!((answer.status(), answer.header("x-spoken-by")), (502, Some("gateway")));
