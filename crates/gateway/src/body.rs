@@ -142,7 +142,8 @@ impl HttpBody for Upload {
     }
 }
 
-fn is_too_large(error: &axum::Error) -> bool {
+/// Whether a body was refused for its size, rather than broke off.
+pub(crate) fn is_too_large(error: &axum::Error) -> bool {
     let mut cause = error.source();
     while let Some(error) = cause {
         if error.is::<LengthLimitError>() {

@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
 use crate::access::Access;
+use crate::body::is_too_large;
 use crate::caller::Caller;
 use crate::gate::now;
 use crate::refusal::Refusal;
@@ -233,11 +234,38 @@ async fn body<T: DeserializeOwned>(request: Request) -> Result<T, Refusal> {
         return Err(Refusal::post_only());
     }
     let read = axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX).await;
-    let text = read.map_err(|_| {
-        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large")
+    let text = read.map_err(|error| {
+        if is_too_large(&error) {
+            Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large")
+        } else {
+            Refusal::new(StatusCode::BAD_REQUEST, "the request's body broke off")
+        }
     })?;
     serde_json::from_slice(&text).map_err(|error| {
         // serde names what is missing, and quotes nothing of what a person typed but unknown names.
         Refusal::new(StatusCode::BAD_REQUEST, format!("the body is not what is wanted: {error}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_not_called_too_large() {
+        let broken = stream::iter([Ok("{"), Err(io::Error::other("gone"))]);
+        let large = "x".repeat(BODY_BYTES_MAX + 1);
+        for (sent, status) in [
+            (Body::from_stream(broken), StatusCode::BAD_REQUEST),
+            (Body::from(large), StatusCode::PAYLOAD_TOO_LARGE),
+        ] {
+            let request = http::Request::builder().method(Method::POST).body(sent).unwrap();
+            let refusal = body::<Renewal>(request).await.err().unwrap();
+            assert_eq!(refusal.status, status, "{}", refusal.detail);
+        }
+    }
 }
