@@ -78,7 +78,7 @@ const LEASE_MIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Task {
-    /// Name of the job, unique: letters, digits, `-` and `_`.
+    /// Name of the job, unique: letters, digits, `-` and `_`, at most 64 of them.
     pub id: String,
     /// When: a cron expression such as `0 3 * * *`, `@every 15m`, or `@at 2026-12-01T03:00:00Z`.
     pub schedule: String,
@@ -162,6 +162,9 @@ pub enum Overlap {
     /// It waits for the end of that run, and is then late.
     Wait,
 }
+
+/// A name is in metrics, in paths, and in every entry of the history.
+const ID_CHARS_MAX: usize = 64;
 
 /// More retries than that hide a fault rather than bridge it.
 const RETRIES_MAX: u32 = 100;
@@ -291,6 +294,9 @@ impl Task {
         let mut faults = Vec::new();
         if self.id.is_empty() || !self.id.chars().all(plain) {
             faults.push(("id", "must be letters, digits, `-` or `_`".to_owned()));
+        }
+        if self.id.len() > ID_CHARS_MAX {
+            faults.push(("id", format!("must have at most {ID_CHARS_MAX} characters")));
         }
         if !services.contains(self.service.as_str()) {
             let unknown = format!("`{}` is not among `monitoring.services`", self.service);

@@ -111,7 +111,7 @@ macro_rules! task {
         #[serde(deny_unknown_fields)]
         pub(super) struct $task {
             $(#[$($name)*])*
-            #[schema(pattern = "^[A-Za-z0-9_-]+$")]
+            #[schema(max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
             id: String,
             /// When: a cron expression such as `0 3 * * *`, `@every 15m`, or `@at 2026-12-01T03:00:00Z`.
             #[schema(min_length = 1)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use http::Uri;
 use settings::Task;
 
 use super::{Runner, Seat, now, planning};
@@ -150,6 +151,9 @@ impl Runner {
             let faults: Vec<String> =
                 faults.iter().map(|(key, message)| format!("`{key}` {message}")).collect();
             return Err(Refusal::Invalid(faults.join("; ")));
+        }
+        if let Err(error) = task.path.parse::<Uri>() {
+            return Err(Refusal::Invalid(format!("`path` cannot be asked for: {error}")));
         }
         let zone = Zone::of_all(&suite.scheduler.timezone)
             .map_err(|error| Refusal::Invalid(error.to_string()))?;
