@@ -201,7 +201,7 @@ fn scope(wish: &Wish, now: i64) -> web::Result<Scope> {
     let kinds = match kinds {
         None => contiguous().collect(),
         Some(names) => {
-            names.iter().map(|name| contiguous_kind(name)).collect::<web::Result<_>>()?
+            params::kinds(names)?.into_iter().map(with_ids).collect::<web::Result<_>>()?
         }
     };
     let start = params::time("start", wish.start.as_deref())?;
@@ -228,13 +228,14 @@ fn scope(wish: &Wish, now: i64) -> web::Result<Scope> {
     Ok(Scope { filter: selection.filter()?, kinds, days: first..=last, times: wish.backfill })
 }
 
-fn contiguous_kind(name: &str) -> web::Result<Kind> {
-    match params::named::<Kind>("kinds", Some(name))? {
-        Some(kind) if condition::is_contiguous(kind) => Ok(kind),
-        Some(_) | None => Err(Problem::bad_request(format!(
-            "`kinds`: the ids of {name} are not contiguous, so none can be seen to be missing"
-        ))),
+/// Refuses a kind of which nobody can see what is missing.
+fn with_ids(kind: Kind) -> web::Result<Kind> {
+    if condition::is_contiguous(kind) {
+        return Ok(kind);
     }
+    Err(Problem::bad_request(format!(
+        "`kinds`: the ids of {kind} are not contiguous, so none can be seen to be missing"
+    )))
 }
 
 fn answer(days: &Days, report: &Report) -> AuditAnswer {

@@ -115,11 +115,7 @@ pub(crate) async fn archive(
     let wish: ArchiveWish = super::optional(body)?;
     let kinds = match &wish.kinds {
         None => Kind::ALL.to_vec(),
-        Some(names) => {
-            let kind = |name: &String| params::named::<Kind>("kinds", Some(name));
-            let kinds: Vec<Option<Kind>> = names.iter().map(kind).collect::<web::Result<_>>()?;
-            kinds.into_iter().flatten().collect()
-        }
+        Some(names) => params::kinds(names)?,
     };
     let Some(before) = before(&wish)? else {
         return Ok(Json(roll(&access, &kinds).await?).into_response());

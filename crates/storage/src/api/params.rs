@@ -6,6 +6,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use model::Kind;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::str::FromStr;
 use units::UnixNanos;
 use utoipa::IntoParams;
@@ -51,6 +52,13 @@ where
 {
     let parse = |text: &str| text.parse();
     text.map(parse).transpose().map_err(|error| Problem::bad_request(format!("`{name}`: {error}")))
+}
+
+/// Reads a list of kinds; what is named twice is meant once.
+pub(crate) fn kinds(names: &[String]) -> web::Result<Vec<Kind>> {
+    let kind = |name: &String| named::<Kind>("kinds", Some(name.as_str()));
+    let kinds: BTreeSet<Option<Kind>> = names.iter().map(kind).collect::<web::Result<_>>()?;
+    Ok(kinds.into_iter().flatten().collect())
 }
 
 /// Reads a number of things asked for.

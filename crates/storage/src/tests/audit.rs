@@ -268,6 +268,8 @@ async fn a_hole_that_is_new_is_left_alone_and_what_makes_no_sense_is_refused() {
     storage.acknowledged(Kind::Gap, venue.publish(Kind::Gap, &gaps).await).await;
     let answer = audit(&storage, document!({})).await;
     assert_eq!(holes(&answer), [(1, 5, "healed", "none")]);
+    let twice = audit(&storage, document!({"kinds": ["trade", "trade"]})).await;
+    assert_eq!((&twice["streams"], &twice["rows"]), (&1.into(), &2.into()));
     let week = audit(&storage, document!({"days": 7})).await;
     let days = ["first_day", "last_day"].map(|name| week[name].as_str().unwrap().to_owned());
     // A day later if it is past midnight by now.

@@ -29,3 +29,12 @@ fn an_empty_or_reversed_range_is_refused() {
     assert!(range(at(1), at(2)).is_ok() && range(None, at(0)).is_ok());
     assert!(range(at(2), at(2)).is_err() && range(at(3), at(2)).is_err());
 }
+
+#[test]
+fn a_kind_that_is_named_twice_is_meant_once() {
+    let read =
+        |names: &[&str]| kinds(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    assert_eq!(read(&["trade", "agg_trade", "trade"]).unwrap(), [Kind::Trade, Kind::AggTrade]);
+    assert!(read(&[]).unwrap().is_empty());
+    assert!(read(&["trade", "nothing"]).unwrap_err().detail.contains("`kinds`"));
+}
