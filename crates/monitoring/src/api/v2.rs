@@ -392,7 +392,7 @@ async fn silence(
     request_body = PostableSilence,
     responses(
         (status = 200, description = "It is kept.", body = Silenced),
-        (status = 400, description = "The request makes no sense; the text says why.", body = String,
+        (status = 400, description = "The request makes no sense, or there are too many silences.", body = String,
          content_type = "application/json"),
         (status = 404, description = "There is no such silence.", body = String,
          content_type = "application/json"),
@@ -402,7 +402,7 @@ async fn silence(
          content_type = "application/json"),
         (status = 500, description = "It cannot be kept.", body = String,
          content_type = "application/json"),
-        (status = 503, description = "The service is stopping, or has as many as it can keep.", body = String,
+        (status = 503, description = "The service is stopping.", body = String,
          content_type = "application/json"),
     ),
 )]
@@ -432,7 +432,7 @@ async fn post_silence(
          content_type = "application/json"),
         (status = 500, description = "It cannot be kept.", body = String,
          content_type = "application/json"),
-        (status = 503, description = "The service is stopping, or has as many as it can keep.", body = String,
+        (status = 503, description = "The service is stopping.", body = String,
          content_type = "application/json"),
     ),
 )]

@@ -18,8 +18,11 @@ const RESOLVE_AFTER: Duration = Duration::from_mins(5);
 /// The second that Go's zero time stands for, which its programs write for "no time".
 const ZERO_TIME: i64 = -62_135_596_800;
 
-/// Longest text of a label or an annotation.
+/// Longest name or text of an alert or a silence.
 const TEXT_BYTES_MAX: usize = 16 * 1024;
+
+/// Matchers of a silence: each is kept, and compared with every alert.
+const MATCHERS_MAX: usize = 100;
 
 /// An alert that somebody posts.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -43,7 +46,7 @@ pub(super) enum AlertError {
     NoLabels,
     #[error(transparent)]
     Name(#[from] MatcherError),
-    #[error("a label or annotation is longer than {TEXT_BYTES_MAX} bytes")]
+    #[error("a label, an annotation or the URL is longer than {TEXT_BYTES_MAX} bytes")]
     TooLong,
     #[error("an alert must not end before it starts")]
     Order,
@@ -59,8 +62,9 @@ impl PostableAlert {
         for name in labels.keys() {
             Matcher::new(name, Operator::Equal, "")?;
         }
-        let is_long = |(_, text): (&String, &String)| text.len() > TEXT_BYTES_MAX;
-        if labels.iter().chain(&self.annotations).any(is_long) {
+        let pairs = labels.iter().chain(&self.annotations);
+        let mut texts = pairs.flat_map(|(name, text)| [name, text]).chain([&self.generator_url]);
+        if texts.any(|text| text.len() > TEXT_BYTES_MAX) {
             return Err(AlertError::TooLong);
         }
         let ends_at = self.ends_at.and_then(nanos);
@@ -113,10 +117,22 @@ pub(super) enum PostedSilenceError {
     Matcher(#[from] MatcherError),
     #[error("a time is out of range")]
     Time,
+    #[error("a name or a text is longer than {TEXT_BYTES_MAX} bytes")]
+    TooLong,
+    #[error("a silence has at most {MATCHERS_MAX} matchers")]
+    TooMany,
 }
 
 impl PostableSilence {
     pub(super) fn into_silence(self) -> Result<Silence, PostedSilenceError> {
+        if self.matchers.len() > MATCHERS_MAX {
+            return Err(PostedSilenceError::TooMany);
+        }
+        let of_matchers = self.matchers.iter().flat_map(|posted| [&posted.name, &posted.value]);
+        let mut texts = of_matchers.chain([&self.id, &self.created_by, &self.comment]);
+        if texts.any(|text| text.len() > TEXT_BYTES_MAX) {
+            return Err(PostedSilenceError::TooLong);
+        }
         let matcher = |posted: PostableMatcher| {
             let operator = Operator::new(posted.is_regex, posted.is_equal.unwrap_or(true));
             Matcher::new(&posted.name, operator, &posted.value)

@@ -194,6 +194,30 @@ async fn refusals_are_texts() {
 }
 
 #[tokio::test]
+async fn what_is_too_long_or_too_much_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let house = House::start(directory.path());
+    let long = "x".repeat(16 * 1024 + 1);
+    let mut wordy = silence("a");
+    wordy["comment"] = json!(long);
+    let mut picky = silence("a");
+    let matcher = picky["matchers"][0].clone();
+    picky["matchers"] = vec![matcher; 101].into();
+    let named = json!([{"labels": {long.as_str(): "a"}}]);
+    let led = json!([{"labels": {"a": "b"}, "generatorURL": long}]);
+    for (path, body, expected) in [
+        ("/api/v2/silences", wordy, "a name or a text is longer than 16384 bytes"),
+        ("/api/v2/silences", picky, "a silence has at most 100 matchers"),
+        ("/api/v2/alerts", named, "a label, an annotation or the URL is longer than 16384 bytes"),
+        ("/api/v2/alerts", led, "a label, an annotation or the URL is longer than 16384 bytes"),
+    ] {
+        let (status, text) = house.call("POST", path, body).await;
+        assert_eq!((status, text), (StatusCode::BAD_REQUEST, json!(expected)));
+    }
+    house.stop().await;
+}
+
+#[tokio::test]
 async fn a_body_of_another_shape_is_refused_with_a_text() {
     let directory = tempfile::tempdir().unwrap();
     let house = House::start(directory.path());
