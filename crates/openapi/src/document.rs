@@ -12,6 +12,9 @@ mod tests;
 /// The methods that an operation may have.
 const METHODS: [&str; 5] = ["delete", "get", "patch", "post", "put"];
 
+/// The type of a problem document (RFC 9457 §3).
+const PROBLEM_JSON: &str = "application/problem+json";
+
 /// The description of an HTTP interface.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Document(Map<String, Value>);
@@ -221,11 +224,15 @@ impl Document {
 }
 
 impl Operation<'_> {
-    /// Adds a refusal with a problem document, unless that status is described already.
+    /// Adds a refusal with a problem document. Of a status that is described already the meaning
+    /// stays, and a problem document is another body that it may have.
     pub fn refusal(&mut self, status: u16, description: &str) {
         let responses = object(self.0, "responses");
         let response = responses.entry(status.to_string());
-        response.or_insert_with(|| json!({"description": description}));
+        let response = response.or_insert_with(|| json!({"description": description}));
+        if let Some(content) = response.get_mut("content").and_then(Value::as_object_mut) {
+            content.insert(PROBLEM_JSON.to_owned(), problem());
+        }
         self.word();
     }
 
@@ -265,9 +272,11 @@ impl Operation<'_> {
                 response.insert("description".to_owned(), json!(meaning(status)));
             }
             if status >= 400 && !response.contains_key("content") {
-                response.insert("content".to_owned(), problem());
+                response.insert("content".to_owned(), json!({PROBLEM_JSON: problem()}));
             }
-            if matches!(status, 429 | 503) && response.get("content") == Some(&problem()) {
+            let is_problem =
+                response.get("content").is_some_and(|content| content.get(PROBLEM_JSON).is_some());
+            if matches!(status, 429 | 503) && is_problem {
                 carry(response, RETRY_AFTER);
             }
             let known = shared::headers();
@@ -305,9 +314,9 @@ impl Operation<'_> {
     }
 }
 
-/// The body of a problem document.
+/// What the body of a problem document is.
 fn problem() -> Value {
-    json!({"application/problem+json": {"schema": {"$ref": format!("{SCHEMAS}{PROBLEM}")}}})
+    json!({"schema": {"$ref": format!("{SCHEMAS}{PROBLEM}")}})
 }
 
 /// Adds a header to an answer, in place of what was said of it before.

@@ -180,3 +180,23 @@ fn an_operation_is_given_what_the_gateway_adds() {
     assert_eq!(operation["security"], json!([{"key": []}]));
     assert_eq!(operation["description"], "Wants the scope `read`.");
 }
+
+#[test]
+fn a_refusal_of_another_shape_may_be_a_problem_document_as_well() {
+    let mut document = one("storage");
+    document.each(|_, _, operation| {
+        let text = json!({"application/json": {"schema": {"type": "string"}}});
+        let own = json!({"description": "It is full.", "content": text});
+        object(operation.0, "responses").insert("503".to_owned(), own);
+        operation.word();
+    });
+    let refusal =
+        |document: &Document| value(document)["paths"]["/a"]["get"]["responses"]["503"].clone();
+    assert_eq!(refusal(&document).get("headers"), None, "nothing was said of it");
+    document.each(|_, _, operation| operation.refusal(503, "It is away."));
+    let refusal = refusal(&document);
+    assert_eq!(refusal["description"], "It is full.");
+    let types: Vec<&String> = refusal["content"].as_object().unwrap().keys().collect();
+    assert_eq!(types, ["application/json", "application/problem+json"]);
+    assert!(refusal["headers"].get("Retry-After").is_some(), "{refusal}");
+}
