@@ -13,7 +13,7 @@ const OF_PARTS: &[u32] = &[
 ];
 
 /// Codes of exceptions about anything that is read. What a client sends is among it, so they are
-/// about a part only if they name one.
+/// about a part only if they name one, and one on a disk of the server's own.
 ///
 /// Source: as of [`OF_PARTS`].
 const OF_READING: &[u32] = &[
@@ -39,7 +39,8 @@ impl Damage {
     pub(crate) fn of(error: &clickhouse::error::Error) -> Option<Self> {
         let clickhouse::error::Error::BadResponse(text) = error else { return None };
         let (code, part) = (code(text)?, part(text));
-        let is_damage = OF_PARTS.contains(&code) || part.is_some() && OF_READING.contains(&code);
+        let is_read = part.is_some() && !is_elsewhere(text);
+        let is_damage = OF_PARTS.contains(&code) || is_read && OF_READING.contains(&code);
         is_damage.then(|| Self { table: table(text), part })
     }
 }
@@ -78,6 +79,16 @@ fn is_part(word: &str) -> bool {
 
 fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether the part is in an object store, from which a part that is whole cannot be read either
+/// while a connection breaks off: `… located on disk cold of type s3, …`.
+///
+/// Source: `DataSourceDescription::name` in `src/Disks/DiskType.cpp` of ClickHouse; of the server's
+/// own disks are `local` and `local_blob_storage`.
+fn is_elsewhere(text: &str) -> bool {
+    let Some((_, disk)) = text.split_once(" located on disk ") else { return false };
+    disk.split_once(" of type ").is_some_and(|(_, of_disk)| !of_disk.starts_with("local"))
 }
 
 /// Database and table in `(while reading from part … in table marketprism.stored_trade (…) …`.
@@ -130,9 +141,12 @@ mod tests {
     fn what_cannot_be_read_is_damage_only_if_it_is_of_a_part() {
         let of_a_part = "Code: 33. DB::Exception: Cannot read all data. Bytes read: 0. Bytes \
             expected: 8.: (while reading column price): (while reading from part \
-            /data/store/bee/20261126_7_7_0_9/ in table marketprism.stored_trade (bee) located";
+            /data/store/bee/20261126_7_7_0_9/ in table marketprism.stored_trade (bee) located on \
+            disk default of type local, from mark 0 with max_rows_to_read = 8192)";
         assert!(error(of_a_part).is_damage());
+        let of_an_object_store = of_a_part.replace("default of type local", "cold of type s3");
         for text in [
+            of_an_object_store.as_str(),
             "Code: 33. DB::Exception: Cannot read all data. Bytes read: 3. Bytes expected: 5.",
             "Code: 243. DB::Exception: Cannot reserve 1.00 MiB for part 20261126_1_93_6",
             "Code: 60. DB::Exception: Table marketprism.stored_trade does not exist",
