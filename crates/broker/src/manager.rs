@@ -108,6 +108,9 @@ pub(crate) struct Manager {
     trimmed: BTreeMap<&'static str, Instant>,
     /// Streams whose replay window has been shortened, which is in the log.
     shortened: BTreeSet<&'static str>,
+    /// Whether the last look found a stream that filled up, and made room: it fills up again at once
+    /// where collectors have spooled.
+    relieved: bool,
     growth: Growth,
     silence: Silence,
     monitor: Monitor,
@@ -127,6 +130,7 @@ impl Manager {
             had_jetstream: false,
             trimmed: BTreeMap::new(),
             shortened: BTreeSet::new(),
+            relieved: false,
             growth: Growth::default(),
             silence: Silence::default(),
             monitor: Monitor::new(),
@@ -165,7 +169,7 @@ impl Manager {
     /// Waits until it is time to look again: later if all is well, at once after a reconnect or a
     /// changed configuration.
     async fn rest(&mut self) {
-        let is_calm = {
+        let is_calm = !self.relieved && {
             let view = self.view.borrow();
             view.is_ok() && view.filled(Fill::Filling).next().is_none()
         };
@@ -192,6 +196,7 @@ impl Manager {
     }
 
     async fn observe(&mut self) -> View {
+        self.relieved = false;
         let suite = Arc::clone(&self.suite.borrow_and_update());
         self.silence.expect_replicas(suite.broker.replicas);
         let server = self.bus.server().map(|server| ServerView {
@@ -384,6 +389,7 @@ impl Manager {
 
     /// Notes that blocks go before the replay window is over.
     fn shorten(&mut self, stream: &'static str) {
+        self.relieved = true;
         self.reports.metrics.shortened(stream);
         if self.shortened.insert(stream) {
             tracing::warn!(

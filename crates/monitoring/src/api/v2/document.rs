@@ -63,8 +63,8 @@ impl PostableAlert {
             Matcher::new(name, Operator::Equal, "")?;
         }
         let pairs = labels.iter().chain(&self.annotations);
-        let mut texts = pairs.flat_map(|(name, text)| [name, text]).chain([&self.generator_url]);
-        if texts.any(|text| text.len() > TEXT_BYTES_MAX) {
+        let texts = pairs.flat_map(|(name, text)| [name, text]).chain([&self.generator_url]);
+        if is_one_too_long(texts) {
             return Err(AlertError::TooLong);
         }
         let ends_at = self.ends_at.and_then(nanos);
@@ -129,8 +129,7 @@ impl PostableSilence {
             return Err(PostedSilenceError::TooMany);
         }
         let of_matchers = self.matchers.iter().flat_map(|posted| [&posted.name, &posted.value]);
-        let mut texts = of_matchers.chain([&self.id, &self.created_by, &self.comment]);
-        if texts.any(|text| text.len() > TEXT_BYTES_MAX) {
+        if is_one_too_long(of_matchers.chain([&self.id, &self.created_by, &self.comment])) {
             return Err(PostedSilenceError::TooLong);
         }
         let matcher = |posted: PostableMatcher| {
@@ -150,6 +149,10 @@ impl PostableSilence {
             comment: self.comment,
         })
     }
+}
+
+fn is_one_too_long<'a>(texts: impl IntoIterator<Item = &'a String>) -> bool {
+    texts.into_iter().any(|text| text.len() > TEXT_BYTES_MAX)
 }
 
 /// An alert as Alertmanager shows it.
