@@ -121,7 +121,7 @@ impl Compaction {
         span: Span,
     ) -> Result<(ShelfFile, Vec<StreamZones>), Error> {
         let target = dir.join(path.file_name().unwrap_or_default());
-        let (rows, Finished { bytes, crc32, zones }) = self.rows(&target)?;
+        let (rows, Finished { bytes, crc32, sha256, zones }) = self.rows(&target)?;
         sync_dir(dir)?;
         let entries = || self.inputs.iter().map(|file| &file.entry);
         // An adopted file does not know its sequences, and so does one that was made of it.
@@ -133,6 +133,7 @@ impl Compaction {
             rows,
             bytes,
             crc32: Some(crc32),
+            sha256: Some(sha256),
             first_seq: seqs(entries().map(|entry| entry.first_seq).min()),
             last_seq: seqs(entries().map(|entry| entry.last_seq).max()),
         };

@@ -25,6 +25,7 @@ use parquet::file::metadata::{KeyValue, PageIndexPolicy, ParquetMetaData};
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -142,19 +143,23 @@ pub(crate) struct Finished {
     pub(crate) bytes: u64,
     /// Of the whole file.
     pub(crate) crc32: u32,
+    /// The same, as `sha256sum` writes it.
+    pub(crate) sha256: String,
     pub(crate) zones: Vec<StreamZones>,
 }
 
-/// A file whose checksum is taken while it is written, front to back.
+/// A file whose checksums are taken while it is written, front to back.
 struct Checksummed {
     file: File,
-    checksum: crc32fast::Hasher,
+    crc32: crc32fast::Hasher,
+    sha256: Sha256,
 }
 
 impl io::Write for Checksummed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
-        self.checksum.update(&bytes[..written]);
+        self.crc32.update(&bytes[..written]);
+        self.sha256.update(&bytes[..written]);
         Ok(written)
     }
 
@@ -163,10 +168,15 @@ impl io::Write for Checksummed {
     }
 }
 
+/// A SHA-256 as `sha256sum` writes it.
+pub(crate) fn hex(sum: Sha256) -> String {
+    format!("{:x}", sum.finalize())
+}
+
 impl Writer {
     pub(crate) fn create(path: &Path, kind: Kind, place: Place) -> Result<Self, Error> {
         let file = File::create(path).map_err(Error::io("cannot create", path))?;
-        let file = Checksummed { file, checksum: crc32fast::Hasher::new() };
+        let file = Checksummed { file, crc32: crc32fast::Hasher::new(), sha256: Sha256::new() };
         let schema = columns::schema(kind);
         let properties = properties(&schema).map_err(Error::parquet(path))?;
         let mut writer =
@@ -218,10 +228,11 @@ impl Writer {
         let text = serde_json::to_string(&directory).expect("numbers and texts have a JSON form");
         self.writer.append_key_value_metadata(KeyValue::new(ZONES_KEY.to_owned(), text));
         self.writer.finish().map_err(Error::parquet(&self.path))?;
-        let Checksummed { file, checksum } = self.writer.inner();
+        let Checksummed { file, crc32, sha256 } = self.writer.inner();
         file.sync_all().map_err(Error::io("cannot sync", &self.path))?;
         let bytes = file.metadata().map_err(Error::io("cannot read", &self.path))?.len();
-        Ok(Finished { bytes, crc32: checksum.clone().finalize(), zones: self.streams })
+        let (crc32, sha256) = (crc32.clone().finalize(), hex(sha256.clone()));
+        Ok(Finished { bytes, crc32, sha256, zones: self.streams })
     }
 }
 

@@ -105,7 +105,7 @@ impl Roll {
         let folder = target.parent().unwrap_or(dir);
         create_dirs(dir, folder)?;
         let temporary = target.with_extension("tmp");
-        let Finished { bytes, crc32, zones } =
+        let Finished { bytes, crc32, sha256, zones } =
             self.rows(&temporary, place, entries).inspect_err(|_| {
                 // What is left behind is removed at start too; now it gives its space back.
                 std::fs::remove_file(&temporary).ok();
@@ -122,6 +122,7 @@ impl Roll {
             rows: crate::segment::u64_of(entries.len()),
             bytes,
             crc32: Some(crc32),
+            sha256: Some(sha256),
             first_seq: self.segment.first_seq,
             last_seq: self.segment.last_seq,
         };

@@ -120,6 +120,9 @@ pub(crate) struct FileEntry {
     /// CRC-32 of the whole file; absent in what older versions wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) crc32: Option<u32>,
+    /// SHA-256 of the whole file, as `sha256sum` writes it; absent in what older versions wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sha256: Option<String>,
     /// First and last stream sequence of the segments' cuts, 0 if that is not known.
     pub(crate) first_seq: u64,
     pub(crate) last_seq: u64,

@@ -157,7 +157,10 @@ impl Reader {
 
     /// Runs `read` on the current view; once more on a newer one if retention or a compaction has
     /// removed a file under it.
-    fn consistent<T>(&self, read: impl Fn(&View) -> Result<T, Error>) -> Result<T, Error> {
+    pub(crate) fn consistent<T>(
+        &self,
+        read: impl Fn(&View) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let mut view = self.view.load_full();
         loop {
             match read(&view) {

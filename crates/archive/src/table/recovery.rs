@@ -164,10 +164,12 @@ fn adopt(
     match ParquetFile::open(&full, kind, place) {
         Ok(file) => {
             let rows = file.rows_total();
-            let (segment, crc32, first_seq, last_seq) = (span.last, None, 0, 0);
+            let (segment, first_seq, last_seq) = (span.last, 0, 0);
+            let (crc32, sha256) = (None, None);
             // What it was compacted from is in it, and not on the disk any more.
             manifest.files.retain(|entry| !is_part(entry, place, span));
-            let entry = FileEntry { path, segment, rows, bytes, crc32, first_seq, last_seq };
+            let entry =
+                FileEntry { path, segment, rows, bytes, crc32, sha256, first_seq, last_seq };
             manifest.files.push(entry);
         }
         Err(error) => recovery.lost_files.push((path, error.to_string())),

@@ -8,6 +8,7 @@ pub(crate) use compact::compaction;
 mod counts;
 mod crash;
 mod disk;
+mod files;
 mod paging;
 mod parts;
 

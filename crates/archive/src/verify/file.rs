@@ -5,19 +5,20 @@ use super::statistics::Tally;
 use super::zones::Zones;
 use crate::Error;
 use crate::columns::{self, StoredRow};
-use crate::parquet_file::{ParquetFile, StreamZones, ZONE_ROWS};
+use crate::parquet_file::{ParquetFile, StreamZones, ZONE_ROWS, hex};
 use crate::segment::u64_of;
 use crate::shelf::{FileEntry, Place, date};
 use model::{Identity, Kind, Symbol};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::schema::types::Type;
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use units::UnixNanos;
 
-/// Bytes read at once for the checksum.
+/// Bytes read at once for the checksums.
 const READ_BYTES: usize = 1 << 20;
 
 /// What a file was found to be.
@@ -43,13 +44,15 @@ pub(super) fn check(
     (kind, place): (Kind, Place),
     findings: &mut Findings,
 ) -> Result<Checked, Error> {
-    let (bytes, checksum) = contents(path)?;
+    let (bytes, crc32, sha256) = contents(path)?;
     let shown = Path::new("parquet").join(&entry.path);
     let mut check = FileCheck { entry, kind, place, shown, findings };
     if bytes != entry.bytes {
         check.say(Check::Size, None, || format!("{bytes} bytes, listed are {}", entry.bytes));
     }
-    if entry.crc32.is_some_and(|stated| stated != checksum) {
+    let is_other = entry.crc32.is_some_and(|stated| stated != crc32)
+        || entry.sha256.as_ref().is_some_and(|stated| *stated != sha256);
+    if is_other {
         check.say(Check::Checksum, None, || "its bytes are not those that were written".to_owned());
     }
     let mut checked =
@@ -85,17 +88,18 @@ pub(super) fn check(
     Ok(checked)
 }
 
-/// The size of a file and its checksum.
-fn contents(path: &Path) -> Result<(u64, u32), Error> {
+/// The size of a file and its checksums, CRC-32 and SHA-256.
+fn contents(path: &Path) -> Result<(u64, u32, String), Error> {
     let mut file = File::open(path).map_err(Error::io("cannot open", path))?;
-    let (mut hasher, mut bytes) = (crc32fast::Hasher::new(), 0);
+    let (mut crc32, mut sha256, mut bytes) = (crc32fast::Hasher::new(), Sha256::new(), 0);
     let mut buffer = vec![0; READ_BYTES];
     loop {
         let read = file.read(&mut buffer).map_err(Error::io("cannot read", path))?;
         if read == 0 {
-            return Ok((bytes, hasher.finalize()));
+            return Ok((bytes, crc32.finalize(), hex(sha256)));
         }
-        hasher.update(&buffer[..read]);
+        crc32.update(&buffer[..read]);
+        sha256.update(&buffer[..read]);
         bytes += u64_of(read);
     }
 }

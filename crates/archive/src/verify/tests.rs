@@ -3,11 +3,12 @@
 use super::*;
 use crate::Table;
 use crate::columns::{StoredRow, schema};
-use crate::parquet_file::Writer;
+use crate::parquet_file::{Writer, hex};
 use crate::table::tests::{compaction, cut, event, open};
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
+use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,6 +67,7 @@ fn relist(root: &Path, file: &str, rows: u64) {
     list(root, file, |entry| {
         entry.bytes = u64::try_from(bytes.len()).unwrap();
         entry.crc32 = Some(crc32fast::hash(&bytes));
+        entry.sha256 = Some(hex(Sha256::new_with_prefix(&bytes)));
         entry.rows = rows;
     });
 }
