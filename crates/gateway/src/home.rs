@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use sha2::{Digest as _, Sha256};
 
@@ -104,7 +104,7 @@ pub(crate) fn answer(
     let Some((asset, tag)) = found else {
         return Err(Refusal::new(StatusCode::NOT_FOUND, "there is no such path"));
     };
-    let mut response = if has(headers, tag) {
+    let mut response = if web::is_known(headers, tag) {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
@@ -119,14 +119,6 @@ pub(crate) fn answer(
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     Ok(response)
-}
-
-/// Whether the browser has the file with this tag (RFC 9110 §13.1.2; tags compare weakly).
-fn has(headers: &HeaderMap, tag: &HeaderValue) -> bool {
-    let lists = headers.get_all(IF_NONE_MATCH).iter().filter_map(|list| list.to_str().ok());
-    lists.flat_map(|list| list.split(',')).map(str::trim).any(|known| {
-        known == "*" || known.strip_prefix("W/").unwrap_or(known).as_bytes() == tag.as_bytes()
-    })
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod keep;
 mod limits;
 mod observe;
 mod problem;
+mod tags;
 mod tls;
 mod workers;
 
@@ -27,6 +28,7 @@ pub use keep::Keep;
 pub use limits::{Limits, Proxies};
 pub use observe::{Metrics, observe, observe_front};
 pub use problem::{Problem, is_of_resource, method_not_allowed, not_found};
+pub use tags::is_known;
 pub use tls::{Encrypted, Tls, TlsError};
 pub use workers::{Pool, Workers};
 
