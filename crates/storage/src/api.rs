@@ -31,6 +31,7 @@ use web::Problem;
 
 mod audit;
 mod coverage;
+mod files;
 mod hot;
 mod manage;
 mod params;
@@ -153,6 +154,9 @@ fn work() -> OpenApiRouter<Access> {
         .routes(routes!(audit::audit))
         .routes(routes!(coverage::coverage))
         .routes(routes!(coverage::condition))
+        .routes(routes!(files::list))
+        .routes(routes!(files::sums))
+        .routes(routes!(files::file))
         .routes(routes!(hot::latest))
         .routes(routes!(manage::archive))
         .routes(routes!(manage::cleanup))

@@ -77,6 +77,14 @@ impl Reader {
         })
     }
 
+    /// The embedded archive: the store itself, or what was moved into it.
+    pub(crate) const fn archive(&self) -> &archive::Reader {
+        match self {
+            Self::Archive(reader) => reader,
+            Self::Warehouse(both) => &both.archive,
+        }
+    }
+
     pub(crate) fn stats(&self) -> anyhow::Result<Stats> {
         Ok(match self {
             Self::Archive(reader) => Stats::Archive(reader.stats()),

@@ -33,6 +33,7 @@ mod counts;
 mod damage;
 mod dead_letters;
 mod delivery;
+mod files;
 mod hostile;
 mod instruments;
 mod interface;
