@@ -219,14 +219,7 @@ fn answers_are_known_by_their_path<A: Adapter>(
             assert!(small.weight <= deep.weight && deep.weight <= A::LIMITS.weight_per_minute);
             paths.extend([small.path, deep.path]);
         }
-        for kind in Kind::ALL {
-            let request = adapter.trades_request(id, *kind, 7, usize::MAX);
-            let trades = matches!(kind, Kind::Trade | Kind::AggTrade);
-            assert!(trades || request.is_none(), "{kind} cannot be asked for by id");
-            let newest = adapter.newest_request(id, *kind);
-            assert_eq!(newest.is_some(), request.is_some(), "{kind}");
-            paths.extend(request.into_iter().chain(newest).map(|request| request.path));
-        }
+        paths.extend(trades_paths(adapter, id));
         paths.extend(A::POLLS.iter().map(|poll| poll.request(id).path));
     }
     for path in paths {
@@ -236,6 +229,20 @@ fn answers_are_known_by_their_path<A: Adapter>(
     }
     let error = adapter.parse_rest("/nobody/asks?for=it", b"{}").expect_err("not asked for");
     assert_eq!(error.reason, Reject::UnknownPath);
+}
+
+/// The paths at which trades can be asked for: from an id on, and the newest.
+fn trades_paths<A: Adapter>(adapter: &A, id: &InstrumentId) -> Vec<String> {
+    let mut paths = Vec::new();
+    for kind in Kind::ALL {
+        let request = adapter.trades_request(id, *kind, 7, usize::MAX);
+        let trades = matches!(kind, Kind::Trade | Kind::AggTrade);
+        assert!(trades || request.is_none(), "{kind} cannot be asked for by id");
+        let newest = adapter.newest_request(id, *kind);
+        assert_eq!(newest.is_some(), request.is_some(), "{kind}");
+        paths.extend(request.into_iter().chain(newest).map(|request| request.path));
+    }
+    paths
 }
 
 /// What a frame is read as.
