@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// Pause between two looks.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Pause between two looks while something is not as declared, or a stream fills up: collectors that
 /// spool wait for the room that a look makes.
