@@ -62,9 +62,6 @@ pub fn recovery(strike: &Strike, samples: &[Sample], others: &[Strike]) -> Recov
             break;
         }
     }
-    // A market that ends sooner says no more than that it was normal by then.
-    let seen_until = samples.last().map_or(Duration::ZERO, |sample| sample.at);
-    let found = found.or(normal_since.filter(|_| seen_until < strike.end() + RECOVERY_MAX));
     let until = found.unwrap_or(Duration::MAX);
     let overtaken = others
         .iter()
