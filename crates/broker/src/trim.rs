@@ -5,7 +5,7 @@
 //! 1. every declared consumer has acknowledged it and a later one, and
 //! 2. it is older than the replay window, or
 //! 3. the stream fills up, and the block is of the oldest that stand in the way of being half full;
-//!    of a stream that is full already, in the way of being [`LEFT`] full.
+//!    of a stream that is full already, in the way of being an eighth full ([`LEFT`]).
 //!
 //! Rule 3 is there because a window that does not fit into the stream would otherwise have it refuse
 //! new blocks for the sake of old ones that everybody has. A stream that is full refuses blocks, which

@@ -16,6 +16,7 @@ use crate::malformed::COUNTED_AFTER;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde::Serialize;
+use std::cmp::Reverse;
 use std::fmt;
 use std::time::Duration;
 
@@ -26,8 +27,12 @@ mod tests;
 pub const LEAD: Duration = Duration::from_secs(5);
 
 /// The quiet tail: a half-open connection is noticed after 20 s of silence, and the wait before
-/// connecting anew follows; what waited meanwhile is drained, and the lag seen to stay normal.
-pub const TAIL: Duration = Duration::from_secs(25);
+/// connecting anew follows.
+pub const TAIL: Duration = Duration::from_secs(20);
+
+/// How much longer the market lasts: what waited until then is drained, and the lag seen to stay
+/// normal.
+const HEALS: Duration = Duration::from_secs(5);
 
 /// The shortest run that has room for every kind.
 pub const MINUTES_MIN: u64 = 2;
@@ -52,6 +57,10 @@ const STEP: Duration = Duration::from_millis(250);
 
 /// How often a whole schedule is drawn until everything that must strike fits.
 const DRAWS_MAX: u64 = 10_000;
+
+/// How many of these draws place what must strike in any order; from then on what takes longest goes
+/// first, which leaves smaller holes.
+const SHUFFLED_DRAWS: u64 = 1_000;
 
 /// From how many minutes on the faults are spread over the run; a shorter one is packed.
 const SPREAD_MINUTES: u64 = 4;
@@ -124,9 +133,9 @@ impl Schedule {
     pub fn draw(seed: u64, minutes: u64, store: Store, clock: bool) -> Option<Self> {
         let length = Duration::from_secs(minutes * 60);
         let mut hat = Hat { rng: SmallRng::seed_from_u64(seed), minutes, store, clock };
-        let mut strikes = (0..DRAWS_MAX).find_map(|_| hat.draw(length))?;
+        let mut strikes = (0..DRAWS_MAX).find_map(|n| hat.draw(length, n >= SHUFFLED_DRAWS))?;
         strikes.sort_by_key(|strike| strike.at);
-        Some(Self { seed, store, length, strikes })
+        Some(Self { seed, store, length: length + HEALS, strikes })
     }
 
     /// A market in which nothing strikes.
@@ -264,9 +273,12 @@ fn place(
 }
 
 impl Hat {
-    fn draw(&mut self, length: Duration) -> Option<Vec<Strike>> {
+    fn draw(&mut self, length: Duration, longest_first: bool) -> Option<Vec<Strike>> {
         let mut wanted = self.musts();
         shuffle(&mut self.rng, &mut wanted);
+        if longest_first {
+            wanted.sort_by_key(|(fault, lasts)| Reverse(*lasts + rest(*fault)));
+        }
         let mut placed = Vec::new();
         for (fault, lasts) in wanted {
             let from = if self.minutes < SPREAD_MINUTES {

@@ -68,7 +68,7 @@ proptest! {
         prop_assert!(strikes.is_sorted_by_key(|strike| strike.at));
         for strike in strikes {
             prop_assert!(strike.at >= LEAD, "{}", strike);
-            prop_assert!(strike.end() + TAIL <= length, "{}", strike);
+            prop_assert!(strike.end() + TAIL + HEALS <= length, "{}", strike);
         }
     }
 
