@@ -167,20 +167,23 @@ impl Silences {
             silence.starts_at = now;
         }
         silence.check(now)?;
+        let mut ends = None;
         if silence.id.is_empty() {
             silence.id = fresh;
         } else {
             let known = self.0.get(&silence.id).ok_or(SilenceError::Unknown)?;
             if !replaceable(known, &silence, now) {
-                if known.state(now) != SilenceState::Expired {
-                    self.expire(&silence.id, now)?;
-                }
-                silence.id = fresh;
+                let known_id = std::mem::replace(&mut silence.id, fresh);
+                ends = (known.state(now) != SilenceState::Expired).then_some(known_id);
                 silence.starts_at = silence.starts_at.max(now);
             }
         }
         if !self.0.contains_key(&silence.id) && self.0.len() >= SILENCES_MAX {
             return Err(SilenceError::TooMany);
+        }
+        // Only now: a change that is refused must not end what it was to replace.
+        if let Some(id) = ends {
+            self.expire(&id, now)?;
         }
         let id = silence.id.clone();
         self.0.insert(id.clone(), silence);
@@ -281,6 +284,18 @@ mod tests {
         assert_eq!(set(silence("", "service=x", 20, 20)), SilenceError::Empty);
         assert_eq!(set(silence("", "service=x", 5, 10)), SilenceError::Past);
         assert_eq!(set(silence("x", "service=x", 10, 20)), SilenceError::Unknown);
+    }
+
+    #[test]
+    fn a_change_without_room_ends_nothing() {
+        let full = (0..SILENCES_MAX).map(|id| silence(&id.to_string(), "service=storage", 0, 90));
+        let mut silences = Silences::restore(full);
+        let other = silence("0", "service=broker", 0, 90);
+        assert_eq!(silences.set(other, "b".into(), at(5)), Err(SilenceError::TooMany));
+        assert_eq!(silences.get("0").unwrap().state(at(5)), SilenceState::Active);
+        // Nothing is added by a longer end.
+        let longer = silence("0", "service=storage", 0, 95);
+        assert_eq!(silences.set(longer, "b".into(), at(5)).unwrap(), "0");
     }
 
     #[test]
