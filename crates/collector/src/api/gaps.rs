@@ -137,7 +137,8 @@ fn open_answer(open: &OpenGap) -> OpenAnswer {
 #[schema(as = Backfill)]
 pub(super) struct Order {
     /// Between which times the trades happened, in nanoseconds since the Unix epoch, if that is
-    /// known: the gap then belongs to these days, and not to that of the order.
+    /// known: the gap then belongs to these days, and not to that of the order. Not before 1970
+    /// and not in the future.
     #[serde(default)]
     #[schema(value_type = Option<Nanos>)]
     since: Option<i64>,
@@ -196,9 +197,7 @@ pub(super) async fn order(
 ) -> web::Result<(StatusCode, Json<OrderAnswer>)> {
     let kind: Kind = known(&order.kind)?;
     let ids = ids(&order)?;
-    if order.since.zip(order.until).is_some_and(|(since, until)| until < since) {
-        return Err(Problem::bad_request("until must not be before since"));
-    }
+    times(&order, now())?;
     let (instrument, backfill) = find(&api.board, &order, kind)?;
     let mut watched = api.board.open();
     let open = Arc::clone(&watched.borrow());
@@ -241,6 +240,21 @@ fn ids(order: &Order) -> web::Result<(u64, u64)> {
         return Err(Problem::bad_request(format!("one order may name {IDS_MAX} ids at most")));
     }
     Ok(hull)
+}
+
+/// Whether the trades may have happened when an order says so.
+fn times(order: &Order, now: UnixNanos) -> web::Result<()> {
+    let impossible = |time: &i64| !(0..=now.as_i64()).contains(time);
+    for (name, time) in [("since", order.since), ("until", order.until)] {
+        if time.as_ref().is_some_and(impossible) {
+            let detail = format!("{name} must be between 1970 and now, in nanoseconds");
+            return Err(Problem::bad_request(detail));
+        }
+    }
+    if order.since.zip(order.until).is_some_and(|(since, until)| until < since) {
+        return Err(Problem::bad_request("until must not be before since"));
+    }
+    Ok(())
 }
 
 /// Whose trades are meant, and who fetches them.
@@ -327,6 +341,25 @@ mod tests {
         assert_eq!(covering(Kind::Trade, (40, 60)), None);
         assert_eq!(covering(Kind::Trade, (20, 30)), None);
         assert_eq!(covering(Kind::AggTrade, (50, 60)), None);
+    }
+
+    #[test]
+    fn trades_have_happened_before_they_are_fetched() {
+        let order = |since, until| Order {
+            since,
+            until,
+            venue: "binance".into(),
+            market: "spot".into(),
+            symbol: "BTC-USDT".into(),
+            kind: "trade".into(),
+            after_id: 9,
+            before_id: 15,
+        };
+        let fits = |since, until| times(&order(since, until), UnixNanos::new(100)).is_ok();
+        assert!(fits(None, None) && fits(Some(0), Some(100)) && fits(Some(7), None));
+        assert!(!fits(Some(-1), None) && !fits(Some(i64::MIN), Some(5)));
+        assert!(!fits(None, Some(101)) && !fits(Some(7), Some(i64::MAX)));
+        assert!(!fits(Some(7), Some(6)));
     }
 
     #[test]
