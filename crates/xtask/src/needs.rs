@@ -65,12 +65,14 @@ pub(crate) const TORTURE: &[Need] = &[
 
 /// Installs what is missing of these, or says what to type.
 pub(crate) fn bring(needs: &[&[Need]]) -> anyhow::Result<()> {
-    let missing: Vec<&str> = needs
+    let mut missing: Vec<&str> = needs
         .iter()
         .flat_map(|needs| needs.iter())
         .filter(|(_, sign)| !is_there(sign))
         .map(|(package, _)| *package)
         .collect();
+    missing.sort_unstable();
+    missing.dedup();
     if missing.is_empty() {
         return Ok(());
     }
