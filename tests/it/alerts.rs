@@ -25,34 +25,28 @@ const GAP: &str = "gap@0s:600";
 /// How long a notification may take, from its cause on.
 const PATIENCE: u64 = 180;
 
-/// Takes what is posted, one connection per process: the body goes into a file.
-const RECEIVER: &str = r#"#!/bin/bash
+/// Reads the head of a request; `length` is that of its body.
+const HEAD: &str = r#"#!/bin/bash
 length=0
 while IFS= read -r line; do
     line=${line%$'\r'}
     [ -z "$line" ] && break
     case ${line,,} in content-length:*) length=$((${line#*:})) ;; esac
 done
-flock /srv/alerts.lock sh -c 'head -c "$1" >>"$2"; echo >>"$2"' sh "$length" /srv/alerts.jsonl
+"#;
+
+/// Takes what is posted, one connection per process: the body goes into a file.
+const RECEIVER: &str = r#"flock /srv/alerts.lock sh -c 'head -c "$1" >>"$2"; echo >>"$2"' sh "$length" /srv/alerts.jsonl
 printf 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'
 "#;
 
 /// A service whose clock is an hour slow.
-const SLOW_CLOCK: &str = r#"#!/bin/bash
-while IFS= read -r line; do [ -z "${line%$'\r'}" ] && break; done
-date=$(LC_ALL=C date --utc --date='1 hour ago' '+%a, %d %b %Y %T GMT')
+const SLOW_CLOCK: &str = r#"date=$(LC_ALL=C date --utc --date='1 hour ago' '+%a, %d %b %Y %T GMT')
 printf 'HTTP/1.1 200 OK\r\nDate: %s\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}' "$date"
 "#;
 
 /// A ClickHouse that cannot read a part, whatever it is asked.
-const DAMAGED: &str = r#"#!/bin/bash
-length=0
-while IFS= read -r line; do
-    line=${line%$'\r'}
-    [ -z "$line" ] && break
-    case ${line,,} in content-length:*) length=$((${line#*:})) ;; esac
-done
-head -c "$length" >/dev/null
+const DAMAGED: &str = r#"head -c "$length" >/dev/null
 part=/var/lib/clickhouse/store/1b2/1b2c/20260509_1_93_6
 text="Code: 246. DB::Exception: Empty marks file '$part/data.cmrk4': 0, must be: 96: (while reading \
 from part $part/ in table marketprism.stored_trade (1b2c)). (CORRUPTED_DATA)"
@@ -153,7 +147,7 @@ impl Watched {
             [("receiver", 9100, RECEIVER), ("slow", 9101, SLOW_CLOCK), ("damaged", 9102, DAMAGED)];
         for (name, port, script) in programs {
             let path = format!("/srv/{name}");
-            machine.put(script.as_bytes(), &path, 0o755).unwrap();
+            machine.put(format!("{HEAD}{script}").as_bytes(), &path, 0o755).unwrap();
             let socket = format!("[Socket]\nListenStream=127.0.0.1:{port}\nAccept=yes\n");
             let each = format!("[Service]\nExecStart={path}\nStandardInput=socket\n");
             let units = "/etc/systemd/system";
