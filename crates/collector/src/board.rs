@@ -194,51 +194,48 @@ impl MarketView {
 }
 
 /// Everything others see; written by the market tasks, each its own entry.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Board {
-    markets: Arc<watch::Sender<Vec<MarketView>>>,
+    markets: Arc<watch::Sender<BTreeMap<(Venue, Market), MarketView>>>,
     gaps: Arc<watch::Sender<VecDeque<Event>>>,
     open: Arc<watch::Sender<Arc<OpenGaps>>>,
     behind: Arc<watch::Sender<bool>>,
     /// The venues' lists, by market.
-    lists: Arc<watch::Sender<BTreeMap<usize, Arc<[Instrument]>>>>,
+    lists: Arc<watch::Sender<BTreeMap<(Venue, Market), Arc<[Instrument]>>>>,
 }
 
 impl Board {
-    pub(crate) fn new(markets: Vec<MarketView>) -> Self {
-        Self {
-            markets: Arc::new(watch::Sender::new(markets)),
-            gaps: Arc::new(watch::Sender::new(VecDeque::new())),
-            open: Arc::new(watch::Sender::new(Arc::default())),
-            behind: Arc::new(watch::Sender::new(false)),
-            lists: Arc::new(watch::Sender::new(BTreeMap::new())),
-        }
+    /// Adds the entry of a market.
+    pub(crate) fn add(&self, market: MarketView) {
+        self.markets.send_modify(|markets| {
+            markets.insert((market.venue, market.market), market);
+        });
     }
 
     /// Changes the entry of a market.
-    pub(crate) fn update(&self, index: usize, change: impl FnOnce(&mut MarketView)) {
+    pub(crate) fn update(&self, of: (Venue, Market), change: impl FnOnce(&mut MarketView)) {
         self.markets.send_modify(|markets| {
-            if let Some(market) = markets.get_mut(index) {
+            if let Some(market) = markets.get_mut(&of) {
                 change(market);
             }
         });
     }
 
-    /// The markets at this moment.
+    /// The markets at this moment, in the order of their names.
     pub(crate) fn markets(&self) -> Vec<MarketView> {
-        self.markets.borrow().clone()
+        self.markets.borrow().values().cloned().collect()
     }
 
     /// Where the events of a market are counted.
-    pub(crate) fn tally(&self, index: usize) -> Arc<Tally> {
+    pub(crate) fn tally(&self, of: (Venue, Market)) -> Arc<Tally> {
         let markets = self.markets.borrow();
-        markets.get(index).map(|market| Arc::clone(&market.tally)).unwrap_or_default()
+        markets.get(&of).map(|market| Arc::clone(&market.tally)).unwrap_or_default()
     }
 
     /// Replaces what the venue of a market lists.
-    pub(crate) fn set_list(&self, index: usize, list: Arc<[Instrument]>) {
+    pub(crate) fn set_list(&self, of: (Venue, Market), list: Arc<[Instrument]>) {
         self.lists.send_modify(|lists| {
-            lists.insert(index, list);
+            lists.insert(of, list);
         });
     }
 
@@ -246,9 +243,7 @@ impl Board {
     pub(crate) fn listed(&self) -> (BTreeSet<Arc<InstrumentId>>, BTreeSet<(Venue, Market)>) {
         let lists = self.lists.borrow();
         let ids = lists.values().flat_map(|list| list.iter()).map(|it| Arc::clone(&it.id));
-        let listed: BTreeSet<_> = ids.collect();
-        let markets = listed.iter().map(|id| (id.venue, id.market)).collect();
-        (listed, markets)
+        (ids.collect(), lists.keys().copied().collect())
     }
 
     /// What the venues list, as far as their lists were read.

@@ -48,7 +48,7 @@ fn look(handover: &mut Handover, board: &Board) {
 mod tests {
     use super::*;
     use crate::block::tests::{instrument, run};
-    use model::{Instrument, Kind, Listing, QtyUnit};
+    use model::{Instrument, Kind, Listing, Market, QtyUnit, Venue};
     use std::sync::Arc;
     use wire::DurableSubject;
 
@@ -74,16 +74,17 @@ mod tests {
         let mut handover = Handover::default();
         let subject = DurableSubject::of(Kind::Trade, &instrument("BTC-USDT"));
         handover.handed(subject, &[run(Kind::Trade, 5, 9)]);
-        let board = Board::new(Vec::new());
+        let board = Board::default();
         let looks = |handover: &mut Handover| {
             (0..2).for_each(|_| look(handover, &board));
             handover.last_ids().len()
         };
         assert_eq!(looks(&mut handover), 1, "no list was read");
         let list = |symbol: &str| -> Arc<[Instrument]> { Arc::from([listed(symbol)]) };
-        board.set_list(0, list("BTC-USDT"));
+        let spot = (Venue::Binance, Market::Spot);
+        board.set_list(spot, list("BTC-USDT"));
         assert_eq!(looks(&mut handover), 1, "it is listed");
-        board.set_list(0, list("ETH-USDT"));
+        board.set_list(spot, list("ETH-USDT"));
         assert_eq!(looks(&mut handover), 0);
     }
 }

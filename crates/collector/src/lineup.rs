@@ -19,7 +19,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use venue::Adapter;
 
-/// One enabled market, in the order of the board.
+/// One enabled market.
 pub(crate) struct Seat {
     venue: Venue,
     market: ModelMarket,
@@ -135,9 +135,9 @@ impl Lineup {
     ) -> anyhow::Result<Self> {
         let mut hosts = Hosts::new(shares);
         let mut markets = Vec::new();
-        for (index, seat) in seats.into_iter().enumerate() {
+        for seat in seats {
             let (venue, market) = (seat.venue, seat.market);
-            let staff = Staff { index, seat, proxy, hosts: &mut hosts, ways: ways.clone() };
+            let staff = Staff { seat, proxy, hosts: &mut hosts, ways: ways.clone() };
             let start = adapters::visit(venue, market, staff)
                 .with_context(|| format!("no adapter for {market} on {venue}"))?;
             markets.push(start?);
@@ -155,7 +155,6 @@ impl Lineup {
 
 /// Puts together the tasks of one market.
 struct Staff<'a> {
-    index: usize,
     seat: Seat,
     /// That of the markets that name none.
     proxy: Option<&'a Proxy>,
@@ -167,13 +166,13 @@ impl Visitor for Staff<'_> {
     type Output = anyhow::Result<Start>;
 
     fn visit<A: Adapter + Clone + Send + Sync + 'static>(self, adapter: A) -> Self::Output {
-        let Self { index, seat, proxy, hosts, ways } = self;
+        let Self { seat, proxy, hosts, ways } = self;
         let Seat { venue, market, settings, gaps, orders, fetching } = seat;
         let name = format!("{venue}-{market}");
         let proxy = proxies::of(&settings, proxy)
             .with_context(|| format!("collector.venues.{venue}.{market}"))?;
         let door = hosts.door::<A>(&name, &settings, proxy.as_ref())?;
-        ways.board.update(index, |view| view.banned = door.banned.clone());
+        ways.board.update((venue, market), |view| view.banned = door.banned.clone());
         let gate = hosts.gate::<A>(&settings);
         let (roster, rosters) = watch::channel(None);
         let tls = Tls::new(settings.ca_file.as_deref()).context("load the trusted certificates")?;
@@ -191,7 +190,6 @@ impl Visitor for Staff<'_> {
             tap: ways.taps.as_ref().map(|taps| taps.of(&format!("{name}-backfill"))),
         });
         let market = Market {
-            index,
             venue,
             market,
             wanted: wanted(&settings)?,

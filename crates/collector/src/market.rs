@@ -75,8 +75,6 @@ impl Wanted {
 
 /// What a market task needs.
 pub(crate) struct Market {
-    /// Its place on the board.
-    pub(crate) index: usize,
     pub(crate) venue: Venue,
     pub(crate) market: ModelMarket,
     pub(crate) wanted: Wanted,
@@ -156,11 +154,16 @@ impl Market {
                     let reason: Arc<str> = Chain(error.as_ref()).to_string().into();
                     let wait = backoff.next(&mut rand::rng());
                     tracing::warn!(error = &*reason, ?wait, "no instruments yet");
-                    self.ways.board.update(self.index, |market| market.reason = Some(reason));
+                    self.ways.board.update(self.of(), |market| market.reason = Some(reason));
                     tokio::time::sleep(wait).await;
                 }
             }
         }
+    }
+
+    /// Which one it is.
+    const fn of(&self) -> (Venue, ModelMarket) {
+        (self.venue, self.market)
     }
 
     /// Its name, such as `binance-spot`.
@@ -178,7 +181,7 @@ impl Market {
         let suite = Arc::clone(&self.ways.suite.borrow_and_update());
         let mut markets = suite.collector.venues.markets();
         let ours = |(venue, market, _): &(Venue, ModelMarket, &VenueMarket)| {
-            (*venue, *market) == (self.venue, self.market)
+            (*venue, *market) == self.of()
         };
         wanted(markets.find(ours)?.2).ok()
     }
@@ -190,7 +193,7 @@ impl Market {
     }
 
     fn outbox(&self) -> Outbox {
-        Outbox::new(&self.ways, self.index)
+        Outbox::new(&self.ways, self.of())
     }
 
     /// How its feeds ask for the newest trades; `None` where nothing is fetched.

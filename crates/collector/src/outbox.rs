@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use bus::{Bus, LiveId};
 use bytes::Bytes;
 use feed::Output;
-use model::{Body, Cause, InstrumentId, Kind};
+use model::{Body, Cause, InstrumentId, Kind, Market, Venue};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -74,14 +74,14 @@ struct Live {
 }
 
 impl Outbox {
-    /// For the feeds of the market with this place on the board.
-    pub(crate) fn new(ways: &Ways, index: usize) -> Self {
+    /// For the feeds of a market.
+    pub(crate) fn new(ways: &Ways, of: (Venue, Market)) -> Self {
         Self {
             bus: ways.bus.clone(),
             producer: ways.producer.clone(),
             batches: ways.batches.clone(),
             board: ways.board.clone(),
-            tally: ways.board.tally(index),
+            tally: ways.board.tally(of),
             metrics: ways.metrics.clone(),
             leading: ways.leading.clone(),
             subjects: ways.subjects.clone(),

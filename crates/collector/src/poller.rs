@@ -46,8 +46,6 @@ pub(crate) struct Parts<A> {
     pub(crate) ration: Ration,
     pub(crate) outbox: Outbox,
     pub(crate) board: Board,
-    /// The market's place on the board.
-    pub(crate) index: usize,
     pub(crate) metrics: Metrics,
     /// Takes down what is received, if that is wanted.
     pub(crate) tap: Option<Tap>,
@@ -174,7 +172,7 @@ impl<A: Adapter> Poller<A> {
             );
         }
         self.parts.metrics.polls.show((A::VENUE, A::MARKET), &self.rounds, &rounds);
-        self.parts.board.update(self.parts.index, |view| view.rounds.clone_from(&rounds));
+        self.parts.board.update((A::VENUE, A::MARKET), |view| view.rounds.clone_from(&rounds));
         self.rounds = rounds;
     }
 

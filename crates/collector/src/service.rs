@@ -76,7 +76,8 @@ impl daemon::Service for Collector {
         let (seats, views) = lineup::seats(settings);
         let Redundancy { leading, overheard, pair } =
             Redundancy::new(&suite, &bus, &producer, &metrics, &views);
-        let board = Board::new(views);
+        let board = Board::default();
+        views.into_iter().for_each(|view| board.add(view));
         let (batches_tx, batches) = mpsc::channel(BATCHES_CAPACITY);
         let (last_ids, last_ids_rx) = watch::channel(None);
         let (view, lane) = watch::channel(LaneView::default());

@@ -140,7 +140,6 @@ impl<A: Adapter + Clone + Send + Sync + 'static> Crew<A> {
             ration: self.market.door.ration.clone(),
             outbox: self.market.outbox(),
             board: self.market.ways.board.clone(),
-            index: self.market.index,
             metrics: self.market.ways.metrics.clone(),
             tap: self.market.tap("polls"),
         });
@@ -246,7 +245,7 @@ impl<A: Adapter + Clone + Send + Sync + 'static> Crew<A> {
                 let reason: Arc<str> = Chain(error.as_ref()).to_string().into();
                 tracing::warn!(error = &*reason, "the instruments stay those of the last list");
                 let board = &self.market.ways.board;
-                board.update(self.market.index, |market| {
+                board.update(self.market.of(), |market| {
                     market.reason = Some(Arc::clone(&reason));
                 });
                 self.answer(Err(reason));
@@ -290,7 +289,7 @@ impl<A: Adapter + Clone + Send + Sync + 'static> Crew<A> {
         self.read_at = Instant::now();
         self.refresh_at = self.read_at + interval.mul_f64(jitter);
         let (count, at) = (self.listing.list.len(), now());
-        self.market.ways.board.update(self.market.index, |market| {
+        self.market.ways.board.update(self.market.of(), |market| {
             (market.listed, market.refreshed, market.reason) = (Some(count), Some(at), None);
         });
     }
@@ -316,7 +315,7 @@ impl<A: Adapter + Clone + Send + Sync + 'static> Crew<A> {
         let streams_max = self.market.wanted.streams_per_connection;
         self.plans = replan(&self.adapter, &self.plans, &feeds, streams_max);
         let list: Arc<[Instrument]> = self.listing.list.as_slice().into();
-        self.market.ways.board.set_list(self.market.index, Arc::clone(&list));
+        self.market.ways.board.set_list(self.market.of(), Arc::clone(&list));
         let kinds = self.market.wanted.kinds.clone();
         let roster = Arc::new(Roster { list, wanted: Arc::new(selected.instruments), kinds });
         self.roster = Some(Arc::clone(&roster));
@@ -334,13 +333,12 @@ impl<A: Adapter + Clone + Send + Sync + 'static> Crew<A> {
             roster.wanted.contains(&key.instrument) && roster.kinds.contains(&key.kind)
         };
         self.met.extend(self.last_ids.keys().filter(is_wanted).cloned());
-        let of = (self.market.venue, self.market.market);
         // The connections have yet to let go of what is not carried any more: that is forgotten
         // with the next look at the list.
-        self.market.ways.subjects.forget(of, &roster.wanted, now());
+        self.market.ways.subjects.forget(self.market.of(), &roster.wanted, now());
         let chosen = roster.wanted.len();
         self.market.roster.send_replace(Some(roster));
-        self.market.ways.board.update(self.market.index, |market| {
+        self.market.ways.board.update(self.market.of(), |market| {
             (market.feeds, market.chosen) = (handles, chosen);
             market.unknown = selected.unknown;
         });

@@ -42,11 +42,11 @@ impl<A: Adapter + Clone + Send + Sync + 'static> Crew<A> {
             (self.market.section(), only(after, before), only(before, after));
         tracing::info!(section, added, removed, "what is recorded of each instrument changes");
         self.is_news = true;
-        let (venue, market) = (self.market.venue, self.market.market);
+        let (venue, market) = self.market.of();
         let wanted = &self.market.wanted.kinds;
         let kinds = adapters::fillable(venue, market, wanted);
         let taken_up = wanted.iter().filter(|kind| !had.contains(kind)).map(|kind| (*kind, now()));
-        self.market.ways.board.update(self.market.index, |view| {
+        self.market.ways.board.update(self.market.of(), |view| {
             view.taken_up.extend(taken_up);
             if let Some(backfill) = &mut view.backfill {
                 backfill.kinds = kinds;
