@@ -13,6 +13,7 @@
 
 mod breaks;
 mod open;
+mod standing;
 #[cfg(test)]
 mod tests;
 

@@ -29,6 +29,7 @@ mod subject;
 mod tests;
 
 use crate::block::{Block, Run, rank};
+use model::{Kind, Market, Venue};
 use rand::Rng;
 use spool::Position;
 use std::collections::{BTreeMap, VecDeque};
@@ -230,6 +231,15 @@ impl Lane {
     /// The next thing to do, in order.
     pub(crate) fn next_command(&mut self) -> Option<Command> {
         self.commands.pop_front()
+    }
+
+    /// What the blocks of a market have that are in memory and of which nobody knows yet that they
+    /// were handed over; those of gap records are left out.
+    pub(crate) fn held(&self, of: (Venue, Market)) -> impl Iterator<Item = &Run> {
+        let ours = self.subjects.iter().filter(move |(subject, _)| {
+            (subject.venue, subject.market) == of && subject.kind != Kind::Gap
+        });
+        ours.flat_map(|(_, state)| state.held())
     }
 
     /// Bytes of events in memory.

@@ -24,7 +24,7 @@ use crate::metrics::Metrics;
 use crate::orders::{self, Changes, Order};
 use crate::outbox::{Outbox, Producer};
 use crate::pair::Leading;
-use crate::publisher::LastIds;
+use crate::publisher::{LastIds, Standing};
 use crate::roster::Roster;
 use crate::subjects::Subjects;
 use anyhow::Context as _;
@@ -39,7 +39,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::Chain;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use url::Url;
 use venue::{Adapter, Backoff, Glob, Selection};
 
@@ -96,7 +96,8 @@ pub(crate) struct Market {
 #[derive(Clone)]
 pub(crate) struct Ways {
     pub(crate) suite: watch::Receiver<Arc<Suite>>,
-    pub(crate) last_ids: watch::Receiver<Option<LastIds>>,
+    /// Where to ask how far a market is.
+    pub(crate) standings: mpsc::Sender<Standing>,
     pub(crate) bus: Bus,
     pub(crate) producer: Producer,
     pub(crate) batches: mpsc::Sender<crate::batch::Batch>,
@@ -110,21 +111,30 @@ pub(crate) struct Ways {
     pub(crate) taps: Option<Taps>,
 }
 
+impl Ways {
+    /// Where a market stands. `None` means that the publisher is gone, and the process about to be.
+    async fn standing(&self, of: (Venue, ModelMarket)) -> Option<LastIds> {
+        let (answer, answered) = oneshot::channel();
+        self.standings.send(Standing { of, answer }).await.ok()?;
+        answered.await.ok()
+    }
+}
+
 impl Market {
     /// Loads the list, starts the feeds, follows what changes, and waits for the feeds' end.
     ///
     /// # Errors
     ///
     /// If a feed ends before it is asked to, or what was ordered by hand cannot be read.
-    pub(crate) async fn run<A>(mut self, adapter: A, task: Task) -> anyhow::Result<()>
+    pub(crate) async fn run<A>(self, adapter: A, task: Task) -> anyhow::Result<()>
     where
         A: Adapter + Clone + Send + Sync + 'static,
     {
         let path = orders::path(&self.ways.state_directory, &self.name());
         let changes = Changes::load(&path).context("read what was ordered by hand")?;
         let known = task.until_stopped(async {
-            let last_ids = self.ways.last_ids.wait_for(Option::is_some).await.ok()?.clone();
-            Some((last_ids?, self.load(&adapter).await))
+            let last_ids = self.ways.standing(self.of()).await?;
+            Some((last_ids, self.load(&adapter).await))
         });
         let Some(Some((last_ids, listing))) = known.await else { return Ok(()) };
         let mut crew = Crew::new(self, adapter, listing, last_ids, changes);

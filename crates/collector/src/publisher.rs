@@ -14,13 +14,12 @@ use crate::block::{Block, Run, read_note};
 use crate::board::Board;
 use crate::checkpoint::Checkpoints;
 use crate::disk::{self, Done, Synced, Syncing};
-use crate::handover::{Handover, Key};
+use crate::handover::Handover;
 use crate::lane::{Command, Lane};
 use crate::metrics::Metrics;
 use crate::outbox::Producer;
-use crate::recovery::{self, Earlier};
 use anyhow::Context as _;
-use bus::{Ack, Bus, PublishError, RequestError};
+use bus::{Ack, Bus, PublishError};
 use daemon::{Dependency, Task};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -33,10 +32,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use telemetry::Chain;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use wire::{BlockId, DurableSubject};
 
+mod begin;
 mod record;
+
+pub(crate) use begin::{LastIds, STANDINGS_CAPACITY, Standing};
 
 /// Batches taken at once.
 const BATCHES_MAX: usize = 32;
@@ -44,15 +46,8 @@ const BATCHES_MAX: usize = 32;
 /// How often the checkpoint is renewed, if anything changed.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long the first feed waits for the bus to say what the run before had stored. Longer would
-/// lose more at the venue than it could spare in the record of what is lost.
-const RECOVERY_WAIT: Duration = Duration::from_secs(3);
-
 /// How long the end of the process waits for acknowledgements before the rest goes to the spool.
 const DRAIN_MAX: Duration = Duration::from_secs(3);
-
-/// Where each stream of the run before ended.
-pub(crate) type LastIds = Arc<BTreeMap<Key, u64>>;
 
 type Answer = (Arc<Block>, Result<Ack, PublishError>);
 
@@ -77,8 +72,8 @@ pub(crate) struct Parts {
     pub(crate) batches: mpsc::Receiver<Batch>,
     /// Gap records that the other of a pair has handed over.
     pub(crate) overheard: mpsc::Receiver<Vec<Run>>,
-    /// Told once what the run before had handed over.
-    pub(crate) last_ids: watch::Sender<Option<LastIds>>,
+    /// Markets that want to know where they stand.
+    pub(crate) standings: mpsc::Receiver<Standing>,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) view: watch::Sender<LaneView>,
     pub(crate) spool_health: Dependency,
@@ -112,6 +107,7 @@ enum Wake {
     Stop,
     Answered(Answer),
     Bus,
+    Standing(Standing),
     Batches(Vec<Batch>),
     Overheard(Vec<Run>),
     Synced(anyhow::Result<Synced>),
@@ -163,6 +159,7 @@ impl Publisher {
                     }
                 }
                 Wake::Bus => self.bus_changed(&task).await,
+                Wake::Standing(standing) => self.tell(standing, &task).await,
                 Wake::Batches(batches) => self.append(batches, &task).await,
                 Wake::Overheard(runs) => {
                     let handover = &mut self.parts.handover;
@@ -180,7 +177,7 @@ impl Publisher {
     }
 
     /// Priorities: stop; acknowledgements, they keep the bus busy; the bus's state;
-    /// checkpoints, which come once a second; new events.
+    /// checkpoints, which come once a second; markets that begin; new events.
     async fn wake(&mut self, task: &Task) -> Wake {
         let due = self.parts.lane.poll_timeout().map(Instant::from_std);
         let due = due.map_or(self.checkpoint_at, |due| due.min(self.checkpoint_at));
@@ -193,6 +190,7 @@ impl Publisher {
                 Ok(()) = self.bus_state.changed() => Wake::Bus,
                 () = self.parts.checkpoints.written() => Wake::Due,
                 synced = Syncing::done(&mut self.syncing) => Wake::Synced(synced),
+                Some(standing) = self.parts.standings.recv() => Wake::Standing(standing),
                 count = self.parts.batches.recv_many(&mut batches, BATCHES_MAX), if !self.closed => {
                     // None come any more once the last feed has ended.
                     self.closed = count == 0;
@@ -203,42 +201,6 @@ impl Publisher {
             }
         })
         .await
-    }
-
-    /// Finds out where the run before ended, and tells the feeds.
-    async fn begin(&mut self, task: &Task) {
-        let mut complete = true;
-        if !self.parts.handover.positions().is_empty() {
-            let connected = async {
-                // Without the bus the checkpoint has to do; what the streams know is added later.
-                self.bus_state.wait_for(bus::State::is_connected).await.is_ok()
-            };
-            if task.alive(timeout(RECOVERY_WAIT, connected)).await != Ok(true) {
-                tracing::info!("the bus is away, the last run is known by its checkpoint alone");
-            }
-            complete = self.read_streams(task).await;
-        }
-        self.parts.handover.settle();
-        let last_ids = Arc::new(self.parts.handover.last_ids());
-        self.parts.last_ids.send_replace(Some(Arc::clone(&last_ids)));
-        if complete {
-            self.record_inherited(&last_ids);
-        } else {
-            self.unrecorded = Some(last_ids);
-        }
-    }
-
-    /// Adds what the streams know. False if they have to be asked again later.
-    async fn read_streams(&mut self, task: &Task) -> bool {
-        let Parts { bus, producer, handover, moved, .. } = &mut self.parts;
-        let earlier = Earlier { epoch: producer.epoch, places: &self.places, moved };
-        let read = recovery::read_streams(bus, &producer.name, &earlier, handover);
-        let Err(error) = task.alive(read).await else { return true };
-        tracing::info!(error = %Chain(&error), "cannot read what the last run had stored");
-        !matches!(
-            error,
-            RequestError::NotConnected(_) | RequestError::Disconnected | RequestError::TimedOut(_)
-        )
     }
 
     async fn bus_changed(&mut self, task: &Task) {

@@ -20,7 +20,7 @@ use crate::outbox::Producer;
 use crate::pair::{Pair, Redundancy};
 use crate::partner::Partner;
 use crate::proxies;
-use crate::publisher::{LaneView, Parts, Publisher};
+use crate::publisher::{LaneView, Parts, Publisher, STANDINGS_CAPACITY};
 use crate::reporter::Reporter;
 use crate::subjects::Subjects;
 use anyhow::Context as _;
@@ -79,12 +79,12 @@ impl daemon::Service for Collector {
         let board = Board::default();
         views.into_iter().for_each(|view| board.add(view));
         let (batches_tx, batches) = mpsc::channel(BATCHES_CAPACITY);
-        let (last_ids, last_ids_rx) = watch::channel(None);
+        let (standings_tx, standings) = mpsc::channel(STANDINGS_CAPACITY);
         let (view, lane) = watch::channel(LaneView::default());
         let (recorder, taps) = recordings(settings, &directory, &metrics)?.unzip();
         let ways = Ways {
             suite: context.suite.clone(),
-            last_ids: last_ids_rx,
+            standings: standings_tx,
             bus: bus.clone(),
             producer: producer.clone(),
             batches: batches_tx,
@@ -107,7 +107,7 @@ impl daemon::Service for Collector {
             producer: producer.clone(),
             batches,
             overheard,
-            last_ids,
+            standings,
             checkpoints: Checkpoints::new(directory),
             view,
             spool_health,

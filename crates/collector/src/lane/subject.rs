@@ -97,6 +97,13 @@ impl Subject {
         self.open.is_empty() && self.ready.is_empty() && self.flight.is_none()
     }
 
+    /// What the blocks in memory have, in order. One that came from the spool was in it before.
+    pub(super) fn held(&self) -> impl Iterator<Item = &Run> {
+        let flight = self.flight.iter().filter(|flight| flight.position.is_none());
+        let blocks = flight.map(|flight| &flight.block).chain(&self.ready);
+        blocks.flat_map(|block| block.runs.iter()).chain(&self.open_runs)
+    }
+
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
         self.is_empty() && !self.spills
