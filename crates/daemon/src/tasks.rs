@@ -47,7 +47,9 @@ impl Tasks {
 
     /// No tasks yet, whose signs of life are watched elsewhere.
     pub(crate) fn watched(beats: Beats) -> Self {
-        Self { beats, ..Self::default() }
+        let mut tasks = Self::new();
+        tasks.beats = beats;
+        tasks
     }
 
     /// Starts a task.
@@ -60,9 +62,10 @@ impl Tasks {
         F: FnOnce(Task) -> Fut,
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        let task = Task::new(name.into());
+        let task = Task::new(name.into(), self.beats.clone());
         self.beats.watch(&task.beat);
-        let span = tracing::info_span!("task", task = task.name());
+        // One that another task starts is no part of what that one does.
+        let span = tracing::info_span!(parent: None, "task", task = task.name());
         let handle = self.set.spawn(run(task.clone()).instrument(span));
         self.index.insert(handle.id(), self.started.len());
         self.started.push(Started { task, ended: false });
@@ -89,7 +92,7 @@ impl Tasks {
     /// Stops the tasks one after another, in the order of their start.
     ///
     /// Each has what the ones before it have left of `longest`. What is still running then is
-    /// named, and cut off.
+    /// named, and cut off. Cancel-safe: another call goes on where this one was.
     ///
     /// # Errors
     ///
@@ -160,16 +163,33 @@ impl Tasks {
     }
 }
 
+/// Those that are left are cut off, and give no sign of life any more.
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        for Started { task, .. } in &self.started {
+            task.beat.done.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 /// What a running task knows: when to stop; and how it says that it is alive.
 #[derive(Debug, Clone)]
 pub struct Task {
     stop: CancellationToken,
     beat: Arc<Beat>,
+    beats: Beats,
 }
 
 impl Task {
-    fn new(name: String) -> Self {
-        Self { stop: CancellationToken::new(), beat: Arc::new(Beat::new(name)) }
+    fn new(name: String, beats: Beats) -> Self {
+        Self { stop: CancellationToken::new(), beat: Arc::new(Beat::new(name)), beats }
+    }
+
+    /// No tasks yet, for a task that starts and stops others: each is watched as this one is, and
+    /// stopped by nobody else.
+    #[must_use]
+    pub fn tasks(&self) -> Tasks {
+        Tasks::watched(self.beats.clone())
     }
 
     /// The name it was started with.

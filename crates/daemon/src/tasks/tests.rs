@@ -137,3 +137,47 @@ async fn a_task_that_blocks_is_silent_and_one_that_waits_is_not() {
     let names = silent.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>();
     assert_eq!(names, ["stuck"]);
 }
+
+#[tokio::test]
+async fn tasks_of_a_task_are_watched_with_it_as_long_as_they_are_there() {
+    let mut tasks = Tasks::new();
+    let (let_go, gone) = tokio::sync::oneshot::channel::<()>();
+    tasks.spawn("owner", |task| async move {
+        let mut own = task.tasks();
+        own.spawn("stuck", |_task| async move {
+            std::future::pending::<()>().await;
+            Ok(())
+        });
+        task.alive(gone).await?;
+        drop(own);
+        task.stopped().await;
+        Ok(())
+    });
+    tokio::time::sleep(Duration::from_millis(1_700)).await;
+    let silent = || {
+        let silent = tasks.beats.silent(Duration::from_millis(1_500));
+        silent.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    assert_eq!(silent(), ["stuck"]);
+    let_go.send(()).unwrap();
+    let forgotten = async {
+        while !silent().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, forgotten).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_is_given_up_can_be_gone_on_with() {
+    let mut tasks = Tasks::new();
+    tasks.spawn("slow", |task| async move {
+        task.stopped().await;
+        task.alive(tokio::time::sleep(Duration::from_secs(6))).await;
+        Ok(())
+    });
+    let given_up = tokio::time::timeout(Duration::from_secs(2), tasks.shutdown(LONG)).await;
+    assert!(given_up.is_err());
+    tasks.shutdown(LONG).await.unwrap();
+    assert!(tasks.pending().is_empty());
+}
