@@ -100,6 +100,9 @@ impl<A: Adapter> Poller<A> {
             }
             self.tell();
         }
+        // Whoever else asks at the host has what this one had of it.
+        self.agenda.ration.want(A::MARKET, [], 0);
+        self.parts.metrics.polls.show((A::VENUE, A::MARKET), &self.rounds, &[]);
         Ok(())
     }
 
@@ -111,7 +114,7 @@ impl<A: Adapter> Poller<A> {
             Ok(()) = self.parts.roster.changed() => Wake::Roster,
             Some(answer) = self.answers.1.recv() => Wake::Answer(answer),
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Wake::Due,
-            // The market is gone, and the process about to be.
+            // The market is gone, and the stop on its way.
             else => std::future::pending().await,
         }
     }
