@@ -226,6 +226,11 @@ impl Board {
         self.markets.borrow().values().cloned().collect()
     }
 
+    /// Which markets there are.
+    pub(crate) fn names(&self) -> BTreeSet<(Venue, Market)> {
+        self.markets.borrow().keys().copied().collect()
+    }
+
     /// Where the events of a market are counted.
     pub(crate) fn tally(&self, of: (Venue, Market)) -> Arc<Tally> {
         let markets = self.markets.borrow();

@@ -5,13 +5,14 @@
 //! costs live messages.
 
 use crate::block::Run;
-use crate::board::MarketView;
+use crate::board::Board;
 use crate::metrics::Metrics;
 use crate::outbox::Producer;
 use crate::partner::{OVERHEARD_CAPACITY, Partner};
 use bus::{Bus, Lease};
 use daemon::Task;
 use settings::Suite;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use telemetry::Chain;
 use tokio::sync::{mpsc, watch};
@@ -36,13 +37,13 @@ pub(crate) struct Redundancy {
 }
 
 impl Redundancy {
-    /// What a collector of these markets needs, in a pair or in none.
+    /// What a collector of the markets on the board needs, in a pair or in none.
     pub(crate) fn new(
         suite: &Suite,
         bus: &Bus,
         producer: &Producer,
         metrics: &Metrics,
-        markets: &[MarketView],
+        board: &Board,
     ) -> Self {
         let (pair, replicas) = (suite.collector.pair.as_deref(), suite.broker.replicas);
         let (leads, leading) = watch::channel(pair.is_none());
@@ -56,7 +57,8 @@ impl Redundancy {
             let partner = Partner {
                 bus: bus.clone(),
                 producer: producer.clone(),
-                markets: markets.iter().map(|view| (view.venue, view.market)).collect(),
+                board: board.clone(),
+                markets: BTreeSet::new(),
                 overheard: sender,
                 position: 0,
             };

@@ -6,6 +6,7 @@
 //! few requests and no data: what is fetched twice is told apart by its ids.
 
 use crate::block::Run;
+use crate::board::Board;
 use crate::outbox::Producer;
 use bus::{Bus, RequestError};
 use daemon::Task;
@@ -29,6 +30,7 @@ pub(crate) const OVERHEARD_CAPACITY: usize = 64;
 pub(crate) struct Partner {
     pub(crate) bus: Bus,
     pub(crate) producer: Producer,
+    pub(crate) board: Board,
     /// What is recorded here: gaps of anything else are somebody else's.
     pub(crate) markets: BTreeSet<(Venue, Market)>,
     pub(crate) overheard: mpsc::Sender<Vec<Run>>,
@@ -64,6 +66,12 @@ impl Partner {
 
     /// Reads what came since the last time. Cancel-safe.
     async fn read(&mut self) -> Result<(), RequestError> {
+        let markets = self.board.names();
+        if !markets.is_subset(&self.markets) {
+            // Of a market that has come all records are news.
+            self.position = 0;
+        }
+        self.markets = markets;
         let name = wire::stream(Kind::Gap).name;
         let stream = self.bus.stream_info(name).await?.state;
         // A stream that ends before our position is another one under the same name.

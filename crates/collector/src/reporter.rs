@@ -9,8 +9,9 @@ use crate::publisher::LaneView;
 use crate::roster::silence_max;
 use crate::silence::{Silences, silences};
 use bus::Bus;
-use daemon::{Context, Dependency, Health, Required, Status, Task};
+use daemon::{Context, Health, Required, Status, Task};
 use settings::Suite;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -30,6 +31,8 @@ pub(crate) struct Reporter {
     leading: Leading,
     status: Status,
     health: Health,
+    /// The names of the markets among the dependencies.
+    markets: BTreeSet<String>,
     silences: Silences,
     suite: watch::Receiver<Arc<Suite>>,
     /// The configuration that the process was started with.
@@ -48,6 +51,7 @@ impl Reporter {
             leading: api.leading.clone(),
             status: context.status.clone(),
             health: context.health.clone(),
+            markets: BTreeSet::new(),
             silences: context.metrics(Silences::register),
             suite: context.suite.clone(),
             started: context.suite(),
@@ -62,13 +66,6 @@ impl Reporter {
     /// None; the signature is the task's.
     pub(crate) async fn run(mut self, task: Task) -> anyhow::Result<()> {
         let nats = self.health.dependency("nats", Required::No);
-        let markets: Vec<(usize, Dependency)> = self
-            .board
-            .markets()
-            .iter()
-            .map(|market| self.health.dependency(&name(market), Required::No))
-            .enumerate()
-            .collect();
         let mut events = self.events();
         loop {
             let state = self.bus.state().borrow().clone();
@@ -79,12 +76,7 @@ impl Reporter {
                 }
             }
             let (views, now) = (self.board.markets(), now());
-            for (index, dependency) in &markets {
-                match views.get(*index).and_then(|market| trouble(market, now)) {
-                    None => dependency.up(),
-                    Some(reason) => dependency.down(reason),
-                }
-            }
+            self.depend(&views, now);
             let found = views.iter().flat_map(|market| silences(market, now)).collect();
             self.silences.show(found);
             let total = self.events();
@@ -101,6 +93,20 @@ impl Reporter {
             events = total;
             if !task.sleep(INTERVAL).await {
                 return Ok(());
+            }
+        }
+    }
+
+    /// Shows how each market stands. One that is recorded no more is nothing to depend on.
+    fn depend(&mut self, views: &[MarketView], now: UnixNanos) {
+        let names: BTreeSet<String> = views.iter().map(name).collect();
+        self.markets.difference(&names).for_each(|gone| self.health.remove(gone));
+        self.markets = names;
+        for view in views {
+            let dependency = self.health.dependency(&name(view), Required::No);
+            match trouble(view, now) {
+                None => dependency.up(),
+                Some(reason) => dependency.down(reason),
             }
         }
     }

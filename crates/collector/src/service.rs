@@ -74,10 +74,10 @@ impl daemon::Service for Collector {
         spool_health.up();
 
         let (seats, views) = lineup::seats(settings);
-        let Redundancy { leading, overheard, pair } =
-            Redundancy::new(&suite, &bus, &producer, &metrics, &views);
         let board = Board::default();
         views.into_iter().for_each(|view| board.add(view));
+        let Redundancy { leading, overheard, pair } =
+            Redundancy::new(&suite, &bus, &producer, &metrics, &board);
         let (batches_tx, batches) = mpsc::channel(BATCHES_CAPACITY);
         let (standings_tx, standings) = mpsc::channel(STANDINGS_CAPACITY);
         let (view, lane) = watch::channel(LaneView::default());
