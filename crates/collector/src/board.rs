@@ -7,6 +7,7 @@ use crate::tally::Tally;
 use feed::backfill::OpenGaps;
 use feed::{BookView, Flow};
 use model::{Body, Event, GapState, Instrument, InstrumentId, Kind, Market, Venue};
+use settings::VenueMarket;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -187,6 +188,33 @@ pub(crate) struct MarketView {
 }
 
 impl MarketView {
+    /// That of a market whose list was not read yet, and that nothing is fetched of.
+    pub(crate) fn new(
+        settings: &VenueMarket,
+        (venue, market): (Venue, Market),
+        banned: watch::Receiver<Option<UnixNanos>>,
+        orders: mpsc::Sender<Order>,
+    ) -> Self {
+        Self {
+            venue,
+            market,
+            rest_url: settings.rest_url.as_str().into(),
+            stream_url: settings.stream_url.as_str().into(),
+            listed: None,
+            refreshed: None,
+            reason: None,
+            chosen: 0,
+            unknown: Vec::new(),
+            banned,
+            orders,
+            feeds: Vec::new(),
+            rounds: Vec::new(),
+            taken_up: BTreeMap::new(),
+            tally: Arc::default(),
+            backfill: None,
+        }
+    }
+
     /// Until when the venue wants no requests, if that is yet to come.
     pub(crate) fn banned_until(&self, now: UnixNanos) -> Option<UnixNanos> {
         self.banned.borrow().filter(|until| *until > now)
@@ -200,6 +228,8 @@ pub(crate) struct Board {
     gaps: Arc<watch::Sender<VecDeque<Event>>>,
     open: Arc<watch::Sender<Arc<OpenGaps>>>,
     behind: Arc<watch::Sender<bool>>,
+    /// The settings that are in force after a restart only.
+    pending: Arc<watch::Sender<Vec<String>>>,
     /// The venues' lists, by market.
     lists: Arc<watch::Sender<BTreeMap<(Venue, Market), Arc<[Instrument]>>>>,
 }
@@ -210,6 +240,16 @@ impl Board {
         self.markets.send_modify(|markets| {
             markets.insert((market.venue, market.market), market);
         });
+    }
+
+    /// Takes away the entry of a market, and its list.
+    pub(crate) fn remove(&self, of: (Venue, Market)) -> Option<MarketView> {
+        self.lists.send_modify(|lists| {
+            lists.remove(&of);
+        });
+        let mut removed = None;
+        self.markets.send_modify(|markets| removed = markets.remove(&of));
+        removed
     }
 
     /// Changes the entry of a market.
@@ -285,6 +325,16 @@ impl Board {
     /// Whether blocks wait in the spool, and how that changes.
     pub(crate) fn behind(&self) -> watch::Receiver<bool> {
         self.behind.subscribe()
+    }
+
+    /// Replaces the settings that are in force after a restart only.
+    pub(crate) fn set_pending(&self, keys: Vec<String>) {
+        self.pending.send_replace(keys);
+    }
+
+    /// The settings that are in force after a restart only.
+    pub(crate) fn pending(&self) -> Vec<String> {
+        self.pending.borrow().clone()
     }
 
     /// Whether a recent record closed a gap.

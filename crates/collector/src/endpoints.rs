@@ -57,10 +57,13 @@ impl Endpoints {
         let mut hosts = known.clone();
         hosts.0.extend(self.0);
         if hosts != known {
-            let text = hosts.encode();
-            checkpoint::replace(directory, NAME, &text).context("note the venues' hosts")?;
+            hosts.store(directory)?;
         }
         Ok(moved)
+    }
+
+    fn store(&self, directory: &Path) -> anyhow::Result<()> {
+        checkpoint::replace(directory, NAME, &self.encode()).context("note the venues' hosts")
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -79,6 +82,32 @@ impl Endpoints {
             Some(((venue.parse().ok()?, market.parse().ok()?), host))
         };
         Ok(Self(hosts.into_iter().filter_map(entry).collect()))
+    }
+}
+
+/// Notes the host of a market that is begun while others are recorded.
+///
+/// # Errors
+///
+/// If it was recorded from another host before: where that ended is forgotten at a start only, when
+/// nothing of it is on its way. If a file cannot be read or written.
+pub(crate) fn join(
+    directory: &Path,
+    of: (Venue, Market),
+    settings: &VenueMarket,
+) -> anyhow::Result<()> {
+    let Some(host) = settings.stream_url.url().host_str() else { return Ok(()) };
+    let mut hosts = load(directory)?;
+    match hosts.0.get(&of) {
+        Some(before) if before == host => Ok(()),
+        Some(before) => anyhow::bail!(
+            "it was recorded from {before} before, and where that ended says nothing of {host}: a \
+             restart forgets it"
+        ),
+        None => {
+            hosts.0.insert(of, host.to_owned());
+            hosts.store(directory)
+        }
     }
 }
 

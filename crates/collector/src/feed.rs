@@ -139,7 +139,12 @@ pub(crate) enum Lost {
     Stalled(#[from] crate::outbox::Stalled),
 }
 
+/// The words for why a connection ended.
+pub(crate) const LOST_REASONS: [&str; 8] =
+    ["silent", "closed", "connect", "handshake", "broken", "subscription", "no_data", "stalled"];
+
 impl Lost {
+    /// One of [`LOST_REASONS`].
     const fn reason(&self) -> &'static str {
         match self {
             Self::Socket(SocketError::Silent(_)) => "silent",

@@ -9,10 +9,11 @@ use crate::line::now;
 use crate::metrics::Metrics;
 use crate::ration::Ration;
 use anyhow::Context as _;
-use daemon::Tasks;
-use model::Venue;
+use daemon::{Task, Tasks};
+use model::{Market, Venue};
 use net::{Proxy, Rest, RestOptions, Tls};
 use settings::VenueMarket;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use units::UnixNanos;
@@ -33,22 +34,25 @@ pub(crate) struct Door {
     pub(crate) banned: watch::Receiver<Option<UnixNanos>>,
 }
 
-/// One interface, before its task is started.
+/// One interface.
 struct Host {
     name: String,
     venue: Venue,
     settings: VenueMarket,
+    /// Whose door it is; it lasts as long as there is one.
+    markets: BTreeSet<Market>,
     door: Door,
-    rest: Rest,
-    quota: Quota,
-    queues: Queues,
+    /// What its task is made of, before that is started.
+    idle: Option<(Rest, Quota, Queues)>,
+    tasks: Tasks,
 }
 
-/// The interfaces of all enabled markets.
+/// The interfaces of all markets that are recorded.
 pub(crate) struct Hosts {
     shares: Shares,
     hosts: Vec<Host>,
-    /// By venue, host and port of the streams.
+    /// By venue, host and port of the streams. They outlast the markets: the venue counts the
+    /// connections that were made before, too.
     gates: Vec<((Venue, String), Arc<Gate>)>,
 }
 
@@ -83,14 +87,16 @@ impl Hosts {
         settings: &VenueMarket,
         proxy: Option<&Proxy>,
     ) -> anyhow::Result<Door> {
-        let shares = |host: &&Host| {
+        let shares = |host: &Host| {
             host.venue == A::VENUE
                 && host.settings.rest_url == settings.rest_url
                 && host.settings.ca_file == settings.ca_file
                 && host.settings.proxy == settings.proxy
                 && host.settings.proxy_auth_file == settings.proxy_auth_file
         };
-        if let Some(host) = self.hosts.iter().find(shares) {
+        if let Some(at) = self.hosts.iter().position(shares) {
+            let host = &mut self.hosts[at];
+            host.markets.insert(A::MARKET);
             return Ok(host.door.clone());
         }
         let tls = Tls::new(settings.ca_file.as_deref()).context("load the trusted certificates")?;
@@ -107,26 +113,46 @@ impl Hosts {
             told: A::weight_per_minute,
         };
         let ration = Ration::new(quota.budget().granted(Share::Polls));
+        let rest = Rest::new(settings.rest_url.url().clone(), &tls, options, now)?;
+        let queues = Queues { urgent, backfill, polls, banned: banned_tx };
         let door =
             Door { urgent: urgent_tx, backfill: backfill_tx, polls: polls_tx, ration, banned };
         self.hosts.push(Host {
             name: format!("{name}-rest"),
             venue: A::VENUE,
             settings: settings.clone(),
+            markets: BTreeSet::from([A::MARKET]),
             door: door.clone(),
-            rest: Rest::new(settings.rest_url.url().clone(), &tls, options, now)?,
-            quota,
-            queues: Queues { urgent, backfill, polls, banned: banned_tx },
+            idle: Some((rest, quota, queues)),
+            tasks: Tasks::new(),
         });
         Ok(door)
     }
 
-    /// Starts a task for each.
-    pub(crate) fn start(self, metrics: &Metrics, tasks: &mut Tasks) {
-        for Host { name, rest, quota, queues, door, .. } in self.hosts {
-            let (metrics, ration) = (metrics.clone(), door.ration);
-            tasks.spawn(name, move |task| fetcher::run(task, rest, quota, queues, ration, metrics));
+    /// Starts a task for each that has none yet.
+    pub(crate) fn start(&mut self, metrics: &Metrics, task: &Task) {
+        for host in &mut self.hosts {
+            let Some((rest, quota, queues)) = host.idle.take() else { continue };
+            let (metrics, ration) = (metrics.clone(), host.door.ration.clone());
+            host.tasks = task.tasks();
+            host.tasks.spawn(host.name.as_str(), move |task| {
+                fetcher::run(task, rest, quota, queues, ration, metrics)
+            });
         }
+    }
+
+    /// Takes it that a market asks no more. Returns the tasks of a host at which nobody does now.
+    pub(crate) fn leave(&mut self, (venue, market): (Venue, Market)) -> Vec<Tasks> {
+        for host in self.hosts.iter_mut().filter(|host| host.venue == venue) {
+            host.markets.remove(&market);
+        }
+        let left = self.hosts.extract_if(.., |host| host.markets.is_empty());
+        left.map(|host| host.tasks).collect()
+    }
+
+    /// The tasks of all.
+    pub(crate) fn tasks(&mut self) -> impl Iterator<Item = &mut Tasks> {
+        self.hosts.iter_mut().map(|host| &mut host.tasks)
     }
 }
 
@@ -148,5 +174,24 @@ mod tests {
         let perp = hosts.gate::<venue_binance::Perp>(&venues.binance.perp);
         assert!(!Arc::ptr_eq(&spot, &perp));
         assert_eq!(hosts.gates.len(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_host_lasts_as_long_as_one_of_its_markets_and_can_come_again() {
+        let venues = settings::Venues::default();
+        let mut hosts = Hosts::new(Shares { limits: 100, backfill: 20, polls: 30 });
+        let door = |hosts: &mut Hosts| {
+            let spot = hosts.door::<venue_okx::Spot>("okx-spot", &venues.okx.spot, None).unwrap();
+            let perp = hosts.door::<venue_okx::Perp>("okx-perp", &venues.okx.perp, None).unwrap();
+            assert!(spot.urgent.same_channel(&perp.urgent));
+            perp
+        };
+        let before = door(&mut hosts);
+        assert_eq!(hosts.leave((Venue::Okx, Market::Spot)).len(), 0);
+        assert_eq!(hosts.leave((Venue::Deribit, Market::Perp)).len(), 0);
+        assert_eq!(hosts.tasks().count(), 1);
+        assert_eq!(hosts.leave((Venue::Okx, Market::Perp)).len(), 1);
+        assert!(before.urgent.is_closed());
+        assert!(!door(&mut hosts).urgent.is_closed());
     }
 }

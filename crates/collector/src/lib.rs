@@ -13,7 +13,8 @@
 //! `handover` knows what the bus or the spool has taken, so that the run after a crash records
 //! exactly what is lost.
 //!
-//! The `lineup` has these tasks for each enabled market; only `adapters` knows the venues by name.
+//! The `lineup` has these tasks for each enabled market, and begins and ends them with a reload; only
+//! `adapters` knows the venues by name.
 //! What a market records may change while it does: the `market` reads the venue's list again and
 //! again, chooses from it, and tells each feed what to carry. Markets that ask at the same host
 //! (`hosts`) share a fetcher. What no stream carries is asked for

@@ -1,45 +1,73 @@
-//! The enabled markets, and the tasks that each of them needs.
+//! Task: the enabled markets, and the hosts at which they ask.
+//!
+//! ```text
+//! configuration, reloaded ──▶ Lineup ──▶ market, backfill, fetcher: begun and ended
+//!                                └─────▶ board: what is recorded, what waits for a restart
+//! ```
+//!
+//! It alone has their tasks. A market is begun with its setting as at the start, and ended as at the
+//! stop; the others are not touched. A host lasts as long as one of its markets.
 
 use crate::adapters::{self, Offer, Visitor};
 use crate::backfill::{self, Backfiller};
 use crate::board::{BackfillHandle, MarketView, ORDERS_CAPACITY};
+use crate::endpoints;
 use crate::fetcher::Shares;
 use crate::hosts::Hosts;
+use crate::line::now;
 use crate::market::{Market, Ways, wanted};
-use crate::metrics::Metrics;
-use crate::orders::Order;
+use crate::pending::pending;
 use crate::proxies;
 use anyhow::Context as _;
-use daemon::Tasks;
-use model::{Event, Kind, Market as ModelMarket, Venue};
+use daemon::{Task, Tasks};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use model::{Kind, Market as ModelMarket, Venue};
 use net::{Proxy, Tls};
-use settings::{Collector as Settings, Invalid, VenueMarket};
-use std::collections::BTreeMap;
+use settings::{Collector as Settings, Invalid, Suite, VenueMarket};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+use telemetry::Chain;
 use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
 use venue::Adapter;
 
-/// One enabled market.
-pub(crate) struct Seat {
-    venue: Venue,
-    market: ModelMarket,
-    settings: VenueMarket,
-    /// Gaps asked for by hand.
-    gaps: mpsc::Receiver<Event>,
-    /// Changes of what is recorded, by hand.
-    orders: mpsc::Receiver<Order>,
-    /// Whether gaps are fetched, and not only closed.
-    fetching: bool,
-}
+/// How long a market may take to end. What is still at work then is cut off; what of it was not
+/// handed over is on record as missing once the market is begun again.
+const END_MAX: Duration = Duration::from_secs(60);
+
+/// How long all may take at the stop: the harness cuts off what takes too long.
+const STOP_MAX: Duration = Duration::from_hours(1);
 
 /// Starts the tasks of one market.
 type Start = Box<dyn FnOnce(&mut Tasks) + Send>;
 
-/// The tasks of all markets, not started yet.
+/// A market that is recorded.
+struct Seat {
+    /// As it was begun.
+    settings: VenueMarket,
+    /// What starts its tasks, before they are started.
+    start: Option<Start>,
+    tasks: Tasks,
+}
+
+/// The task's state.
 pub(crate) struct Lineup {
-    markets: Vec<Start>,
+    markets: BTreeMap<(Venue, ModelMarket), Seat>,
     hosts: Hosts,
-    metrics: Metrics,
+    /// The configuration that the process was started with.
+    started: Arc<Suite>,
+    /// The proxy of the markets that name none.
+    proxy: Option<Proxy>,
+    ways: Ways,
+}
+
+/// What there is to act on.
+enum Wake {
+    Ended(anyhow::Error),
+    Reloaded,
 }
 
 /// Refuses what no adapter can do.
@@ -85,77 +113,220 @@ pub(crate) fn check(settings: &Settings) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// The enabled markets, and what others see of each.
-pub(crate) fn seats(settings: &Settings) -> (Vec<Seat>, Vec<MarketView>) {
-    let enabled = settings.venues.markets().filter(|(_, _, market)| market.enabled);
-    enabled
-        .map(|(venue, market, wanted)| {
-            let (gaps_tx, gaps) = mpsc::channel(ORDERS_CAPACITY);
-            let (orders_tx, orders) = mpsc::channel(ORDERS_CAPACITY);
-            let kinds: Vec<Kind> =
-                wanted.kinds.iter().filter_map(|kind| kind.parse().ok()).collect();
-            let kinds = adapters::fillable(venue, market, &kinds);
-            let handle = BackfillHandle { kinds, orders: gaps_tx };
-            let backfill = settings.backfill.enabled.then_some(handle);
-            let fetching = settings.backfill.enabled;
-            let view = MarketView {
-                venue,
-                market,
-                rest_url: wanted.rest_url.as_str().into(),
-                stream_url: wanted.stream_url.as_str().into(),
-                listed: None,
-                refreshed: None,
-                reason: None,
-                chosen: 0,
-                unknown: Vec::new(),
-                banned: watch::channel(None).1,
-                orders: orders_tx,
-                feeds: Vec::new(),
-                rounds: Vec::new(),
-                taken_up: BTreeMap::new(),
-                tally: Arc::default(),
-                backfill,
-            };
-            (Seat { venue, market, settings: wanted.clone(), gaps, orders, fetching }, view)
-        })
-        .unzip()
-}
-
 impl Lineup {
-    /// Acquires what the markets need.
+    /// Acquires what the enabled markets need.
     ///
     /// # Errors
     ///
     /// If a setting cannot be used.
     pub(crate) fn new(
-        seats: Vec<Seat>,
-        shares: Shares,
-        proxy: Option<&Proxy>,
-        ways: &Ways,
+        started: Arc<Suite>,
+        proxy: Option<Proxy>,
+        ways: Ways,
     ) -> anyhow::Result<Self> {
-        let mut hosts = Hosts::new(shares);
-        let mut markets = Vec::new();
-        for seat in seats {
-            let (venue, market) = (seat.venue, seat.market);
-            let staff = Staff { seat, proxy, hosts: &mut hosts, ways: ways.clone() };
-            let start = adapters::visit(venue, market, staff)
-                .with_context(|| format!("no adapter for {market} on {venue}"))?;
-            markets.push(start?);
+        let hosts = Hosts::new(Shares::of(&started.collector));
+        let mut lineup =
+            Self { markets: BTreeMap::new(), hosts, started: Arc::clone(&started), proxy, ways };
+        let markets = started.collector.venues.markets();
+        for (venue, market, settings) in markets.filter(|(_, _, market)| market.enabled) {
+            let (start, view) = lineup.prepare((venue, market), settings)?;
+            lineup.seat(settings, start, view);
         }
-        Ok(Self { markets, hosts, metrics: ways.metrics.clone() })
+        Ok(lineup)
     }
 
-    /// Starts everything: the markets first, whose feeds end first at the stop.
-    pub(crate) fn start(self, tasks: &mut Tasks) {
-        let Self { markets, hosts, metrics } = self;
-        markets.into_iter().for_each(|start| start(tasks));
-        hosts.start(&metrics, tasks);
+    /// Has the markets recorded that are enabled, until it is stopped.
+    ///
+    /// # Errors
+    ///
+    /// If a task of a market or a host ends before it is asked to.
+    pub(crate) async fn run(mut self, task: Task) -> anyhow::Result<()> {
+        self.start(&task);
+        let mut failure = Ok(());
+        while let Some(wake) = task.until_stopped(self.wake()).await {
+            match wake {
+                Wake::Ended(error) => {
+                    failure = Err(error);
+                    break;
+                }
+                Wake::Reloaded => self.reloaded(&task).await,
+            }
+        }
+        let stopped = task.alive(self.stop()).await;
+        failure.and(stopped)
     }
+
+    /// Waits for something to act on. Cancel-safe.
+    async fn wake(&mut self) -> Wake {
+        let Self { markets, hosts, ways, .. } = self;
+        let mut ended: FuturesUnordered<_> =
+            all(markets, hosts).into_iter().map(Tasks::ended).collect();
+        tokio::select! {
+            biased;
+            Some(error) = ended.next() => Wake::Ended(error),
+            Ok(()) = ways.suite.changed() => Wake::Reloaded,
+            // The process is about to end.
+            else => std::future::pending().await,
+        }
+    }
+
+    /// Ends and begins the markets that a changed configuration has switched off and on.
+    async fn reloaded(&mut self, task: &Task) {
+        let suite = Arc::clone(&self.ways.suite.borrow_and_update());
+        let markets = suite.collector.venues.markets();
+        let (on, off): (Vec<_>, Vec<_>) = markets.partition(|(_, _, market)| market.enabled);
+        for (venue, market, _) in off {
+            self.end((venue, market), task).await;
+        }
+        for (venue, market, settings) in on {
+            if !self.markets.contains_key(&(venue, market)) && !task.stopping() {
+                self.begin((venue, market), settings, task).await;
+            }
+        }
+        self.tell_pending(&suite.collector);
+    }
+
+    /// Begins a market, if it can be; else what is wrong is said, and the next reload tries again.
+    async fn begin(&mut self, of: (Venue, ModelMarket), settings: &VenueMarket, task: &Task) {
+        let (venue, market) = of;
+        let begun = match self.prepare(of, settings) {
+            Ok(begun) => {
+                let directory = self.ways.state_directory.clone();
+                let noted = task.alive(note_host(directory, of, settings.clone())).await;
+                noted.map(|()| begun)
+            }
+            Err(error) => Err(error),
+        };
+        match begun {
+            Ok((start, view)) => {
+                self.seat(settings, start, view);
+                self.start(task);
+                tracing::info!(%venue, %market, "the market is recorded from now on");
+            }
+            Err(error) => {
+                self.leave_host(of, task).await;
+                let error = Chain(error.as_ref());
+                tracing::error!(%venue, %market, %error, "the market cannot be recorded");
+            }
+        }
+    }
+
+    /// Ends a market that is recorded, and forgets it. If the process is to stop meanwhile, it ends
+    /// with the others.
+    async fn end(&mut self, of: (Venue, ModelMarket), task: &Task) {
+        let Some(seat) = self.markets.get_mut(&of) else { return };
+        let (venue, market) = of;
+        tracing::info!(%venue, %market, "the market is recorded no more");
+        let Some(ended) = task.until_stopped(seat.tasks.shutdown(END_MAX)).await else { return };
+        if let Err(error) = ended {
+            let error = Chain(error.as_ref());
+            tracing::error!(%venue, %market, %error, "the market did not end as it should");
+        }
+        self.markets.remove(&of);
+        self.leave_host(of, task).await;
+        let Ways { board, metrics, subjects, .. } = &self.ways;
+        if let Some(view) = board.remove(of) {
+            view.feeds.iter().for_each(|feed| metrics.end(&feed.name));
+        }
+        subjects.forget(of, &BTreeSet::new(), now());
+    }
+
+    /// Puts a market together, and what others see of it.
+    fn prepare(
+        &mut self,
+        (venue, market): (Venue, ModelMarket),
+        settings: &VenueMarket,
+    ) -> anyhow::Result<(Start, MarketView)> {
+        let staff = Staff {
+            settings,
+            fetching: self.started.collector.backfill.enabled,
+            proxy: self.proxy.as_ref(),
+            hosts: &mut self.hosts,
+            ways: self.ways.clone(),
+        };
+        adapters::visit(venue, market, staff)
+            .with_context(|| format!("no adapter for {market} on {venue}"))?
+    }
+
+    /// Takes in a market; its tasks are started with the next [`Lineup::start`].
+    fn seat(&mut self, settings: &VenueMarket, start: Start, view: MarketView) {
+        let of = (view.venue, view.market);
+        self.ways.board.add(view);
+        let (settings, start) = (settings.clone(), Some(start));
+        self.markets.insert(of, Seat { settings, start, tasks: Tasks::new() });
+    }
+
+    /// Starts what is not started yet.
+    fn start(&mut self, task: &Task) {
+        for seat in self.markets.values_mut() {
+            if let Some(start) = seat.start.take() {
+                seat.tasks = task.tasks();
+                start(&mut seat.tasks);
+            }
+        }
+        self.hosts.start(&self.ways.metrics, task);
+    }
+
+    /// Stops everything: one market after the other, whose feeds end first, and then the hosts.
+    async fn stop(&mut self) -> anyhow::Result<()> {
+        let mut result = Ok(());
+        for tasks in all(&mut self.markets, &mut self.hosts) {
+            result = result.and(tasks.shutdown(STOP_MAX).await);
+        }
+        result
+    }
+
+    /// Lets go of the host of a market that is not recorded, which ends if that was its last.
+    async fn leave_host(&mut self, of: (Venue, ModelMarket), task: &Task) {
+        for mut tasks in self.hosts.leave(of) {
+            if let Err(error) = task.alive(tasks.shutdown(END_MAX)).await {
+                let error = Chain(error.as_ref());
+                tracing::error!(%error, "a host's task did not end as it should");
+            }
+        }
+    }
+
+    /// Says which settings of a changed configuration are not in force yet.
+    fn tell_pending(&self, settings: &Settings) {
+        let begun = self.markets.iter().map(|(of, seat)| (*of, &seat.settings)).collect();
+        match pending(&self.started.collector, &begun, settings) {
+            Ok(pending) => {
+                if !pending.is_empty() {
+                    let keys = pending.join(", ");
+                    tracing::warn!(keys, "these settings are in force after a restart only");
+                }
+                self.ways.board.set_pending(pending);
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "cannot tell which settings want a restart");
+            }
+        }
+    }
+}
+
+/// The tasks of all, in the order in which they stop.
+fn all<'a>(
+    markets: &'a mut BTreeMap<(Venue, ModelMarket), Seat>,
+    hosts: &'a mut Hosts,
+) -> Vec<&'a mut Tasks> {
+    markets.values_mut().map(|seat| &mut seat.tasks).chain(hosts.tasks()).collect()
+}
+
+/// Notes from which host a market is recorded that begins.
+async fn note_host(
+    directory: PathBuf,
+    of: (Venue, ModelMarket),
+    settings: VenueMarket,
+) -> anyhow::Result<()> {
+    let noting = spawn_blocking(move || endpoints::join(&directory, of, &settings));
+    noting.await.context("note the venue's host")?
 }
 
 /// Puts together the tasks of one market.
 struct Staff<'a> {
-    seat: Seat,
+    settings: &'a VenueMarket,
+    /// Whether gaps are fetched, and not only closed.
+    fetching: bool,
     /// That of the markets that name none.
     proxy: Option<&'a Proxy>,
     hosts: &'a mut Hosts,
@@ -163,19 +334,26 @@ struct Staff<'a> {
 }
 
 impl Visitor for Staff<'_> {
-    type Output = anyhow::Result<Start>;
+    type Output = anyhow::Result<(Start, MarketView)>;
 
     fn visit<A: Adapter + Clone + Send + Sync + 'static>(self, adapter: A) -> Self::Output {
-        let Self { seat, proxy, hosts, ways } = self;
-        let Seat { venue, market, settings, gaps, orders, fetching } = seat;
+        let Self { settings, fetching, proxy, hosts, ways } = self;
+        let (venue, market) = (A::VENUE, A::MARKET);
         let name = format!("{venue}-{market}");
-        let proxy = proxies::of(&settings, proxy)
+        let proxy = proxies::of(settings, proxy)
             .with_context(|| format!("collector.venues.{venue}.{market}"))?;
-        let door = hosts.door::<A>(&name, &settings, proxy.as_ref())?;
-        ways.board.update((venue, market), |view| view.banned = door.banned.clone());
-        let gate = hosts.gate::<A>(&settings);
+        let door = hosts.door::<A>(&name, settings, proxy.as_ref())?;
+        let gate = hosts.gate::<A>(settings);
         let (roster, rosters) = watch::channel(None);
+        let (gaps_tx, gaps) = mpsc::channel(ORDERS_CAPACITY);
+        let (orders_tx, orders) = mpsc::channel(ORDERS_CAPACITY);
         let tls = Tls::new(settings.ca_file.as_deref()).context("load the trusted certificates")?;
+        let wanted = wanted(settings)?;
+        let kinds = adapters::fillable(venue, market, &wanted.kinds);
+        let view = MarketView {
+            backfill: fetching.then_some(BackfillHandle { kinds, orders: gaps_tx }),
+            ..MarketView::new(settings, (venue, market), door.banned.clone(), orders_tx)
+        };
         let backfill = Backfiller::new(backfill::Parts {
             adapter: adapter.clone(),
             roster: rosters,
@@ -189,11 +367,12 @@ impl Visitor for Staff<'_> {
             leading: ways.leading.clone(),
             tap: ways.taps.as_ref().map(|taps| taps.of(&format!("{name}-backfill"))),
         });
+        let stream_url = settings.stream_url.url().clone();
         let market = Market {
             venue,
             market,
-            wanted: wanted(&settings)?,
-            stream_url: settings.stream_url.url().clone(),
+            wanted,
+            stream_url,
             tls,
             proxy,
             door,
@@ -203,9 +382,10 @@ impl Visitor for Staff<'_> {
             roster,
             ways,
         };
-        Ok(Box::new(move |tasks| {
+        let start: Start = Box::new(move |tasks| {
             tasks.spawn(name.as_str(), |task| market.run(adapter, task));
             tasks.spawn(format!("{name}-backfill"), |task| backfill.run(task));
-        }))
+        });
+        Ok((start, view))
     }
 }

@@ -142,8 +142,7 @@ impl Market {
         while let Some(wake) = task.until_stopped(crew.wake()).await {
             crew.act(wake, &task).await?;
         }
-        // Only the feeds are left, and hold what they need: the publisher's queue ends with the
-        // last of them.
+        // Only the feeds are left, and hold what they need.
         let mut feeds = crew.disband();
         while let Some(ended) = task.alive(feeds.join_next()).await {
             ended.context("run a feed")?.1?;
@@ -190,8 +189,9 @@ impl Market {
     fn configured(&mut self) -> Option<Wanted> {
         let suite = Arc::clone(&self.ways.suite.borrow_and_update());
         let mut markets = suite.collector.venues.markets();
-        let ours = |(venue, market, _): &(Venue, ModelMarket, &VenueMarket)| {
-            (*venue, *market) == self.of()
+        // One that is switched off is about to be ended, and changes no more.
+        let ours = |(venue, market, settings): &(Venue, ModelMarket, &VenueMarket)| {
+            (*venue, *market) == self.of() && settings.enabled
         };
         wanted(markets.find(ours)?.2).ok()
     }

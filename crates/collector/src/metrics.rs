@@ -3,6 +3,7 @@
 //!
 //! What passes over the bus (blocks, live messages and their losses) is counted by `bus`.
 
+mod ended;
 mod polls;
 mod streams;
 

@@ -1,15 +1,25 @@
 //! Which changed settings wait for a restart.
 
+use model::{Market, Venue};
 use serde_json::Value;
 use settings::{Collector as Settings, VenueMarket};
+use std::collections::BTreeMap;
+
+/// The settings that markets were begun with which are recorded.
+pub(crate) type Begun<'a> = BTreeMap<(Venue, Market), &'a VenueMarket>;
 
 /// The keys that a reload has changed and that are in force after a restart only: all but those of
-/// what is recorded of a market, and how the lists are followed.
+/// what is recorded of a market, and how the lists are followed. A market that could not be begun
+/// waits as a whole.
 ///
 /// # Errors
 ///
 /// If a setting cannot be compared.
-pub(crate) fn pending(started: &Settings, now: &Settings) -> serde_json::Result<Vec<String>> {
+pub(crate) fn pending(
+    started: &Settings,
+    begun: &Begun<'_>,
+    now: &Settings,
+) -> serde_json::Result<Vec<String>> {
     let mut keys = Vec::new();
     // The harness speaks of the address by itself.
     let reloaded = Settings {
@@ -20,15 +30,15 @@ pub(crate) fn pending(started: &Settings, now: &Settings) -> serde_json::Result<
     };
     let [is, shall] = [serde_json::to_value(reloaded)?, serde_json::to_value(now)?];
     differences("collector", &is, &shall, &mut keys);
-    let markets = started.venues.markets().zip(now.venues.markets());
-    for ((venue, market, was), (_, _, shall)) in markets {
+    for (venue, market, shall) in now.venues.markets() {
         let section = format!("collector.venues.{venue}.{market}");
-        if was.enabled != shall.enabled {
-            keys.push(format!("{section}.enabled"));
-        } else if was.enabled {
-            let [is, shall] =
-                [serde_json::to_value(reloaded_market(was, shall))?, serde_json::to_value(shall)?];
-            differences(&section, &is, &shall, &mut keys);
+        match begun.get(&(venue, market)) {
+            Some(was) => {
+                let is = serde_json::to_value(reloaded_market(was, shall))?;
+                differences(&section, &is, &serde_json::to_value(shall)?, &mut keys);
+            }
+            None if shall.enabled => keys.push(format!("{section}.enabled")),
+            None => {}
         }
     }
     Ok(keys)
@@ -69,7 +79,9 @@ mod tests {
         let started = Settings::default();
         let mut now = started.clone();
         change(&mut now);
-        pending(&started, &now).unwrap()
+        let enabled = started.venues.markets().filter(|(_, _, market)| market.enabled);
+        let begun = enabled.map(|(venue, market, settings)| ((venue, market), settings)).collect();
+        pending(&started, &begun, &now).unwrap()
     }
 
     #[test]
@@ -89,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_markets_and_the_pair_wait_for_one_and_are_named() {
+    fn hosts_the_pair_and_a_market_that_cannot_be_begun_wait_for_one_and_are_named() {
         let keys = after(|now| {
             now.pair = Some("main".to_owned());
             now.name = "a".to_owned();
@@ -97,6 +109,7 @@ mod tests {
             now.venues.binance.perp.enabled = true;
             // All of a market that begins with the restart comes with it.
             now.venues.binance.perp.depth = 7;
+            // Nor does it matter how one would be recorded that is not.
             now.venues.okx.spot.depth = 7;
             let spot = &mut now.venues.binance.spot;
             spot.rest_url = "http://127.0.0.1:9001".parse().unwrap();

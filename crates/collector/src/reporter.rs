@@ -4,15 +4,12 @@ use crate::api::Api;
 use crate::board::{Board, FeedHandle, FeedState, MarketView};
 use crate::line::now;
 use crate::pair::Leading;
-use crate::pending::pending;
 use crate::publisher::LaneView;
 use crate::roster::silence_max;
 use crate::silence::{Silences, silences};
 use bus::Bus;
 use daemon::{Context, Health, Required, Status, Task};
-use settings::Suite;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use units::UnixNanos;
@@ -34,11 +31,6 @@ pub(crate) struct Reporter {
     /// The names of the markets among the dependencies.
     markets: BTreeSet<String>,
     silences: Silences,
-    suite: watch::Receiver<Arc<Suite>>,
-    /// The configuration that the process was started with.
-    started: Arc<Suite>,
-    /// The settings that a reload has changed and a restart is to bring in force.
-    pending: Vec<String>,
 }
 
 impl Reporter {
@@ -53,9 +45,6 @@ impl Reporter {
             health: context.health.clone(),
             markets: BTreeSet::new(),
             silences: context.metrics(Silences::register),
-            suite: context.suite.clone(),
-            started: context.suite(),
-            pending: Vec::new(),
         }
     }
 
@@ -84,8 +73,7 @@ impl Reporter {
             let mut text = line(&views, total.saturating_sub(events), lane, open);
             text.push_str(&named(&views, now));
             text.push_str(&slow(&views));
-            self.reloaded();
-            text.push_str(&waiting(&self.pending));
+            text.push_str(&waiting(&self.board.pending()));
             if !*self.leading.borrow() {
                 text.push_str(", the other of the pair leads");
             }
@@ -108,25 +96,6 @@ impl Reporter {
                 None => dependency.up(),
                 Some(reason) => dependency.down(reason),
             }
-        }
-    }
-
-    /// Says which settings of a changed configuration are not in force yet.
-    fn reloaded(&mut self) {
-        // An error means that the process is about to end.
-        if !self.suite.has_changed().unwrap_or(false) {
-            return;
-        }
-        let suite = Arc::clone(&self.suite.borrow_and_update());
-        match pending(&self.started.collector, &suite.collector) {
-            Ok(keys) => self.pending = keys,
-            Err(error) => {
-                tracing::error!(error = %error, "cannot tell which settings want a restart");
-            }
-        }
-        if !self.pending.is_empty() {
-            let keys = self.pending.join(", ");
-            tracing::warn!(keys, "these settings are in force after a restart only");
         }
     }
 
@@ -268,6 +237,7 @@ mod tests {
     use expect_test::expect;
     use model::{InstrumentId, Kind, Market, Symbol, Venue};
     use std::collections::BTreeMap;
+    use std::sync::Arc;
     use tokio::sync::mpsc;
 
     const NOW: UnixNanos = UnixNanos::new(100_000_000_000);

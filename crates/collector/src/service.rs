@@ -9,7 +9,6 @@ use crate::checkpoint::{self, Checkpoints};
 use crate::disk;
 use crate::ended::Ended;
 use crate::endpoints::Endpoints;
-use crate::fetcher::Shares;
 use crate::handover::Handover;
 use crate::lane::{Lane, Limits};
 use crate::line::now;
@@ -73,9 +72,7 @@ impl daemon::Service for Collector {
         let (spool, handover, moved) = recall(directory.clone(), bytes_max, endpoints).await?;
         spool_health.up();
 
-        let (seats, views) = lineup::seats(settings);
         let board = Board::default();
-        views.into_iter().for_each(|view| board.add(view));
         let Redundancy { leading, overheard, pair } =
             Redundancy::new(&suite, &bus, &producer, &metrics, &board);
         let (batches_tx, batches) = mpsc::channel(BATCHES_CAPACITY);
@@ -96,9 +93,7 @@ impl daemon::Service for Collector {
             taps,
         };
         let proxy = proxies::common(settings, &context.credentials)?;
-        let lineup = Lineup::new(seats, Shares::of(settings), proxy.as_ref(), &ways)?;
-        // The publisher's queue ends with the last of those that hand something in.
-        drop(ways);
+        let lineup = Lineup::new(Arc::clone(&suite), proxy, ways)?;
         let parts = Parts {
             lane: lane_of(&producer, settings),
             handover,
@@ -146,7 +141,7 @@ impl daemon::Service for Collector {
             tasks.spawn("partner", |task| partner.run(task));
         }
         tasks.spawn("reporter", |task| reporter.run(task));
-        lineup.start(tasks);
+        tasks.spawn("markets", |task| lineup.run(task));
         tasks.spawn("publisher", |task| publisher.run(task));
         if let Some(recorder) = recorder {
             tasks.spawn("capture", |task| recorder.run(task));

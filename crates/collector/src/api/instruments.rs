@@ -172,7 +172,7 @@ async fn refreshed(view: &MarketView) -> Result<RefreshedAnswer, String> {
     let result = timeout(REFRESH_MAX, answered)
         .await
         .map_err(|_| failed("the venue has not answered yet"))?
-        .map_err(|_| failed("the service is stopping"))?;
+        .map_err(|_| failed("the market is stopping"))?;
     let changed = result.map_err(|reason| failed(&reason))?;
     tracing::info!(
         market = format!("{}-{}", view.venue, view.market),

@@ -231,7 +231,7 @@ async fn change(api: &Api, wish: Wish, wanted: bool) -> web::Result<Json<ChangeA
     let order = Order::Change(Change { wanted, symbol: symbol.clone(), answer });
     view.orders.try_send(order).map_err(|_| busy())?;
     let result = timeout(CHANGE_MAX, answered).await.map_err(|_| busy())?;
-    let stopping = |_| Problem::unavailable("the service is stopping", None);
+    let stopping = |_| Problem::unavailable("the market is stopping", None);
     result.map_err(stopping)?.map_err(|refusal| problem(refusal, venue, market, &symbol))?;
     let view = self::view(api, venue, market)?;
     let carried = view.feeds.iter().flat_map(|feed| feed.carried.iter());

@@ -59,3 +59,21 @@ fn a_list_that_cannot_be_used_is_as_none() {
     assert_eq!(endpoints.clone().take_over(directory.path()).unwrap(), BTreeSet::new());
     assert!(load(directory.path()).unwrap().0.contains_key(&(Venue::Binance, Market::Spot)));
 }
+
+#[test]
+fn a_market_that_is_begun_later_is_noted_and_may_have_no_other_host_than_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let spot = (Venue::Binance, Market::Spot);
+    let begin = |host| {
+        let settings = settings(host);
+        join(directory.path(), spot, &settings.venues.binance.spot)
+    };
+    begin("stream.binance.com").unwrap();
+    begin("stream.binance.com").unwrap();
+    let error = begin("testnet.example").unwrap_err().to_string();
+    assert!(error.contains("from stream.binance.com before"), "{error}");
+    // A restart is told of the first host.
+    let moved = Endpoints::of(&settings("testnet.example")).take_over(directory.path()).unwrap();
+    assert_eq!(moved, BTreeSet::from([spot]));
+    begin("testnet.example").unwrap();
+}

@@ -46,6 +46,13 @@ impl Streams {
         self.silent.remove(connection);
     }
 
+    /// Forgets a connection with all that it counted.
+    pub(super) fn end(&self, connection: &Connection) {
+        self.forget(connection);
+        self.refused.remove(connection);
+        self.joined_again.remove(connection);
+    }
+
     /// Notes how many streams of a connection the venue refuses.
     pub(crate) fn set_aside(&self, connection: &Arc<str>, count: usize) {
         self.set_aside.get_or_create(&of(connection)).set(gauge(count));
