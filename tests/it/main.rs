@@ -13,6 +13,7 @@ mod fixture;
 mod hosts;
 mod install;
 mod lintian;
+mod markets;
 mod operations;
 mod pair;
 mod releases;

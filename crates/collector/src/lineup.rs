@@ -120,13 +120,13 @@ impl Lineup {
     ///
     /// If a setting cannot be used.
     pub(crate) fn new(
-        started: Arc<Suite>,
+        started: &Arc<Suite>,
         proxy: Option<Proxy>,
         ways: Ways,
     ) -> anyhow::Result<Self> {
         let hosts = Hosts::new(Shares::of(&started.collector));
         let mut lineup =
-            Self { markets: BTreeMap::new(), hosts, started: Arc::clone(&started), proxy, ways };
+            Self { markets: BTreeMap::new(), hosts, started: Arc::clone(started), proxy, ways };
         let markets = started.collector.venues.markets();
         for (venue, market, settings) in markets.filter(|(_, _, market)| market.enabled) {
             let (start, view) = lineup.prepare((venue, market), settings)?;

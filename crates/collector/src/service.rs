@@ -93,7 +93,7 @@ impl daemon::Service for Collector {
             taps,
         };
         let proxy = proxies::common(settings, &context.credentials)?;
-        let lineup = Lineup::new(Arc::clone(&suite), proxy, ways)?;
+        let lineup = Lineup::new(&suite, proxy, ways)?;
         let parts = Parts {
             lane: lane_of(&producer, settings),
             handover,

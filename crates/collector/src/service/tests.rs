@@ -5,6 +5,7 @@ mod capture;
 mod contracts;
 mod damage;
 mod instruments;
+mod markets;
 mod okx;
 mod pair;
 mod silence;

@@ -14,7 +14,7 @@ const STATUS: &str = "/api/v1/collector/status";
 const EXCHANGES: &str = "/api/v1/collector/exchanges";
 
 /// Has a market recorded at a simulated venue.
-fn point(market: &mut VenueMarket, venue: &Venue) {
+pub(super) fn point(market: &mut VenueMarket, venue: &Venue) {
     let address = venue.address;
     market.enabled = true;
     market.rest_url = format!("http://{address}").parse().unwrap();
@@ -22,13 +22,13 @@ fn point(market: &mut VenueMarket, venue: &Venue) {
 }
 
 /// A connection, as the status has it.
-fn connection<'a>(status: &'a Value, name: &str) -> &'a Value {
+pub(super) fn connection<'a>(status: &'a Value, name: &str) -> &'a Value {
     let mut connections = status["connections"].as_array().unwrap().iter();
     connections.find(|connection| connection["name"] == name).unwrap_or(&Value::Null)
 }
 
 /// Whether a connection is up with its book in step.
-fn is_well(status: &Value, name: &str) -> bool {
+pub(super) fn is_well(status: &Value, name: &str) -> bool {
     let connection = connection(status, name);
     connection["state"] == "up" && connection["books_synced"] == 1
 }
@@ -58,7 +58,7 @@ fn trouble_is_told(exchanges: &Value) {
 }
 
 /// Waits until the line of `systemctl status` says this.
-async fn line_says(collector: &Running, words: &str) {
+pub(super) async fn line_says(collector: &Running, words: &str) {
     let line = || collector.context.status.text();
     let asking = async {
         while !line().contains(words) {
