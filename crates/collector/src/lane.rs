@@ -29,7 +29,7 @@ mod subject;
 mod tests;
 
 use crate::block::{Block, Run, rank};
-use model::{Kind, Market, Venue};
+use model::{Market, Venue};
 use rand::Rng;
 use spool::Position;
 use std::collections::{BTreeMap, VecDeque};
@@ -234,12 +234,14 @@ impl Lane {
     }
 
     /// What the blocks of a market have that are in memory and of which nobody knows yet that they
-    /// were handed over; those of gap records are left out.
-    pub(crate) fn held(&self, of: (Venue, Market)) -> impl Iterator<Item = &Run> {
-        let ours = self.subjects.iter().filter(move |(subject, _)| {
-            (subject.venue, subject.market) == of && subject.kind != Kind::Gap
-        });
-        ours.flat_map(|(_, state)| state.held())
+    /// were handed over, by subject and in order.
+    pub(crate) fn held(
+        &self,
+        of: (Venue, Market),
+    ) -> impl Iterator<Item = (DurableSubject, &[Run])> {
+        let subjects = self.subjects.iter();
+        let ours = subjects.filter(move |(subject, _)| (subject.venue, subject.market) == of);
+        ours.flat_map(|(subject, state)| state.held().map(move |runs| (*subject, runs)))
     }
 
     /// Bytes of events in memory.

@@ -97,11 +97,11 @@ impl Subject {
         self.open.is_empty() && self.ready.is_empty() && self.flight.is_none()
     }
 
-    /// What the blocks in memory have, in order. One that came from the spool was in it before.
-    pub(super) fn held(&self) -> impl Iterator<Item = &Run> {
+    /// What each block in memory has, in order. One that came from the spool was in it before.
+    pub(super) fn held(&self) -> impl Iterator<Item = &[Run]> {
         let flight = self.flight.iter().filter(|flight| flight.position.is_none());
         let blocks = flight.map(|flight| &flight.block).chain(&self.ready);
-        blocks.flat_map(|block| block.runs.iter()).chain(&self.open_runs)
+        blocks.map(|block| block.runs.as_slice()).chain([self.open_runs.as_slice()])
     }
 
     #[cfg(test)]

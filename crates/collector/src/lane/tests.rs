@@ -113,18 +113,24 @@ fn position(after: usize) -> Position {
 #[test]
 fn what_is_held_of_a_market_is_what_nobody_has_taken_yet() {
     let (mut lane, now, of) = (lane(LIMITS), Instant::now(), (Venue::Binance, Market::Spot));
-    let ids = |lane: &Lane| lane.held(of).filter_map(|run| run.ids).collect::<Vec<_>>();
+    let held = |lane: &Lane| {
+        let ids = |(subject, runs): (DurableSubject, &[Run])| {
+            runs.iter().map(|run| (subject.kind, run.ids.unwrap())).collect::<Vec<_>>()
+        };
+        lane.held(of).flat_map(ids).collect::<Vec<_>>()
+    };
     lane.handle_bus(true, now);
     for id in 1..=2 {
         lane.append(subject(Kind::Trade), run(Kind::Trade, id, id), b"aaaaaaaa", now);
     }
     lane.append(subject(Kind::Gap), run(Kind::Trade, 5, 9), b"gap", now);
     lane.handle_timeout(now);
-    assert_eq!(ids(&lane), [(1, 1), (2, 2)]);
+    let (second, gap) = ((Kind::Trade, (2, 2)), (Kind::Gap, (5, 9)));
+    assert_eq!(held(&lane), [(Kind::Trade, (1, 1)), second, gap]);
     assert_eq!(lane.held((Venue::Okx, Market::Spot)).count(), 0);
     let Some(Command::Publish(block)) = lane.next_command() else { panic!("nothing to send") };
     lane.handle_acked(&block.id, now);
-    assert_eq!(ids(&lane), [(2, 2)]);
+    assert_eq!(held(&lane), [second, gap]);
 }
 
 #[test]
