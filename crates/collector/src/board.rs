@@ -177,6 +177,9 @@ pub(crate) struct MarketView {
     /// How to have something added or removed.
     pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) feeds: Vec<FeedHandle>,
+    /// The names of its connections, of those as well that have ended: what they counted stays for as
+    /// long as the market is recorded.
+    pub(crate) connections: BTreeSet<Arc<str>>,
     /// By kind, how often it is asked for; empty of what streams carry.
     pub(crate) rounds: Vec<Round>,
     /// When kinds were taken up that were not recorded before.
@@ -208,6 +211,7 @@ impl MarketView {
             banned,
             orders,
             feeds: Vec::new(),
+            connections: BTreeSet::new(),
             rounds: Vec::new(),
             taken_up: BTreeMap::new(),
             tally: Arc::default(),
@@ -221,6 +225,9 @@ impl MarketView {
     }
 }
 
+/// The venues' lists, by market.
+type Lists = BTreeMap<(Venue, Market), Arc<[Instrument]>>;
+
 /// Everything others see; written by the market tasks, each its own entry.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Board {
@@ -230,8 +237,7 @@ pub(crate) struct Board {
     behind: Arc<watch::Sender<bool>>,
     /// The settings that are in force after a restart only.
     pending: Arc<watch::Sender<Vec<String>>>,
-    /// The venues' lists, by market.
-    lists: Arc<watch::Sender<BTreeMap<(Venue, Market), Arc<[Instrument]>>>>,
+    lists: Arc<watch::Sender<Lists>>,
 }
 
 impl Board {

@@ -226,7 +226,7 @@ impl Lineup {
         self.leave_host(of, task).await;
         let Ways { board, metrics, subjects, .. } = &self.ways;
         if let Some(view) = board.remove(of) {
-            view.feeds.iter().for_each(|feed| metrics.end(&feed.name));
+            view.connections.iter().for_each(|connection| metrics.end(connection));
         }
         subjects.forget(of, &BTreeSet::new(), now());
     }

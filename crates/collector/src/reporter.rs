@@ -268,6 +268,7 @@ mod tests {
             banned: watch::channel(None).1,
             orders: mpsc::channel(1).0,
             feeds: states.into_iter().map(feed).collect(),
+            connections: BTreeSet::new(),
             rounds: Vec::new(),
             taken_up: BTreeMap::new(),
             tally: Arc::default(),

@@ -132,6 +132,7 @@ mod tests {
     use crate::roster::{Cargo, Carried};
     use expect_test::expect;
     use model::{Body, Book, BookType, Event};
+    use std::collections::BTreeSet;
     use std::sync::Arc;
     use tokio::sync::{mpsc, watch};
 
@@ -169,6 +170,7 @@ mod tests {
             unknown: Vec::new(),
             orders: mpsc::channel(1).0,
             feeds,
+            connections: BTreeSet::new(),
             rounds: Vec::new(),
             taken_up: BTreeMap::new(),
             tally: Arc::default(),

@@ -339,6 +339,7 @@ impl<A: Adapter + Clone + Send + Sync + 'static> Crew<A> {
         let chosen = roster.wanted.len();
         self.market.roster.send_replace(Some(roster));
         self.market.ways.board.update(self.market.of(), |market| {
+            market.connections.extend(handles.iter().map(|feed| Arc::clone(&feed.name)));
             (market.feeds, market.chosen) = (handles, chosen);
             market.unknown = selected.unknown;
         });

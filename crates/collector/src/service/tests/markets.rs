@@ -74,7 +74,7 @@ async fn a_market_goes_and_comes_by_reload_and_the_socket_of_the_other_stays() {
             let venues = &mut suite.collector.venues;
             point(&mut venues.binance.spot, &stays);
             point(&mut venues.okx.perp, &goes);
-            venues.okx.perp.kinds = vec!["trade".to_owned(), "book".to_owned()];
+            venues.okx.perp.kinds = ["trade", "book", "kline"].map(ToOwned::to_owned).to_vec();
         })
         .await;
     let both = ["binance-spot-0", "okx-perp-0"];
@@ -82,6 +82,12 @@ async fn a_market_goes_and_comes_by_reload_and_the_socket_of_the_other_stays() {
     let before = collector.until(STATUS, are_well).await;
     collector.until(BOOK, |status, _| *status == StatusCode::OK).await;
     collector.moves_on(100).await;
+    // One of its connections ends before it does.
+    let state = |status: &Value| connection(status, "okx-perp-1")["state"].clone();
+    collector.until(STATUS, |_, status| state(status) == "up").await;
+    collector.reload_venues(|venues| venues.okx.perp.kinds.retain(|kind| kind != "kline"));
+    collector.until(STATUS, |_, status| state(status).is_null()).await;
+    assert!(collector.metrics().contains("okx-perp-1"), "what it has counted stays");
 
     collector.reload_venues(|venues| venues.okx.perp.enabled = false);
     collector.markets(1).await;
