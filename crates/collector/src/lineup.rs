@@ -32,10 +32,12 @@ use std::time::Duration;
 use telemetry::Chain;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 use venue::Adapter;
 
-/// How long a market may take to end. What is still at work then is cut off; what of it was not
-/// handed over is on record as missing once the market is begun again.
+/// How long a market may take to end, and all of them together when one has failed. What is still at
+/// work then is cut off; what of it was not handed over is on record as missing once the market is
+/// begun again.
 const END_MAX: Duration = Duration::from_secs(60);
 
 /// How long all may take at the stop: the harness cuts off what takes too long.
@@ -142,18 +144,20 @@ impl Lineup {
     /// If a task of a market or a host ends before it is asked to.
     pub(crate) async fn run(mut self, task: Task) -> anyhow::Result<()> {
         self.start(&task);
-        let mut failure = Ok(());
         while let Some(wake) = task.until_stopped(self.wake()).await {
             match wake {
                 Wake::Ended(error) => {
-                    failure = Err(error);
-                    break;
+                    // The service learns of it once the others have handed in what they have.
+                    tracing::error!(error = %Chain(error.as_ref()), "all markets stop");
+                    if let Err(other) = task.alive(self.stop(END_MAX)).await {
+                        tracing::error!(error = %Chain(other.as_ref()), "nor did all end well");
+                    }
+                    return Err(error);
                 }
                 Wake::Reloaded => self.reloaded(&task).await,
             }
         }
-        let stopped = task.alive(self.stop()).await;
-        failure.and(stopped)
+        task.alive(self.stop(STOP_MAX)).await
     }
 
     /// Waits for something to act on. Cancel-safe.
@@ -183,7 +187,10 @@ impl Lineup {
                 self.begin((venue, market), settings, task).await;
             }
         }
-        self.tell_pending(&suite.collector);
+        // What a stop has prevented is no setting that waits.
+        if !task.stopping() {
+            self.tell_pending(&suite.collector);
+        }
     }
 
     /// Begins a market, if it can be; else what is wrong is said, and the next reload tries again.
@@ -216,7 +223,6 @@ impl Lineup {
     async fn end(&mut self, of: (Venue, ModelMarket), task: &Task) {
         let Some(seat) = self.markets.get_mut(&of) else { return };
         let (venue, market) = of;
-        tracing::info!(%venue, %market, "the market is recorded no more");
         let Some(ended) = task.until_stopped(seat.tasks.shutdown(END_MAX)).await else { return };
         if let Err(error) = ended {
             let error = Chain(error.as_ref());
@@ -229,6 +235,7 @@ impl Lineup {
             view.connections.iter().for_each(|connection| metrics.end(connection));
         }
         subjects.forget(of, &BTreeSet::new(), now());
+        tracing::info!(%venue, %market, "the market is recorded no more");
     }
 
     /// Puts a market together, and what others see of it.
@@ -267,11 +274,13 @@ impl Lineup {
         self.hosts.start(&self.ways.metrics, task);
     }
 
-    /// Stops everything: one market after the other, whose feeds end first, and then the hosts.
-    async fn stop(&mut self) -> anyhow::Result<()> {
-        let mut result = Ok(());
+    /// Stops everything within `longest`: one market after the other, whose feeds end first, and then
+    /// the hosts.
+    async fn stop(&mut self, longest: Duration) -> anyhow::Result<()> {
+        let (end, mut result) = (Instant::now() + longest, Ok(()));
         for tasks in all(&mut self.markets, &mut self.hosts) {
-            result = result.and(tasks.shutdown(STOP_MAX).await);
+            let left = end.saturating_duration_since(Instant::now());
+            result = result.and(tasks.shutdown(left).await);
         }
         result
     }

@@ -92,7 +92,8 @@ impl Tasks {
     /// Stops the tasks one after another, in the order of their start.
     ///
     /// Each has what the ones before it have left of `longest`. What is still running then is
-    /// named, and cut off. Cancel-safe: another call goes on where this one was.
+    /// named, and cut off. Cancel-safe, but for the errors of tasks that had ended by then:
+    /// another call goes on where this one was.
     ///
     /// # Errors
     ///

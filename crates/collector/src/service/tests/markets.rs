@@ -185,3 +185,18 @@ async fn a_market_whose_host_is_another_than_before_waits_for_a_restart() {
     collector.markets(1).await;
     collector.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_market_that_fails_ends_the_service_and_is_named() {
+    let (world, venue) = (World::new().await, Venue::of("okx/perp", RATE).await);
+    // What was ordered of it by hand cannot be read.
+    std::fs::create_dir(crate::orders::path(world.directory.path(), "okx-perp")).unwrap();
+    let mut collector = world.collect().await;
+    world.venue.subscribed(1).await;
+    collector.reload_venues(|venues| point(&mut venues.okx.perp, &venue));
+    let failed = tokio::time::timeout(PATIENCE, collector.tasks.ended()).await;
+    let error = format!("{:#}", failed.unwrap());
+    assert!(error.starts_with("task `markets` failed: task `okx-perp` failed: "), "{error}");
+    // The others have ended by then as at a stop.
+    world.venue.left(0).await;
+}
