@@ -22,7 +22,7 @@ use units::UnixNanos;
 mod contracts;
 pub(crate) mod read;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// A stored row.
 #[derive(Debug, Clone, PartialEq, Eq)]

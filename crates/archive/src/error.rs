@@ -47,6 +47,9 @@ pub enum Error {
     /// A stored row could not be read back.
     #[error("a stored row cannot be read")]
     Row(#[source] wire::DecodeError),
+    /// Rows could not be written as an Arrow stream.
+    #[error("an Arrow stream cannot be written")]
+    Arrow(#[source] arrow_schema::ArrowError),
     /// A cut holds more than one record can.
     #[error("the cut is too large for one record: {bytes} bytes")]
     CutTooLarge {
@@ -72,6 +75,7 @@ impl Error {
             Self::Parquet { .. }
             | Self::Damaged { .. }
             | Self::Row(_)
+            | Self::Arrow(_)
             | Self::CutTooLarge { .. }
             | Self::Kind { .. } => false,
         }

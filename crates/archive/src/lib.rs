@@ -14,9 +14,12 @@
 //! Rows whose identity is already stored are dropped before they are written, whichever way they
 //! came, so no reader ever sees a duplicate.
 //!
+//! An [`ArrowStream`] puts rows of any store, in the columns of the files, on a connection.
+//!
 //! Everything here is synchronous file I/O, to be driven from a blocking thread.
 //! It knows neither NATS nor the clock: when to cut and when to roll is the caller's business.
 
+mod arrow;
 mod columns;
 mod compaction;
 mod coverage;
@@ -39,6 +42,7 @@ mod table;
 mod verify;
 mod view;
 
+pub use arrow::ArrowStream;
 pub use compaction::{Compacted, Compaction};
 pub use cut::{Appended, Cut};
 pub use error::Error;

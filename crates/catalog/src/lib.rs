@@ -14,5 +14,6 @@ pub use coverage::{ALL_DAYS, Coverage, Day, Days, HOLES_MAX, Holes, Ranges};
 pub use extent::{Extent, mark_overlaps};
 pub use query::{
     Cursor, Filter, InvalidCursor, NoObject, Order, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Query,
+    stream_seq,
 };
 pub use stream::StreamKey;

@@ -122,6 +122,17 @@ impl Page {
     }
 }
 
+/// The stream sequence of a row, which [`Page::push`] made its last member; `None` if it is no such
+/// row.
+#[must_use]
+pub fn stream_seq(row: &[u8]) -> Option<u64> {
+    let row = row.strip_suffix(b"}")?;
+    let digits = row.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let (before, digits) = row.split_at(row.len() - digits);
+    before.ends_with(b",\"stream_seq\":").then_some(())?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
 /// Which streams are meant; what is `None` is not restricted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {

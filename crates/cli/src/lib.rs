@@ -127,7 +127,7 @@ enum Command {
     Users(users::Args),
     /// Turns recorded frames into events, through the code that the collector runs.
     Decode(decode::Args),
-    /// Prints stored rows of one stream: as a table, JSON or CSV.
+    /// Prints stored rows of one stream: as a table, JSON, CSV or Arrow.
     Query(query::Args),
     /// Prints the live stream of the gateway, one event a line.
     Stream(stream::Args),

@@ -25,8 +25,13 @@ pub(crate) type Print<'a> = &'a mut dyn FnMut(&str) -> anyhow::Result<()>;
 
 /// Prints text that has its line ends already.
 pub(crate) fn text(text: &str) -> anyhow::Result<()> {
+    raw(text.as_bytes())
+}
+
+/// Writes data for a program.
+pub(crate) fn raw(data: &[u8]) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
+    stdout.write_all(data)?;
     Ok(stdout.flush()?)
 }
 

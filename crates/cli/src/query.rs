@@ -13,10 +13,10 @@ use settings::Suite;
 
 use crate::output::{self, Print, Progress};
 use crate::pager::Pager;
-use crate::rows::{PAGE, Rows};
-use crate::service::Target;
+use crate::rows::{PAGE, Rows, TIMEOUT, address};
+use crate::service::{Service, Target};
 use crate::when;
-use sheet::Sheet;
+use sheet::{Sheet, Text};
 
 /// Rows of a table if nobody says how many: some screens.
 const TABLE_ROWS: u64 = 100;
@@ -38,6 +38,8 @@ Examples:
   sudo marketprism query trade deribit/perp/BTC-USD --format jsonl
   sudo marketprism query book okx/perp/BTC-USDT --format tardis \\
       --since 2026-05-09 --until 2026-05-10 | gzip >book.csv.gz
+  sudo marketprism query trade binance/spot/BTC-USDT --format arrow \\
+      --since 2026-05-09 --until 2026-05-10 >trades.arrows
   marketprism query gap --gateway https://HOST:8080 --key-file KEY
 
 The last one asks a gateway elsewhere; KEY is a file with an API key.
@@ -93,12 +95,35 @@ enum Format {
     Csv,
     /// The CSV datasets of Tardis, for programs that read those.
     Tardis,
+    /// An Arrow IPC stream, into a file or a pipe.
+    Arrow,
+}
+
+impl Format {
+    /// The form of text; `None` if it is no text.
+    const fn text(self) -> Option<Text> {
+        Some(match self {
+            Self::Table => Text::Table,
+            Self::Json => Text::Json,
+            Self::Jsonl => Text::Jsonl,
+            Self::Csv => Text::Csv,
+            Self::Tardis => Text::Tardis,
+            Self::Arrow => return None,
+        })
+    }
 }
 
 pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> {
-    let sheet = Sheet::new(args.format, args.kind, &args.fields)?;
     let (path, parameters) = question(args)?;
     let storage = args.target.storage(suite.storage.listen)?;
+    let Some(text) = args.format.text() else {
+        if output::is_terminal() {
+            bail!("--format arrow is no text: add >FILE, or | and a program that reads it");
+        }
+        export(&storage, path, parameters, args.limit, &mut output::raw).await?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let sheet = Sheet::new(text, args.kind, &args.fields)?;
     let rows = Rows::new(&storage, path, parameters);
     let is_paged = args.format == Format::Table && !args.no_pager;
     let remark = match is_paged.then(Pager::start).flatten() {
@@ -148,6 +173,28 @@ async fn write(
     Ok(remark)
 }
 
+/// Writes all rows as the storage sends them.
+async fn export(
+    storage: &Service,
+    path: &str,
+    mut parameters: Vec<(&'static str, String)>,
+    limit: Option<u64>,
+    write: &mut dyn FnMut(&[u8]) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    parameters.push(("format", "arrow".to_owned()));
+    parameters.extend(limit.map(|limit| ("limit", limit.to_string())));
+    let (mut progress, mut written) = (Progress::new(true), 0);
+    let take = |data: &[u8]| {
+        write(data)?;
+        written += data.len() as u64;
+        progress.tell(|| output::bytes(written))
+    };
+    let taken = storage.download(&address(path, &parameters), TIMEOUT, take).await;
+    progress.end()?;
+    let missing = || format!("{} were written, the others are missing", output::bytes(written));
+    taken.with_context(missing)
+}
+
 /// Where the rows of a kind are, and what is asked for.
 fn question(args: &Args) -> anyhow::Result<(&'static str, Vec<(&'static str, String)>)> {
     let Some(path) = path(args.kind) else {
@@ -155,6 +202,9 @@ fn question(args: &Args) -> anyhow::Result<(&'static str, Vec<(&'static str, Str
     };
     if args.newest && args.format == Format::Tardis {
         bail!("--format tardis has the oldest rows first: leave out --newest");
+    }
+    if !args.fields.is_empty() && args.format == Format::Arrow {
+        bail!("--format arrow has every column: leave out --fields");
     }
     let mut parameters = Vec::new();
     match &args.stream {

@@ -10,7 +10,7 @@ use url::form_urlencoded::{Serializer, byte_serialize};
 use crate::service::Service;
 
 /// How long a page may take; the gateway waits as long.
-const TIMEOUT: Duration = Duration::from_mins(1);
+pub(crate) const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Rows of a page: enough that the exchange does not count, few enough that the first are soon seen.
 pub(crate) const PAGE: u64 = 5_000;
@@ -18,6 +18,12 @@ pub(crate) const PAGE: u64 = 5_000;
 /// A text as a segment of a path.
 pub(crate) fn segment(text: &str) -> String {
     byte_serialize(text.as_bytes()).collect()
+}
+
+/// The address of a query.
+pub(crate) fn address(path: &str, parameters: &[(&'static str, String)]) -> String {
+    let query = Serializer::new(String::new()).extend_pairs(parameters).finish();
+    format!("/api/v1/storage/{path}?{query}")
 }
 
 /// The rows of a query, in the order of the store.
@@ -66,14 +72,9 @@ impl<'a> Rows<'a> {
     }
 
     fn target(&self, limit: u64) -> String {
-        let mut query = Serializer::new(String::new());
-        for (name, value) in &self.parameters {
-            query.append_pair(name, value);
-        }
-        query.append_pair("limit", &limit.clamp(1, PAGE).to_string());
-        if let Some(cursor) = &self.cursor {
-            query.append_pair("cursor", cursor);
-        }
-        format!("/api/v1/storage/{}?{}", self.path, query.finish())
+        let mut parameters = self.parameters.clone();
+        parameters.push(("limit", limit.clamp(1, PAGE).to_string()));
+        parameters.extend(self.cursor.clone().map(|cursor| ("cursor", cursor)));
+        address(self.path, &parameters)
     }
 }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -18,6 +18,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use settings::{Credentials, Endpoint};
+use tokio::time::timeout;
 
 /// Where the installation keeps the token that services show one another.
 const CREDENTIALS: &str = "/etc/credstore";
@@ -204,15 +205,7 @@ impl Service {
         document: Option<Vec<u8>>,
         within: Duration,
     ) -> anyhow::Result<T> {
-        let Self { name, base, .. } = self;
-        let mut request = Request::builder().method(method).uri(format!("{base}{path}"));
-        if document.is_some() {
-            request = request.header("content-type", "application/json");
-        }
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {}", token.expose_secret()));
-        }
-        let request = request.body(Full::new(Bytes::from(document.unwrap_or_default())))?;
+        let request = self.request(method, path, document)?;
         let exchange = async {
             let response = self.transport.request(request).await?;
             let status = response.status();
@@ -220,7 +213,7 @@ impl Service {
             let body = body.map_err(anyhow::Error::from_boxed)?;
             anyhow::Ok((status, body.to_bytes()))
         };
-        let (status, body) = tokio::time::timeout(within, exchange)
+        let (status, body) = timeout(within, exchange)
             .await
             .with_context(|| format!("no answer within {} s", within.as_secs()))?
             .map_err(|error| self.unreached(error))?;
@@ -228,14 +221,70 @@ impl Service {
             StatusCode::OK | StatusCode::ACCEPTED => {
                 // Nothing to say is a value too.
                 let body: &[u8] = if body.is_empty() { b"null" } else { &body };
-                serde_json::from_slice(body).with_context(|| format!("read the {name}'s answer"))
+                let answer = serde_json::from_slice(body);
+                answer.with_context(|| format!("read the {}'s answer", self.name))
             }
-            StatusCode::UNAUTHORIZED => bail!(
-                "the {name} wants the token of the credential marketprism.internal-token: run \
-                 this as root, or give --token-file; a gateway wants an API key: give it with \
-                 --key-file"
+            status => Err(self.refused(status, &body)),
+        }
+    }
+
+    /// Sends a `GET` and hands its answer on as it comes.
+    ///
+    /// # Errors
+    ///
+    /// If nothing comes for so long, the answer is anything but 200 or breaks off, or what `take`
+    /// says.
+    pub(crate) async fn download(
+        &self,
+        path: &str,
+        silence_max: Duration,
+        mut take: impl FnMut(&[u8]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let silent = || format!("nothing came for {} s", silence_max.as_secs());
+        let request = self.transport.request(self.request(Method::GET, path, None)?);
+        let response = timeout(silence_max, request).await.with_context(silent)?;
+        let response = response.map_err(|error| self.unreached(error.into()))?;
+        let (status, mut body) = (response.status(), response.into_body());
+        if status != StatusCode::OK {
+            let body = timeout(silence_max, Limited::new(body, ANSWER_BYTES_MAX).collect());
+            let body = body.await.with_context(silent)?.map_err(anyhow::Error::from_boxed)?;
+            return Err(self.refused(status, &body.to_bytes()));
+        }
+        while let Some(frame) = timeout(silence_max, body.frame()).await.with_context(silent)? {
+            let frame = frame.context("the answer breaks off")?;
+            if let Some(data) = frame.data_ref() {
+                take(data)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A request with a JSON document, or without a body.
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        document: Option<Vec<u8>>,
+    ) -> anyhow::Result<Request<Full<Bytes>>> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        if document.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {}", token.expose_secret()));
+        }
+        Ok(request.body(Full::new(Bytes::from(document.unwrap_or_default())))?)
+    }
+
+    /// What the service says is wrong, and what helps.
+    fn refused(&self, status: StatusCode, body: &[u8]) -> anyhow::Error {
+        match status {
+            StatusCode::UNAUTHORIZED => anyhow!(
+                "the {} wants the token of the credential marketprism.internal-token: run this as \
+                 root, or give --token-file; a gateway wants an API key: give it with --key-file",
+                self.name
             ),
-            status => bail!("{}", reason(status, &body)),
+            status => anyhow!("{}", reason(status, body)),
         }
     }
 

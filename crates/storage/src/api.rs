@@ -22,7 +22,7 @@ use settings::Suite;
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::Chain;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use utoipa_axum::router::OpenApiRouter;
@@ -31,6 +31,7 @@ use web::Problem;
 
 mod audit;
 mod coverage;
+mod export;
 mod files;
 mod hot;
 mod manage;
@@ -43,6 +44,8 @@ mod tests;
 
 /// Reads of the cold store at a time: each keeps a core busy, and the writers need one too.
 const READS_MAX: usize = 4;
+/// Arrow streams at a time: for each a client has some megabytes of rows still to take.
+const EXPORTS_MAX: usize = 4;
 /// How long a read may wait for its turn.
 const TURN_MAX: Duration = Duration::from_secs(5);
 
@@ -58,6 +61,7 @@ pub(crate) struct Access {
     metrics: Metrics,
     collector: Collector,
     reads: Arc<Semaphore>,
+    exports: Arc<Semaphore>,
     /// Days are moved by one request at a time.
     moves: Arc<Semaphore>,
     /// Whole days are audited by one request at a time.
@@ -76,7 +80,8 @@ impl Access {
     ) -> anyhow::Result<Self> {
         let suite = context.suite.clone();
         let collector = Collector::new(suite.clone(), context.internal_token.as_ref())?;
-        let [reads, moves, audits] = [READS_MAX, 1, 1].map(|turns| Arc::new(Semaphore::new(turns)));
+        let [reads, exports, moves, audits] =
+            [READS_MAX, EXPORTS_MAX, 1, 1].map(|turns| Arc::new(Semaphore::new(turns)));
         Ok(Self {
             handles,
             sink,
@@ -87,6 +92,7 @@ impl Access {
             metrics,
             collector,
             reads,
+            exports,
             moves,
             audits,
         })
@@ -106,9 +112,7 @@ impl Access {
         &self,
         work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
     ) -> web::Result<T> {
-        let busy = || Problem::unavailable("too many queries at a time", Some(TURN_MAX));
-        let turn = timeout(TURN_MAX, Arc::clone(&self.reads).acquire_owned()).await;
-        let turn = turn.map_err(|_| busy())?.map_err(|_| busy())?;
+        let turn = turn(&self.reads).await?;
         blocking(move || {
             let result = work();
             drop(turn);
@@ -116,6 +120,27 @@ impl Access {
         })
         .await
     }
+
+    /// Goes on with an answer that has begun: it waits for its turn as long as it takes.
+    async fn read_on<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let turn = Arc::clone(&self.reads).acquire_owned().await?;
+        spawn_blocking(move || {
+            let result = work();
+            drop(turn);
+            result
+        })
+        .await?
+    }
+}
+
+/// Waits for a turn, no longer than a client may be kept waiting.
+async fn turn(turns: &Arc<Semaphore>) -> web::Result<OwnedSemaphorePermit> {
+    let busy = || Problem::unavailable("too many queries at a time", Some(TURN_MAX));
+    let turn = timeout(TURN_MAX, Arc::clone(turns).acquire_owned()).await;
+    turn.map_err(|_| busy())?.map_err(|_| busy())
 }
 
 /// Reads the cold store on a blocking thread.

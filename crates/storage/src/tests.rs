@@ -24,6 +24,7 @@ use units::{Price, Qty, UnixNanos};
 use wire::{BlockId, DurableSubject};
 
 mod ahead;
+mod arrow;
 mod audit;
 mod books;
 mod clickhouse;

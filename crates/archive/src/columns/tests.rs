@@ -175,7 +175,8 @@ fn status(reason: Option<&str>) -> Body {
     })
 }
 
-fn sample(kind: Kind) -> [StoredRow; 2] {
+/// Two rows of a kind, the second with nothing in it that may be absent.
+pub(crate) fn sample(kind: Kind) -> [StoredRow; 2] {
     let bbo = |id| {
         let (bid_price, bid_qty, ask_price, ask_qty) = (price(1), qty(2), price(3), qty(4));
         Body::Bbo(Bbo { id, bid_price, bid_qty, ask_price, ask_qty })

@@ -10,18 +10,27 @@ use comfy_table::Cell;
 use model::Kind;
 use serde_json::value::RawValue;
 
-use super::Format;
 use crate::{output, when};
 
 /// Fields that a table of one stream leaves out: they are the same in every row.
 const CONSTANT: &[&str] = &["v", "kind", "venue", "market", "symbol", "instrument"];
+
+/// Forms of text that rows have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Text {
+    Table,
+    Json,
+    Jsonl,
+    Csv,
+    Tardis,
+}
 
 /// A row: its fields as they came.
 type Row = BTreeMap<String, Box<RawValue>>;
 
 /// Writes rows in one format.
 pub(super) struct Sheet {
-    format: Format,
+    format: Text,
     kind: Kind,
     /// The columns; for JSON empty if every field is wanted.
     fields: Vec<String>,
@@ -40,28 +49,24 @@ impl Sheet {
     /// # Errors
     ///
     /// If a field is wanted that the kind does not have, or the format does not have the kind.
-    pub(super) fn new(format: Format, kind: Kind, wanted: &[String]) -> anyhow::Result<Self> {
+    pub(super) fn new(format: Text, kind: Kind, wanted: &[String]) -> anyhow::Result<Self> {
         let known = openapi::member_names(kind);
         if let Some(field) = wanted.iter().find(|field| !known.contains(&field.as_str())) {
             bail!("{kind} has no field `{field}`, but {}", known.join(", "));
         }
         let chosen = !wanted.is_empty();
-        if chosen && format == Format::Tardis {
+        if chosen && format == Text::Tardis {
             bail!("--format tardis has columns of its own: leave out --fields");
         }
         let fields: Vec<String> = match format {
-            Format::Csv | Format::Table if !chosen => {
-                known.into_iter().map(str::to_owned).collect()
-            }
-            Format::Csv | Format::Table | Format::Json | Format::Jsonl | Format::Tardis => {
-                wanted.to_vec()
-            }
+            Text::Csv | Text::Table if !chosen => known.into_iter().map(str::to_owned).collect(),
+            Text::Csv | Text::Table | Text::Json | Text::Jsonl | Text::Tardis => wanted.to_vec(),
         };
         let header = match format {
-            Format::Json => "[".to_owned(),
-            Format::Csv => record(fields.iter().cloned()),
-            Format::Tardis => tardis::header(kind)?.to_owned(),
-            Format::Table | Format::Jsonl => String::new(),
+            Text::Json => "[".to_owned(),
+            Text::Csv => record(fields.iter().cloned()),
+            Text::Tardis => tardis::header(kind)?.to_owned(),
+            Text::Table | Text::Jsonl => String::new(),
         };
         let lines = tardis::Lines::default();
         Ok(Self { format, kind, fields, header, lines, written: 0, kept: Vec::new(), chosen })
@@ -81,17 +86,17 @@ impl Sheet {
         let mut text = String::new();
         for row in rows {
             match self.format {
-                Format::Json => {
+                Text::Json => {
                     text.push_str(if self.written == 0 { "\n" } else { ",\n" });
                     text.push_str(&self.object(row)?);
                 }
-                Format::Jsonl => {
+                Text::Jsonl => {
                     text.push_str(&self.object(row)?);
                     text.push('\n');
                 }
-                Format::Csv => text.push_str(&self.line(&read(row)?)?),
-                Format::Tardis => self.lines.append(row, &mut text)?,
-                Format::Table => self.kept.push(read(row)?),
+                Text::Csv => text.push_str(&self.line(&read(row)?)?),
+                Text::Tardis => self.lines.append(row, &mut text)?,
+                Text::Table => self.kept.push(read(row)?),
             }
             self.written += 1;
         }
@@ -101,9 +106,9 @@ impl Sheet {
     /// What stands behind the rows.
     pub(super) fn end(&mut self) -> String {
         match self.format {
-            Format::Json => "\n]\n".to_owned(),
-            Format::Table if !self.kept.is_empty() => format!("{}\n", self.table()),
-            Format::Table | Format::Jsonl | Format::Csv | Format::Tardis => String::new(),
+            Text::Json => "\n]\n".to_owned(),
+            Text::Table if !self.kept.is_empty() => format!("{}\n", self.table()),
+            Text::Table | Text::Jsonl | Text::Csv | Text::Tardis => String::new(),
         }
     }
 
@@ -234,7 +239,7 @@ mod tests {
         }))
     }
 
-    fn written(format: Format, fields: &[&str], pages: &[&[Box<RawValue>]]) -> String {
+    fn written(format: Text, fields: &[&str], pages: &[&[Box<RawValue>]]) -> String {
         let fields: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
         let mut sheet = Sheet::new(format, Kind::AggTrade, &fields).unwrap();
         let mut text = sheet.begin().to_owned();
@@ -244,14 +249,14 @@ mod tests {
         text + &sheet.end()
     }
 
-    fn check(format: Format, fields: &[&str], expected: Expect) {
+    fn check(format: Text, fields: &[&str], expected: Expect) {
         expected.assert_eq(&written(format, fields, &[&[trade(1)], &[], &[trade(2)]]));
     }
 
     #[test]
     fn a_csv_file_has_a_column_for_every_field_and_quotes_what_needs_it() {
         check(
-            Format::Csv,
+            Text::Csv,
             &[],
             expect![[r#"
                 v,kind,venue,market,symbol,instrument,venue_time,recv_time,origin,seq,trade_id,price,qty,side,first_id,last_id,count,liquidation,block
@@ -260,7 +265,7 @@ mod tests {
             "#]],
         );
         check(
-            Format::Csv,
+            Text::Csv,
             &["price", "seq"],
             expect![[r#"
             price,seq
@@ -273,7 +278,7 @@ mod tests {
     #[test]
     fn json_is_one_array_over_all_pages_and_keeps_every_digit() {
         check(
-            Format::Json,
+            Text::Json,
             &["seq", "qty", "liquidation"],
             expect![[r#"
             [
@@ -282,19 +287,19 @@ mod tests {
             ]
         "#]],
         );
-        let whole = written(Format::Jsonl, &[], &[&[trade(7)]]);
+        let whole = written(Text::Jsonl, &[], &[&[trade(7)]]);
         assert_eq!(whole, format!("{}\n", trade(7).get()));
-        assert_eq!(written(Format::Json, &[], &[]), "[\n]\n");
-        assert_eq!(written(Format::Table, &[], &[]), "");
+        assert_eq!(written(Text::Json, &[], &[]), "[\n]\n");
+        assert_eq!(written(Text::Table, &[], &[]), "");
     }
 
     #[test]
     fn a_table_leaves_out_what_is_the_same_in_every_row() {
-        let text = written(Format::Table, &[], &[&[trade(1)]]);
+        let text = written(Text::Table, &[], &[&[trade(1)]]);
         assert!(text.starts_with("VENUE_TIME "), "{text}");
         assert!(text.contains("2026-05-09 00:00:00.000001"), "{text}");
         assert!(!text.contains("BTCUSDT") && !text.contains("LIQUIDATION"), "{text}");
-        let text = written(Format::Table, &["symbol", "liquidation"], &[&[trade(1)]]);
+        let text = written(Text::Table, &["symbol", "liquidation"], &[&[trade(1)]]);
         assert_eq!(text, "SYMBOL    LIQUIDATION\nBTC-USDT  -\n");
     }
 
@@ -322,7 +327,7 @@ mod tests {
             (Kind::Gap, row(Body::Gap(gap))),
             (Kind::Liquidation, row(Body::Liquidation(liquidation))),
         ] {
-            let mut sheet = Sheet::new(Format::Csv, kind, &[]).unwrap();
+            let mut sheet = Sheet::new(Text::Csv, kind, &[]).unwrap();
             sheet.page(&[row]).unwrap();
         }
     }
@@ -330,9 +335,9 @@ mod tests {
     #[test]
     fn an_unknown_field_is_an_error_and_nothing_is_dropped() {
         let wanted = ["prize".to_owned()];
-        let error = Sheet::new(Format::Csv, Kind::Trade, &wanted).err().unwrap().to_string();
+        let error = Sheet::new(Text::Csv, Kind::Trade, &wanted).err().unwrap().to_string();
         assert!(error.contains("no field `prize`") && error.contains("price"), "{error}");
-        let mut sheet = Sheet::new(Format::Csv, Kind::Trade, &[]).unwrap();
+        let mut sheet = Sheet::new(Text::Csv, Kind::Trade, &[]).unwrap();
         let row = RawValue::from_string("{\"seq\":1,\"mood\":2}".to_owned()).unwrap();
         let error = sheet.page(&[row]).unwrap_err().to_string();
         assert!(error.contains("`mood`") && error.contains("--fields"), "{error}");
@@ -340,7 +345,7 @@ mod tests {
 
     #[test]
     fn the_format_of_others_has_its_own_columns_and_kinds() {
-        let text = written(Format::Tardis, &[], &[&[trade(1)], &[], &[trade(2)]]);
+        let text = written(Text::Tardis, &[], &[&[trade(1)], &[], &[trade(2)]]);
         let lines: Vec<&str> = text.lines().collect();
         let [header, first, second] = lines[..] else { panic!("{text}") };
         assert_eq!(header, "exchange,symbol,timestamp,local_timestamp,id,side,price,amount");
@@ -348,7 +353,7 @@ mod tests {
         let line = format!("binance,BTCUSDT,{times},\"a,\"\"b\"\"\",buy,64000.1,0.00000001");
         assert_eq!([first, second], [line.as_str(); 2]);
         let refused = |kind, wanted: &[String]| {
-            Sheet::new(Format::Tardis, kind, wanted).err().unwrap().to_string()
+            Sheet::new(Text::Tardis, kind, wanted).err().unwrap().to_string()
         };
         assert!(refused(Kind::Trade, &["price".to_owned()]).contains("--fields"));
         assert!(refused(Kind::Kline, &[]).contains("no dataset of kline"));

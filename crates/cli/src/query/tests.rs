@@ -8,7 +8,7 @@ use crate::testing::{START, Site, line, trade, try_typed};
 /// What the command prints.
 async fn printed(site: &Site, text: &str) -> String {
     let args = Args { target: site.target(), ..line(text) };
-    let sheet = Sheet::new(args.format, args.kind, &args.fields).unwrap();
+    let sheet = Sheet::new(args.format.text().unwrap(), args.kind, &args.fields).unwrap();
     let (path, parameters) = question(&args).unwrap();
     let storage = args.target.storage(site.suite.storage.listen).unwrap();
     let mut printed = String::new();
@@ -60,6 +60,34 @@ async fn every_row_comes_once_over_all_pages_and_in_order() {
     site.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_is_what_the_storage_writes_down_to_the_last_byte() {
+    let mut site = Site::start().await;
+    let trades: Vec<_> = (1..=5).map(trade).collect();
+    let seq = site.publish(Kind::Trade, &trades).await;
+    site.stored(Kind::Trade, seq).await;
+    let storage = site.target().storage(site.suite.storage.listen).unwrap();
+    for (limit, trades) in [(None, &trades[..]), (Some(3), &trades[..3])] {
+        let mut stream = archive::ArrowStream::new(Kind::Trade).unwrap();
+        let mut expected = stream.rows(trades.iter().map(|trade| (seq, trade.clone()))).unwrap();
+        expected.append(&mut stream.finish().unwrap());
+        let (path, parameters) = question(&line(&format!("{TRADES} --format arrow"))).unwrap();
+        let mut written = Vec::new();
+        let mut write = |data: &[u8]| {
+            written.extend_from_slice(data);
+            Ok(())
+        };
+        export(&storage, path, parameters, limit, &mut write).await.unwrap();
+        assert!(written == expected, "{} bytes of {}", written.len(), expected.len());
+    }
+    let unknown = vec![("venue", "nowhere".to_owned())];
+    let refused =
+        export(&storage, "trades", unknown, None, &mut |_: &[u8]| Ok(())).await.unwrap_err();
+    let refused = output::chain(&refused);
+    assert!(refused.contains("`venue`") && refused.contains("0 B were written"), "{refused}");
+    site.stop().await;
+}
+
 #[test]
 fn a_question_that_cannot_be_asked_says_what_is_missing() {
     let refused = |text: &str| question(&line(text)).unwrap_err().to_string();
@@ -67,6 +95,8 @@ fn a_question_that_cannot_be_asked_says_what_is_missing() {
     assert!(refused("query status binance/spot/BTC-USDT").contains("marketprism stream"));
     let newest = format!("{TRADES} --format tardis --newest");
     assert!(refused(&newest).contains("oldest rows first"));
+    let fields = format!("{TRADES} --format arrow --fields price");
+    assert!(refused(&fields).contains("leave out --fields"));
     let (path, parameters) = question(&line("query gap")).unwrap();
     assert_eq!((path, parameters.len()), ("gaps", 0));
     let (path, parameters) = question(&line("query agg_trade okx/perp/BTC-USDT --newest")).unwrap();

@@ -1,7 +1,7 @@
-//! Pages of stored rows.
+//! Stored rows: what may be asked for, and pages of them.
 
 use super::params::{self, Selection};
-use super::{Access, json};
+use super::{Access, export, json};
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
@@ -42,6 +42,25 @@ pub(crate) struct Params {
     order: Option<String>,
     limit: Option<String>,
     cursor: Option<String>,
+    format: Option<String>,
+}
+
+/// How rows are handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Page by page.
+    Json,
+    /// All of them, as one Arrow stream.
+    Arrow,
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) kind: Kind,
+    /// Its limit is that of the whole answer, of an Arrow stream any number of rows.
+    pub(crate) query: Query,
+    pub(crate) format: Format,
 }
 
 pub(crate) async fn answer(
@@ -49,7 +68,14 @@ pub(crate) async fn answer(
     web::Query(params): web::Query<Params>,
     endpoint: Endpoint,
 ) -> web::Result<Response> {
-    let (kind, query) = parse(params, endpoint)?;
+    let Asked { kind, query, format } = parse(params, endpoint)?;
+    match format {
+        Format::Json => page(access, kind, query).await,
+        Format::Arrow => export::answer(access, kind, query).await,
+    }
+}
+
+async fn page(access: Access, kind: Kind, query: Query) -> web::Result<Response> {
     let reader = access.handle(kind).reader.clone();
     let metrics = access.metrics.clone();
     let keep = keep(kind, query.end, UnixNanos::new(daemon::clock::now()));
@@ -90,8 +116,8 @@ fn body(page: &Page) -> Vec<u8> {
     body
 }
 
-fn parse(params: Params, endpoint: Endpoint) -> web::Result<(Kind, Query)> {
-    let Params { venue, market, symbol, kind, start, end, order, limit, cursor } = params;
+fn parse(params: Params, endpoint: Endpoint) -> web::Result<Asked> {
+    let Params { venue, market, symbol, kind, start, end, order, limit, cursor, format } = params;
     let selection = Selection { venue, market, symbol, kind };
     let filter = selection.filter()?;
     let kind = kind_of(endpoint, selection.kind()?)?;
@@ -109,14 +135,19 @@ fn parse(params: Params, endpoint: Endpoint) -> web::Result<(Kind, Query)> {
     let (start, end) =
         (params::time("start", start.as_deref())?, params::time("end", end.as_deref())?);
     params::range(start, end)?;
-    let limit = params::limit(limit.as_deref(), LIMIT_DEFAULT, PAGE_ROWS_MAX)?;
+    let (format, rows, rows_max) = match format.as_deref() {
+        None | Some("json") => (Format::Json, LIMIT_DEFAULT, PAGE_ROWS_MAX),
+        Some("arrow") => (Format::Arrow, usize::MAX, usize::MAX),
+        Some(_) => return Err(Problem::bad_request("`format` must be `json` or `arrow`")),
+    };
+    let limit = params::limit(limit.as_deref(), rows, rows_max)?;
     let order = match order.as_deref() {
         None | Some("asc") => Order::Ascending,
         Some("desc") => Order::Descending,
         Some(_) => return Err(Problem::bad_request("`order` must be `asc` or `desc`")),
     };
     let after = cursor.map(|text| parse_cursor(&text, &filter)).transpose()?;
-    Ok((kind, Query { filter, start, end, order, limit, after }))
+    Ok(Asked { kind, query: Query { filter, start, end, order, limit, after }, format })
 }
 
 fn kind_of(endpoint: Endpoint, asked: Option<Kind>) -> web::Result<Kind> {

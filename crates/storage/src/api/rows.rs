@@ -55,12 +55,17 @@ struct Part {
     /// From the lowest identity up, `asc`, or from the highest down, `desc`.
     #[param(pattern = "^(asc|desc)$")]
     order: Option<String>,
-    /// Rows of the page at most; 1,000 if nothing is said. A page of large books ends earlier.
-    #[param(minimum = 1, maximum = 10000)]
-    limit: Option<u32>,
+    /// Rows at most. Of a page there are 10,000 at most, and 1,000 if nothing is said; one of large
+    /// books ends earlier. An Arrow stream has all there are if nothing is said.
+    #[param(minimum = 1)]
+    limit: Option<u64>,
     /// `next_cursor` of the page before.
     #[param(pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
+    /// One page as JSON, `json`, if nothing is said, or all rows as an Arrow IPC stream, `arrow`,
+    /// with the columns of the Parquet files behind `venue` and `market`.
+    #[param(pattern = "^(json|arrow)$")]
+    format: Option<String>,
 }
 
 /// Which kind of trades is wanted.
@@ -102,7 +107,10 @@ fn derivatives() -> OpenApiRouter<Access> {
     operation_id = "trades",
     params(Stream, Part, Trades),
     responses(
-        (status = 200, description = "A page of rows.", body = Page<TradeRow>),
+        (status = 200, description = "A page of rows, or all of them.", content(
+            (Page<TradeRow> = "application/json"),
+            ("application/vnd.apache.arrow.stream"),
+        )),
         (status = 400),
         (status = 500),
         (status = 503, description = "The store is away, or there are too many queries."),
@@ -119,7 +127,10 @@ async fn trades(state: State<Access>, params: web::Query<Params>) -> web::Result
     operation_id = "books",
     params(Stream, Part),
     responses(
-        (status = 200, description = "A page of rows.", body = Page<BookRow>),
+        (status = 200, description = "A page of rows, or all of them.", content(
+            (Page<BookRow> = "application/json"),
+            ("application/vnd.apache.arrow.stream"),
+        )),
         (status = 400),
         (status = 500),
         (status = 503, description = "The store is away, or there are too many queries."),
@@ -136,7 +147,10 @@ async fn books(state: State<Access>, params: web::Query<Params>) -> web::Result<
     operation_id = "bbo",
     params(Stream, Part),
     responses(
-        (status = 200, description = "A page of rows.", body = Page<BboRow>),
+        (status = 200, description = "A page of rows, or all of them.", content(
+            (Page<BboRow> = "application/json"),
+            ("application/vnd.apache.arrow.stream"),
+        )),
         (status = 400),
         (status = 500),
         (status = 503, description = "The store is away, or there are too many queries."),
@@ -153,7 +167,10 @@ async fn bbo(state: State<Access>, params: web::Query<Params>) -> web::Result<Re
     operation_id = "tickers",
     params(Stream, Part),
     responses(
-        (status = 200, description = "A page of rows.", body = Page<TickerRow>),
+        (status = 200, description = "A page of rows, or all of them.", content(
+            (Page<TickerRow> = "application/json"),
+            ("application/vnd.apache.arrow.stream"),
+        )),
         (status = 400),
         (status = 500),
         (status = 503, description = "The store is away, or there are too many queries."),
@@ -170,7 +187,10 @@ async fn tickers(state: State<Access>, params: web::Query<Params>) -> web::Resul
     operation_id = "klines",
     params(Stream, Part),
     responses(
-        (status = 200, description = "A page of rows.", body = Page<KlineRow>),
+        (status = 200, description = "A page of rows, or all of them.", content(
+            (Page<KlineRow> = "application/json"),
+            ("application/vnd.apache.arrow.stream"),
+        )),
         (status = 400),
         (status = 500),
         (status = 503, description = "The store is away, or there are too many queries."),
@@ -187,7 +207,10 @@ async fn klines(state: State<Access>, params: web::Query<Params>) -> web::Result
     operation_id = "marks",
     params(Stream, Part),
     responses(
-        (status = 200, description = "A page of rows.", body = Page<MarkRow>),
+        (status = 200, description = "A page of rows, or all of them.", content(
+            (Page<MarkRow> = "application/json"),
+            ("application/vnd.apache.arrow.stream"),
+        )),
         (status = 400),
         (status = 500),
         (status = 503, description = "The store is away, or there are too many queries."),
@@ -204,7 +227,10 @@ async fn marks(state: State<Access>, params: web::Query<Params>) -> web::Result<
     operation_id = "funding",
     params(Stream, Part),
     responses(
-        (status = 200, description = "A page of rows.", body = Page<FundingRow>),
+        (status = 200, description = "A page of rows, or all of them.", content(
+            (Page<FundingRow> = "application/json"),
+            ("application/vnd.apache.arrow.stream"),
+        )),
         (status = 400),
         (status = 500),
         (status = 503, description = "The store is away, or there are too many queries."),
@@ -221,7 +247,10 @@ async fn funding(state: State<Access>, params: web::Query<Params>) -> web::Resul
     operation_id = "open_interest",
     params(Stream, Part),
     responses(
-        (status = 200, description = "A page of rows.", body = Page<OpenInterestRow>),
+        (status = 200, description = "A page of rows, or all of them.", content(
+            (Page<OpenInterestRow> = "application/json"),
+            ("application/vnd.apache.arrow.stream"),
+        )),
         (status = 400),
         (status = 500),
         (status = 503, description = "The store is away, or there are too many queries."),
@@ -238,7 +267,10 @@ async fn open_interest(state: State<Access>, params: web::Query<Params>) -> web:
     operation_id = "liquidations",
     params(Stream, Part),
     responses(
-        (status = 200, description = "A page of rows.", body = Page<LiquidationRow>),
+        (status = 200, description = "A page of rows, or all of them.", content(
+            (Page<LiquidationRow> = "application/json"),
+            ("application/vnd.apache.arrow.stream"),
+        )),
         (status = 400),
         (status = 500),
         (status = 503, description = "The store is away, or there are too many queries."),
@@ -255,7 +287,10 @@ async fn liquidations(state: State<Access>, params: web::Query<Params>) -> web::
     operation_id = "ratios",
     params(Stream, Part),
     responses(
-        (status = 200, description = "A page of rows.", body = Page<LongShortRatioRow>),
+        (status = 200, description = "A page of rows, or all of them.", content(
+            (Page<LongShortRatioRow> = "application/json"),
+            ("application/vnd.apache.arrow.stream"),
+        )),
         (status = 400),
         (status = 500),
         (status = 503, description = "The store is away, or there are too many queries."),
@@ -272,7 +307,10 @@ async fn ratios(state: State<Access>, params: web::Query<Params>) -> web::Result
     operation_id = "volatility",
     params(Stream, Part),
     responses(
-        (status = 200, description = "A page of rows.", body = Page<VolatilityIndexRow>),
+        (status = 200, description = "A page of rows, or all of them.", content(
+            (Page<VolatilityIndexRow> = "application/json"),
+            ("application/vnd.apache.arrow.stream"),
+        )),
         (status = 400),
         (status = 500),
         (status = 503, description = "The store is away, or there are too many queries."),
@@ -289,7 +327,10 @@ async fn volatility(state: State<Access>, params: web::Query<Params>) -> web::Re
     operation_id = "stored_gaps",
     params(Streams, Part),
     responses(
-        (status = 200, description = "A page of rows.", body = Page<GapRow>),
+        (status = 200, description = "A page of rows, or all of them.", content(
+            (Page<GapRow> = "application/json"),
+            ("application/vnd.apache.arrow.stream"),
+        )),
         (status = 400),
         (status = 500),
         (status = 503, description = "The store is away, or there are too many queries."),

@@ -6,7 +6,7 @@ use testkit::clickhouse::ClickHouse;
 use units::{Notional, Rate};
 
 /// Where each kind is asked for.
-const PATHS: [(Kind, &str); 6] = [
+pub(super) const PATHS: [(Kind, &str); 6] = [
     (Kind::Mark, "marks"),
     (Kind::Funding, "funding"),
     (Kind::OpenInterest, "open-interest"),
@@ -16,7 +16,7 @@ const PATHS: [(Kind, &str); 6] = [
 ];
 
 /// Two events of each kind, the second with less in it where a venue may give less.
-fn pair(kind: Kind) -> [Event; 2] {
+pub(super) fn pair(kind: Kind) -> [Event; 2] {
     let rate = |text: &str| Rate::parse(text.as_bytes()).unwrap();
     let at = |second: i64, body| event(START + second * 1_000_000_000, body);
     let mark = |index_price| Content::Mark(Mark { mark_price: Some(price(5)), index_price });

@@ -19,7 +19,7 @@ fn fetched(seq: u64) -> Vec<u8> {
 }
 
 /// The record of an id that the venue gave to what is no trade.
-fn skipped(id: u64) -> Vec<u8> {
+pub(super) fn skipped(id: u64) -> Vec<u8> {
     let gap = model::Gap {
         gap_id: Arc::from(format!("binance.spot.BTC-USDT.trade.{}.skipped", id - 1)),
         version: 1,

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use serde_json::json;
 
 /// Asks for what is no JSON.
-async fn fetch(
+pub(super) async fn fetch(
     storage: &Running,
     method: &str,
     path: &str,
