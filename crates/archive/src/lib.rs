@@ -39,6 +39,7 @@ mod segment;
 mod shelf;
 mod stream;
 mod table;
+mod tally;
 mod verify;
 mod view;
 

@@ -29,6 +29,7 @@ use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use units::UnixNanos;
 
 /// Rows of a zone: what a query reads at least. A page of ten thousand rows touches five or six.
 pub(crate) const ZONE_ROWS: usize = 2_048;
@@ -351,6 +352,12 @@ impl ParquetFile {
             read::extents(self.kind, self.place.market(), batch)
         })?;
         self.complete(zone, extents)
+    }
+
+    /// The times of a zone's rows, by identity.
+    pub(crate) fn times(&self, zone: &Zone) -> Result<Vec<UnixNanos>, Error> {
+        let times = self.read(zone, Some(read::TIME_COLUMNS), read::times)?;
+        self.complete(zone, times)
     }
 
     fn complete<T>(&self, zone: &Zone, rows: Vec<T>) -> Result<Vec<T>, Error> {

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use units::UnixNanos;
 
 /// Open Parquet files kept at hand, by number: each is a descriptor and its footer.
 const OPEN_FILES_MAX: usize = 64;
@@ -228,6 +229,11 @@ impl Store {
     /// The rows of a zone, by identity.
     pub(crate) fn rows(&self, zone: &ZoneRef) -> Result<Vec<crate::columns::StoredRow>, Error> {
         self.open(&zone.file)?.rows(&zone.zone)
+    }
+
+    /// The times of a zone's rows.
+    pub(crate) fn times(&self, zone: &ZoneRef) -> Result<Vec<UnixNanos>, Error> {
+        self.open(&zone.file)?.times(&zone.zone)
     }
 
     /// The identities of a zone and what they stand for, in order.

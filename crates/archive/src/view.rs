@@ -7,8 +7,9 @@ use crate::page;
 use crate::run::{Entry, Run};
 use crate::shelf::{Shelf, Store};
 use crate::stream::Streams;
+use crate::tally;
 use arc_swap::ArcSwap;
-use catalog::{Coverage, Days, Extent, Filter, Page, Query, Ranges, StreamKey};
+use catalog::{Coverage, Days, Extent, Filter, Page, Query, Ranges, StreamKey, Tallies};
 use model::Kind;
 use std::fs::File;
 use std::ops::RangeInclusive;
@@ -87,6 +88,15 @@ impl Reader {
     /// [`Error`] if a file cannot be read or is damaged.
     pub fn query(&self, query: &Query) -> Result<Page, Error> {
         self.consistent(|view| page::read(view, &self.store, query))
+    }
+
+    /// How many rows a query would hand out, by stream and day.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if a file cannot be read or is damaged.
+    pub fn tally(&self, query: &Query) -> Result<Tallies, Error> {
+        self.consistent(|view| tally::tally(view, &self.store, query))
     }
 
     /// The streams that match, in key order.

@@ -77,6 +77,14 @@ pub struct Query {
     pub after: Option<Cursor>,
 }
 
+impl Query {
+    /// Whether a row of this time is wanted.
+    #[must_use]
+    pub fn has_time(&self, time: UnixNanos) -> bool {
+        self.start.is_none_or(|start| start <= time) && self.end.is_none_or(|end| time < end)
+    }
+}
+
 /// Some rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {

@@ -7,8 +7,10 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use catalog::StreamKey;
 use clap::ValueEnum;
+use http::Method;
 use jiff::Timestamp;
 use model::Kind;
+use serde::Deserialize;
 use settings::Suite;
 
 use crate::output::{self, Print, Progress};
@@ -29,6 +31,8 @@ The oldest rows come first. A table has 100 rows unless --limit says
 otherwise, every other format all of them, as they come. Times that
 have no zone are UTC; --since is included, --until is not. On a
 terminal a table goes through $PAGER, or less if that is not set.
+--estimate is of all rows unless --limit says otherwise, and of JSON
+for every format but arrow.
 
 Examples:
   sudo marketprism query trade binance/spot/BTC-USDT --since -1h
@@ -40,6 +44,7 @@ Examples:
       --since 2026-05-09 --until 2026-05-10 | gzip >book.csv.gz
   sudo marketprism query trade binance/spot/BTC-USDT --format arrow \\
       --since 2026-05-09 --until 2026-05-10 >trades.arrows
+  sudo marketprism query book okx/perp/BTC-USDT --since -7d --estimate
   marketprism query gap --gateway https://HOST:8080 --key-file KEY
 
 The last one asks a gateway elsewhere; KEY is a file with an API key.
@@ -75,6 +80,9 @@ pub(crate) struct Args {
     /// Only these fields, in this order.
     #[arg(long, value_name = "FIELD,…", value_delimiter = ',')]
     fields: Vec<String>,
+    /// Says how many rows and bytes there would be, and prints none.
+    #[arg(long, conflicts_with = "fields")]
+    estimate: bool,
     /// Prints a table to the terminal itself.
     #[arg(long)]
     no_pager: bool,
@@ -116,6 +124,11 @@ impl Format {
 pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> {
     let (path, parameters) = question(args)?;
     let storage = args.target.storage(suite.storage.listen)?;
+    if args.estimate {
+        let estimate = estimate(&storage, parameters, args).await?;
+        output::line(estimate.told(args.format))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let Some(text) = args.format.text() else {
         if output::is_terminal() {
             bail!("--format arrow is no text: add >FILE, or | and a program that reads it");
@@ -171,6 +184,41 @@ async fn write(
         None
     };
     Ok(remark)
+}
+
+/// `/api/v1/storage/estimate`.
+#[derive(Debug, Deserialize)]
+struct Estimate {
+    rows: u64,
+    bytes: u64,
+    bytes_margin: u64,
+}
+
+impl Estimate {
+    fn told(&self, format: Format) -> String {
+        let Self { rows, bytes, bytes_margin } = *self;
+        let form = if format == Format::Arrow { "an Arrow stream" } else { "JSON" };
+        let margin = match bytes_margin {
+            0 => String::new(),
+            margin => format!(", give or take {}", output::bytes(margin)),
+        };
+        format!("{rows} rows, {} as {form}{margin}", output::bytes(bytes))
+    }
+}
+
+/// Asks how much the storage would send.
+async fn estimate(
+    storage: &Service,
+    mut parameters: Vec<(&'static str, String)>,
+    args: &Args,
+) -> anyhow::Result<Estimate> {
+    parameters.retain(|(name, _)| *name != "kind");
+    parameters.push(("kind", args.kind.to_string()));
+    if args.format == Format::Arrow {
+        parameters.push(("format", "arrow".to_owned()));
+    }
+    parameters.extend(args.limit.map(|limit| ("limit", limit.to_string())));
+    storage.ask(Method::GET, &address("estimate", &parameters), None, TIMEOUT).await
 }
 
 /// Writes all rows as the storage sends them.

@@ -31,6 +31,7 @@ use web::Problem;
 
 mod audit;
 mod coverage;
+mod estimate;
 mod export;
 mod files;
 mod hot;
@@ -179,6 +180,7 @@ fn work() -> OpenApiRouter<Access> {
         .routes(routes!(audit::audit))
         .routes(routes!(coverage::coverage))
         .routes(routes!(coverage::condition))
+        .routes(routes!(estimate::estimate))
         .routes(routes!(files::list))
         .routes(routes!(files::sums))
         .routes(routes!(files::file))

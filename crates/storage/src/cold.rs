@@ -3,7 +3,7 @@
 //! Both are driven from blocking threads: one reads files there, the other waits there for its
 //! server.
 
-use catalog::{Coverage, Days, Filter, Page, Query, Ranges, StreamKey};
+use catalog::{Coverage, Days, Filter, Page, Query, Ranges, StreamKey, Tallies};
 use model::{Event, Kind};
 use serde_json::value::RawValue;
 use std::ops::RangeInclusive;
@@ -48,6 +48,14 @@ impl Reader {
         Ok(match self {
             Self::Archive(reader) => reader.query(query)?,
             Self::Warehouse(both) => both.query(query)?,
+        })
+    }
+
+    /// How many rows a query would hand out, by stream and day.
+    pub(crate) fn tally(&self, query: &Query) -> anyhow::Result<Tallies> {
+        Ok(match self {
+            Self::Archive(reader) => reader.tally(query)?,
+            Self::Warehouse(both) => both.tally(query)?,
         })
     }
 

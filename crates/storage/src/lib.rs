@@ -21,6 +21,7 @@ mod budget;
 mod cold;
 mod collector;
 mod condition;
+mod estimate;
 mod figures;
 mod hot;
 mod instruments;

@@ -1,6 +1,7 @@
 //! Rows of a page, one by one, for those who look inside.
 
-use crate::cold::Reader;
+use crate::cold::{Reader, texts};
+use anyhow::Context as _;
 use catalog::{Page, Query};
 use model::{Event, Gap};
 use serde_json::value::RawValue;
@@ -22,6 +23,19 @@ pub(crate) fn each(
         each(event, json);
     }
     Ok(())
+}
+
+/// The events of a page, each behind the stream sequence of its block.
+pub(crate) fn stored(page: Page, decoder: &mut wire::Decoder) -> anyhow::Result<Vec<(u64, Event)>> {
+    let rows = texts(&page)?;
+    // Books are megabytes, and there are several forms of them: one goes before the next comes.
+    drop(page);
+    let row = |row: Box<RawValue>| {
+        let text = row.get().as_bytes();
+        let stream_seq = catalog::stream_seq(text).context("a row has no stream sequence")?;
+        Ok((stream_seq, decoder.decode(text)?))
+    };
+    rows.into_iter().map(row).collect()
 }
 
 /// Reads every gap record that matches, the newest version of each.

@@ -34,6 +34,7 @@ mod counts;
 mod damage;
 mod dead_letters;
 mod delivery;
+mod estimate;
 mod files;
 mod hostile;
 mod instruments;

@@ -229,7 +229,8 @@ impl Table {
 /// How long a drop waits at the server for whoever uses the table.
 const LOCK_MAX_SECS: &str = "5";
 
-fn number(day: i64) -> u16 {
+/// A day as a `Date` has it.
+pub(crate) fn number(day: i64) -> u16 {
     u16::try_from(day.max(0)).unwrap_or(u16::MAX)
 }
 

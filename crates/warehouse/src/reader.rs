@@ -6,20 +6,25 @@
 
 use crate::Warehouse;
 use crate::columns::{first_id, names};
+use crate::day::number;
 use crate::decode::{self, Answer};
 use crate::error::Error;
 use catalog::{
     ALL_DAYS, Coverage, Cursor, Day, Days, Filter, HOLES_MAX, Order, PAGE_BYTES_MAX, PAGE_ROWS_MAX,
-    Page, Query, Ranges, StreamKey,
+    Page, Query, Ranges, StreamKey, Tallies, Tally,
 };
 use clickhouse::query::Query as Statement;
 use model::{Identity, Kind};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 /// Rows asked for at first; a whole book may have megabytes, and how large the rows are is seen
 /// from these.
 const FIRST_ROWS: usize = 64;
+
+/// How long the server may count: some billions of rows.
+const TALLY_MAX: Duration = Duration::from_secs(10);
 
 /// How much a table holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -137,14 +142,7 @@ impl Reader {
                  OR identity_minor {than} {{minor:UInt64}})"
             ));
         }
-        let time = "ifNull(venue_time, recv_time)";
-        for (name, compare, given) in [("start", ">=", query.start), ("end", "<", query.end)] {
-            if given.is_some() {
-                conditions.push(format!(
-                    "{time} {compare} fromUnixTimestamp64Nano({{{name}:Int64}}, 'UTC')"
-                ));
-            }
-        }
+        conditions.extend(times(query).map(str::to_owned));
         let sql = format!(
             "SELECT {} FROM {} WHERE {} ORDER BY identity_major {order}, \
              identity_minor {order} LIMIT {{limit:UInt64}}",
@@ -156,12 +154,48 @@ impl Reader {
         if let Some(Identity { major, minor }) = after {
             statement = statement.param("major", major).param("minor", minor);
         }
-        for (name, given) in [("start", query.start), ("end", query.end)] {
-            if let Some(time) = given {
-                statement = statement.param(name, time.as_i64());
+        self.fetch("read rows", timed(statement, query)).await
+    }
+
+    /// How many rows a query would hand out, by stream and day.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if the server does not answer, or does not come to an end in time.
+    pub async fn tally(&self, query: &Query) -> Result<Tallies, Error> {
+        let mut conditions = conditions(&query.filter);
+        conditions.extend(times(query));
+        // In the words of the partition key, so that other days are not read.
+        if query.start.is_some() {
+            conditions.push("toDate(ifNull(venue_time, recv_time)) >= toDate({from:UInt16})");
+        }
+        if query.end.is_some() {
+            conditions.push("toDate(ifNull(venue_time, recv_time)) <= toDate({to:UInt16})");
+        }
+        let sql = format!(
+            "SELECT venue, market, symbol, toUInt16(toDate(time)) AS day, count(), min(time), \
+             max(time) FROM {} FINAL{} GROUP BY venue, market, symbol, day \
+             SETTINGS do_not_merge_across_partitions_select_final = 1",
+            self.table(),
+            such_that(&conditions)
+        );
+        let mut statement = timed(self.filtered(&sql, &query.filter), query);
+        for (name, time) in [("from", query.start), ("to", query.end)] {
+            if let Some(time) = time {
+                statement = statement.param(name, number(time.day()));
             }
         }
-        self.fetch("read rows", statement).await
+        // The server gives up as well, also if nobody waits any more.
+        let limit = TALLY_MAX.as_secs().to_string();
+        let statement = statement.with_setting("max_execution_time", limit);
+        let bytes = self.fetch("count rows", statement).await?;
+        let (mut answer, mut tallies) = (Answer::new(&bytes), Tallies::new());
+        while !answer.is_empty() {
+            let (key, day) = (stream(&mut answer)?, i64::from(answer.u16()?));
+            let (rows, first, last) = (answer.u64()?, answer.time()?, answer.time()?);
+            tallies.insert((key, day), Tally { rows, first, last });
+        }
+        Ok(tallies)
     }
 
     /// The streams that match, in key order.
@@ -210,7 +244,6 @@ impl Reader {
         );
         let mut statement = self.filtered(&sql, filter);
         if *days != ALL_DAYS {
-            let number = |day: i64| u16::try_from(day.max(0)).unwrap_or(u16::MAX);
             statement = statement.param("from", number(*days.start()));
             statement = statement.param("to", number(*days.end()));
         }
@@ -341,6 +374,22 @@ impl Reader {
 /// How many rows to ask for next, when `read` rows had `bytes`.
 fn next_rows(bytes: usize, read: usize) -> usize {
     (PAGE_BYTES_MAX / (bytes / read.max(1)).max(1)).clamp(1, PAGE_ROWS_MAX + 1)
+}
+
+/// The conditions of a query's range of time, whose values [`timed`] adds.
+fn times(query: &Query) -> impl Iterator<Item = &'static str> + use<> {
+    let start = "ifNull(venue_time, recv_time) >= fromUnixTimestamp64Nano({start:Int64}, 'UTC')";
+    let end = "ifNull(venue_time, recv_time) < fromUnixTimestamp64Nano({end:Int64}, 'UTC')";
+    [query.start.map(|_| start), query.end.map(|_| end)].into_iter().flatten()
+}
+
+fn timed(mut statement: Statement, query: &Query) -> Statement {
+    for (name, given) in [("start", query.start), ("end", query.end)] {
+        if let Some(time) = given {
+            statement = statement.param(name, time.as_i64());
+        }
+    }
+    statement
 }
 
 fn conditions(filter: &Filter) -> Vec<&'static str> {

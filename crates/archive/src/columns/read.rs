@@ -123,6 +123,18 @@ pub(crate) fn extents(
     extents.ok_or_else(|| "a row has no identity".to_owned())
 }
 
+/// The columns that [`times`] needs.
+pub(crate) const TIME_COLUMNS: &[&str] = &["venue_time", "recv_time"];
+
+/// Reads the times that rows go by: the venue's, else ours.
+pub(crate) fn times(batch: &RecordBatch) -> Result<Vec<UnixNanos>, String> {
+    let columns = Columns { batch };
+    let (venue, recv) = (columns.times("venue_time")?, columns.times("recv_time")?);
+    let times = columns.each(|i| venue.get(i).or_else(|| recv.get(i)));
+    let times: Option<Vec<UnixNanos>> = times.into_iter().collect();
+    times.ok_or_else(|| "a row has no time".to_owned())
+}
+
 struct Columns<'a> {
     batch: &'a RecordBatch,
 }

@@ -67,6 +67,7 @@ async fn an_export_is_what_the_storage_writes_down_to_the_last_byte() {
     let seq = site.publish(Kind::Trade, &trades).await;
     site.stored(Kind::Trade, seq).await;
     let storage = site.target().storage(site.suite.storage.listen).unwrap();
+    let mut whole = 0;
     for (limit, trades) in [(None, &trades[..]), (Some(3), &trades[..3])] {
         let mut stream = archive::ArrowStream::new(Kind::Trade).unwrap();
         let mut expected = stream.rows(trades.iter().map(|trade| (seq, trade.clone()))).unwrap();
@@ -79,6 +80,19 @@ async fn an_export_is_what_the_storage_writes_down_to_the_last_byte() {
         };
         export(&storage, path, parameters, limit, &mut write).await.unwrap();
         assert!(written == expected, "{} bytes of {}", written.len(), expected.len());
+        whole = whole.max(written.len());
+    }
+    let row = printed(&site, &format!("{TRADES} --format jsonl --limit 1")).await;
+    let row = row.trim_end();
+    for (text, expected) in [
+        (format!("{TRADES} --estimate --format arrow"), (5, whole as u64, 0)),
+        (format!("{TRADES} --estimate --limit 3"), (3, 3 * row.len() as u64 + 2, 0)),
+    ] {
+        let args = line(&text);
+        let (_, parameters) = question(&args).unwrap();
+        let Estimate { rows, bytes, bytes_margin } =
+            estimate(&storage, parameters, &args).await.unwrap();
+        assert_eq!((rows, bytes, bytes_margin), expected, "{text}");
     }
     let unknown = vec![("venue", "nowhere".to_owned())];
     let refused =
@@ -86,6 +100,15 @@ async fn an_export_is_what_the_storage_writes_down_to_the_last_byte() {
     let refused = output::chain(&refused);
     assert!(refused.contains("`venue`") && refused.contains("0 B were written"), "{refused}");
     site.stop().await;
+}
+
+#[test]
+fn an_estimate_is_told_with_its_margin_if_it_has_one() {
+    let counted = Estimate { rows: 3, bytes: 700, bytes_margin: 0 };
+    assert_eq!(counted.told(Format::Table), "3 rows, 700 B as JSON");
+    let guessed = Estimate { rows: 200_000, bytes: 48 << 20, bytes_margin: 3 << 10 };
+    let told = guessed.told(Format::Arrow);
+    assert_eq!(told, "200000 rows, 48.0 MiB as an Arrow stream, give or take 3.0 KiB");
 }
 
 #[test]

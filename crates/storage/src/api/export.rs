@@ -5,9 +5,9 @@
 //! is in memory for each client, and no more is read before that is taken.
 
 use super::{Access, turn};
-use crate::cold::{Reader, texts};
+use crate::cold::Reader;
 use crate::metrics::Metrics;
-use anyhow::Context as _;
+use crate::rows;
 use archive::ArrowStream;
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse as _, Response};
@@ -15,7 +15,6 @@ use catalog::{PAGE_ROWS_MAX, Query};
 use futures_util::stream::{StreamExt as _, iter, try_unfold};
 use http::header::CONTENT_TYPE;
 use model::Kind;
-use serde_json::value::RawValue;
 use std::io;
 use std::time::Instant;
 use telemetry::Chain;
@@ -71,27 +70,15 @@ impl Export {
     fn batch(mut self) -> anyhow::Result<(Bytes, Option<Self>)> {
         let began = Instant::now();
         self.query.limit = self.left.min(PAGE_ROWS_MAX);
-        let page = self.reader.query(&self.query)?;
+        let mut page = self.reader.query(&self.query)?;
         self.metrics.query(self.kind, began.elapsed());
         self.left = self.left.saturating_sub(page.count);
-        let rows = texts(&page)?;
-        // Books are megabytes, and there are three forms of them: one goes before the next comes.
-        drop(page.rows);
-        let rows = rows.into_iter().map(|row| read(&mut self.decoder, &row));
-        let rows = rows.collect::<anyhow::Result<Vec<_>>>()?;
-        let mut bytes = self.stream.rows(rows)?;
-        self.query.after = page.next.filter(|_| self.left > 0);
+        self.query.after = page.next.take().filter(|_| self.left > 0);
+        let mut bytes = self.stream.rows(rows::stored(page, &mut self.decoder)?)?;
         if self.query.after.is_some() {
             return Ok((bytes.into(), Some(self)));
         }
         bytes.append(&mut self.stream.finish()?);
         Ok((bytes.into(), None))
     }
-}
-
-/// The stream sequence and the event of a row.
-fn read(decoder: &mut Decoder, row: &RawValue) -> anyhow::Result<(u64, model::Event)> {
-    let text = row.get().as_bytes();
-    let stream_seq = catalog::stream_seq(text).context("a row without its stream sequence")?;
-    Ok((stream_seq, decoder.decode(text)?))
 }

@@ -27,6 +27,8 @@ pub(crate) enum Endpoint {
     Trades,
     /// One kind.
     Of(Kind),
+    /// An estimate of what the others hand out: of any kind, over all pages.
+    Any,
 }
 
 /// The parameters of a query.
@@ -116,7 +118,7 @@ fn body(page: &Page) -> Vec<u8> {
     body
 }
 
-fn parse(params: Params, endpoint: Endpoint) -> web::Result<Asked> {
+pub(super) fn parse(params: Params, endpoint: Endpoint) -> web::Result<Asked> {
     let Params { venue, market, symbol, kind, start, end, order, limit, cursor, format } = params;
     let selection = Selection { venue, market, symbol, kind };
     let filter = selection.filter()?;
@@ -135,10 +137,14 @@ fn parse(params: Params, endpoint: Endpoint) -> web::Result<Asked> {
     let (start, end) =
         (params::time("start", start.as_deref())?, params::time("end", end.as_deref())?);
     params::range(start, end)?;
-    let (format, rows, rows_max) = match format.as_deref() {
-        None | Some("json") => (Format::Json, LIMIT_DEFAULT, PAGE_ROWS_MAX),
-        Some("arrow") => (Format::Arrow, usize::MAX, usize::MAX),
+    let format = match format.as_deref() {
+        None | Some("json") => Format::Json,
+        Some("arrow") => Format::Arrow,
         Some(_) => return Err(Problem::bad_request("`format` must be `json` or `arrow`")),
+    };
+    let (rows, rows_max) = match (endpoint, format) {
+        (Endpoint::Trades | Endpoint::Of(_), Format::Json) => (LIMIT_DEFAULT, PAGE_ROWS_MAX),
+        (Endpoint::Any, _) | (_, Format::Arrow) => (usize::MAX, usize::MAX),
     };
     let limit = params::limit(limit.as_deref(), rows, rows_max)?;
     let order = match order.as_deref() {
@@ -146,7 +152,12 @@ fn parse(params: Params, endpoint: Endpoint) -> web::Result<Asked> {
         Some("desc") => Order::Descending,
         Some(_) => return Err(Problem::bad_request("`order` must be `asc` or `desc`")),
     };
-    let after = cursor.map(|text| parse_cursor(&text, &filter)).transpose()?;
+    let after = match (endpoint, cursor) {
+        (Endpoint::Any, Some(_)) => {
+            return Err(Problem::bad_request("`cursor` is of one page: leave it out here"));
+        }
+        (_, cursor) => cursor.map(|text| parse_cursor(&text, &filter)).transpose()?,
+    };
     Ok(Asked { kind, query: Query { filter, start, end, order, limit, after }, format })
 }
 
@@ -158,6 +169,11 @@ fn kind_of(endpoint: Endpoint, asked: Option<Kind>) -> web::Result<Kind> {
             Err(Problem::bad_request("`kind` must be `trade` or `agg_trade` here"))
         }
         (Endpoint::Of(kind), None) => Ok(kind),
+        (Endpoint::Any, None) => Err(Problem::bad_request("`kind` is required")),
+        (Endpoint::Any, Some(Kind::Status)) => {
+            Err(Problem::bad_request("`kind`: there is no query for `status`"))
+        }
+        (Endpoint::Any, Some(kind)) => Ok(kind),
         (Endpoint::Of(kind), Some(asked)) if asked == kind => Ok(kind),
         (Endpoint::Of(kind), Some(_)) => {
             Err(Problem::bad_request(format!("`kind` can only be `{kind}` here")))

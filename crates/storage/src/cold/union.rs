@@ -6,7 +6,7 @@
 use super::{Both, texts};
 use catalog::{
     Coverage, Cursor, Day, Days, Filter, Order, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Query, Ranges,
-    StreamKey,
+    StreamKey, Tallies,
 };
 use model::Identity;
 use serde_json::value::RawValue;
@@ -25,6 +25,22 @@ impl Both {
     pub(super) fn query(&self, query: &Query) -> anyhow::Result<Page> {
         let there = self.runtime.block_on(self.warehouse.query(query))?;
         merge(query, there, self.archive.query(query)?)
+    }
+
+    pub(super) fn tally(&self, query: &Query) -> anyhow::Result<Tallies> {
+        let mut tallies = self.runtime.block_on(self.warehouse.tally(query))?;
+        for ((stream, day), moved) in self.archive.tally(query)? {
+            let Some(both) = tallies.get_mut(&(stream.clone(), day)) else {
+                tallies.insert((stream, day), moved);
+                continue;
+            };
+            // Of a day that is being moved everything that was copied is in both, and of one that
+            // was moved nothing: so it is right for a part of a day as well.
+            let twice = self.twice(&stream, day)?.0.min(moved.rows).min(both.rows);
+            both.add(&moved);
+            both.rows -= twice;
+        }
+        Ok(tallies)
     }
 
     pub(super) fn streams(&self, filter: &Filter) -> anyhow::Result<Vec<StreamKey>> {

@@ -13,7 +13,7 @@ use testkit::clickhouse::ClickHouse;
 const TRADES: u64 = 12_000;
 
 /// Stores rows of several kinds.
-async fn store(venue: &mut Rig, storage: &Running) {
+pub(super) async fn store(venue: &mut Rig, storage: &Running) {
     let mut last = 0;
     for first in (1..=TRADES).step_by(500) {
         last = venue.trades(first..first + 500).await;

@@ -72,6 +72,11 @@ async fn rows_by_day(storage: &Running) -> Vec<(String, u64)> {
         .collect()
 }
 
+/// How many trades a query is said to hand out.
+async fn estimated(storage: &Running) -> u64 {
+    storage.get(&format!("estimate?kind=trade&{BTC}")).await["rows"].as_u64().unwrap()
+}
+
 fn days(rows: [u64; 3]) -> Vec<(String, u64)> {
     let dates = ["2026-05-09", "2026-05-10", "2026-05-11"];
     dates.into_iter().map(str::to_owned).zip(rows).collect()
@@ -124,6 +129,7 @@ async fn old_days_move_and_are_read_as_before() {
     assert_eq!(storage.duplicates(Kind::Trade), 20);
     assert_eq!(site.in_clickhouse().await, 101);
     assert_eq!(storage.seqs(70).await, all(300));
+    assert_eq!(estimated(&storage).await, 300, "a day has rows in both");
     assert_eq!(rows_by_day(&storage).await, days([100, 100, 100]));
     let (status, answer) = moved(&storage).await;
     assert_eq!((status, &answer["moved"][0]["archived"]), (StatusCode::OK, &1.into()), "{answer}");
@@ -181,6 +187,7 @@ async fn a_move_that_was_interrupted_before_the_drop_is_repeated_and_doubles_not
     let storage = site.storage().await;
     assert_eq!(site.in_clickhouse().await, 300, "nothing was dropped");
     assert_eq!(storage.seqs(70).await, all(300));
+    assert_eq!(estimated(&storage).await, 300, "a day has all its rows in both");
     assert_eq!(rows_by_day(&storage).await, days([100, 100, 100]));
     site.trades(&storage, 0, 50..=60).await;
     assert_eq!(storage.duplicates(Kind::Trade), 11);

@@ -42,6 +42,39 @@ async fn pages_go_by_identity_in_both_orders_and_within_a_range_of_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tally_is_what_the_pages_have() {
+    let rig = Rig::start();
+    filled(&rig).await;
+    let reader = rig.reader(Kind::Trade);
+    let day = UnixNanos::new(START).day();
+    for (start, end) in [
+        (None, None),
+        (Some(400), Some(DAY + 460)),
+        (Some(DAY), None),
+        (None, Some(DAY)),
+        (Some(450), Some(451)),
+        (Some(2 * DAY), None),
+        (None, Some(-5 * DAY)),
+    ] {
+        let at = |time: Option<i64>| time.map(|time| UnixNanos::new(START + time));
+        let query = Query { start: at(start), end: at(end), ..all_of("ETH-USDT") };
+        let expected = all_seqs(&reader, query.clone()).await;
+        let tallies = reader.tally(&query).await.unwrap();
+        let mut found = 0;
+        for ((stream, of), tally) in &tallies {
+            assert_eq!(*stream, key("ETH-USDT"));
+            assert!(tally.first.day() == *of && tally.last.day() == *of, "{tally:?}");
+            assert!(query.has_time(tally.first) && query.has_time(tally.last), "{tally:?}");
+            assert!((day..=day + 1).contains(of));
+            found += tally.rows;
+        }
+        assert_eq!(found, expected.len() as u64, "{start:?} {end:?}");
+    }
+    let both = reader.tally(&Query::default()).await.unwrap();
+    assert_eq!(both.len(), 4, "two streams, two days each: {both:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn coverage_and_holes_tell_what_is_there_and_what_is_not() {
     let rig = Rig::start();
     let kept = filled(&rig).await;
@@ -91,6 +124,8 @@ async fn a_row_that_is_there_twice_is_seen_once() {
         assert_eq!(all_seqs(&reader, query).await, all, "pages of {limit}");
     }
     assert_eq!(reader.coverage(&Filter::default(), &ALL_DAYS).await.unwrap()[0].total.rows, 200);
+    let tallies = reader.tally(&all_of("BTC-USDT")).await.unwrap();
+    assert_eq!(tallies.values().map(|tally| tally.rows).collect::<Vec<_>>(), [200]);
     assert_eq!(holes(&reader, &key("BTC-USDT"), 0..=u64::MAX).await, []);
     assert_eq!(rig.numbers("SELECT count() FROM marketprism.trade").await, [200]);
     assert_eq!(rig.numbers("SELECT sum(trades) FROM marketprism.candle_1s").await, [200]);

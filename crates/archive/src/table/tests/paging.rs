@@ -64,6 +64,50 @@ fn a_time_range_includes_its_start_and_excludes_its_end() {
     }
 }
 
+/// What [`Reader::tally`] should say: what is counted in the pages.
+fn tally(table: &Table, query: &Query) -> u64 {
+    let seqs = all(table, Query { limit: 10_000, ..query.clone() });
+    let tallies = table.reader().tally(query).unwrap();
+    let rows: u64 = tallies.values().map(|tally| tally.rows).sum();
+    assert_eq!(rows, seqs.len() as u64, "{query:?}");
+    let times: Vec<UnixNanos> = seqs.iter().map(|seq| event("A", *seq).time()).collect();
+    let first = tallies.values().map(|tally| tally.first).min();
+    let last = tallies.values().map(|tally| tally.last).max();
+    assert_eq!((first, last), (times.iter().min().copied(), times.iter().max().copied()));
+    rows
+}
+
+#[test]
+fn a_tally_is_what_the_pages_have_also_where_a_range_begins_within_a_zone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut table = open(dir.path());
+    // Two zones and a part of one in a file, and rows of other symbols and in a segment.
+    table.append(&cut(1, "BTC-USDT", 0..5_000)).unwrap();
+    table.append(&cut(2, "ETH-USDT", 0..50)).unwrap();
+    table.roll_all().unwrap();
+    table.append(&cut(3, "BTC-USDT", 5_000..5_100)).unwrap();
+    let at = |ms: Option<i64>| ms.map(|ms| UnixNanos::new(START + ms * 1_000_000));
+    let filter = Filter { symbol: Symbol::new("BTC-USDT").ok(), ..Filter::default() };
+    for (start, end, expected) in [
+        (None, None, 5_100),
+        (Some(100), None, 4_100),
+        (None, Some(100), 1_000),
+        (Some(100), Some(101), 10),
+        (Some(250), Some(505), 2_550),
+        (Some(505), Some(600), 50),
+        (Some(600), None, 0),
+        (None, Some(0), 0),
+    ] {
+        let filter = filter.clone();
+        let query = Query { filter, start: at(start), end: at(end), ..Query::default() };
+        assert_eq!(tally(&table, &query), expected);
+    }
+    let both = table.reader().tally(&Query::default()).unwrap();
+    let rows: Vec<u64> = both.values().map(|tally| tally.rows).collect();
+    assert_eq!(rows, [5_100, 50]);
+    assert!(both.keys().all(|(_, day)| *day == super::day()));
+}
+
 #[test]
 fn coverage_counts_rows_and_names_holes() {
     let dir = tempfile::tempdir().unwrap();
