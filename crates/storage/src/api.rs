@@ -30,6 +30,7 @@ use utoipa_axum::routes;
 use web::Problem;
 
 mod audit;
+mod corrections;
 mod coverage;
 mod estimate;
 mod export;
@@ -178,6 +179,7 @@ fn routes() -> OpenApiRouter<Access> {
 fn work() -> OpenApiRouter<Access> {
     OpenApiRouter::default()
         .routes(routes!(audit::audit))
+        .routes(routes!(corrections::corrections))
         .routes(routes!(coverage::coverage))
         .routes(routes!(coverage::condition))
         .routes(routes!(estimate::estimate))

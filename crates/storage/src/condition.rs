@@ -191,7 +191,7 @@ fn is_being_filled(gap: &Gap) -> bool {
 }
 
 /// First and last day of a gap; one that is open still ends with the record.
-fn span(event: &Event, gap: &Gap) -> (i64, i64) {
+pub(crate) fn span(event: &Event, gap: &Gap) -> (i64, i64) {
     let since = gap.since.unwrap_or_else(|| event.time());
     let until = gap.until.unwrap_or_else(|| event.time());
     (since.day(), until.max(since).day())

@@ -21,6 +21,7 @@ mod budget;
 mod cold;
 mod collector;
 mod condition;
+mod corrections;
 mod estimate;
 mod figures;
 mod hot;

@@ -30,6 +30,7 @@ mod books;
 mod clickhouse;
 mod compaction;
 mod contracts;
+mod corrections;
 mod counts;
 mod damage;
 mod dead_letters;
