@@ -49,7 +49,9 @@ pub use monitoring::{
 pub use network::Network;
 pub use scheduler::{CatchUp, Method, Overlap, Scheduler, SchedulerBackup, SchedulerLease, Task};
 pub use size::Size;
-pub use storage::{Archive, ClickHouse, Cluster, Cut, Hot, Redis, Retention, Storage, Warehouse};
+pub use storage::{
+    Archive, ClickHouse, Cluster, Cut, Hot, Redis, Retention, Sql, Storage, Warehouse,
+};
 pub use telemetry::Telemetry;
 pub use venues::{Binance, Deribit, Okx, VenueMarket, Venues};
 

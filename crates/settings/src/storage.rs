@@ -99,6 +99,58 @@ pub struct ClickHouse {
     pub request_timeout: Duration,
     /// The cluster that the server belongs to.
     pub cluster: Cluster,
+    /// Statements of others, as a user who may only read.
+    pub sql: Sql,
+}
+
+/// Statements of others, as a user who may only read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sql {
+    /// The user, who may do nothing but `SELECT` from the database. Not set: no statements.
+    pub user: Option<String>,
+    /// File that holds the user's password.
+    ///
+    /// Not set: the systemd credential `marketprism.clickhouse-sql`, and without that no password.
+    pub password_file: Option<PathBuf>,
+    /// How many run at a time.
+    pub at_once: usize,
+    /// How long one may run.
+    #[serde(with = "crate::duration")]
+    pub execution_max: Duration,
+    /// Memory of the server that one may take.
+    pub memory_max: Size,
+    /// Rows of an answer, which is cut off there and says so.
+    pub rows_max: usize,
+    /// Bytes of an answer, which is cut off there and says so.
+    pub bytes_max: Size,
+    /// How many statements a key may send in an hour.
+    pub statements_per_hour: u32,
+    /// How long those of a key may run in an hour, together.
+    #[serde(with = "crate::duration")]
+    pub execution_per_hour: Duration,
+}
+
+impl Sql {
+    /// Bytes of an answer at most: the command `marketprism sql` reads no more, and storage has one
+    /// in memory as a whole.
+    pub const BYTES_MAX: Size = Size::mib(32);
+}
+
+impl Default for Sql {
+    fn default() -> Self {
+        Self {
+            user: None,
+            password_file: None,
+            at_once: 2,
+            execution_max: Duration::from_secs(30),
+            memory_max: Size::gib(1),
+            rows_max: 100_000,
+            bytes_max: Size::mib(16),
+            statements_per_hour: 600,
+            execution_per_hour: Duration::from_mins(10),
+        }
+    }
 }
 
 /// A cluster of ClickHouse servers.
@@ -129,6 +181,7 @@ impl Default for ClickHouse {
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_mins(1),
             cluster: Cluster::default(),
+            sql: Sql::default(),
         }
     }
 }
@@ -289,6 +342,35 @@ impl ClickHouse {
         }
         faults.positive("storage.clickhouse.connect_timeout", self.connect_timeout);
         faults.positive("storage.clickhouse.request_timeout", self.request_timeout);
+        self.sql.check(faults);
+        if self.sql.user.as_ref() == Some(&self.user) {
+            let message = "must be a user of its own, who may only read: `storage.clickhouse.user` \
+                           is the one who writes";
+            faults.add("storage.clickhouse.sql.user", message);
+        }
+    }
+}
+
+impl Sql {
+    fn check(&self, faults: &mut Faults) {
+        let key = |name: &str| format!("storage.clickhouse.sql.{name}");
+        // The server counts it in seconds.
+        if self.execution_max < Duration::from_secs(1) {
+            faults.add(&key("execution_max"), "must be at least 1s");
+        }
+        if self.bytes_max > Self::BYTES_MAX {
+            faults.add(&key("bytes_max"), "must be at most 32MiB");
+        }
+        for (name, number) in [
+            ("at_once", self.at_once as u64),
+            ("memory_max", self.memory_max.bytes()),
+            ("rows_max", self.rows_max as u64),
+            ("bytes_max", self.bytes_max.bytes()),
+            ("statements_per_hour", self.statements_per_hour.into()),
+        ] {
+            faults.nonzero(&key(name), number);
+        }
+        faults.positive(&key("execution_per_hour"), self.execution_per_hour);
     }
 }
 
@@ -302,5 +384,29 @@ impl Redis {
         if self.ttl < Duration::from_secs(1) {
             faults.add("storage.hot.redis.ttl", "must be at least 1s");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_of_others_run_as_another_user_within_limits() {
+        let said = |change: fn(&mut ClickHouse)| {
+            let (mut settings, mut faults) = (ClickHouse::default(), Faults::default());
+            change(&mut settings);
+            settings.check(&mut faults);
+            faults.into_vec().iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(said(|settings| settings.sql.user = Some("reader".to_owned())), [""; 0]);
+        let same = said(|settings| settings.sql.user = Some(settings.user.clone()));
+        assert!(same.len() == 1 && same[0].contains("sql.user"), "{same:?}");
+        let short = said(|settings| settings.sql.execution_max = Duration::from_millis(999));
+        assert!(short.len() == 1 && short[0].contains("at least 1s"), "{short:?}");
+        let large = said(|settings| settings.sql.bytes_max = Size::gib(1));
+        assert!(large.len() == 1 && large[0].contains("at most 32MiB"), "{large:?}");
+        let none = said(|settings| settings.sql.statements_per_hour = 0);
+        assert!(none.len() == 1 && none[0].contains("statements_per_hour"), "{none:?}");
     }
 }
