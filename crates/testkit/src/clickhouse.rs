@@ -152,22 +152,30 @@ impl ClickHouse {
         Self::start_in(Process::new(NAME)?, true)
     }
 
-    /// Starts a server that has one more user, with a password; both are letters and digits.
+    /// Starts a server that has one more user, with a password; both are letters and digits. The
+    /// user may do everything, or what the grants say, such as `SELECT ON marketprism.*`.
+    ///
+    /// The engine has no place for users that statements make, but those of its configuration have
+    /// grants like those of any server.
     ///
     /// # Errors
     ///
     /// As [`ClickHouse::start`].
-    pub fn start_with_user(name: &str, password: &str) -> anyhow::Result<Self> {
+    pub fn start_with_user(name: &str, password: &str, grants: &[&str]) -> anyhow::Result<Self> {
         let process = Process::new(NAME)?;
         let users = process.directory().join("users.xml");
-        let user = |name: &str, password: &str| {
+        let user = |name: &str, password: &str, grants: &str| {
             format!(
                 "<{name}><password>{password}</password><networks><ip>127.0.0.1</ip></networks>\
-                 <profile>default</profile><quota>default</quota></{name}>"
+                 <profile>default</profile><quota>default</quota>{grants}</{name}>"
             )
         };
+        let grant = |grant: &&str| format!("<query>GRANT {grant}</query>");
+        let queries: String = grants.iter().map(grant).collect();
+        let grants =
+            if grants.is_empty() { queries } else { format!("<grants>{queries}</grants>") };
         // The engine's own session is that of `default`, and has no password to give.
-        let both = user("default", "") + &user(name, password);
+        let both = user("default", "", "") + &user(name, password, &grants);
         let text = format!(
             "<clickhouse><profiles><default/></profiles><users>{both}</users>\
              <quotas><default/></quotas></clickhouse>"

@@ -244,7 +244,7 @@ async fn a_server_that_lost_its_tables_gets_them_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_password_comes_from_a_file_or_a_credential_and_a_wrong_one_is_told() {
-    let server = ClickHouse::start_with_user("recorder", "secret7").unwrap();
+    let server = ClickHouse::start_with_user("recorder", "secret7", &[]).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("marketprism.clickhouse-storage");
     std::fs::write(&file, "secret7\n").unwrap();
