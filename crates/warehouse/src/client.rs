@@ -10,6 +10,7 @@ use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use secrecy::{ExposeSecret as _, SecretString};
+use std::ops::ControlFlow;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -89,6 +90,11 @@ impl Connection {
         self.client.query(sql)
     }
 
+    /// A statement of somebody else, in which nothing stands for a parameter.
+    pub(crate) fn foreign(&self, sql: &str) -> Query {
+        self.client.query_raw(sql)
+    }
+
     /// Runs a statement without an answer.
     pub(crate) async fn execute(&self, action: &'static str, query: Query) -> Result<(), Error> {
         self.within(action, query.execute()).await
@@ -121,6 +127,28 @@ impl Connection {
     ) -> Result<Bytes, Error> {
         let patient = Self { limit: self.limit.max(limit), ..self.clone() };
         patient.fetch(action, query).await
+    }
+
+    /// Hands out the parts of an answer as they come, until enough was taken; then, or when this is
+    /// dropped, the connection is closed, which ends a statement that only reads.
+    pub(crate) async fn take(
+        &self,
+        action: &'static str,
+        query: Query,
+        format: &str,
+        limit: Duration,
+        mut take: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        let read = async {
+            let mut cursor = query.fetch_bytes(format)?;
+            while let Some(part) = cursor.next().await? {
+                if take(&part).is_break() {
+                    break;
+                }
+            }
+            Ok::<_, clickhouse::error::Error>(())
+        };
+        Self { limit, ..self.clone() }.within(action, read).await
     }
 
     /// Inserts a block in the format `Native`, which comes in parts; once this returns its rows are

@@ -34,8 +34,13 @@ pub enum Error {
         source: io::Error,
     },
     /// The credential exists and cannot be read.
-    #[error("cannot read the credential `marketprism.clickhouse-storage`")]
-    Credential(#[source] settings::Error),
+    #[error("cannot read the credential `marketprism.{name}`")]
+    Credential {
+        /// Which one.
+        name: &'static str,
+        /// What is wrong with it.
+        source: settings::Error,
+    },
     /// The server cannot be reached, or the connection broke.
     #[error("cannot {action}: ClickHouse does not answer")]
     Away {
@@ -131,6 +136,15 @@ pub enum Error {
     Unfinished {
         /// Of which kind.
         kind: model::Kind,
+    },
+    /// The user who is to read alone may do more.
+    #[error(
+        "`storage.clickhouse.sql.user` may do more than SELECT from the database: {grant}: see \
+         docs/clickhouse.md#sql-for-others"
+    )]
+    Excess {
+        /// What it may do, as the server says it.
+        grant: String,
     },
     /// A value that no column can hold.
     #[error("{what}")]

@@ -33,6 +33,7 @@ mod reader;
 mod refusal;
 mod retention;
 mod schema;
+mod sql;
 mod table;
 mod tls;
 
@@ -47,6 +48,7 @@ pub use instruments::Listed;
 pub use progress::Step;
 pub use reader::{Reader, Stats};
 pub use retention::ExpiredDay;
+pub use sql::{Limit, Reply, Sql};
 pub use table::{Isolated, Refusal, Table};
 
 use client::Connection;
@@ -84,11 +86,20 @@ pub fn password(
     settings: &settings::ClickHouse,
     credentials: &settings::Credentials,
 ) -> Result<Option<SecretString>, Error> {
-    match &settings.password_file {
+    secret(settings.password_file.as_deref(), "clickhouse-storage", credentials)
+}
+
+/// Reads a password: from the file, else from the credential, else there is none.
+fn secret(
+    file: Option<&Path>,
+    name: &'static str,
+    credentials: &settings::Credentials,
+) -> Result<Option<SecretString>, Error> {
+    match file {
         Some(path) => std::fs::read_to_string(path)
             .map(|text| Some(SecretString::from(text.trim_end())))
-            .map_err(|source| Error::PasswordFile { path: path.clone(), source }),
-        None => credentials.get("clickhouse-storage").map_err(Error::Credential),
+            .map_err(|source| Error::PasswordFile { path: path.to_owned(), source }),
+        None => credentials.get(name).map_err(|source| Error::Credential { name, source }),
     }
 }
 

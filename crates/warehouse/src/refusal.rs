@@ -1,4 +1,4 @@
-//! Inserts that the server refuses because of their rows.
+//! What the server says when it refuses, and inserts that it refuses because of their rows.
 
 use crate::Error;
 
@@ -21,9 +21,16 @@ impl Error {
     /// others.
     #[must_use]
     pub fn is_of_rows(&self) -> bool {
-        let Self::Refused { source, .. } = self else { return false };
-        let clickhouse::error::Error::BadResponse(text) = &**source else { return false };
-        code(text).is_some_and(|code| OF_ROWS.contains(&code))
+        self.exception().is_some_and(|(code, _)| OF_ROWS.contains(&code))
+    }
+
+    /// The server's exception, if it refused: its code and its words, such as `Code: 62.
+    /// DB::Exception: Syntax error: …`.
+    #[must_use]
+    pub fn exception(&self) -> Option<(u32, &str)> {
+        let Self::Refused { source, .. } = self else { return None };
+        let clickhouse::error::Error::BadResponse(text) = &**source else { return None };
+        Some((code(text)?, text.as_str()))
     }
 }
 

@@ -25,6 +25,7 @@ mod instruments;
 mod isolate;
 mod query;
 mod schema;
+mod sql;
 mod tls;
 mod values;
 
