@@ -6,12 +6,16 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use http::header;
+use http::{HeaderName, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::Problem;
+
+/// Names whoever asked the gateway, on a request that it hands over: the id of a key, or `user` and a
+/// name. The gateway takes it off whatever comes from outside.
+pub const X_AUTH_PRINCIPAL: HeaderName = HeaderName::from_static("x-auth-principal");
 
 /// Puts a check of `Authorization: Bearer <token>` before every route of a router.
 ///

@@ -19,7 +19,7 @@ mod tls;
 mod workers;
 
 pub use accept::{Site, serve, serve_site, serve_tls};
-pub use auth::{bearer, secrets_equal};
+pub use auth::{X_AUTH_PRINCIPAL, bearer, secrets_equal};
 pub use axum::Json;
 pub use extract::{Body, Path, Query};
 pub use front::{Client, Front, FrontAnswer};
