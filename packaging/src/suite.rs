@@ -238,6 +238,11 @@ const STORAGE_SECRETS: &[Secret] = &[
         setting: "storage.clickhouse.password_file",
     },
     Secret {
+        name: "clickhouse-sql",
+        meaning: "The password of the ClickHouse user who may only read.",
+        setting: "storage.clickhouse.sql.password_file",
+    },
+    Secret {
         name: "redis-storage",
         meaning: "The password of Redis.",
         setting: "storage.hot.redis.password_file",

@@ -19,6 +19,7 @@ use openapi::Document;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use settings::Suite;
+use sql::Console;
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::Chain;
@@ -40,6 +41,7 @@ mod manage;
 mod params;
 mod query;
 mod rows;
+mod sql;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -68,6 +70,8 @@ pub(crate) struct Access {
     moves: Arc<Semaphore>,
     /// Whole days are audited by one request at a time.
     audits: Arc<Semaphore>,
+    /// Takes statements of others, if there is a user for them.
+    console: Option<Arc<Console>>,
 }
 
 impl Access {
@@ -82,6 +86,8 @@ impl Access {
     ) -> anyhow::Result<Self> {
         let suite = context.suite.clone();
         let collector = Collector::new(suite.clone(), context.internal_token.as_ref())?;
+        let at_once = suite.borrow().storage.clickhouse.sql.at_once;
+        let console = sink.sql.clone().map(|sql| Arc::new(Console::new(sql, at_once)));
         let [reads, exports, moves, audits] =
             [READS_MAX, EXPORTS_MAX, 1, 1].map(|turns| Arc::new(Semaphore::new(turns)));
         Ok(Self {
@@ -97,6 +103,7 @@ impl Access {
             exports,
             moves,
             audits,
+            console,
         })
     }
 
@@ -189,6 +196,7 @@ fn work() -> OpenApiRouter<Access> {
         .routes(routes!(hot::latest))
         .routes(routes!(manage::archive))
         .routes(routes!(manage::cleanup))
+        .routes(routes!(sql::sql))
 }
 
 /// The routes.

@@ -28,6 +28,7 @@ mod hot;
 mod instruments;
 mod keeper;
 mod metrics;
+mod quota;
 mod rejects;
 mod reporter;
 mod rows;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use telemetry::Chain;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
-use warehouse::{Step, Warehouse};
+use warehouse::{Sql, Step, Warehouse};
 
 /// How often the server is asked whether it is there.
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
@@ -76,6 +76,8 @@ pub(crate) struct Sink {
     /// Where ClickHouse is, if it is the store.
     pub(crate) address: Option<Arc<str>>,
     pub(crate) condition: watch::Receiver<Condition>,
+    /// Runs statements of others, if there is a user for them.
+    pub(crate) sql: Option<Sql>,
 }
 
 /// Watches the server.
@@ -110,7 +112,7 @@ pub(crate) fn address(storage: &Storage) -> Option<&settings::Endpoint> {
 impl Sink {
     /// The archive, which is there when the service is.
     pub(crate) fn archive() -> Self {
-        Self { address: None, condition: watch::channel(Condition::Up).1 }
+        Self { address: None, condition: watch::channel(Condition::Up).1, sql: None }
     }
 
     /// Its name.
@@ -139,6 +141,7 @@ pub(crate) async fn open(
 ) -> anyhow::Result<(Warehouse, Sink, Probe)> {
     let password = warehouse::password(settings, credentials)?;
     let warehouse = Warehouse::new(settings, url, password.as_ref())?;
+    let sql = Sql::new(settings, url, credentials)?;
     let mut asked = ask(&warehouse);
     let (condition, asked) = match timeout(START_MAX, &mut asked).await {
         Ok(Err(error)) if error.is_schema() => return Err(error.into()),
@@ -153,7 +156,7 @@ pub(crate) async fn open(
     let address = Arc::from(format!("{url}/{}", settings.database));
     let watcher = Watcher { warehouse: warehouse.clone(), condition: sender };
     let probe = Probe { watcher, asked };
-    Ok((warehouse, Sink { address: Some(address), condition }, probe))
+    Ok((warehouse, Sink { address: Some(address), condition, sql }, probe))
 }
 
 impl Probe {

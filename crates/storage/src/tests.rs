@@ -41,6 +41,7 @@ mod hostile;
 mod instruments;
 mod interface;
 mod redis;
+mod sql;
 mod transfer;
 
 const START: i64 = 1_778_284_800_000_000_000;

@@ -153,7 +153,8 @@ pub(super) fn all_credentials() -> String {
          : The token that the services show one another.\n\n\
          `marketprism.nats-`*SERVICE*\n\
          : The password of the NATS user of a service, which may use that service's subjects only.\n\n\
-         `marketprism.clickhouse-storage`, `marketprism.redis-storage`\n\
+         `marketprism.clickhouse-storage`, `marketprism.clickhouse-sql`, \
+         `marketprism.redis-storage`\n\
          : The passwords of databases, where there are any; they are not made at install.\n\n\
          `marketprism.proxy-collector`\n\
          : `user:password` of the proxy towards the venues, where there is one; yours to write.\n",
