@@ -22,7 +22,7 @@ const METHODS: &str = "GET, HEAD, POST, PUT, DELETE";
 /// What a page may read of an answer beside what every page may.
 const EXPOSED: &str = "ratelimit, ratelimit-policy, retry-after, x-ratelimit-limit, \
                        x-ratelimit-remaining, x-ratelimit-reset, x-request-id, x-spoken-by, \
-                       x-unavailable";
+                       x-truncated, x-unavailable";
 
 /// How long a browser may remember the answer: a page that loses its leave loses it soon.
 const MAX_AGE_SECONDS: &str = "600";

@@ -8,8 +8,9 @@ use axum::extract::Request;
 use axum::response::Response;
 use http::header::HOST;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use hyper::body::Body as _;
+use web::X_AUTH_PRINCIPAL;
 
 use crate::backends::Pass;
 use crate::body::{Progress, Upload};
@@ -20,7 +21,7 @@ use crate::gate::{Gate, Routing};
 use crate::headers;
 use crate::proxy::Failure;
 use crate::refusal::Refusal;
-use crate::routes::{BOOKS, Backend};
+use crate::routes::{BOOKS, Backend, SQL};
 use crate::visit::Visit;
 
 impl Gate {
@@ -50,6 +51,7 @@ impl Gate {
             headers::to_backend(parts.headers, caller, &visit.id, self.token.as_ref());
         // Before they are copied: a copy has no room for another.
         headers.insert(HOST, base.host());
+        name_principal(visit, &mut headers);
         if switch.is_some() {
             headers::name_websocket(&mut headers);
         }
@@ -149,6 +151,16 @@ impl Gate {
             let detail = format!("{} fails and is left alone for a while", backend.name());
             Refusal::unavailable(detail, wait)
         })
+    }
+}
+
+/// Says whose statement it is, where each has a share of them.
+fn name_principal(visit: &Visit, headers: &mut HeaderMap) {
+    if visit.route.pattern == SQL
+        && let Some(admitted) = &visit.admitted
+    {
+        let name = HeaderValue::try_from(admitted.principal.to_string());
+        headers.insert(X_AUTH_PRINCIPAL, name.expect("a key's id and a user's name fit a header"));
     }
 }
 

@@ -157,14 +157,20 @@ pub(crate) struct Route {
 }
 
 /// Number of lines in [`TABLE`].
-pub(crate) const ROUTES: usize = 24;
+pub(crate) const ROUTES: usize = 25;
 
 /// Where books are asked for; the collectors share them.
 pub(crate) const BOOKS: &str = "/api/v1/orderbook/*";
 
+/// Where statements in SQL are sent; each key has its share.
+pub(crate) const SQL: &str = "/api/v1/storage/sql";
+
 /// What most lines want.
 const USUAL_SCOPES: Needs =
     Needs { reading: Scope::Read, posting: Scope::Write, editing: Scope::Write };
+
+/// For what is asked with a `POST`, and changes nothing.
+const ASKED: Needs = Needs { posting: Scope::Read, ..USUAL_SCOPES };
 
 /// For what a service does to data that nobody can bring back, or to its very source.
 const KEPT: Needs = Needs { posting: Scope::Admin, editing: Scope::Admin, ..USUAL_SCOPES };
@@ -183,27 +189,29 @@ pub(crate) static TABLE: [Route; ROUTES] = [
     route(5, BOOKS, Target::Backend(Backend::Collector), USUAL_SCOPES),
     // Deletes what is old.
     route(6, "/api/v1/storage/lifecycle/*", Target::Backend(Backend::Storage), KEPT),
-    route(7, "/api/v1/storage/*", Target::Backend(Backend::Storage), USUAL_SCOPES),
-    route(8, "/api/v1/overview", Target::Backend(Backend::Monitoring), USUAL_SCOPES),
-    route(9, "/api/v1/services", Target::Backend(Backend::Monitoring), USUAL_SCOPES),
-    route(10, "/api/v1/services/*", Target::Backend(Backend::Monitoring), USUAL_SCOPES),
-    route(11, "/api/v1/alerts", Target::Backend(Backend::Monitoring), USUAL_SCOPES),
-    route(12, "/api/v1/alerts/*", Target::Backend(Backend::Monitoring), USUAL_SCOPES),
+    // A statement reads, whatever it is sent with.
+    route(7, SQL, Target::Backend(Backend::Storage), ASKED),
+    route(8, "/api/v1/storage/*", Target::Backend(Backend::Storage), USUAL_SCOPES),
+    route(9, "/api/v1/overview", Target::Backend(Backend::Monitoring), USUAL_SCOPES),
+    route(10, "/api/v1/services", Target::Backend(Backend::Monitoring), USUAL_SCOPES),
+    route(11, "/api/v1/services/*", Target::Backend(Backend::Monitoring), USUAL_SCOPES),
+    route(12, "/api/v1/alerts", Target::Backend(Backend::Monitoring), USUAL_SCOPES),
+    route(13, "/api/v1/alerts/*", Target::Backend(Backend::Monitoring), USUAL_SCOPES),
     // A task asks any service for anything, as the scheduler; also to delete, so that running one
     // is as much.
-    route(13, "/api/v1/scheduler/tasks", Target::Backend(Backend::Scheduler), KEPT),
-    route(14, "/api/v1/scheduler/tasks/*", Target::Backend(Backend::Scheduler), KEPT),
-    route(15, "/api/v1/scheduler/*", Target::Backend(Backend::Scheduler), USUAL_SCOPES),
+    route(14, "/api/v1/scheduler/tasks", Target::Backend(Backend::Scheduler), KEPT),
+    route(15, "/api/v1/scheduler/tasks/*", Target::Backend(Backend::Scheduler), KEPT),
+    route(16, "/api/v1/scheduler/*", Target::Backend(Backend::Scheduler), USUAL_SCOPES),
     // What is published is stored as if a venue had said it.
-    route(16, "/api/v1/broker/*", Target::Backend(Backend::Broker), KEPT),
-    route(17, "/ws/v1/stream", Target::Stream, USUAL_SCOPES),
-    route(18, "/api/v1/auth/login", Target::Login, USUAL_SCOPES),
-    route(19, "/api/v1/auth/refresh", Target::Refresh, USUAL_SCOPES),
-    route(20, "/api/v1/auth/logout", Target::Logout, USUAL_SCOPES),
-    route(21, "/assets/*", Target::Home, USUAL_SCOPES),
+    route(17, "/api/v1/broker/*", Target::Backend(Backend::Broker), KEPT),
+    route(18, "/ws/v1/stream", Target::Stream, USUAL_SCOPES),
+    route(19, "/api/v1/auth/login", Target::Login, USUAL_SCOPES),
+    route(20, "/api/v1/auth/refresh", Target::Refresh, USUAL_SCOPES),
+    route(21, "/api/v1/auth/logout", Target::Logout, USUAL_SCOPES),
+    route(22, "/assets/*", Target::Home, USUAL_SCOPES),
     // Alertmanager's own, for `amtool` and Grafana.
-    route(22, "/api/v2/*", Target::Backend(Backend::Monitoring), USUAL_SCOPES),
-    route(23, "none", Target::Nowhere, USUAL_SCOPES),
+    route(23, "/api/v2/*", Target::Backend(Backend::Monitoring), USUAL_SCOPES),
+    route(24, "none", Target::Nowhere, USUAL_SCOPES),
 ];
 
 const fn route(index: usize, pattern: &'static str, target: Target, needs: Needs) -> Route {
@@ -294,6 +302,8 @@ mod tests {
             ("/api/v1/broker/dead-letters/redrive", Read, Admin, Admin),
             ("/api/v1/storage/lifecycle/cleanup", Read, Admin, Admin),
             ("/api/v1/storage/cold/archive", Read, Write, Write),
+            ("/api/v1/storage/sql", Read, Read, Write),
+            ("/api/v1/storage/sql/x", Read, Write, Write),
             ("/api/v1/scheduler/tasks", Read, Admin, Admin),
             ("/api/v1/scheduler/tasks/x", Read, Admin, Admin),
             ("/api/v1/scheduler/tasks/x/run", Read, Admin, Admin),

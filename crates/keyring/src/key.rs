@@ -42,7 +42,7 @@ impl fmt::Debug for Id {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// Ask: `GET` and `HEAD`.
+    /// Ask: `GET` and `HEAD`, and statements in SQL, which only read.
     Read,
     /// Change: every other method, unless it wants [`Scope::Admin`].
     Write,

@@ -38,6 +38,7 @@ fn whatever_passes_says_who_may_ask_and_what_is_said_in_its_place() {
     for (path, method, scope) in [
         ("/api/v1/broker/publish", "post", "admin"),
         ("/api/v1/storage/lifecycle/cleanup", "post", "admin"),
+        ("/api/v1/storage/sql", "post", "read"),
         ("/api/v1/scheduler/tasks", "post", "admin"),
         ("/api/v1/scheduler/tasks", "get", "read"),
         ("/api/v1/scheduler/tasks/{id}", "put", "admin"),

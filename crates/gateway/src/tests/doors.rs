@@ -79,6 +79,29 @@ async fn scopes_decide_what_a_key_may_do() {
 }
 
 #[tokio::test]
+async fn a_key_that_may_read_sends_statements_under_its_own_name() {
+    let mut tasks = JoinSet::new();
+    let (address, received) = canned(&mut tasks, OK).await;
+    let house = House::open(address).await;
+    let (read, other) = (house.key(&[Scope::Read]), house.key(&[Scope::Read]));
+    let write = house.key(&[Scope::Write]);
+    for key in [&read, &other] {
+        let (shown, claimed) = (bearer(key), "X-Auth-Principal: user root");
+        let answer = house.ask("POST", "/api/v1/storage/sql", &[&shown, claimed]).await;
+        assert_eq!(answer.status(), 200, "{}", answer.0);
+        let id = key.split('_').nth(1).unwrap();
+        let request = received.lock().unwrap().pop().unwrap();
+        assert!(request.contains(&format!("\r\nx-auth-principal: {id}\r\n")), "{request}");
+        assert!(!request.contains("root"), "{request}");
+    }
+    let answer = house.ask("POST", "/api/v1/storage/sql", &[&bearer(&write)]).await;
+    assert_eq!(answer.status(), 403, "{}", answer.0);
+    house.ask("GET", "/api/v1/storage/trades", &[&bearer(&read)]).await;
+    let request = received.lock().unwrap().pop().unwrap();
+    assert!(!request.contains("x-auth-"), "{request}");
+}
+
+#[tokio::test]
 async fn a_key_that_may_write_cannot_publish_delete_or_say_what_a_task_does() {
     let mut tasks = JoinSet::new();
     let (address, received) = canned(&mut tasks, OK).await;
