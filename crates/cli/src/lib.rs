@@ -32,6 +32,7 @@ mod rows;
 mod sandbox;
 mod service;
 mod socket_unit;
+mod sql;
 mod status;
 mod stream;
 mod streams;
@@ -129,6 +130,8 @@ enum Command {
     Decode(decode::Args),
     /// Prints stored rows of one stream: as a table, JSON, CSV or Arrow.
     Query(query::Args),
+    /// Has ClickHouse run a statement that reads: as a table, JSON or CSV.
+    Sql(sql::Args),
     /// Prints the live stream of the gateway, one event a line.
     Stream(stream::Args),
     /// Shows an order book that the collector keeps.
@@ -230,6 +233,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Users(args) => users::run(args, jiff::Timestamp::now()),
         Command::Decode(args) => decode::run(&args),
         Command::Query(args) => runtime()?.block_on(query::run(&args, &suite(path)?)),
+        Command::Sql(args) => runtime()?.block_on(sql::run(&args, &suite(path)?)),
         Command::Stream(args) => runtime()?.block_on(stream::run(&args, &suite(path)?)),
         Command::Book(args) => runtime()?.block_on(book::run(&args, &suite(path)?)),
         Command::Gaps(args) => runtime()?.block_on(gaps::run(&args, &suite(path)?)),

@@ -1,6 +1,6 @@
 //! `marketprism query`: stored rows of one stream, page by page.
 
-mod sheet;
+pub(crate) mod sheet;
 
 use std::process::ExitCode;
 

@@ -160,7 +160,7 @@ fn read(row: &RawValue) -> anyhow::Result<Row> {
 }
 
 /// A value without the quotes of JSON.
-fn text(value: &RawValue) -> String {
+pub(crate) fn text(value: &RawValue) -> String {
     serde_json::from_str::<String>(value.get()).unwrap_or_else(|_| value.get().to_owned())
 }
 
@@ -180,7 +180,7 @@ fn shown_text(field: &str, value: Option<&RawValue>) -> String {
 /// One line of a CSV file.
 ///
 /// Source: RFC 4180 §2, with the line ends of this host.
-fn record(values: impl Iterator<Item = String>) -> String {
+pub(crate) fn record(values: impl Iterator<Item = String>) -> String {
     let quote = |value: String| quoted(&value).into_owned();
     let mut line = values.map(quote).collect::<Vec<_>>().join(",");
     line.push('\n');
