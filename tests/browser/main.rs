@@ -127,6 +127,9 @@ async fn who_signs_in_sees_the_suite_and_a_market_that_moves() {
     until_live(&page).await;
     assert_eq!(page.value("symbol").await, SYMBOL);
     assert_eq!(page.heads("bids-rows").await.len(), 12);
+    let drawn = async || page.text("candles-words").await.contains("since");
+    page.until("a candle is drawn", drawn).await;
+    assert!(page.text("last-price").await.starts_with("last "));
     let judged = async || {
         let state = page.text("state").await;
         // Without a system bus the monitoring misses it, and the sentence says so.

@@ -90,11 +90,30 @@ function coverage({ daysUntil, worst }) {
   ]);
 }
 
-const modules = ["book", "coverage", "flows", "format", "rates", "silences"];
+function candles({ Candles, layout }) {
+  const one = new Candles();
+  const candle = (minute, close, more) => ({
+    open_time: minute * 60e9, interval: "1m", open: "1", high: "4", low: "0", close, ...more,
+  });
+  const closes = () => one.all().map(({ close }) => close);
+  same("another length", one.take(candle(1, "1", { interval: "1h" })), false);
+  same("live", [one.take(candle(2, "2")), one.take(candle(2, "3")), closes()], [true, true, ["3"]]);
+  one.take(candle(2, "2", { closed: true }));
+  same("what has closed stays", [one.take(candle(2, "3")), closes()], [false, ["2"]]);
+  same("an older one comes first", [one.take(candle(1, "4")), closes()], [true, ["4", "2"]]);
+  for (let minute = 3; minute < 200; minute += 1) one.take(candle(minute, "2"));
+  same("two hours", [one.all().length, one.take(candle(5, "2"))], [120, false]);
+  const [drawn] = layout([candle(1, "3")], 240, 103);
+  const expected = { x: 239, width: 1.4, top: 1, bottom: 101, body: [26, 50], isUp: true };
+  same("pixels", drawn, expected);
+}
+
+const modules = ["book", "candles", "coverage", "flows", "format", "rates", "silences"];
 
 Promise.all(modules.map((name) => import(`/assets/${name}.js`)))
-  .then(([books, covered, flowing, formats, counters, silenced]) => {
+  .then(([books, drawn, covered, flowing, formats, counters, silenced]) => {
     book(books);
+    candles(drawn);
     coverage(covered);
     silences(silenced);
     flows(flowing);

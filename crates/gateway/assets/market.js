@@ -1,6 +1,7 @@
-// The live market: a symbol that is chosen, its book and its trades.
+// The live market: a symbol that is chosen, its candles, its book and its trades.
 
 import { Book } from "./book.js";
+import * as candles from "./candles.js";
 import { byId, say } from "./dom.js";
 import { Fresh } from "./fresh.js";
 import * as ladder from "./ladder.js";
@@ -65,10 +66,12 @@ function choose({ venue, market, symbol }) {
   chosen = { venue, market, symbol };
   byId("symbol").value = place;
   begin();
+  candles.follow(chosen);
   fresh.follow([venue, market, symbol].map(encodeURIComponent).join("/"), kinds);
   wishes = {
     book: { kind: "book", ...chosen },
     trade: { kind: tradeKind(kinds), ...chosen },
+    kline: { kind: "kline", ...chosen },
   };
   stream.want(Object.values(wishes));
 }
@@ -86,6 +89,9 @@ function begin() {
 function takeEvent({ wish, data }) {
   if (wish === wishes.trade) {
     tape.take(data);
+    candles.takePrice(data.price);
+  } else if (wish === wishes.kline) {
+    candles.take(data);
   } else if (wish === wishes.book) {
     if (!book.take(data)) stream.again(wish);
     if (book.isSynced) staleReason = "";
@@ -133,8 +139,10 @@ function draw() {
   say(byId("market-note"), notes());
   byId("ladder").classList.toggle("stale", !isLive || !book.isSynced);
   byId("tape").classList.toggle("stale", !isLive);
+  byId("candles").classList.toggle("stale", !isLive);
   if (isHeld || !chosen) return;
   tape.draw();
+  candles.draw();
   if (isChanged && book.lastId !== null) ladder.draw(book);
   isChanged = false;
 }
@@ -193,6 +201,7 @@ export function start() {
   byId("hold").addEventListener("click", hold);
   stream.start();
   fresh.start();
+  candles.start();
   setInterval(draw, DRAW_MS);
   setInterval(() => fresh.draw(), 1000);
 }
@@ -202,4 +211,5 @@ export function forget() {
   wishes = {};
   stream.want([]);
   begin();
+  candles.follow(null);
 }

@@ -326,6 +326,21 @@ export const text = {
     held: "Held. What comes is not shown.",
   },
 
+  candles: {
+    title: "Candles of a minute",
+    last: (price) => `last ${price}`,
+    table: "As a table",
+    time: "Opens",
+    open: "Open",
+    high: "High",
+    low: "Low",
+    close: "Close",
+    volume: "Volume",
+    none: "No candle has come yet.",
+    words: (count, since, low, high) =>
+      `${number(count, "candle", "candles")} since ${since}, between ${low} and ${high}`,
+  },
+
   stream: {
     connecting: "connecting",
     open: "live",

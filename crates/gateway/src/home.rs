@@ -47,11 +47,12 @@ macro_rules! asset {
     };
 }
 
-static ASSETS: [Asset; 27] = [
+static ASSETS: [Asset; 28] = [
     asset!("/", "index.html", HTML),
     asset!("style.css", CSS),
     asset!("icon.svg", IMAGE),
     asset!("book.js", MODULE),
+    asset!("candles.js", MODULE),
     asset!("clock.js", MODULE),
     asset!("coverage.js", MODULE),
     asset!("dom.js", MODULE),
