@@ -3,6 +3,7 @@
 //! ```text
 //! collector ── publish_live  ──▶ md.…   ──▶ subscribe_live ── gateway, storage (hot)
 //!           └─ publish_block ──▶ mdb.…  ──▶ blocks ────────── storage (cold)
+//!                                       └─▶ history ───────── gateway (replays)
 //! broker    ── ensure_stream, ensure_consumer, stream_info, purge_below, …
 //! scheduler ── Lease, Bucket ──▶ $KV.…
 //! ```
@@ -22,6 +23,7 @@
 mod blocks;
 mod bucket;
 mod connection;
+mod history;
 mod jetstream;
 mod lease;
 mod live;
@@ -34,6 +36,7 @@ mod state;
 pub use blocks::{AckError, Acker, BatchLimits, Block, Blocks, Condition, Place};
 pub use bucket::{Bucket, BucketSpec, Entry};
 pub use connection::{Bus, ConnectError, Server, password};
+pub use history::{History, Page};
 pub use jetstream::{
     ACK_PENDING_MAX, AccountInfo, ClusterInfo, Config, ConsumerInfo, ConsumerSpec, Difference,
     Ensured, Position, Refused, Replica, StoredMessage, StreamInfo, StreamSpec, StreamState,

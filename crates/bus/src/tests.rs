@@ -1,6 +1,7 @@
 //! The bus against real nats-servers.
 
 mod cluster;
+mod history;
 mod replay;
 
 use crate::*;

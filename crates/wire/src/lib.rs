@@ -35,7 +35,8 @@ pub use encode::encode;
 pub use parts::encode_parts;
 pub use root::{InvalidReplayRoot, ReplayRoot};
 pub use subject::{
-    DurableSubject, LIVE_ROOT, STREAMS, Stream, SubjectError, live_filter, live_subject, stream,
+    DurableSubject, LIVE_ROOT, STREAMS, Stream, SubjectError, durable_filter, live_filter,
+    live_subject, stream,
 };
 
 /// Version of the event encoding, the field `v` of every event.

@@ -42,6 +42,14 @@ pub fn live_filter(
     format!("{LIVE_ROOT}.{kind}.{venue}.{market}.{symbol}")
 }
 
+/// Which blocks of the durable lane are read of a kind; `None` is any.
+#[must_use]
+pub fn durable_filter(kind: Kind, venue: Option<Venue>, market: Option<Market>) -> String {
+    let venue = venue.map_or("*", Venue::as_str);
+    let market = market.map_or("*", Market::as_str);
+    format!("{DURABLE_ROOT}.{kind}.{venue}.{market}")
+}
+
 /// Where blocks of the durable lane are published: `mdb.<kind>.<venue>.<market>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DurableSubject {
@@ -160,6 +168,7 @@ mod tests {
     #[test]
     fn a_filter_leaves_open_what_is_not_named() {
         assert_eq!(live_filter(None, Some(Venue::Binance), None, None), "md.*.binance.*.*");
+        assert_eq!(durable_filter(Kind::Trade, None, Some(Market::Spot)), "mdb.trade.*.spot");
     }
 
     #[test]
