@@ -48,7 +48,11 @@ pub fn permissions(service: &str) -> Permissions {
             ],
             &["md.>"],
         ),
-        "gateway" => (&["$JS.API.INFO"], &["md.>"]),
+        // It reads what is in the streams for clients that want the past, block by block: who may
+        // make a consumer may have it deliver to anywhere.
+        "gateway" => {
+            (&["$JS.API.INFO", "$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*"], &["md.>"])
+        }
         "scheduler" => (
             &[
                 "$JS.API.INFO",

@@ -89,6 +89,10 @@ async fn each_service_can_do_its_work() {
     publish(&collector, 1..=3).await;
     assert_eq!(collector.stream_info("MP_TRADE").await.unwrap().state.messages, 3);
     assert!(collector.stored("MP_TRADE", 3).await.unwrap().is_some());
+    let (stream, all) = (wire::stream(Kind::Trade), wire::durable_filter(Kind::Trade, None, None));
+    let since = jiff::Timestamp::UNIX_EPOCH;
+    let mut history = gateway.history(stream, all, since).await.unwrap();
+    assert_eq!(history.next().await.unwrap().blocks[0].seq, 1);
     let id = LiveId { producer: "test", epoch: 7, seq: 1 };
     collector.publish_live(SUBJECT.to_owned(), id, Bytes::from_static(b"{}")).await.unwrap();
     assert_eq!(timeout(LIMIT, live.next()).await.unwrap().unwrap().subject, SUBJECT);
