@@ -95,7 +95,7 @@ pub fn stream_request(data: &[u8]) -> bool {
     let Some(text) = text else { return false };
     match Request::read(text) {
         Ok(Request::Subscribe { id, pattern, on_slow: _ }) => {
-            let said = subscribed(id, &pattern);
+            let said = subscribed(id, &pattern, None);
             let mut said: serde_json::Value = serde_json::from_str(&said).expect("we write JSON");
             // The confirmation names what was asked for, so that it can be asked for again.
             said["op"] = "subscribe".into();
@@ -106,6 +106,22 @@ pub fn stream_request(data: &[u8]) -> bool {
                 panic!("what was subscribed to cannot be: {said}")
             };
             assert_eq!((same, alike), (id, pattern));
+            true
+        }
+        Ok(Request::SubscribeFrom { id, kind, pattern, on_slow: _, start }) => {
+            assert_eq!(pattern.kind, Some(kind), "the order is that of one kind");
+            // The confirmation names a point in time, from which on it can be asked for again.
+            let at = start.at(NOW * 1_000_000_000);
+            let said = subscribed(id, &pattern, Some(at));
+            let mut said: serde_json::Value = serde_json::from_str(&said).expect("we write JSON");
+            said["op"] = "subscribe".into();
+            said.as_object_mut().expect("it is an object").remove("type");
+            let Ok(Request::SubscribeFrom { id: same, pattern: alike, start: then, .. }) =
+                Request::read(&said.to_string())
+            else {
+                panic!("what was subscribed to cannot be: {said}")
+            };
+            assert_eq!((same, alike, then.at(0)), (id, pattern, at));
             true
         }
         Ok(Request::Unsubscribe { id: _ } | Request::Ping) => true,

@@ -1,5 +1,5 @@
-//! Places for connections that go on after their request: the `WebSocket`s of the live stream, and
-//! those of backends.
+//! Places for what goes on after its request: the `WebSocket`s of the live stream and those of
+//! backends, and the replays of the live stream.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +12,24 @@ use crate::refusal::Refusal;
 
 /// What is said to who finds no place; when one is free, nobody knows.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// How many there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Most {
+    /// Of all principals together.
+    pub(crate) all: usize,
+    /// Of each.
+    pub(crate) each: usize,
+}
+
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// All together have as many as they may.
+    All,
+    /// The principal has.
+    Principal,
+}
 
 /// How many of them each principal has.
 #[derive(Clone, Default)]
@@ -29,21 +47,38 @@ impl Places {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place.
+    /// Takes a place for a `WebSocket`.
     ///
     /// # Errors
     ///
     /// If the principal has as many as it may (429), or all together have (503).
     pub(crate) fn take(&self, principal: &Principal, rules: &Rules) -> Result<Place, Refusal> {
+        let most = Most { all: rules.connections_max, each: rules.connections_per_key };
+        self.occupy(principal, most).map_err(|full| match full {
+            Full::All => {
+                let detail = "there are as many WebSockets as the gateway may have".to_owned();
+                Refusal::unavailable(detail, RETRY)
+            }
+            Full::Principal => {
+                let each = most.each;
+                let detail = format!("this key has {each} WebSockets open, and may have no more");
+                Refusal::too_many(detail, RETRY)
+            }
+        })
+    }
+
+    /// Takes a place.
+    ///
+    /// # Errors
+    ///
+    /// If there are as many as there may be.
+    pub(crate) fn occupy(&self, principal: &Principal, most: Most) -> Result<Place, Full> {
         let mut taken = self.lock();
-        if taken.values().sum::<usize>() >= rules.connections_max {
-            let detail = "there are as many WebSockets as the gateway may have".to_owned();
-            return Err(Refusal::unavailable(detail, RETRY));
+        if taken.values().sum::<usize>() >= most.all {
+            return Err(Full::All);
         }
-        let most = rules.connections_per_key;
-        if taken.get(principal).is_some_and(|count| *count >= most) {
-            let detail = format!("this key has {most} WebSockets open, and may have no more");
-            return Err(Refusal::too_many(detail, RETRY));
+        if taken.get(principal).copied().unwrap_or(0) >= most.each {
+            return Err(Full::Principal);
         }
         *taken.entry(principal.clone()).or_default() += 1;
         drop(taken);

@@ -26,7 +26,7 @@ use crate::proxy::{Base, Patience, Proxy};
 use crate::routes::{Backend, Route, TABLE, Target};
 use crate::sockets;
 use crate::stream::desk::Desk;
-use crate::stream::{self, Arrival, Stream};
+use crate::stream::{self, Arrival, Replays, Stream};
 use crate::tokens::Signer;
 use crate::tunnel::{self, Tunnel};
 use crate::watched::Watched;
@@ -199,13 +199,14 @@ impl Service for Gateway {
         let Live { bus, nats, arrivals, tunnels, stop } = live;
         let halt = stop.clone();
         let [of_streams, of_tunnels] = std::array::from_fn(|_| Arc::clone(&gate));
+        let replays = Replays::new(bus.clone());
         let desk = Desk { gate, bus, dependency: nats };
         let warden = Arc::new(warden);
         let [configuration, keys, checks] = std::array::from_fn(|_| Arc::clone(&warden));
         tasks.spawn("sockets", |task| {
             sockets::run(task, arrivals, stop, move |arrival, stop| {
-                let gate = Arc::clone(&of_streams);
-                async move { stream::serve(arrival, &gate.access, stop).await }
+                let (gate, replays) = (Arc::clone(&of_streams), Arc::clone(&replays));
+                async move { stream::serve(arrival, &gate.access, replays, stop).await }
             })
         });
         tasks.spawn("tunnels", |task| {

@@ -4,6 +4,7 @@
 //! bus ──▶ desk ──▶ hub ──▶ client (queue) ──▶ socket ──▶ client
 //!                   ▲       one each           one each
 //!          books asked of the collector
+//!          the past: a replay each, from the durable lane
 //! ```
 //!
 //! The hub decides, without I/O and in microseconds, what waits for whom; each socket has a task of
@@ -14,27 +15,31 @@
 mod books;
 mod client;
 pub(crate) mod desk;
+mod handover;
 mod hub;
 pub(crate) mod message;
 mod pattern;
+mod replay;
 mod socket;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::ws::WebSocket;
+use model::Kind;
 use settings::LiveStream as Rules;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Admitted;
 use crate::metrics::Metrics;
-use crate::places::Place;
+use crate::places::{Most, Place};
 use client::{Limits, Notice};
 use hub::{ClientId, Hub, Sent};
 
 pub(crate) use hub::Totals;
 pub(crate) use message::{REQUEST_BYTES_MAX, SUBPROTOCOL};
+pub(crate) use replay::Replays;
 pub(crate) use socket::{last_words, reconnect_after, serve};
 
 /// Sockets that were upgraded and wait for their task; it takes them at once.
@@ -45,12 +50,18 @@ const ARRIVALS_CAPACITY: usize = 16;
 const BATCH_MESSAGES: usize = 64;
 const BATCH_BYTES: usize = 256 << 10;
 
+/// A question to a reader of the live lane: answered when everything that came before is with the
+/// hub.
+type Question = oneshot::Sender<()>;
+
 /// What all sockets share.
 pub(crate) struct Stream {
     state: Mutex<State>,
     arrivals: mpsc::Sender<Arrival>,
     /// That somebody wants something else than before.
     changed: Notify,
+    /// The way to the reader of each kind that is read.
+    readers: watch::Sender<BTreeMap<Kind, mpsc::Sender<Question>>>,
     metrics: Metrics,
 }
 
@@ -67,6 +78,8 @@ struct Waker {
     woken: Arc<Notify>,
     /// That it is too slow and chose to be closed then.
     doomed: CancellationToken,
+    /// That there may be room for the past, or a subscription has ended.
+    room: watch::Sender<()>,
 }
 
 /// A socket that has been upgraded.
@@ -82,6 +95,7 @@ pub(crate) struct Seat {
     admitted: Admitted,
     _place: Place,
     limits: Limits,
+    replays: Most,
     waker: Waker,
 }
 
@@ -89,7 +103,13 @@ impl Stream {
     /// A stream without clients, and where its sockets come out.
     pub(crate) fn new(metrics: Metrics) -> (Arc<Stream>, mpsc::Receiver<Arrival>) {
         let (arrivals, receiver) = mpsc::channel(ARRIVALS_CAPACITY);
-        let stream = Stream { state: Mutex::default(), arrivals, changed: Notify::new(), metrics };
+        let stream = Stream {
+            state: Mutex::default(),
+            arrivals,
+            changed: Notify::new(),
+            readers: watch::Sender::default(),
+            metrics,
+        };
         (Arc::new(stream), receiver)
     }
 
@@ -116,7 +136,8 @@ impl Stream {
         state.wakers.insert(client, waker.clone());
         drop(state);
         let stream = Arc::clone(self);
-        Seat { stream, client, admitted: admitted.clone(), _place: place, limits, waker }
+        let replays = Most { all: rules.replays_max, each: rules.replays_per_key };
+        Seat { stream, client, admitted: admitted.clone(), _place: place, limits, replays, waker }
     }
 
     /// The way for upgraded sockets to their tasks.
@@ -139,6 +160,29 @@ impl Stream {
             }
         }
         result
+    }
+
+    /// Waits until the live lane of a kind is read, and everything of it that is here by now is with
+    /// the hub.
+    ///
+    /// What the bus has sent comes in order: with something of the durable lane in hand, everything
+    /// is here that it sent live before.
+    async fn live_is_read(&self, kind: Kind) {
+        let mut readers = self.readers.subscribe();
+        loop {
+            let known = readers.wait_for(|readers| readers.contains_key(&kind)).await;
+            let reader = known.ok().and_then(|readers| readers.get(&kind).cloned());
+            // An error would mean that there is no stream any more, and this is it.
+            let Some(reader) = reader else { return };
+            let (question, answer) = oneshot::channel();
+            if reader.send(question).await.is_ok() && answer.await.is_ok() {
+                return;
+            }
+            // It has ended, and another one begins.
+            if readers.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Tells every client whether the live lane is there.

@@ -373,6 +373,11 @@ pub struct LiveStream {
     pub queue_messages: usize,
     /// Size that these may have together.
     pub queue_bytes: Size,
+    /// Subscriptions on their way from the past to the present, of all clients together; 0 allows
+    /// none.
+    pub replays_max: usize,
+    /// The same with one API key.
+    pub replays_per_key: usize,
 }
 
 impl Default for LiveStream {
@@ -383,6 +388,8 @@ impl Default for LiveStream {
             subscriptions_max: 64,
             queue_messages: 4_096,
             queue_bytes: Size::mib(1),
+            replays_max: 8,
+            replays_per_key: 4,
         }
     }
 }

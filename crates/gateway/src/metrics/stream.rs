@@ -18,6 +18,7 @@ struct ReasonLabels {
 pub(crate) struct StreamMetrics {
     clients: Gauge,
     subscriptions: Gauge,
+    replays: Gauge,
     events: Counter,
     delivered: Counter,
     dropped: Family<ReasonLabels, Counter>,
@@ -30,6 +31,11 @@ impl StreamMetrics {
     pub(super) fn expose(self, registry: &mut Registry) {
         registry.register("stream_clients", "Connections to the live stream", self.clients);
         registry.register("stream_subscriptions", "Subscriptions of them all", self.subscriptions);
+        registry.register(
+            "stream_replays",
+            "Subscriptions that began in the past and are not live yet",
+            self.replays,
+        );
         registry.register("stream_events", "Events taken from the live lane", self.events);
         registry.register(
             "stream_delivered",
@@ -58,6 +64,7 @@ impl StreamMetrics {
     pub(crate) fn add(&self, totals: &Totals) {
         self.clients.set(i64::try_from(totals.clients).unwrap_or(i64::MAX));
         self.subscriptions.set(i64::try_from(totals.subscriptions).unwrap_or(i64::MAX));
+        self.replays.set(i64::try_from(totals.in_past).unwrap_or(i64::MAX));
         self.events.inc_by(totals.events);
         self.delivered.inc_by(totals.delivered);
         self.missed.inc_by(totals.missed);

@@ -4,17 +4,23 @@
 //! subscription, and broad subscriptions of one client do not overlap. `seq` counts the events of a subscription as they leave: an event by itself, the
 //! skipped ones when the client is told of them, the conflated ones with the event that stands for
 //! them. So a client that adds up what it got must arrive at the latest `seq`.
+//!
+//! A subscription that begins in the past is fed by its [`Handover`] until that is done, and nothing
+//! of it is skipped until then: the past waits for room.
 
 mod feed;
+mod past;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use serde::Deserialize;
 
+use super::handover::Handover;
 use super::hub::TopicId;
 use super::pattern::{Pattern, Topic};
 pub(super) use feed::Fed;
+pub(super) use past::{Next, Past, Span};
 
 /// A subscription's name, which its client chose.
 pub(crate) type SubscriptionId = u32;
@@ -92,6 +98,8 @@ pub(super) struct Subscription {
     missed: u64,
     /// The topics of which something waits or is due.
     places: BTreeMap<TopicId, Place>,
+    /// Until it is live.
+    handover: Option<Box<Handover>>,
 }
 
 /// One topic of one subscription.
@@ -115,7 +123,8 @@ struct Place {
 enum Item {
     Event {
         id: SubscriptionId,
-        topic: TopicId,
+        /// None of what a hand-over has brought.
+        topic: Option<TopicId>,
         payload: Bytes,
     },
     /// The payload is in the topic's place.
@@ -127,6 +136,15 @@ enum Item {
         id: SubscriptionId,
         skipped: u64,
         missed: u64,
+    },
+    Hole {
+        id: SubscriptionId,
+        span: Span,
+        reason: &'static str,
+    },
+    Replayed {
+        id: SubscriptionId,
+        count: u64,
     },
 }
 
@@ -151,6 +169,19 @@ pub(crate) enum Outgoing {
         seq: u64,
         skipped: u64,
         missed: u64,
+    },
+    /// Of the past something is missing.
+    Hole {
+        id: SubscriptionId,
+        seq: u64,
+        span: Span,
+        reason: &'static str,
+    },
+    /// That was the past, so many events; what follows is live.
+    Replayed {
+        id: SubscriptionId,
+        seq: u64,
+        count: u64,
     },
     Stale {
         id: SubscriptionId,
@@ -226,8 +257,15 @@ impl Client {
         if let Some((other, _)) = others.find(|(_, other)| other.pattern.overlaps(&pattern)) {
             return Err(Refused::Overlaps(*other));
         }
-        let places = BTreeMap::new();
-        let subscription = Subscription { pattern, on_slow, seq: 0, skipped: 0, missed: 0, places };
+        let subscription = Subscription {
+            pattern,
+            on_slow,
+            seq: 0,
+            skipped: 0,
+            missed: 0,
+            places: BTreeMap::new(),
+            handover: None,
+        };
         self.subscriptions.insert(id, subscription);
         Ok(())
     }
@@ -322,7 +360,9 @@ impl Client {
         let subscription = self.subscriptions.get_mut(&item.id())?;
         match item {
             Item::Event { id, topic, payload } => {
-                outbox.taken(subscription, id, topic);
+                if let Some(topic) = topic {
+                    outbox.taken(subscription, id, topic);
+                }
                 subscription.seq += 1;
                 Some(Outgoing::Event { id, seq: subscription.seq, conflated: 0, payload })
             }
@@ -338,6 +378,12 @@ impl Client {
             Item::Gap { id, skipped, missed } => {
                 subscription.seq += skipped;
                 Some(Outgoing::Gap { id, seq: subscription.seq, skipped, missed })
+            }
+            Item::Hole { id, span, reason } => {
+                Some(Outgoing::Hole { id, seq: subscription.seq, span, reason })
+            }
+            Item::Replayed { id, count } => {
+                Some(Outgoing::Replayed { id, seq: subscription.seq, count })
             }
         }
     }
@@ -402,14 +448,18 @@ impl Subscription {
 impl Item {
     fn id(&self) -> SubscriptionId {
         match self {
-            Item::Event { id, .. } | Item::Latest { id, .. } | Item::Gap { id, .. } => *id,
+            Item::Event { id, .. }
+            | Item::Latest { id, .. }
+            | Item::Gap { id, .. }
+            | Item::Hole { id, .. }
+            | Item::Replayed { id, .. } => *id,
         }
     }
 
     fn bytes(&self) -> usize {
         match self {
             Item::Event { payload, .. } => payload.len(),
-            Item::Latest { .. } | Item::Gap { .. } => 0,
+            Item::Latest { .. } | Item::Gap { .. } | Item::Hole { .. } | Item::Replayed { .. } => 0,
         }
     }
 }

@@ -13,12 +13,13 @@ use http::uri::PathAndQuery;
 use model::{Book, BookType, Kind, Level};
 use serde::Deserialize;
 use telemetry::Chain;
+use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use units::UnixNanos;
 
-use super::Stream;
 use super::hub::TopicId;
 use super::pattern::Topic;
+use super::{Question, Stream};
 use crate::gate::Gate;
 use crate::proxy::Base;
 
@@ -27,6 +28,9 @@ const MESSAGES_MAX: usize = 512;
 
 /// Deliveries after which somebody else has a turn: about half a millisecond's worth.
 const DELIVERIES_MAX: usize = 2_048;
+
+/// Questions that may wait for a reader: more than there are replays, as a rule.
+const QUESTIONS_TO_READER_MAX: usize = 16;
 
 /// How often the figures are handed on, and books are asked for.
 const ROUND: Duration = Duration::from_millis(500);
@@ -110,11 +114,13 @@ impl Desk {
 
     /// Subscribes to what somebody wants, and to nothing else: decoding books costs.
     async fn adjust(&self, work: &mut Work) {
-        let wanted = self.gate.stream.with_hub(|hub| hub.wanted().clone());
+        let stream = &self.gate.stream;
+        let wanted = stream.with_hub(|hub| hub.wanted().clone());
         work.reading.retain(|kind, reader| {
             let keep = wanted.contains(kind);
             if !keep {
                 reader.abort();
+                stream.readers.send_modify(|readers| drop(readers.remove(kind)));
             }
             keep
         });
@@ -125,9 +131,10 @@ impl Desk {
             let filter = wire::live_filter(Some(kind), None, None, None);
             match self.bus.subscribe_live(filter).await {
                 Ok(subscription) => {
-                    let stream = Arc::clone(&self.gate.stream);
-                    let reader = work.readers.spawn(read(stream, subscription));
-                    work.reading.insert(kind, reader);
+                    let (questions, asked) = mpsc::channel(QUESTIONS_TO_READER_MAX);
+                    let reader = read(Arc::clone(stream), subscription, asked);
+                    work.reading.insert(kind, work.readers.spawn(reader));
+                    stream.readers.send_modify(|readers| drop(readers.insert(kind, questions)));
                 }
                 Err(error) => {
                     tracing::debug!(error = %Chain(&error), %kind, "cannot subscribe yet");
@@ -169,8 +176,23 @@ impl Desk {
 }
 
 /// Reads one kind until it is aborted; the end of the bus ends it, too.
-async fn read(stream: Arc<Stream>, mut subscription: LiveSubscription) {
-    while let Some(first) = subscription.next().await {
+async fn read(
+    stream: Arc<Stream>,
+    mut subscription: LiveSubscription,
+    mut questions: mpsc::Receiver<Question>,
+) {
+    loop {
+        let first = tokio::select! {
+            biased;
+            message = subscription.next() => message,
+            // Only when nothing waits to be read.
+            Some(question) = questions.recv() => {
+                // Who does not wait for the answer any more does not miss it.
+                question.send(()).ok();
+                continue;
+            }
+        };
+        let Some(first) = first else { return };
         let more = std::iter::from_fn(|| subscription.next().now_or_never().flatten());
         let mut messages = std::iter::once(first).chain(more).take(MESSAGES_MAX).peekable();
         while messages.peek().is_some() {

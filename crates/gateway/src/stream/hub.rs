@@ -1,5 +1,6 @@
 //! The live lane in, every client's messages out. No I/O and no clock.
 
+mod past;
 mod topics;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,9 @@ use serde::de::IgnoredAny;
 use units::UnixNanos;
 
 use super::client::{Client, Fed, Limits, Notice, OnSlow, Outgoing, Refused, SubscriptionId};
+use super::handover::Mark;
 use super::pattern::{Pattern, Topic};
+pub(crate) use past::Ticket;
 pub(crate) use topics::TopicId;
 use topics::Topics;
 
@@ -31,6 +34,8 @@ pub(crate) struct Hub {
     clients: BTreeMap<ClientId, Client>,
     joined: ClientId,
     wanted: BTreeSet<Kind>,
+    /// Of which some subscription is still in the past.
+    in_past: BTreeSet<Kind>,
     topics: Topics,
     decoder: wire::Decoder,
     /// Clients for which there is something new.
@@ -53,6 +58,7 @@ impl Default for Hub {
 pub(crate) struct Totals {
     pub(crate) clients: usize,
     pub(crate) subscriptions: usize,
+    pub(crate) in_past: usize,
     pub(crate) events: u64,
     pub(crate) delivered: u64,
     pub(crate) skipped: u64,
@@ -84,6 +90,8 @@ impl Sent {
             Outgoing::Event { payload, .. } => payload.len(),
             Outgoing::Book { .. }
             | Outgoing::Gap { .. }
+            | Outgoing::Hole { .. }
+            | Outgoing::Replayed { .. }
             | Outgoing::Stale { .. }
             | Outgoing::Warning { .. }
             | Outgoing::Notice(_)
@@ -100,6 +108,7 @@ impl Hub {
             clients: BTreeMap::new(),
             joined: 0,
             wanted: BTreeSet::new(),
+            in_past: BTreeSet::new(),
             topics: Topics::new(most),
             decoder: wire::Decoder::default(),
             woken: BTreeSet::new(),
@@ -180,6 +189,7 @@ impl Hub {
     fn review(&mut self) {
         let wants = |kind: &Kind| self.clients.values().any(|client| client.wants(*kind));
         self.wanted = Kind::ALL.iter().copied().filter(wants).collect();
+        self.in_past = self.clients.values().flat_map(Client::kinds_in_past).collect();
         if self.wanted.contains(&Kind::Book) {
             // They say when a book fell out of step.
             self.wanted.insert(Kind::Gap);
@@ -217,14 +227,16 @@ impl Hub {
         };
         // Of its own, since it is a piece of whatever else the bus has read with it.
         let payload = Bytes::copy_from_slice(payload);
-        let is_state = known.topic.is_state();
-        match (event, known.topic.kind) {
+        let (is_state, kind) = (known.topic.is_state(), known.topic.kind);
+        let event_in_past = event.as_ref().filter(|_| self.in_past.contains(&kind));
+        let mark = event_in_past.and_then(|event| Mark::of(event, producer.as_ref()));
+        match (event, kind) {
             (Some(event), Kind::Book) => {
                 self.handle_book(topic, &event, producer.as_ref(), &payload)
             }
-            (_, _) => {
-                self.each_reader(topic, |client, id| client.feed(id, topic, is_state, &payload))
-            }
+            (_, _) => self.each_reader(topic, |client, id| {
+                client.feed(id, topic, is_state, &payload, mark.as_ref())
+            }),
         }
     }
 
@@ -248,7 +260,9 @@ impl Hub {
         let is_json = std::str::from_utf8(payload)
             .is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
         self.totals.unreadable += u64::from(!is_json);
-        is_json.then_some((topic, None))
+        let is_in_past = is_json && self.in_past.contains(&kind);
+        let event = if is_in_past { self.decoder.decode(payload).ok() } else { None };
+        is_json.then_some((topic, event))
     }
 
     /// Reads an event that must belong to this subject.
@@ -443,6 +457,8 @@ impl Hub {
                 sent.topic = topics.get(*topic).map(|known| known.topic.clone());
             }
             Outgoing::Gap { .. }
+            | Outgoing::Hole { .. }
+            | Outgoing::Replayed { .. }
             | Outgoing::Warning { .. }
             | Outgoing::Notice(_)
             | Outgoing::Close => {}
@@ -464,7 +480,8 @@ impl Hub {
     pub(crate) fn totals(&mut self) -> Totals {
         let clients = self.clients.len();
         let subscriptions = self.clients.values().map(|one| one.subscriptions.len()).sum();
-        Totals { clients, subscriptions, ..std::mem::take(&mut self.totals) }
+        let in_past = self.clients.values().map(|one| one.kinds_in_past().count()).sum();
+        Totals { clients, subscriptions, in_past, ..std::mem::take(&mut self.totals) }
     }
 }
 

@@ -1,9 +1,12 @@
 //! What clients say and are told: one JSON object a message.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use model::{Event, Kind, Market, Symbol, Venue};
 use serde::{Deserialize, Serialize};
 
-use super::client::{Notice, OnSlow, Outgoing, SubscriptionId};
+use super::client::{Notice, OnSlow, Outgoing, Span, SubscriptionId};
 use super::hub::Sent;
 use super::pattern::{Pattern, Topic};
 
@@ -16,9 +19,32 @@ pub(crate) const REQUEST_BYTES_MAX: usize = 4 << 10;
 /// What a client may ask for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Request {
-    Subscribe { id: SubscriptionId, pattern: Pattern, on_slow: OnSlow },
-    Unsubscribe { id: SubscriptionId },
+    Subscribe {
+        id: SubscriptionId,
+        pattern: Pattern,
+        on_slow: OnSlow,
+    },
+    /// The same, from the past on.
+    SubscribeFrom {
+        id: SubscriptionId,
+        kind: Kind,
+        pattern: Pattern,
+        on_slow: OnSlow,
+        start: Start,
+    },
+    Unsubscribe {
+        id: SubscriptionId,
+    },
     Ping,
+}
+
+/// Where in the past a subscription begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// So long ago.
+    Ago(Duration),
+    /// Then, in nanoseconds since the Unix epoch.
+    At(i64),
 }
 
 /// Why a client's message cannot be followed.
@@ -42,6 +68,42 @@ struct Raw {
     market: Option<String>,
     symbol: Option<String>,
     on_slow: Option<OnSlow>,
+    start: Option<RawStart>,
+}
+
+/// A point in time as the queries of storage take it, or a time back from now.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "`start` is a text or a number")]
+enum RawStart {
+    Nanos(i64),
+    Text(String),
+}
+
+impl Start {
+    fn read(raw: &RawStart) -> Option<Start> {
+        let text = match raw {
+            RawStart::Nanos(nanos) => return Some(Start::At(*nanos)),
+            RawStart::Text(text) => text,
+        };
+        let ago = text.strip_prefix('-').and_then(settings::duration::parse);
+        let at = || text.parse::<i64>().ok().or_else(|| nanos(text.parse::<Timestamp>().ok()?));
+        ago.map(Start::Ago).or_else(|| at().map(Start::At))
+    }
+
+    /// The time, if it is `now`; both in nanoseconds since the Unix epoch.
+    pub(crate) fn at(self, now: i64) -> i64 {
+        match self {
+            Start::Ago(ago) => {
+                now.saturating_sub(i64::try_from(ago.as_nanos()).unwrap_or(i64::MAX))
+            }
+            Start::At(at) => at,
+        }
+    }
+}
+
+/// Nanoseconds since the Unix epoch; `None` beyond the year 2262.
+fn nanos(time: Timestamp) -> Option<i64> {
+    i64::try_from(time.as_nanosecond()).ok()
 }
 
 impl Request {
@@ -59,11 +121,7 @@ impl Request {
             message: "give an `id`: a number of your choice that names the subscription".to_owned(),
         };
         match raw.op.as_str() {
-            "subscribe" => Ok(Request::Subscribe {
-                id: id.ok_or_else(needs_id)?,
-                on_slow: raw.on_slow.unwrap_or_default(),
-                pattern: raw.pattern()?,
-            }),
+            "subscribe" => raw.subscribe(id.ok_or_else(needs_id)?),
             "unsubscribe" => Ok(Request::Unsubscribe { id: id.ok_or_else(needs_id)? }),
             "ping" => Ok(Request::Ping),
             other => Err(Mistake {
@@ -78,6 +136,32 @@ impl Request {
 }
 
 impl Raw {
+    fn subscribe(&self, id: SubscriptionId) -> Result<Request, Mistake> {
+        let (pattern, on_slow) = (self.pattern()?, self.on_slow.unwrap_or_default());
+        let Some(start) = &self.start else {
+            return Ok(Request::Subscribe { id, pattern, on_slow });
+        };
+        let mistake = |message: &str| Mistake {
+            id: Some(id),
+            code: "invalid_start",
+            message: message.to_owned(),
+        };
+        let start = Start::read(start).ok_or_else(|| {
+            mistake(
+                "`start` must be a time ago such as -60s, nanoseconds since the epoch, or RFC 3339 \
+                 such as 2026-05-09T00:00:00Z",
+            )
+        })?;
+        match pattern.kind {
+            None => Err(mistake("name a `kind`: events of several have no order in the past")),
+            Some(Kind::Book) => Err(mistake(
+                "a book has no `start`: subscribe without, and it begins with a snapshot; its past \
+                 is at /api/v1/storage/books",
+            )),
+            Some(kind) => Ok(Request::SubscribeFrom { id, kind, pattern, on_slow, start }),
+        }
+    }
+
     fn pattern(&self) -> Result<Pattern, Mistake> {
         Ok(Pattern {
             kind: self.token("unknown_kind", self.kind.as_deref(), str::parse::<Kind>)?,
@@ -118,6 +202,8 @@ pub(crate) enum Told<'a> {
         venue: &'a str,
         market: &'a str,
         symbol: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        start: Option<i64>,
     },
     Unsubscribed {
         id: SubscriptionId,
@@ -141,6 +227,21 @@ pub(crate) enum Told<'a> {
         skipped: u64,
         #[serde(skip_serializing_if = "is_zero")]
         missed: u64,
+    },
+    /// Events of the past that the client does not get; nobody knows how many.
+    #[serde(rename = "gap")]
+    Hole {
+        id: SubscriptionId,
+        seq: u64,
+        since: i64,
+        until: i64,
+        reason: &'a str,
+    },
+    /// So many events were the past; what follows is live.
+    ReplayCompleted {
+        id: SubscriptionId,
+        seq: u64,
+        count: u64,
     },
     /// The book is not to be trusted until its next snapshot.
     Stale {
@@ -181,8 +282,8 @@ impl Told<'_> {
     }
 }
 
-/// Says to a client what it has subscribed to.
-pub(crate) fn subscribed(id: SubscriptionId, pattern: &Pattern) -> String {
+/// Says to a client what it has subscribed to, and from when on.
+pub(crate) fn subscribed(id: SubscriptionId, pattern: &Pattern, start: Option<i64>) -> String {
     let any = "*";
     Told::Subscribed {
         id,
@@ -190,6 +291,7 @@ pub(crate) fn subscribed(id: SubscriptionId, pattern: &Pattern) -> String {
         venue: pattern.venue.map_or(any, Venue::as_str),
         market: pattern.market.map_or(any, Market::as_str),
         symbol: pattern.symbol.as_ref().map_or(any, Symbol::as_str),
+        start,
     }
     .text()
 }
@@ -208,6 +310,13 @@ pub(crate) fn write(sent: &Sent) -> Option<String> {
         }
         Outgoing::Gap { id, seq, skipped, missed } => {
             Told::Gap { id: *id, seq: *seq, skipped: *skipped, missed: *missed }.text()
+        }
+        Outgoing::Hole { id, seq, span: Span { since, until }, reason } => {
+            let (since, until) = (*since, *until);
+            Told::Hole { id: *id, seq: *seq, since, until, reason }.text()
+        }
+        Outgoing::Replayed { id, seq, count } => {
+            Told::ReplayCompleted { id: *id, seq: *seq, count: *count }.text()
         }
         Outgoing::Stale { id, reason, .. } => {
             let Topic { venue, market, symbol, .. } = sent.topic.as_ref()?;
@@ -252,6 +361,32 @@ mod tests {
     }
 
     #[test]
+    fn a_start_is_a_time_ago_or_one_as_queries_take_it() {
+        let read = |start: &str| {
+            let text = format!(r#"{{"op":"subscribe","id":7,"kind":"trade","start":{start}}}"#);
+            match Request::read(&text) {
+                Ok(Request::SubscribeFrom { id: 7, kind: Kind::Trade, start, .. }) => {
+                    Ok(start.at(1_778_284_800_000_000_000))
+                }
+                Ok(other) => panic!("{other:?}"),
+                Err(mistake) => Err(mistake.code),
+            }
+        };
+        for (start, expected) in [
+            ("\"-60s\"", Ok(1_778_284_740_000_000_000)),
+            ("\"-1h30m\"", Ok(1_778_279_400_000_000_000)),
+            ("\"2026-05-08T23:00:00Z\"", Ok(1_778_281_200_000_000_000)),
+            ("\"1778284700000000000\"", Ok(1_778_284_700_000_000_000)),
+            ("1778284700000000000", Ok(1_778_284_700_000_000_000)),
+            ("\"60s\"", Err("invalid_start")),
+            ("\"soon\"", Err("invalid_start")),
+            ("true", Err("malformed")),
+        ] {
+            assert_eq!(read(start), expected, "{start}");
+        }
+    }
+
+    #[test]
     fn a_mistake_says_what_is_wrong_and_of_which_subscription() {
         for (text, id, code, part) in [
             ("{", None, "malformed", "EOF"),
@@ -262,6 +397,13 @@ mod tests {
             (r#"{"op":"subscribe","id":3,"venue":"x"}"#, Some(3), "unknown_venue", "x"),
             (r#"{"op":"subscribe","id":3,"symbol":"a b"}"#, Some(3), "unknown_symbol", "a b"),
             (r#"{"op":"subscribe","id":3,"on_slow":"x"}"#, None, "malformed", "x"),
+            (r#"{"op":"subscribe","id":3,"start":"-5m"}"#, Some(3), "invalid_start", "a `kind`"),
+            (
+                r#"{"op":"subscribe","id":3,"kind":"book","start":"-5m"}"#,
+                Some(3),
+                "invalid_start",
+                "snapshot",
+            ),
         ] {
             let mistake = Request::read(text).unwrap_err();
             assert_eq!((mistake.id, mistake.code), (id, code), "{text}");
@@ -279,6 +421,15 @@ mod tests {
         let message = Outgoing::Gap { id: 7, seq: 12, skipped: 3, missed: 0 };
         let sent = Sent { message, book: None, topic: None };
         let text = r#"{"type":"gap","id":7,"seq":12,"skipped":3}"#;
+        assert_eq!(write(&sent).as_deref(), Some(text));
+        let span = Span { since: 5, until: 9 };
+        let message = Outgoing::Hole { id: 7, seq: 12, span, reason: "trimmed" };
+        let sent = Sent { message, book: None, topic: None };
+        let text = r#"{"type":"gap","id":7,"seq":12,"since":5,"until":9,"reason":"trimmed"}"#;
+        assert_eq!(write(&sent).as_deref(), Some(text));
+        let message = Outgoing::Replayed { id: 7, seq: 12, count: 10 };
+        let sent = Sent { message, book: None, topic: None };
+        let text = r#"{"type":"replay_completed","id":7,"seq":12,"count":10}"#;
         assert_eq!(write(&sent).as_deref(), Some(text));
     }
 }

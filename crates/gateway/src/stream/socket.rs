@@ -5,10 +5,15 @@ use std::time::{Duration, Instant};
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use futures_util::SinkExt as _;
+use model::Kind;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::client::Outgoing;
-use super::message::{self, Mistake, Request, SUBPROTOCOL, Told};
+use super::client::{OnSlow, Outgoing, SubscriptionId};
+use super::hub::Ticket;
+use super::message::{self, Mistake, Request, SUBPROTOCOL, Start, Told};
+use super::pattern::Pattern;
+use super::replay::Replays;
 use super::{Arrival, Seat};
 use crate::access::Access;
 use crate::rate::{Meter, Quota};
@@ -70,6 +75,11 @@ impl End {
 struct Session {
     socket: WebSocket,
     seat: Seat,
+    replays: Arc<Replays>,
+    /// Those of this client that are under way; they end with it.
+    under_way: JoinSet<()>,
+    /// How many there were.
+    replayed: u64,
     requests: Meter<()>,
     /// When something was last written, and last heard.
     written: Instant,
@@ -79,11 +89,25 @@ struct Session {
 }
 
 /// Serves a client until one of both ends it.
-pub(crate) async fn serve(arrival: Arrival, access: &Access, stop: CancellationToken) {
+pub(crate) async fn serve(
+    arrival: Arrival,
+    access: &Access,
+    replays: Arc<Replays>,
+    stop: CancellationToken,
+) {
     let Arrival { socket, seat } = arrival;
     let now = Instant::now();
-    let requests = Meter::new("requests");
-    let mut session = Session { socket, seat, requests, written: now, heard: now, asked: None };
+    let mut session = Session {
+        socket,
+        seat,
+        replays,
+        under_way: JoinSet::new(),
+        replayed: 0,
+        requests: Meter::new("requests"),
+        written: now,
+        heard: now,
+        asked: None,
+    };
     let end = session.run(access, &stop).await;
     let (metrics, principal) = (&session.seat.stream.metrics, &session.seat.admitted.principal);
     metrics.stream().ended(end.as_str());
@@ -144,6 +168,7 @@ impl Session {
         if batch.is_empty() {
             return Ok(());
         }
+        self.seat.waker.room.send_replace(());
         if is_more {
             // Nobody says so again.
             self.seat.waker.woken.notify_one();
@@ -200,7 +225,7 @@ impl Session {
             return self.mistake(&Mistake { id: None, code: "too_many_requests", message }).await;
         }
         match Request::read(text) {
-            Ok(request) => match self.follow(request) {
+            Ok(request) => match self.follow(request).await {
                 Ok(answer) => self.write(answer).await,
                 Err(mistake) => self.mistake(&mistake).await,
             },
@@ -208,17 +233,22 @@ impl Session {
         }
     }
 
-    fn follow(&self, request: Request) -> Result<String, Mistake> {
-        let Seat { stream, client, .. } = &self.seat;
+    async fn follow(&mut self, request: Request) -> Result<String, Mistake> {
+        let Seat { stream, client, waker, .. } = &self.seat;
         let (id, done, answer) = match request {
             Request::Ping => return Ok(Told::Pong.text()),
+            Request::SubscribeFrom { id, kind, pattern, on_slow, start } => {
+                return self.follow_from(id, (kind, pattern), on_slow, start).await;
+            }
             Request::Subscribe { id, pattern, on_slow } => {
-                let answer = message::subscribed(id, &pattern);
+                let answer = message::subscribed(id, &pattern, None);
                 let done = stream.with_hub(|hub| hub.subscribe(*client, id, pattern, on_slow));
                 (id, done, answer)
             }
             Request::Unsubscribe { id } => {
                 let done = stream.with_hub(|hub| hub.unsubscribe(*client, id));
+                // Its replay has to learn of it, if it has one.
+                waker.room.send_replace(());
                 (id, done, Told::Unsubscribed { id }.text())
             }
         };
@@ -233,6 +263,30 @@ impl Session {
         }
     }
 
+    /// Subscribes to something from the past on.
+    async fn follow_from(
+        &mut self,
+        id: SubscriptionId,
+        (kind, pattern): (Kind, Pattern),
+        on_slow: OnSlow,
+        start: Start,
+    ) -> Result<String, Mistake> {
+        let mistake = |code, message| Mistake { id: Some(id), code, message };
+        let Session { seat, replays, .. } = self;
+        let granted = replays.ask(seat, kind, start).await;
+        let granted = granted.map_err(|refused| mistake(refused.code(), refused.to_string()))?;
+        let answer = message::subscribed(id, &pattern, Some(granted.start));
+        self.replayed += 1;
+        let ticket = Ticket { client: seat.client, id, number: self.replayed };
+        let (wanted, now) = (pattern.clone(), Instant::now());
+        seat.stream
+            .with_hub(|hub| hub.subscribe_from(ticket, wanted, on_slow, now))
+            .map_err(|refused| mistake(refused.code(), refused.to_string()))?;
+        seat.stream.changed.notify_one();
+        self.under_way.spawn(replays.replay(seat, ticket, (kind, pattern), granted).run());
+        Ok(answer)
+    }
+
     async fn mistake(&mut self, mistake: &Mistake) -> Result<(), End> {
         let Mistake { id, code, message } = mistake;
         self.write(Told::Error { id: *id, code, message }.text()).await
@@ -241,6 +295,11 @@ impl Session {
     /// Looks after what time changes: the key, silence in either direction.
     async fn look(&mut self, access: &Access) -> Result<(), End> {
         let now = Instant::now();
+        while let Some(ended) = self.under_way.try_join_next() {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a replay failed");
+            }
+        }
         if !access.is_good(&self.seat.admitted, crate::gate::now()) {
             return Err(End::Revoked);
         }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::super::handover::Mark;
 use super::{Client, Item, OnSlow, Outbox, Place, Subscription, SubscriptionId, TopicId, Warning};
 
 /// What became of an event for one subscription.
@@ -17,16 +18,24 @@ pub(crate) enum Fed {
 
 impl Client {
     /// Hands an event to a subscription that wants its topic, of which it says all there is to say
-    /// or not; `None` if there is no such subscription.
+    /// or not; `None` if there is no such subscription, or it is still in the past. There the event
+    /// has to have its mark; one without is of the live lane alone.
     pub(crate) fn feed(
         &mut self,
         id: SubscriptionId,
         topic: TopicId,
         is_state: bool,
         payload: &Bytes,
+        mark: Option<&Mark>,
     ) -> Option<Fed> {
         let Client { subscriptions, outbox } = self;
         let subscription = subscriptions.get_mut(&id)?;
+        if let Some(handover) = &mut subscription.handover {
+            if let Some(mark) = mark {
+                handover.live(mark, payload);
+            }
+            return None;
+        }
         Some(if subscription.on_slow == OnSlow::Conflate && is_state {
             outbox.feed_state(subscription, id, topic, payload)
         } else {
@@ -90,6 +99,11 @@ impl Client {
     pub(crate) fn miss(&mut self, id: SubscriptionId, count: u64) {
         let Client { subscriptions, outbox } = self;
         let Some(subscription) = subscriptions.get_mut(&id) else { return };
+        if let Some(handover) = &mut subscription.handover {
+            // It is in the durable lane.
+            handover.let_go();
+            return;
+        }
         subscription.missed = subscription.missed.saturating_add(count);
         if outbox.has_room(0) {
             outbox.announce(subscription, id);
@@ -138,7 +152,7 @@ impl Outbox {
         self.announce(subscription, id);
         subscription.place(topic).waiting += 1;
         self.bytes += payload.len();
-        let item = Item::Event { id, topic, payload: payload.clone() };
+        let item = Item::Event { id, topic: Some(topic), payload: payload.clone() };
         self.push(item, subscription.on_slow);
         Fed::Queued
     }

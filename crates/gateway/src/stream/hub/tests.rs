@@ -4,6 +4,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "whatever else comes fails the test")]
 
 mod market;
+mod past;
 
 use market::{Market, Reader, gap, limits, of, trade, trade_of};
 use proptest::prelude::*;

@@ -53,9 +53,13 @@ impl Rig {
     }
 
     pub(super) async fn publish(&self, seq: u64, body: Body) {
-        let event = event(body);
+        self.send(seq, &event(body)).await;
+    }
+
+    /// Publishes an event on the live lane.
+    pub(super) async fn send(&self, seq: u64, event: &Event) {
         let mut payload = Vec::new();
-        wire::encode(&event, &mut payload);
+        wire::encode(event, &mut payload);
         let subject = wire::live_subject(event.kind(), &event.instrument);
         let (id, payload) = (LiveId { producer: "test", epoch: 1, seq }, Bytes::from(payload));
         // On a busy machine the connection is congested now and then.

@@ -215,6 +215,9 @@ impl Reader {
                 Outgoing::Stale { .. } => self.book = None,
                 Outgoing::Warning { .. } | Outgoing::Notice(_) => {}
                 Outgoing::Close => panic!("nobody wanted to be closed"),
+                Outgoing::Hole { .. } | Outgoing::Replayed { .. } => {
+                    panic!("nobody is in the past")
+                }
             }
         }
     }
