@@ -10,6 +10,7 @@ use anyhow::{Context as _, anyhow, bail};
 use clap::ValueEnum;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use http::{HeaderValue, StatusCode};
+use jiff::Timestamp;
 use net::Tls;
 use secrecy::{ExposeSecret as _, SecretString};
 use settings::{Endpoint, Suite};
@@ -25,6 +26,7 @@ use tokio_tungstenite::{
 use crate::live::Interrupt;
 use crate::output::{self, Print};
 use crate::service::{distrusted, reachable, read_token};
+use crate::when;
 use session::{End, Pattern, Session};
 
 /// The key that the packages make at install, for root.
@@ -52,10 +54,15 @@ bus, one JSON object a line; what was lost is said on stderr. A
 connection that ends is made again; events in between are missed, and
 marketprism query has them.
 
+With --start what the bus still has of the past comes first, an hour as
+a rule, and goes over into what is live without a seam. Books begin
+with a snapshot and have no past here.
+
 Examples:
   sudo marketprism stream trade:binance/spot/BTC-USDT
   sudo marketprism stream 'bbo:*/perp' 'funding' --on-slow conflate
   sudo marketprism stream gap status
+  sudo marketprism stream trade:okx --start -60s
   marketprism stream trade --gateway https://HOST:8080 --key-file KEY
 
 A key is made by marketprism keys create --label me >KEY. Ctrl-C ends.
@@ -72,6 +79,9 @@ pub(crate) struct Args {
     /// What the gateway does when this reads too slowly.
     #[arg(long, value_enum, value_name = "WAY", default_value = "skip")]
     on_slow: OnSlow,
+    /// Begins in the past, such as -60s, -5m or 2026-05-09T12:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = when::value, allow_hyphen_values = true)]
+    start: Option<Timestamp>,
     /// Ends after so many events.
     #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
@@ -129,8 +139,11 @@ pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> 
 async fn follow(args: &Args, door: &Door, print: Print<'_>) -> anyhow::Result<()> {
     let mut session = Session::new(args.whole, args.limit);
     let mut socket = door.open().await?;
+    let mut start = args.start.map(when::nanos).transpose()?;
     loop {
-        let (why, after) = match listen(args, &mut socket, &mut session, print).await? {
+        // Once: what was printed shall not come again.
+        let begun = listen(args, start.take(), &mut socket, &mut session, print).await?;
+        let (why, after) = match begun {
             End::Done => {
                 // It has what it wanted; a farewell that fails has no one to tell.
                 timeout(CLOSE_TIMEOUT, socket.close(None)).await.ok();
@@ -168,12 +181,13 @@ async fn again(
 /// Subscribes, and prints what comes until the connection ends.
 async fn listen(
     args: &Args,
+    start: Option<i64>,
     socket: &mut Socket,
     session: &mut Session,
     print: Print<'_>,
 ) -> anyhow::Result<End> {
     for (index, pattern) in args.patterns.iter().enumerate() {
-        let text = pattern.subscription(index + 1, args.on_slow.as_str());
+        let text = pattern.subscription(index + 1, args.on_slow.as_str(), start);
         if let Err(error) = socket.send(Message::text(text)).await {
             return Ok(lost(&error));
         }

@@ -9,6 +9,8 @@ use model::{Kind, Market, NameError, Symbol, Venue};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::when;
+
 /// The first wait after a connection was lost; each further one is twice as long.
 const WAIT_MIN: Duration = Duration::from_secs(1);
 
@@ -43,10 +45,11 @@ impl FromStr for Pattern {
 }
 
 impl Pattern {
-    /// The message that asks for it.
-    pub(super) fn subscription(&self, id: usize, on_slow: &str) -> String {
+    /// The message that asks for it, from a time on in nanoseconds since the Unix epoch, or from
+    /// now on.
+    pub(super) fn subscription(&self, id: usize, on_slow: &str, start: Option<i64>) -> String {
         let token = |text: Option<&str>| text.unwrap_or("*").to_owned();
-        serde_json::json!({
+        let mut asked = serde_json::json!({
             "op": "subscribe",
             "id": id,
             "kind": token(self.kind.map(Kind::as_str)),
@@ -54,8 +57,11 @@ impl Pattern {
             "market": token(self.market.map(Market::as_str)),
             "symbol": token(self.symbol.as_ref().map(Symbol::as_str)),
             "on_slow": on_slow,
-        })
-        .to_string()
+        });
+        if let Some(start) = start {
+            asked["start"] = start.into();
+        }
+        asked.to_string()
     }
 }
 
@@ -70,6 +76,9 @@ struct Told<'a> {
     skipped: u64,
     #[serde(default)]
     missed: u64,
+    since: Option<i64>,
+    until: Option<i64>,
+    count: Option<u64>,
     venue: Option<String>,
     market: Option<String>,
     symbol: Option<String>,
@@ -142,16 +151,7 @@ impl Session {
         let reason = told.reason.as_deref().unwrap_or("no reason given");
         match told.what.as_str() {
             "event" => self.event(told.data),
-            "gap" => Step::remark(match (told.skipped, told.missed) {
-                (0, missed) => format!("{missed} events did not reach the gateway"),
-                (skipped, 0) => {
-                    format!("{skipped} events were left out: this reads too slowly")
-                }
-                (skipped, missed) => format!(
-                    "{skipped} events were left out: this reads too slowly; {missed} did not \
-                         reach the gateway"
-                ),
-            }),
+            "gap" => Step::remark(gap(told, reason)),
             "stale" => {
                 let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "?".to_owned());
                 let [venue, market, symbol] = [&told.venue, &told.market, &told.symbol].map(name);
@@ -159,6 +159,10 @@ impl Session {
                     "the book {venue}/{market}/{symbol} is not to be trusted until its next \
                      snapshot: {reason}"
                 ))
+            }
+            "replay_completed" => {
+                let count = told.count.unwrap_or_default();
+                Step::remark(format!("{count} events were past; what follows is live"))
             }
             "warning" => Step::remark(format!("the gateway warns: {reason}")),
             "status" if told.live == Some(false) => {
@@ -190,6 +194,24 @@ impl Session {
     }
 }
 
+/// What is missing, in words.
+fn gap(told: &Told<'_>, reason: &str) -> String {
+    if let (Some(since), Some(until)) = (told.since, told.until) {
+        let (since, until) = (when::text(since), when::text(until));
+        return format!(
+            "events are missing that came to the bus between {since} and {until}: {reason}"
+        );
+    }
+    match (told.skipped, told.missed) {
+        (0, missed) => format!("{missed} events did not reach the gateway"),
+        (skipped, 0) => format!("{skipped} events were left out: this reads too slowly"),
+        (skipped, missed) => format!(
+            "{skipped} events were left out: this reads too slowly; {missed} did not reach the \
+             gateway"
+        ),
+    }
+}
+
 fn bye(reason: &str, after_ms: Option<u64>) -> End {
     match reason {
         "slow" => End::Refused(
@@ -216,13 +238,15 @@ mod tests {
         let asked = |text: &str| {
             let pattern: Pattern = text.parse().unwrap();
             let asked: serde_json::Value =
-                serde_json::from_str(&pattern.subscription(3, "skip")).unwrap();
+                serde_json::from_str(&pattern.subscription(3, "skip", None)).unwrap();
             assert_eq!((&asked["op"], &asked["id"]), (&"subscribe".into(), &3.into()));
             ["kind", "venue", "market", "symbol"]
                 .map(|name| asked[name].as_str().unwrap().to_owned())
                 .join(" ")
         };
         assert_eq!(asked("trade"), "trade * * *");
+        let from: Pattern = "trade".parse().unwrap();
+        assert!(from.subscription(3, "skip", Some(17)).contains(r#""start":17"#));
         assert_eq!(asked("*"), "* * * *");
         assert_eq!(asked("book:binance/spot/BTC-USDT"), "book binance spot BTC-USDT");
         assert_eq!(asked("*:okx"), "* okx * *");
@@ -264,6 +288,12 @@ mod tests {
         assert!(said(stale).contains("okx/perp/X is not to be trusted"));
         assert!(said(r#"{"type":"status","live":false,"reason":"no bus"}"#).contains("no bus"));
         assert_eq!(said(r#"{"type":"status","live":true}"#), "");
+        let hole = r#"{"type":"gap","id":1,"seq":9,"since":0,"until":1000,"reason":"trimmed"}"#;
+        let expected = "events are missing that came to the bus between 1970-01-01 00:00:00.000000 \
+                        and 1970-01-01 00:00:00.000001: trimmed";
+        assert_eq!(said(hole), expected);
+        let past = r#"{"type":"replay_completed","id":1,"seq":9,"count":9}"#;
+        assert!(said(past).starts_with("9 events were past"));
     }
 
     #[test]
