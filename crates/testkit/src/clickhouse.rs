@@ -105,10 +105,17 @@ impl Engine {
             ("parts_to_delay_insert", 100_000),
             ("parts_to_throw_insert", 100_000),
         ];
-        let settings: String =
-            settings.iter().map(|(name, value)| format!("<{name}>{value}</{name}>")).collect();
-        let text = format!("<clickhouse><merge_tree>{settings}</merge_tree></clickhouse>");
-        Ok(fs::write(config_path(directory), text)?)
+        configure(directory, &settings)
+    }
+
+    /// Has a server on this directory keep what parts were merged from for eight minutes, as a
+    /// server does that is installed; the engine alone removes it at once.
+    ///
+    /// # Errors
+    ///
+    /// The configuration cannot be written.
+    pub fn keep_sources(directory: &Path) -> anyhow::Result<()> {
+        configure(directory, &[("old_parts_lifetime", 480)])
     }
 
     /// What starts a server on the data of this directory; it ends with its standard input.
@@ -131,6 +138,34 @@ impl Engine {
         command.arg(format!("--query=SYSTEM START LISTEN HTTP; {native}{SERVE}"));
         command
     }
+}
+
+/// Writes settings of all tables of a server on this directory.
+fn configure(directory: &Path, settings: &[(&str, u32)]) -> anyhow::Result<()> {
+    let settings: String =
+        settings.iter().map(|(name, value)| format!("<{name}>{value}</{name}>")).collect();
+    let text = format!("<clickhouse><merge_tree>{settings}</merge_tree></clickhouse>");
+    Ok(fs::write(config_path(directory), text)?)
+}
+
+/// Empties the marks of a part, as a disk that was full left them: the server counts it as good, and
+/// cannot read it once it has forgotten what it knows of it (`SYSTEM DROP MARK CACHE`).
+///
+/// # Errors
+///
+/// The folder cannot be read, or there are no marks in it.
+pub fn empty_the_marks(part: &Path) -> anyhow::Result<()> {
+    let mut count = 0;
+    for entry in fs::read_dir(part).with_context(|| part.display().to_string())? {
+        let file = entry?.path();
+        let extension = file.extension().and_then(|extension| extension.to_str());
+        if extension.is_some_and(|extension| extension.contains("mrk")) {
+            fs::write(file, "")?;
+            count += 1;
+        }
+    }
+    ensure!(count > 0, "no marks in {}", part.display());
+    Ok(())
 }
 
 impl ClickHouse {

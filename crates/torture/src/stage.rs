@@ -132,6 +132,8 @@ async fn perform(arguments: &Arguments, schedule: Schedule, root: &Path) -> anyh
     let venues = Venues::start(&arguments.programs, &site, markets, &options)?;
     if schedule.length <= UNMERGED_MAX && !schedule.strikes.is_empty() {
         Engine::hold_merges(&site.state(Program::ClickHouse))?;
+    } else {
+        Engine::keep_sources(&site.state(Program::ClickHouse))?;
     }
     let crew = crew(&arguments.programs, &schedule);
     let asker = Asker::new(site.addresses.clone(), site.token.clone())?;

@@ -25,6 +25,9 @@ const OF_READING: &[u32] = &[
     432, // UNKNOWN_CODEC
 ];
 
+/// Those of them that are about what is in a file, not about its size.
+const OF_CONTENTS: &[u32] = &[40, 271, 432];
+
 /// What of the data at rest is damaged, as far as the server says; shown with what helps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
@@ -32,6 +35,9 @@ pub struct Damage {
     pub table: Option<String>,
     /// The part of that table.
     pub part: Option<String>,
+    /// Whether files are missing or cut off, which the server notices as well when it loads the
+    /// table; else only what is in them is wrong.
+    pub is_of_files: bool,
 }
 
 impl Damage {
@@ -41,7 +47,8 @@ impl Damage {
         let (code, part) = (code(text)?, part(text));
         let is_read = part.is_some() && !is_elsewhere(text);
         let is_damage = OF_PARTS.contains(&code) || is_read && OF_READING.contains(&code);
-        is_damage.then(|| Self { table: table(text), part })
+        let is_of_files = !OF_CONTENTS.contains(&code);
+        is_damage.then(|| Self { table: table(text), part, is_of_files })
     }
 }
 
@@ -132,7 +139,7 @@ mod tests {
         assert!(error(text).to_string().contains("a part of a table is damaged"));
         assert!(error(text).to_string().contains("CHECK TABLE says which"));
         let text = "Code: 226. DB::Exception: No columns.txt in part all_92_92_0, Stack trace";
-        let found = Damage { table: None, part: Some("all_92_92_0".to_owned()) };
+        let found = Damage { table: None, part: Some("all_92_92_0".to_owned()), is_of_files: true };
         let source = clickhouse::error::Error::BadResponse(text.to_owned());
         assert_eq!(Damage::of(&source), Some(found));
     }

@@ -85,6 +85,17 @@ pub enum Error {
         /// What the server said.
         source: Box<clickhouse::error::Error>,
     },
+    /// The server answered that rows are stored, and cannot read the part that it made of them.
+    #[error(
+        "cannot insert rows: ClickHouse cannot read the part {part} that it has just stored of \
+         {kind}; is its disk full?"
+    )]
+    Torn {
+        /// Of which kind.
+        kind: model::Kind,
+        /// The part.
+        part: String,
+    },
     /// The tables are not what this program writes and reads.
     #[error("the schema is not what this version works with: {}", Listed(differences))]
     Schema {
@@ -205,6 +216,7 @@ impl Error {
                 | Self::Timeout { .. }
                 | Self::Refused { .. }
                 | Self::Damaged { .. }
+                | Self::Torn { .. }
         )
     }
 

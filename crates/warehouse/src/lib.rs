@@ -24,6 +24,7 @@ mod encode;
 mod error;
 mod filter;
 pub mod fuzzing;
+mod heal;
 mod instruments;
 mod journal;
 mod layout;
@@ -36,6 +37,7 @@ mod schema;
 mod sql;
 mod table;
 mod tls;
+mod torn;
 
 #[cfg(test)]
 mod tests;
@@ -57,7 +59,7 @@ use progress::Progress;
 use secrecy::SecretString;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::Mutex;
 
 /// A database of a ClickHouse server; cheap to clone.
@@ -69,10 +71,14 @@ pub struct Warehouse {
 #[derive(Debug)]
 struct Shared {
     connection: Connection,
+    /// Who looks at the schema has it, and who takes a table away.
+    preparing: Mutex<()>,
     /// How often the schema was found to be right.
-    prepared: Mutex<u64>,
+    prepared: AtomicU64,
     /// Whether it is known to be right.
     is_right: AtomicBool,
+    /// Whether a table may be away that was to be loaded anew, by this process or the one before.
+    is_taken: AtomicBool,
     migration: Progress,
 }
 
@@ -115,9 +121,15 @@ impl Warehouse {
         password: Option<&SecretString>,
     ) -> Result<Self, Error> {
         let connection = Connection::new(settings, url, password)?;
-        let (prepared, is_right) = (Mutex::new(0), AtomicBool::new(false));
-        let migration = Progress::default();
-        Ok(Self { shared: Arc::new(Shared { connection, prepared, is_right, migration }) })
+        let shared = Shared {
+            connection,
+            preparing: Mutex::new(()),
+            prepared: AtomicU64::new(0),
+            is_right: AtomicBool::new(false),
+            is_taken: AtomicBool::new(true),
+            migration: Progress::default(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Makes and migrates the tables, and compares them with what this program works with; does
@@ -131,15 +143,22 @@ impl Warehouse {
     /// [`Error::Schema`] or [`Error::Newer`] if the tables are not right, else whatever the server
     /// or the way to it says.
     pub async fn prepare(&self) -> Result<u64, Error> {
-        let mut prepared = self.shared.prepared.lock().await;
-        if !self.shared.is_right.load(Ordering::Acquire) {
-            // Large, and seldom waited for.
-            let Shared { connection, migration, .. } = &*self.shared;
-            Box::pin(schema::prepare(connection, migration)).await?;
-            *prepared += 1;
-            self.shared.is_right.store(true, Ordering::Release);
+        let Shared { connection, preparing, prepared, is_right, is_taken, migration } =
+            &*self.shared;
+        if !is_right.load(Ordering::Acquire) {
+            let _turn = preparing.lock().await;
+            if !is_right.load(Ordering::Acquire) {
+                if is_taken.load(Ordering::Acquire) && !connection.layout().is_cluster() {
+                    heal::put_back(connection).await?;
+                    is_taken.store(false, Ordering::Release);
+                }
+                // Large, and seldom waited for.
+                Box::pin(schema::prepare(connection, migration)).await?;
+                prepared.fetch_add(1, Ordering::AcqRel);
+                is_right.store(true, Ordering::Release);
+            }
         }
-        Ok(*prepared)
+        Ok(prepared.load(Ordering::Acquire))
     }
 
     /// The step of a migration that is under way.

@@ -16,12 +16,24 @@ const OF_ROWS: &[u32] = &[
     691, // UNKNOWN_ELEMENT_OF_ENUM
 ];
 
+/// `UNKNOWN_TABLE`.
+pub(crate) const UNKNOWN_TABLE: u32 = 60;
+/// `NO_SUCH_DATA_PART`.
+pub(crate) const NO_SUCH_PART: u32 = 232;
+/// `ACCESS_DENIED`.
+pub(crate) const ACCESS_DENIED: u32 = 497;
+
 impl Error {
+    /// Whether the server refused with one of these exceptions.
+    pub(crate) fn is_one_of(&self, codes: &[u32]) -> bool {
+        self.exception().is_some_and(|(code, _)| codes.contains(&code))
+    }
+
     /// Whether the server refused rows for what is in them: it will refuse them again, and take
     /// others.
     #[must_use]
     pub fn is_of_rows(&self) -> bool {
-        self.exception().is_some_and(|(code, _)| OF_ROWS.contains(&code))
+        self.is_one_of(OF_ROWS)
     }
 
     /// The server's exception, if it refused: its code and its words, such as `Code: 62.

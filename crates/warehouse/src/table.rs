@@ -6,11 +6,13 @@ use crate::cut::{Appended, Cut, CutId, Stream};
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::journal::{Entry, Journal};
-use crate::{Reader, Warehouse};
+use crate::refusal::ACCESS_DENIED;
+use crate::torn::{self, Landed};
+use crate::{Damage, Reader, Warehouse};
 use bytes::Bytes;
 use catalog::{Extent, StreamKey};
 use model::{Identity, Kind};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -23,7 +25,24 @@ pub use isolate::{Isolated, Refusal};
 #[derive(Debug, Clone)]
 struct Insert {
     token: String,
+    day: u16,
+    /// How many rows it has.
+    count: usize,
     rows: Vec<Bytes>,
+    /// Parts that the server has made of it and cannot read.
+    torn: Vec<String>,
+}
+
+impl Insert {
+    fn new(cut: CutId, day: u16, count: usize, rows: Vec<Bytes>) -> Self {
+        Self { token: format!("{cut}-{day}"), day, count, rows, torn: Vec::new() }
+    }
+
+    /// Takes it that the server cannot read the part that it has made of it.
+    fn tear(&mut self, part: String) {
+        self.torn.push(part);
+        self.token.push('+');
+    }
 }
 
 /// A cut whose insert was begun and is not known to have ended well.
@@ -57,6 +76,10 @@ pub struct Table {
     generation: u64,
     /// Whether the last attempt failed, so that the server may still be away.
     failed: bool,
+    /// What the last attempt found to be damaged.
+    damage: Option<Damage>,
+    /// Parts that nothing can be done about.
+    given_up: BTreeSet<Option<String>>,
 }
 
 impl Table {
@@ -81,6 +104,8 @@ impl Table {
             filter: Filter::default(),
             generation: 0,
             failed: false,
+            damage: None,
+            given_up: BTreeSet::new(),
         })
     }
 
@@ -99,7 +124,8 @@ impl Table {
     }
 
     /// Finishes what was begun and may not have arrived, and asks a server that failed whether it is
-    /// back: to be called before a cut is made, which would be for nothing while it is away.
+    /// back: to be called before a cut is made, which would be for nothing while it is away. A part
+    /// that was found to be damaged is replaced by what it was merged from, if that is still there.
     ///
     /// # Errors
     ///
@@ -107,10 +133,11 @@ impl Table {
     pub async fn resume(&mut self) -> Result<(), Error> {
         if self.failed {
             self.warehouse.probe().await?;
+            self.heal().await;
             self.failed = false;
         }
         let resumed = self.prepare_and_finish().await;
-        self.failed = resumed.is_err();
+        self.note_end(&resumed);
         resumed
     }
 
@@ -125,8 +152,36 @@ impl Table {
     /// then, and a cut of the same blocks is to be given again.
     pub async fn append(&mut self, cut: Cut) -> Result<Appended, Error> {
         let appended = self.try_append(cut).await;
-        self.failed = appended.is_err();
+        self.note_end(&appended);
         appended
+    }
+
+    fn note_end<T>(&mut self, end: &Result<T, Error>) {
+        self.failed = end.is_err();
+        self.damage = match end {
+            Err(Error::Damaged { damage, .. }) => Some(damage.clone()),
+            _ => None,
+        };
+    }
+
+    /// Does what can be done about damage.
+    async fn heal(&mut self) {
+        let Some(damage) = self.damage.take() else { return };
+        if self.given_up.contains(&damage.part) {
+            return;
+        }
+        let healed = self.warehouse.heal(self.kind, &damage).await;
+        let is_in_vain = match &healed {
+            Ok(is_replaced) => !is_replaced,
+            Err(error) => error.is_one_of(&[ACCESS_DENIED]),
+        };
+        if is_in_vain {
+            self.given_up.insert(damage.part);
+        }
+        if let Err(error) = healed {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "cannot replace a damaged part by what it was merged from");
+        }
     }
 
     async fn try_append(&mut self, mut cut: Cut) -> Result<Appended, Error> {
@@ -197,18 +252,16 @@ impl Table {
         let days = days(&cut);
         let stored: usize = days.values().map(Vec::len).sum();
         self.note(&cut, stored)?;
-        let token = |day: u16| format!("{id}-{day}");
         let Cut { rows: block, streams, .. } = cut;
         let inserts =
             if days.len() == 1 && stored == rows && days.values().all(|rows| is_in_order(rows)) {
-                let insert = |day: &u16| Insert { token: token(*day), rows: Vec::new() };
+                let insert = |day: &u16| Insert::new(id, *day, rows, Vec::new());
                 let mut inserts: Vec<Insert> = days.keys().map(insert).collect();
                 inserts[0].rows = block.finish();
                 inserts
             } else {
                 let insert = |(day, rows): (&u16, &Vec<usize>)| {
-                    let rows = block.select(rows);
-                    Insert { token: token(*day), rows }
+                    Insert::new(id, *day, rows.len(), block.select(rows))
                 };
                 days.iter().map(insert).collect()
             };
@@ -239,13 +292,14 @@ impl Table {
         let Some(pending) = &mut self.pending else { return Ok(()) };
         let connection = self.warehouse.connection();
         let sql = insert_sql(connection, self.kind);
-        while let Some(insert) = pending.inserts.last() {
+        while let Some(insert) = pending.inserts.last_mut() {
             let sent = connection.insert(&sql, &insert.token, &insert.rows).await;
             if matches!(sent, Err(Error::Refused { .. })) {
                 // Perhaps the table is gone, or another: it is looked at before the next attempt.
                 self.warehouse.look_again();
             }
             sent?;
+            settle(connection, self.kind, insert).await?;
             pending.inserts.pop();
         }
         if let Some(pending) = self.pending.take() {
@@ -259,6 +313,25 @@ impl Table {
         }
         Ok(())
     }
+}
+
+/// Looks whether an insert that was answered can be read where that is doubtful. If it cannot, it is
+/// to be sent again, under another name, for the server knows this one; and once that can be read,
+/// what cannot is taken out.
+async fn settle(connection: &Connection, kind: Kind, insert: &mut Insert) -> Result<(), Error> {
+    let Insert { day, count: rows, torn, .. } = &*insert;
+    if let Some(part) =
+        torn::torn(connection, Landed { kind, day: *day, rows: *rows, torn }).await?
+    {
+        insert.tear(part.clone());
+        return Err(Error::Torn { kind, part });
+    }
+    while let Some(part) = insert.torn.last() {
+        torn::take_out(connection, kind, part).await?;
+        tracing::warn!(%kind, part, "a part that could not be read was inserted anew and taken out");
+        insert.torn.pop();
+    }
+    Ok(())
 }
 
 /// The rows of a cut that are to be sent, by day, in the order in which the table keeps them.
@@ -304,5 +377,20 @@ impl Table {
     pub(crate) async fn finish_only(&mut self) -> Appended {
         self.finish().await.unwrap();
         self.done.take().unwrap().1
+    }
+
+    /// Takes it that the server has torn what it was sent last, and has it read that.
+    pub(crate) async fn tear(&mut self) -> Result<Option<String>, Error> {
+        let insert = self.pending.as_mut().unwrap().inserts.last_mut().unwrap();
+        let connection = self.warehouse.connection();
+        let sql = insert_sql(connection, self.kind);
+        connection.insert(&sql, &insert.token, &insert.rows).await?;
+        let Insert { day, count: rows, torn, .. } = &*insert;
+        let landed = Landed { kind: self.kind, day: *day, rows: *rows, torn };
+        let found = torn::unreadable(connection, landed).await?;
+        if let Some(part) = &found {
+            insert.tear(part.clone());
+        }
+        Ok(found)
     }
 }

@@ -21,6 +21,7 @@ mod contracts;
 mod counts;
 mod crash;
 mod day;
+mod heal;
 mod instruments;
 mod isolate;
 mod query;

@@ -3,27 +3,17 @@
 use super::clickhouse::{run, start};
 use super::*;
 use crate::sink::Condition;
-use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use testkit::clickhouse::ClickHouse;
 
 /// The path of the one part of the trades.
 const PART: &str = "SELECT path FROM system.parts WHERE database = 'marketprism' \
                     AND table = 'stored_trade' AND active";
 
-/// Empties the marks of a part, as a disk that was full left them.
+/// Empties the marks of the part, as a disk that was full left them.
 async fn empty_the_marks(server: &ClickHouse) {
     let part = run(server, PART).await;
-    let files = fs::read_dir(part.trim()).unwrap().map(|entry| entry.unwrap().path());
-    let is_marks = |path: &PathBuf| {
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        extension.is_some_and(|extension| extension.contains("mrk"))
-    };
-    let marks: Vec<PathBuf> = files.filter(is_marks).collect();
-    assert!(!marks.is_empty(), "{part}");
-    for file in marks {
-        fs::write(file, "").unwrap();
-    }
+    testkit::clickhouse::empty_the_marks(Path::new(part.trim())).unwrap();
     run(server, "SYSTEM DROP MARK CACHE").await;
 }
 

@@ -1,7 +1,7 @@
 //! Exactly once, whoever dies.
 
 use super::*;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Rows, and different ones, without any help of the engine's own merging.
 async fn counts(rig: &Rig, kind: Kind) -> [u64; 2] {
@@ -80,9 +80,16 @@ async fn a_server_killed_in_the_middle_of_inserts_stores_every_row_once() {
     for kill in 0..KILLS {
         let done = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&done);
-        // The killer has the server; it dies at another moment of the insert each time.
+        let cuts = Arc::new(AtomicU32::new(0));
+        let made = Arc::clone(&cuts);
+        // The killer has the server; it dies at another moment of the insert each time, and never
+        // before some cuts are in.
         let killer = tokio::task::spawn_blocking(move || {
-            std::thread::sleep(Duration::from_millis(150 + 90 * u64::from(kill)));
+            let begun = std::time::Instant::now();
+            while made.load(Ordering::Acquire) < 2 && begun.elapsed() < Duration::from_secs(30) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            std::thread::sleep(Duration::from_millis(90 * u64::from(kill)));
             server.kill();
             server.restart().unwrap();
             stop.store(true, Ordering::Release);
@@ -100,6 +107,7 @@ async fn a_server_killed_in_the_middle_of_inserts_stores_every_row_once() {
             };
             sent += 4_000;
             stored += append_until_stored(&mut table, cut).await.stored as u64;
+            cuts.fetch_add(1, Ordering::Release);
         }
         server = killer.await.unwrap();
         if kill % 2 == 1 {
@@ -109,6 +117,7 @@ async fn a_server_killed_in_the_middle_of_inserts_stores_every_row_once() {
         }
     }
     let rig = Rig { server, warehouse, dir };
+    // Two cuts before each kill, and the one that it hits.
     assert!(sent > 50_000, "the kills hit {sent} rows only");
     assert_eq!(counts(&rig, Kind::Trade).await, [sent, sent]);
     assert_eq!(stored, sent, "what was answered is what is there");
