@@ -1,18 +1,64 @@
 //! Task: cold store → hot store, once after a start.
+//!
+//! What cannot be read is asked for again: a store that does not answer at that moment must not
+//! leave the hot store empty until the live lane has said everything anew.
 
 mod books;
 
 use crate::cold::Reader;
-use crate::figures::Handles;
+use crate::figures::{Handle, Handles};
 use crate::hot::desk::{Rows, Seed};
 use crate::rows;
 use crate::sink::{Condition, Sink};
 use catalog::{Filter, Order, Query, StreamKey};
 use daemon::Task;
 use model::Kind;
+use std::time::Duration;
 use telemetry::Chain;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+/// Pause before what could not be read is read again; it doubles up to the second, which asks little
+/// of a store that cannot read some of what it has.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_mins(10);
+/// Rounds in which books are read that the store is too far behind for: longer than a minute, in
+/// which the live lane brings a snapshot.
+const ROUNDS_BEHIND_MAX: usize = 6;
+
+/// What came of reading a kind; of several, the last one counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
+    /// The hot store has it.
+    Done,
+    /// The store is too far behind the live lane for some books.
+    Behind,
+    /// Some of it could not be read.
+    Failed,
+}
+
+/// The streams that could not be read: told of once, since what keeps one of them from being read
+/// often keeps all.
+#[derive(Debug, Default)]
+struct Unread {
+    streams: usize,
+    first: Option<(StreamKey, anyhow::Error)>,
+}
+
+impl Unread {
+    fn add(&mut self, key: StreamKey, error: anyhow::Error) {
+        self.streams += 1;
+        self.first.get_or_insert((key, error));
+    }
+
+    fn outcome(self, kind: Kind) -> Outcome {
+        let Some((stream, error)) = self.first else { return Outcome::Done };
+        let (streams, error) = (self.streams, Chain(error.as_ref()));
+        tracing::warn!(%kind, streams, %stream, %error, "cannot seed the hot store yet");
+        Outcome::Failed
+    }
+}
 
 /// Reads the latest rows of every stream, then waits for the end of the service.
 pub(crate) async fn run(
@@ -27,60 +73,99 @@ pub(crate) async fn run(
     if task.until_stopped(up).await != Some(true) {
         return Ok(());
     }
-    for (kind, handle) in &*handles {
-        let limit = match kind {
-            Kind::Trade | Kind::AggTrade => trades_max,
-            Kind::Bbo
-            | Kind::Ticker
-            | Kind::Kline
-            | Kind::Mark
-            | Kind::Funding
-            | Kind::OpenInterest
-            | Kind::Liquidation
-            | Kind::LongShortRatio
-            | Kind::VolatilityIndex => 1,
-            // Gaps and states go by no order of time, and a book is more than its latest row.
-            Kind::Book | Kind::Gap | Kind::Status => continue,
-        };
-        let reader = handle.reader.clone();
-        let list = spawn_blocking(move || reader.streams(&Filter::default()));
-        let Some(streams) = task.until_stopped(list).await else { return Ok(()) };
-        let streams = streams?.unwrap_or_else(|error| {
-            let error = Chain(error.as_ref());
-            tracing::warn!(%kind, %error, "cannot seed the hot store");
-            Vec::new()
-        });
-        for key in streams {
-            let (reader, stream) = (handle.reader.clone(), key.clone());
-            let read = spawn_blocking(move || latest(&reader, stream, limit));
-            let Some(read) = task.until_stopped(read).await else { return Ok(()) };
-            match read? {
-                Ok(rows) => {
-                    if task.until_stopped(seeds.send(Seed::Rows(rows))).await.is_none() {
-                        return Ok(());
-                    }
-                }
-                Err(error) => {
-                    let error = Chain(error.as_ref());
-                    tracing::warn!(%kind, stream = %key, %error, "cannot seed the hot store");
-                }
-            }
-        }
+    let seeding = Box::pin(seed(&handles, &seeds, trades_max));
+    if task.until_stopped(seeding).await.transpose()?.is_some() {
+        tracing::debug!("the hot store is seeded");
+        task.stopped().await;
     }
-    seed_books(&task, &handles, &seeds).await?;
-    tracing::debug!("the hot store is seeded");
-    task.stopped().await;
     Ok(())
 }
 
-async fn seed_books(
-    task: &Task,
+/// Reads all kinds, and those again of which the hot store does not have all.
+pub(crate) async fn seed(
     handles: &Handles,
     seeds: &mpsc::Sender<Seed>,
+    trades_max: usize,
 ) -> anyhow::Result<()> {
-    let Some(handle) = handles.get(&Kind::Book) else { return Ok(()) };
-    let seeding = Box::pin(books::seed(handle, seeds));
-    task.until_stopped(seeding).await.unwrap_or(Ok(()))
+    let mut wanted: Vec<Kind> = handles.keys().copied().collect();
+    let mut pause = RETRY_MIN;
+    for round in 1.. {
+        let mut again = Vec::new();
+        for kind in wanted {
+            match seed_kind(kind, &handles[&kind], seeds, trades_max).await? {
+                Outcome::Failed => again.push(kind),
+                Outcome::Behind if round < ROUNDS_BEHIND_MAX => again.push(kind),
+                Outcome::Behind | Outcome::Done => {}
+            }
+        }
+        if again.is_empty() {
+            break;
+        }
+        wanted = again;
+        sleep(pause).await;
+        pause = (pause * 2).min(RETRY_MAX);
+    }
+    Ok(())
+}
+
+/// Reads what is latest of a kind.
+async fn seed_kind(
+    kind: Kind,
+    handle: &Handle,
+    seeds: &mpsc::Sender<Seed>,
+    trades_max: usize,
+) -> anyhow::Result<Outcome> {
+    match kind {
+        Kind::Trade | Kind::AggTrade => seed_rows(kind, handle, seeds, trades_max).await,
+        Kind::Bbo
+        | Kind::Ticker
+        | Kind::Kline
+        | Kind::Mark
+        | Kind::Funding
+        | Kind::OpenInterest
+        | Kind::Liquidation
+        | Kind::LongShortRatio
+        | Kind::VolatilityIndex => seed_rows(kind, handle, seeds, 1).await,
+        Kind::Book => books::seed(handle, seeds).await,
+        // They go by no order of time.
+        Kind::Gap | Kind::Status => Ok(Outcome::Done),
+    }
+}
+
+/// Reads the latest rows of each stream of a kind.
+async fn seed_rows(
+    kind: Kind,
+    handle: &Handle,
+    seeds: &mpsc::Sender<Seed>,
+    limit: usize,
+) -> anyhow::Result<Outcome> {
+    let Some(streams) = streams(kind, &handle.reader).await? else {
+        return Ok(Outcome::Failed);
+    };
+    let mut unread = Unread::default();
+    for key in streams {
+        let (reader, stream) = (handle.reader.clone(), key.clone());
+        match spawn_blocking(move || latest(&reader, stream, limit)).await? {
+            Ok(rows) => {
+                // Without a hot store the service is stopping.
+                seeds.send(Seed::Rows(rows)).await.ok();
+            }
+            Err(error) => unread.add(key, error),
+        }
+    }
+    Ok(unread.outcome(kind))
+}
+
+/// The streams of a kind; `None` if they cannot be read.
+async fn streams(kind: Kind, reader: &Reader) -> anyhow::Result<Option<Vec<StreamKey>>> {
+    let reader = reader.clone();
+    let streams = spawn_blocking(move || reader.streams(&Filter::default())).await?;
+    Ok(streams
+        .inspect_err(|error| {
+            let error = Chain(error.as_ref());
+            tracing::warn!(%kind, %error, "cannot seed the hot store yet");
+        })
+        .ok())
 }
 
 fn latest(reader: &Reader, key: StreamKey, limit: usize) -> anyhow::Result<Rows> {

@@ -41,6 +41,7 @@ mod hostile;
 mod instruments;
 mod interface;
 mod redis;
+mod seed;
 mod sql;
 mod transfer;
 

@@ -7,19 +7,18 @@
 //!
 //! What is stored lags behind the live lane by the length of a cut. So the hot store keeps what the
 //! live lane says of a book before it is read here, and a book is in step once the diffs that are
-//! stored reach those that were kept. A book that does not get there in time is marked until the
-//! live lane brings a snapshot, which it does each minute.
+//! stored reach those that were kept. A book that does not get there in time is read again some
+//! rounds later, unless the live lane has brought a snapshot, which it does each minute.
 
-use super::only;
+use super::{Outcome, Unread, only, streams};
 use crate::cold::Reader;
 use crate::figures::Handle;
 use crate::hot::desk::{Seed, StoredBook};
 use crate::rows;
 use book::Follower;
-use catalog::{Cursor, Filter, Order, Query, StreamKey};
+use catalog::{Cursor, Order, Query, StreamKey};
 use model::{Body, BookType, Event, Kind};
 use std::time::Duration;
-use telemetry::Chain;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -48,14 +47,11 @@ struct Growing {
 }
 
 /// Seeds every book that the live lane has not brought by then, some at a time.
-pub(super) async fn seed(handle: &Handle, seeds: &mpsc::Sender<Seed>) -> anyhow::Result<()> {
-    let reader = handle.reader.clone();
-    let streams = spawn_blocking(move || reader.streams(&Filter::default())).await?;
-    let streams = streams.unwrap_or_else(|error| {
-        let error = Chain(error.as_ref());
-        tracing::warn!(kind = %Kind::Book, %error, "cannot seed the hot store");
-        Vec::new()
-    });
+pub(super) async fn seed(handle: &Handle, seeds: &mpsc::Sender<Seed>) -> anyhow::Result<Outcome> {
+    let Some(streams) = streams(Kind::Book, &handle.reader).await? else {
+        return Ok(Outcome::Failed);
+    };
+    let mut outcome = Outcome::Done;
     for keys in streams.chunks(BOOKS_MAX) {
         let mut wanted = Vec::with_capacity(keys.len());
         for key in keys {
@@ -63,13 +59,13 @@ pub(super) async fn seed(handle: &Handle, seeds: &mpsc::Sender<Seed>) -> anyhow:
                 wanted.push(Growing::new(key.clone()));
             }
         }
-        grow(handle, seeds, wanted).await?;
+        outcome = outcome.max(grow(handle, seeds, wanted).await?);
         for key in keys {
             // Without a hot store the service is stopping.
             seeds.send(Seed::Settle(key.clone())).await.ok();
         }
     }
-    Ok(())
+    Ok(outcome)
 }
 
 /// Reads books until they meet what was kept of them, or the time is over.
@@ -77,10 +73,11 @@ async fn grow(
     handle: &Handle,
     seeds: &mpsc::Sender<Seed>,
     mut books: Vec<Growing>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Outcome> {
     let mut figures = handle.figures.clone();
     let until = Instant::now() + SETTLE_MAX;
     let start = UnixNanos::new(daemon::clock::now().saturating_sub(AGE_MAX_NS));
+    let mut unread = Unread::default();
     loop {
         figures.mark_unchanged();
         let mut behind = Vec::with_capacity(books.len());
@@ -92,22 +89,19 @@ async fn grow(
                         behind.push(book);
                     }
                 }
-                Err(error) => {
-                    let error = Chain(error.as_ref());
-                    tracing::warn!(stream = %key, %error, "cannot seed a book");
-                }
+                Err(error) => unread.add(key, error),
             }
         }
         books = behind;
         if books.is_empty() {
-            return Ok(());
+            return Ok(unread.outcome(Kind::Book));
         }
         sleep(PAUSE).await;
         let more = timeout_at(until, figures.changed()).await;
         let is_more = more.is_ok_and(|changed| changed.is_ok());
         if !is_more || Instant::now() >= until {
-            tracing::debug!(books = books.len(), "books wait for a snapshot of the live lane");
-            return Ok(());
+            tracing::debug!(books = books.len(), "the store is too far behind for books");
+            return Ok(unread.outcome(Kind::Book).max(Outcome::Behind));
         }
     }
 }
