@@ -14,7 +14,7 @@ use web::Problem;
 
 use super::Access;
 use super::document::TimerList;
-use crate::backup::{self, Copied};
+use crate::backup::{self, BackupError, Copied};
 use crate::report::{self, Report};
 use crate::timers;
 
@@ -25,7 +25,11 @@ use crate::timers;
     operation_id = "scheduler_backup",
     responses(
         (status = 200, description = "The copy, or one that is as new.", body = Copied),
-        (status = 500, description = "There is no copy; the detail says why."),
+        (
+            status = 409,
+            description = "There is nothing that can be copied where the configuration is said to be: the detail says why.",
+        ),
+        (status = 500, description = "The copy cannot be kept; the detail says why."),
     ),
 )]
 pub(super) async fn backup(State(access): State<Access>) -> web::Result<Json<Copied>> {
@@ -41,7 +45,13 @@ pub(super) async fn backup(State(access): State<Access>) -> web::Result<Json<Cop
         // Who asked reads the reason in the history.
         let why = Chain(&error).to_string();
         tracing::error!(error = why, "the configuration is not copied");
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, why)
+        match error {
+            // Nothing will change until somebody puts it right.
+            BackupError::Read { .. } | BackupError::Nothing(_) | BackupError::TooMany { .. } => {
+                Problem::conflict(format!("{why}: see `scheduler.backup.directory`"))
+            }
+            BackupError::Write { .. } => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, why),
+        }
     })?;
     tracing::info!(file = %copied.file.display(), copied.unchanged, "configuration copied");
     Ok(Json(copied))

@@ -174,12 +174,12 @@ pub(crate) struct Answer {
         (status = 400, description = "ClickHouse does not understand it; the detail says why."),
         (status = 403, description = "It would do more than read, or read something else; the \
                                       detail has ClickHouse's words."),
+        (status = 409, description = "The store is the archive, or no user is set for this."),
         (status = 413),
         (status = 422, description = "It ran too long, or took too much memory, and was ended."),
         (status = 429, description = "The key has used up its statements or their time; see \
                                       `Retry-After`."),
         (status = 500),
-        (status = 501, description = "The store is the archive, or no user is set for this."),
         (status = 503, description = "ClickHouse is away, or too many statements run at a time.",
          headers(("X-Unavailable"))),
     ),
@@ -222,8 +222,7 @@ fn missing(sink: &Sink) -> Problem {
     } else {
         "the store is the archive, which runs no SQL; DuckDB reads its files: see docs/archive.md"
     };
-    // The service is as it should be.
-    Problem { is_of_resource: true, ..Problem::new(StatusCode::NOT_IMPLEMENTED, detail) }
+    Problem::conflict(detail)
 }
 
 /// The answer in the form that is wanted; `None` if the server wrote another than it was asked for.

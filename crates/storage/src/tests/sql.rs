@@ -150,14 +150,14 @@ async fn without_clickhouse_or_a_user_for_it_there_is_no_sql() {
     let (venue, dir) = (Rig::start().await, tempfile::tempdir().unwrap());
     let storage = Running::start(&venue, dir.path()).await;
     let (status, detail) = refused(&storage, "SELECT 1").await;
-    assert_eq!(status, StatusCode::NOT_IMPLEMENTED);
+    assert_eq!(status, StatusCode::CONFLICT);
     assert!(detail.contains("DuckDB"), "{detail}");
     storage.stop().await;
     let dir = tempfile::tempdir().unwrap();
     let server = ClickHouse::start().unwrap();
     let storage = super::clickhouse::start(&venue, dir.path(), &server).await;
     let (status, detail) = refused(&storage, "SELECT 1").await;
-    assert_eq!(status, StatusCode::NOT_IMPLEMENTED);
+    assert_eq!(status, StatusCode::CONFLICT);
     assert!(detail.contains("storage.clickhouse.sql.user"), "{detail}");
     storage.stop().await;
 }

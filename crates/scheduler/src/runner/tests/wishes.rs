@@ -184,6 +184,11 @@ async fn the_configuration_is_copied_and_the_day_reported() {
     assert_eq!(copied["files"], json!(["services.yaml"]));
     assert!(Path::new(copied["file"].as_str().unwrap()).starts_with(directory.path()));
     assert_eq!(running.ask("POST", "backup").await.1["unchanged"], true);
+    configuration.close().unwrap();
+    let (status, problem) = running.ask("POST", "backup").await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.ends_with("see `scheduler.backup.directory`"), "{detail}");
 
     running.ask("POST", "tasks/t/run").await;
     running.ended().await;
