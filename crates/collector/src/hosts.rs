@@ -10,10 +10,9 @@ use crate::metrics::Metrics;
 use crate::ration::Ration;
 use anyhow::Context as _;
 use daemon::{Task, Tasks};
-use model::{Market, Venue};
+use model::Venue;
 use net::{Proxy, Rest, RestOptions, Tls};
 use settings::VenueMarket;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use units::UnixNanos;
@@ -39,20 +38,18 @@ struct Host {
     name: String,
     venue: Venue,
     settings: VenueMarket,
-    /// Whose door it is; it lasts as long as there is one.
-    markets: BTreeSet<Market>,
     door: Door,
     /// What its task is made of, before that is started.
     idle: Option<(Rest, Quota, Queues)>,
     tasks: Tasks,
 }
 
-/// The interfaces of all markets that are recorded.
+/// The interfaces of all markets that are or were recorded. They outlast the markets: the venue counts
+/// the requests and connections that were made before, and a ban goes on.
 pub(crate) struct Hosts {
     shares: Shares,
     hosts: Vec<Host>,
-    /// By venue, host and port of the streams. They outlast the markets: the venue counts the
-    /// connections that were made before, too.
+    /// By venue, host and port of the streams.
     gates: Vec<((Venue, String), Arc<Gate>)>,
 }
 
@@ -94,9 +91,7 @@ impl Hosts {
                 && host.settings.proxy == settings.proxy
                 && host.settings.proxy_auth_file == settings.proxy_auth_file
         };
-        if let Some(at) = self.hosts.iter().position(shares) {
-            let host = &mut self.hosts[at];
-            host.markets.insert(A::MARKET);
+        if let Some(host) = self.hosts.iter().find(|host| shares(host)) {
             return Ok(host.door.clone());
         }
         let tls = Tls::new(settings.ca_file.as_deref()).context("load the trusted certificates")?;
@@ -121,7 +116,6 @@ impl Hosts {
             name: format!("{name}-rest"),
             venue: A::VENUE,
             settings: settings.clone(),
-            markets: BTreeSet::from([A::MARKET]),
             door: door.clone(),
             idle: Some((rest, quota, queues)),
             tasks: Tasks::new(),
@@ -139,15 +133,6 @@ impl Hosts {
                 fetcher::run(task, rest, quota, queues, ration, metrics)
             });
         }
-    }
-
-    /// Takes it that a market asks no more. Returns the tasks of a host at which nobody does now.
-    pub(crate) fn leave(&mut self, (venue, market): (Venue, Market)) -> Vec<Tasks> {
-        for host in self.hosts.iter_mut().filter(|host| host.venue == venue) {
-            host.markets.remove(&market);
-        }
-        let left = self.hosts.extract_if(.., |host| host.markets.is_empty());
-        left.map(|host| host.tasks).collect()
     }
 
     /// The tasks of all.
@@ -176,22 +161,21 @@ mod tests {
         assert_eq!(hosts.gates.len(), 4);
     }
 
-    #[tokio::test]
-    async fn a_host_lasts_as_long_as_one_of_its_markets_and_can_come_again() {
+    #[test]
+    fn markets_of_one_venue_and_interface_share_a_door_that_outlasts_them() {
         let venues = settings::Venues::default();
         let mut hosts = Hosts::new(Shares { limits: 100, backfill: 20, polls: 30 });
-        let door = |hosts: &mut Hosts| {
-            let spot = hosts.door::<venue_okx::Spot>("okx-spot", &venues.okx.spot, None).unwrap();
-            let perp = hosts.door::<venue_okx::Perp>("okx-perp", &venues.okx.perp, None).unwrap();
-            assert!(spot.urgent.same_channel(&perp.urgent));
-            perp
-        };
-        let before = door(&mut hosts);
-        assert_eq!(hosts.leave((Venue::Okx, Market::Spot)).len(), 0);
-        assert_eq!(hosts.leave((Venue::Deribit, Market::Perp)).len(), 0);
-        assert_eq!(hosts.tasks().count(), 1);
-        assert_eq!(hosts.leave((Venue::Okx, Market::Perp)).len(), 1);
-        assert!(before.urgent.is_closed());
-        assert!(!door(&mut hosts).urgent.is_closed());
+        let spot = hosts.door::<venue_okx::Spot>("okx-spot", &venues.okx.spot, None).unwrap();
+        let perp = hosts.door::<venue_okx::Perp>("okx-perp", &venues.okx.perp, None).unwrap();
+        assert!(spot.urgent.same_channel(&perp.urgent));
+        let urgent = spot.urgent.clone();
+        drop((spot, perp));
+        let again = hosts.door::<venue_okx::Spot>("okx-spot", &venues.okx.spot, None).unwrap();
+        assert!(again.urgent.same_channel(&urgent));
+        let mut elsewhere = venues.okx.spot.clone();
+        elsewhere.rest_url = "http://127.0.0.1:1".parse().unwrap();
+        let other = hosts.door::<venue_okx::Spot>("okx-spot", &elsewhere, None).unwrap();
+        assert!(!other.urgent.same_channel(&urgent));
+        assert_eq!(hosts.tasks().count(), 2);
     }
 }

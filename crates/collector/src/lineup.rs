@@ -6,7 +6,7 @@
 //! ```
 //!
 //! It alone has their tasks. A market is begun with its setting as at the start, and ended as at the
-//! stop; the others are not touched. A host lasts as long as one of its markets.
+//! stop; the others are not touched. Hosts outlast their markets.
 
 use crate::adapters::{self, Offer, Visitor};
 use crate::backfill::{self, Backfiller};
@@ -211,7 +211,8 @@ impl Lineup {
                 tracing::info!(%venue, %market, "the market is recorded from now on");
             }
             Err(error) => {
-                self.leave_host(of, task).await;
+                // Its host stays, for the next try.
+                self.hosts.start(&self.ways.metrics, task);
                 let error = Chain(error.as_ref());
                 tracing::error!(%venue, %market, %error, "the market cannot be recorded");
             }
@@ -229,7 +230,6 @@ impl Lineup {
             tracing::error!(%venue, %market, %error, "the market did not end as it should");
         }
         self.markets.remove(&of);
-        self.leave_host(of, task).await;
         let Ways { board, metrics, subjects, .. } = &self.ways;
         if let Some(view) = board.remove(of) {
             view.connections.iter().for_each(|connection| metrics.end(connection));
@@ -283,16 +283,6 @@ impl Lineup {
             result = result.and(tasks.shutdown(left).await);
         }
         result
-    }
-
-    /// Lets go of the host of a market that is not recorded, which ends if that was its last.
-    async fn leave_host(&mut self, of: (Venue, ModelMarket), task: &Task) {
-        for mut tasks in self.hosts.leave(of) {
-            if let Err(error) = task.alive(tasks.shutdown(END_MAX)).await {
-                let error = Chain(error.as_ref());
-                tracing::error!(%error, "a host's task did not end as it should");
-            }
-        }
     }
 
     /// Says which settings of a changed configuration are not in force yet.
