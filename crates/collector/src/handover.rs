@@ -290,7 +290,7 @@ impl Handover {
         let mut events = Vec::new();
         for (key, last) in last_ids {
             let Some(known) = self.keys.get(key) else { continue };
-            for ids in known.missing.iter().filter(|(_, end)| end < last) {
+            for ids in known.missing.iter().filter(|(_, end)| end <= last) {
                 let run = Run {
                     kind: key.kind,
                     instrument: Arc::clone(&key.instrument),
@@ -456,7 +456,7 @@ pub(crate) fn gap_event(run: &Run, cause: Cause, now: UnixNanos) -> Event {
 }
 
 /// Whether a hole in the ids of a kind is a loss. (Binance numbers book updates so, too.)
-const fn is_contiguous(kind: Kind) -> bool {
+pub(crate) const fn is_contiguous(kind: Kind) -> bool {
     matches!(kind, Kind::Trade | Kind::AggTrade | Kind::Book)
 }
 

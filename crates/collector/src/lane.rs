@@ -197,6 +197,14 @@ impl Lane {
         }
     }
 
+    /// Learns that the spool had to drop a block. Returns whether it is lost with that: not if the
+    /// bus has taken it, and not while it is in flight, for it is still in memory then.
+    pub(crate) fn handle_dropped(&mut self, block: &BlockId) -> bool {
+        let is_acked = self.is_acked(block);
+        let state = self.subjects.get_mut(&block.subject);
+        !is_acked && !state.is_some_and(|state| state.dropped(block))
+    }
+
     /// Learns that the spool could not be read; it is tried again.
     pub(crate) fn handle_load_failed(&mut self, subject: DurableSubject, now: Instant) {
         if let Some(state) = self.subjects.get_mut(&subject) {
@@ -247,6 +255,12 @@ impl Lane {
     /// Bytes of events in memory.
     pub(crate) fn memory(&self) -> usize {
         self.subjects.values().map(Subject::memory).sum()
+    }
+
+    /// Bytes that neither the bus nor the spool has, once the commands of [`Lane::handle_stop`] are
+    /// carried out.
+    pub(crate) fn unsaved(&self) -> usize {
+        self.subjects.values().map(Subject::unsaved).sum()
     }
 
     /// Blocks in flight.

@@ -219,7 +219,7 @@ impl Metrics {
         );
         registry.register(
             "backfill_gaps_open",
-            "Gaps of trades that are on record as open",
+            "Gaps of trades that are on record as open, of the markets that are recorded",
             self.open_gaps.clone(),
         );
     }
@@ -389,7 +389,7 @@ impl Metrics {
         self.backfilled.get_or_create(&KindLabel { kind: kind.as_str() }).inc();
     }
 
-    /// Notes how many gaps of trades are open.
+    /// Notes how many gaps of trades are open, of the markets that are recorded.
     pub(crate) fn open_gaps(&self, count: usize) {
         self.open_gaps.set(i64::try_from(count).unwrap_or(i64::MAX));
     }

@@ -339,11 +339,14 @@ impl Publisher {
                     None => self.parts.spool_health.up(),
                 }
                 self.parts.lane.handle_stored(subject, stored, refused.is_some(), now());
-                self.lost(dropped.iter().filter_map(|note| {
+                let dropped = dropped.iter().filter_map(|note| {
                     let read = read_note(note);
                     read.inspect_err(|error| tracing::error!(%error, "a lost block is unknown"))
                         .ok()
-                }));
+                });
+                let lane = &mut self.parts.lane;
+                let lost: Vec<_> = dropped.filter(|(id, _)| lane.handle_dropped(id)).collect();
+                self.lost(lost);
             }
             Done::Loaded(subject, block) => {
                 self.parts.lane.handle_loaded(subject, block, now());
@@ -354,11 +357,10 @@ impl Publisher {
 
     /// Shows the open gaps, to the backfill among others, if they have changed.
     fn show_open(&mut self) {
-        let Parts { handover, board, metrics, .. } = &self.parts;
+        let Parts { handover, board, .. } = &self.parts;
         let open = handover.open();
         if self.shown != open.changes() {
             self.shown = open.changes();
-            metrics.open_gaps(open.gaps().len());
             board.set_open(open.gaps().clone());
         }
     }
@@ -439,7 +441,7 @@ impl Publisher {
         self.parts.lane.handle_stop(now());
         self.obey(task).await?;
         self.last_checkpoint(task).await?;
-        let left = self.parts.lane.memory();
+        let left = self.parts.lane.unsaved();
         if left > 0 {
             tracing::error!(
                 bytes = left,

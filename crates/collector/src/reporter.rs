@@ -3,12 +3,14 @@
 use crate::api::Api;
 use crate::board::{Board, FeedHandle, FeedState, MarketView};
 use crate::line::now;
+use crate::metrics::Metrics;
 use crate::pair::Leading;
 use crate::publisher::LaneView;
 use crate::roster::silence_max;
 use crate::silence::{Silences, silences};
 use bus::Bus;
 use daemon::{Context, Health, Required, Status, Task};
+use model::InstrumentId;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -30,12 +32,13 @@ pub(crate) struct Reporter {
     health: Health,
     /// The names of the markets among the dependencies.
     markets: BTreeSet<String>,
+    metrics: Metrics,
     silences: Silences,
 }
 
 impl Reporter {
     /// A reporter that looks at what the handlers look at.
-    pub(crate) fn new(api: &Api, context: &Context) -> Self {
+    pub(crate) fn new(api: &Api, metrics: Metrics, context: &Context) -> Self {
         Self {
             board: api.board.clone(),
             bus: api.bus.clone(),
@@ -44,6 +47,7 @@ impl Reporter {
             status: context.status.clone(),
             health: context.health.clone(),
             markets: BTreeSet::new(),
+            metrics,
             silences: context.metrics(Silences::register),
         }
     }
@@ -70,6 +74,7 @@ impl Reporter {
             self.silences.show(found);
             let total = self.events();
             let (lane, open) = (*self.lane.borrow(), self.board.open().borrow().len());
+            self.metrics.open_gaps(self.fillable(&views));
             let mut text = line(&views, total.saturating_sub(events), lane, open);
             text.push_str(&named(&views, now));
             text.push_str(&slow(&views));
@@ -97,6 +102,15 @@ impl Reporter {
                 Some(reason) => dependency.down(reason),
             }
         }
+    }
+
+    /// The open gaps that are being filled. Nobody asks for those of a market that is not recorded.
+    fn fillable(&self, views: &[MarketView]) -> usize {
+        let is_recorded = |id: &InstrumentId| {
+            views.iter().any(|view| (view.venue, view.market) == (id.venue, id.market))
+        };
+        let open = self.board.open();
+        open.borrow().values().filter(|gap| is_recorded(&gap.instrument)).count()
     }
 
     fn events(&self) -> u64 {

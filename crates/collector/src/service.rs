@@ -107,7 +107,7 @@ impl daemon::Service for Collector {
             view,
             spool_health,
             board: board.clone(),
-            metrics,
+            metrics: metrics.clone(),
             ended: Ended::new(),
             moved,
         };
@@ -116,7 +116,7 @@ impl daemon::Service for Collector {
         let api = Api { board, bus, lane, producer, pair: pair_name, leading, started, refreshing };
         Ok(Self {
             publisher: Publisher::new(parts, spool),
-            reporter: Reporter::new(&api, context),
+            reporter: Reporter::new(&api, metrics, context),
             recorder,
             lineup,
             api,

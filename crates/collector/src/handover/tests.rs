@@ -309,6 +309,23 @@ fn what_was_cut_off_the_spools_tail_is_where_the_next_run_begins() {
 }
 
 #[test]
+fn what_had_to_go_from_the_spool_is_missing_up_to_the_last_id() {
+    let mut handover = spooled();
+    handover.found(subject(Kind::Trade), &[run(Kind::Trade, 10, 20)]);
+    handover.settle();
+    let last_ids = handover.last_ids();
+    for (first, last) in [(10, 12), (17, 20)] {
+        handover.lost(&[run(Kind::Trade, first, last)]);
+    }
+    assert_eq!(gaps(&handover), ["9..13", "16..21"]);
+    // The stream has some of it: it was taken before the run was killed.
+    handover.handed(subject(Kind::Trade), &[run(Kind::Trade, 10, 12)]);
+    trades(&mut handover, 21, 25);
+    assert_eq!(handover.unrecorded(&last_ids, UnixNanos::new(9)).len(), 1);
+    assert_eq!(gaps(&handover), ["16..21"]);
+}
+
+#[test]
 fn what_a_damaged_gap_record_named_is_missing_again() {
     let mut handover = Handover::default();
     trades(&mut handover, 5, 9);

@@ -40,6 +40,8 @@ struct Flight {
     /// Where it stands in the spool, if it came from there.
     position: Option<Position>,
     sent: bool,
+    /// Whether the spool had a copy and had to drop it.
+    dropped: bool,
 }
 
 impl Default for Subject {
@@ -91,6 +93,12 @@ impl Subject {
     pub(super) fn memory(&self) -> usize {
         let flight = self.flight.as_ref().map_or(0, |flight| flight.block.payload.len());
         self.held_bytes() + flight
+    }
+
+    /// What is in memory alone, once it spills.
+    pub(super) fn unsaved(&self) -> usize {
+        let flight = self.flight.as_ref().filter(|flight| flight.dropped);
+        self.held_bytes() + flight.map_or(0, |flight| flight.block.payload.len())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -202,6 +210,15 @@ impl Subject {
         self.store_at = retry_at;
     }
 
+    /// Notes that the spool dropped a block. Returns whether it is in flight.
+    pub(super) fn dropped(&mut self, id: &BlockId) -> bool {
+        let flight = self.flight.as_mut().filter(|flight| flight.block.id == *id);
+        flight.is_some_and(|flight| {
+            flight.dropped = true;
+            true
+        })
+    }
+
     pub(super) fn may_send(&mut self, now: Instant) -> bool {
         self.retry_at = self.retry_at.filter(|at| *at > now);
         self.retry_at.is_none()
@@ -211,7 +228,7 @@ impl Subject {
     pub(super) fn begin_send(&mut self) -> Option<Arc<Block>> {
         if self.flight.is_none() && !self.spills {
             let block = self.pop_ready()?;
-            self.flight = Some(Flight { block, position: None, sent: false });
+            self.flight = Some(Flight { block, position: None, sent: false, dropped: false });
         }
         let flight = self.flight.as_mut().filter(|flight| !flight.sent)?;
         flight.sent = true;
@@ -245,7 +262,7 @@ impl Subject {
         if block.id.epoch == epoch && block.id.seq <= self.acked {
             return Some(position);
         }
-        self.flight = Some(Flight { block, position: Some(position), sent: false });
+        self.flight = Some(Flight { block, position: Some(position), sent: false, dropped: false });
         None
     }
 

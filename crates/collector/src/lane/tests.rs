@@ -43,7 +43,7 @@ fn describe(command: &Command) -> String {
 
 /// Plays a script against one subject with a spool that is a list in memory, and compares what the
 /// shell was told to do. `put` appends, `acked`/`failed` answer the flight, `up`/`down` is the bus,
-/// `wait` lets milliseconds pass, `disk full`/`disk ok` is the spool.
+/// `wait` lets milliseconds pass, `disk full`/`disk ok` is the spool, which has to `drop` its oldest.
 fn check(script: &str, expected: Expect) {
     check_with(LIMITS, script, expected);
 }
@@ -67,6 +67,11 @@ fn check_with(limits: Limits, script: &str, expected: Expect) {
             ("failed", _) => lane.handle_failed(&flight.clone().unwrap(), now, &mut rng),
             ("refused", _) => lane.handle_refused(&flight.take().unwrap(), now),
             ("stop", _) => lane.handle_stop(now),
+            ("drop", _) => {
+                let block = disk.pop_front().unwrap();
+                let is_lost = lane.handle_dropped(&block.id);
+                told.push(format!("{} {}", if is_lost { "gone" } else { "kept" }, text(&block)));
+            }
             ("wait", millis) => {
                 now += Duration::from_millis(millis.parse().unwrap());
                 lane.handle_timeout(now);
@@ -249,6 +254,44 @@ fn when_the_spool_refuses_as_well_the_oldest_is_lost() {
 }
 
 #[test]
+fn a_block_in_flight_outlives_its_copy_in_the_spool() {
+    check(
+        "up | put aaaaaa | put bbbbbb | put cccccc | down | drop | drop | failed | up | acked \
+         | wait 2",
+        expect![
+            "publish 1 aaaaaa, store aaaaaa bbbbbb, kept aaaaaa, gone bbbbbb, publish 1 aaaaaa, \
+             load, publish 3 cccccc"
+        ],
+    );
+}
+
+#[test]
+fn the_copy_of_a_block_that_was_taken_is_no_loss() {
+    check(
+        "up | put aaaaaa | put bbbbbb | put cccccc | down | acked | drop | drop",
+        expect![["publish 1 aaaaaa, store aaaaaa bbbbbb, kept aaaaaa, gone bbbbbb"]],
+    );
+}
+
+#[test]
+fn what_only_the_flight_has_at_the_end_is_not_saved() {
+    let unsaved = |drops: bool| {
+        let (mut lane, now, subject) = (lane(LIMITS), Instant::now(), subject(Kind::Trade));
+        lane.handle_bus(true, now);
+        lane.append(subject, run(Kind::Trade, 1, 1), b"aaaaaaaaaa", now);
+        lane.handle_timeout(now);
+        lane.handle_stop(now);
+        let mut commands = std::iter::from_fn(|| lane.next_command());
+        let Some(Command::Publish(block)) = commands.next() else { panic!("it is in flight") };
+        assert!(matches!(commands.next(), Some(Command::Store(..))));
+        lane.handle_stored(subject, 1, false, now);
+        assert!(!(drops && lane.handle_dropped(&block.id)));
+        lane.unsaved()
+    };
+    assert_eq!((unsaved(false), unsaved(true)), (0, 10));
+}
+
+#[test]
 fn a_refused_block_is_lost_and_the_next_one_follows() {
     check(
         "up | put aaaaaa | put bbbbbb | refused | wait 2",
@@ -267,6 +310,8 @@ enum Step {
     Wait(u64),
     Bus(bool),
     Disk(bool),
+    /// The spool drops the oldest that it has not handed out.
+    Drop,
     /// The oldest outstanding publish: whether the server stores it, and whether we hear of it.
     Answer(bool, bool),
     Restart,
@@ -278,6 +323,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..150_u64).prop_map(Step::Wait),
         1 => any::<bool>().prop_map(Step::Bus),
         1 => any::<bool>().prop_map(Step::Disk),
+        1 => Just(Step::Drop),
         6 => (any::<bool>(), any::<bool>()).prop_map(|(stored, heard)| Step::Answer(stored, heard)),
         1 => Just(Step::Restart),
     ]
@@ -332,6 +378,7 @@ impl World {
             }
             Step::Bus(up) => self.lane.handle_bus(up, self.now),
             Step::Disk(ok) => self.disk_ok = ok,
+            Step::Drop => self.drop_oldest(),
             Step::Answer(stored, heard) => self.answer(stored, heard),
             Step::Restart => self.restart(),
         }
@@ -347,6 +394,18 @@ impl World {
             self.lane.handle_acked(&block.id, self.now);
         } else {
             self.lane.handle_failed(&block.id, self.now, &mut self.rng);
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        if self.read == self.disk.len() {
+            return;
+        }
+        let block = self.disk.remove(self.read);
+        // What an earlier run had published is found out from the server.
+        let is_known = block.id.epoch < self.epoch && self.known.contains(&block.id.msg_id());
+        if self.lane.handle_dropped(&block.id) && !is_known {
+            self.lost.extend(ids(&block));
         }
     }
 
@@ -430,5 +489,7 @@ proptest! {
         prop_assert!(stored.is_superset(&expected), "missing {:?}", &expected - &stored);
         let allowed: BTreeSet<u64> = (1..=world.appended).collect();
         prop_assert!(stored.is_subset(&allowed));
+        let untrue = stored.intersection(&world.lost);
+        prop_assert_eq!(untrue.count(), 0, "{:?} of {:?}", world.lost, stored);
     }
 }

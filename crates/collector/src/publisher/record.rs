@@ -2,7 +2,7 @@
 
 use super::{LastIds, Publisher, forgotten, now};
 use crate::block::{Run, join};
-use crate::handover::gap_event;
+use crate::handover::{gap_event, is_contiguous};
 use daemon::clock;
 use model::{Cause, Event, Kind};
 use units::UnixNanos;
@@ -21,6 +21,15 @@ impl Publisher {
     pub(super) fn lost(&mut self, blocks: impl IntoIterator<Item = (BlockId, Vec<Run>)>) {
         let mut lost = Vec::new();
         for (id, runs) in blocks {
+            if self.may_be_stored(&id) {
+                tracing::warn!(
+                    block = %id,
+                    "there is no room left for a block that may be published: what is not goes on \
+                     record once the streams are read"
+                );
+                self.parts.handover.lost(&runs);
+                continue;
+            }
             self.parts.metrics.block_lost();
             tracing::error!(block = %id, "a block is lost, for there is no room left");
             if id.subject.kind == Kind::Gap {
@@ -40,6 +49,13 @@ impl Publisher {
         for run in lost.iter().filter(|run| !run.rest) {
             self.record(gap_event(run, Cause::Overflow, now));
         }
+    }
+
+    /// Whether the run before may have published a block, of which only the streams know: what they
+    /// do not have is recorded once they are read.
+    fn may_be_stored(&self, id: &BlockId) -> bool {
+        let is_earlier = id.epoch < self.parts.producer.epoch && !self.is_foreign(id);
+        self.unrecorded.is_some() && is_earlier && is_contiguous(id.subject.kind)
     }
 
     /// Records again what was lost, once there is room; at the end whether there is or not.

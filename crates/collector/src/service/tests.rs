@@ -209,7 +209,10 @@ async fn every_trade_reaches_the_durable_lane_once_and_in_order() {
 async fn the_live_lane_carries_the_same_events_in_sequence() {
     let world = World::new().await;
     let mut live = world.bus.subscribe_live("md.trade.>".to_owned()).await.unwrap();
-    let _collector = world.collect().await;
+    let collector = world.collect().await;
+    // What comes while the bus is away is not sent live.
+    let path = "/api/v1/collector/status";
+    collector.until(path, |_, status| status["bus"]["connected"] == true).await;
     world.venue.subscribed(1).await;
     world.trades(7..=9);
     for (seq, id) in (1..).zip(7..=9) {

@@ -292,6 +292,14 @@ async fn a_gap_stays_open_while_the_venue_is_away_and_survives_a_kill() {
     let (_, gaps) = collector.get("/api/v1/collector/gaps").await;
     let open = gaps["open"].as_array().unwrap();
     assert!(open.iter().any(|open| open["gap_id"] == gap_id), "{open:?}");
+    // Of a market that is switched off they are nothing to be alarmed at.
+    let open = |metrics: &str, count: usize| {
+        metrics.contains(&format!("marketprism_collector_backfill_gaps_open {count}\n"))
+    };
+    collector.measures(|metrics| open(metrics, 2)).await;
+    collector.reload_venues(|venues| venues.binance.spot.enabled = false);
+    collector.measures(|metrics| open(metrics, 0)).await;
+    collector.reload_venues(|venues| venues.binance.spot.enabled = true);
     venue.strike("away@0s:0s").await;
     collector.gaps_open(0).await;
     venue.end().await;

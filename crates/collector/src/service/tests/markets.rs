@@ -17,7 +17,7 @@ const OKX_TRADES: [&str; 2] = ["instruments:SPOT", "trades:BTC-USDT"];
 
 impl Running {
     /// Changes the configuration of the venues.
-    fn reload_venues(&self, change: impl FnOnce(&mut settings::Venues)) {
+    pub(super) fn reload_venues(&self, change: impl FnOnce(&mut settings::Venues)) {
         let mut suite = Suite::clone(&self.reload.borrow());
         change(&mut suite.collector.venues);
         self.reload.send_replace(Arc::new(suite));
@@ -35,15 +35,15 @@ impl Running {
         self.received(status["events"].as_u64().unwrap() + count).await;
     }
 
-    /// Waits until no metric tells of this any more.
-    async fn forgets(&self, name: &str) {
-        let forgotten = async {
-            while self.metrics().contains(name) {
+    /// Waits until the metrics are as they should.
+    pub(super) async fn measures(&self, is_so: impl Fn(&str) -> bool) {
+        let so = async {
+            while !is_so(&self.metrics()) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        let forgotten = tokio::time::timeout(PATIENCE, forgotten).await.is_ok();
-        assert!(forgotten, "{}", self.metrics());
+        let so = tokio::time::timeout(PATIENCE, so).await.is_ok();
+        assert!(so, "{}", self.metrics());
     }
 }
 
@@ -96,7 +96,7 @@ async fn a_market_goes_and_comes_by_reload_and_the_socket_of_the_other_stays() {
     let subscriptions = body["subscriptions"].as_array().unwrap();
     let is_of_other = |it: &Value| it["connection"] == "binance-spot-0";
     assert!(!subscriptions.is_empty() && subscriptions.iter().all(is_of_other), "{body}");
-    collector.forgets("okx").await;
+    collector.measures(|metrics| !metrics.contains("okx")).await;
     // Meanwhile both have trades.
     collector.moves_on(100).await;
 
