@@ -1,7 +1,9 @@
 //! `marketprism query`: stored rows of one stream, page by page.
 
+mod file;
 pub(crate) mod sheet;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -18,6 +20,7 @@ use crate::pager::Pager;
 use crate::rows::{PAGE, Rows, TIMEOUT, address};
 use crate::service::{Service, Target};
 use crate::when;
+use file::{Draft, Query};
 use sheet::{Sheet, Text};
 
 /// Rows of a table if nobody says how many: some screens.
@@ -34,6 +37,12 @@ terminal a table goes through $PAGER, or less if that is not set.
 --estimate is of all rows unless --limit says otherwise, and of JSON
 for every format but arrow.
 
+--output writes into FILE.part, and names it FILE once every row is
+there. If it is interrupted, or the storage goes away, the same
+command goes on with it; only arrow begins anew. Without --until it
+ends where the first of them began. Relative times are others each
+time, so give --since a date.
+
 Examples:
   sudo marketprism query trade binance/spot/BTC-USDT --since -1h
   sudo marketprism query funding okx/perp/BTC-USDT --newest --limit 3
@@ -44,6 +53,8 @@ Examples:
       --since 2026-05-09 --until 2026-05-10 | gzip >book.csv.gz
   sudo marketprism query trade binance/spot/BTC-USDT --format arrow \\
       --since 2026-05-09 --until 2026-05-10 >trades.arrows
+  sudo marketprism query trade okx/perp/BTC-USDT -o trades.csv \\
+      --since 2026-05-01 --until 2026-06-01
   sudo marketprism query book okx/perp/BTC-USDT --since -7d --estimate
   marketprism query gap --gateway https://HOST:8080 --key-file KEY
 
@@ -74,9 +85,12 @@ pub(crate) struct Args {
     /// The newest rows first.
     #[arg(long)]
     newest: bool,
-    /// How the rows are written.
-    #[arg(long, value_enum, value_name = "FORMAT", default_value = "table")]
-    format: Format,
+    /// How the rows are written: a table, or what FILE ends with.
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// Writes the rows into a file, and goes on with one that is not complete.
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["estimate", "no_pager"])]
+    output: Option<PathBuf>,
     /// Only these fields, in this order.
     #[arg(long, value_name = "FIELD,…", value_delimiter = ',')]
     fields: Vec<String>,
@@ -122,23 +136,29 @@ impl Format {
 }
 
 pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> {
-    let (path, parameters) = question(args)?;
+    let format = format(args)?;
+    let (path, parameters) = question(args, format)?;
     let storage = args.target.storage(suite.storage.listen)?;
     if args.estimate {
-        let estimate = estimate(&storage, parameters, args).await?;
-        output::line(estimate.told(args.format))?;
+        let estimate = estimate(&storage, parameters, args, format).await?;
+        output::line(estimate.told(format))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let Some(text) = args.format.text() else {
+    if let Some(target) = &args.output {
+        let told = save(&storage, target, path, parameters, args, format).await?;
+        output::remark(told)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(text) = format.text() else {
         if output::is_terminal() {
-            bail!("--format arrow is no text: add >FILE, or | and a program that reads it");
+            bail!("--format arrow is no text: add --output FILE, or | and a program that reads it");
         }
         export(&storage, path, parameters, args.limit, &mut output::raw).await?;
         return Ok(ExitCode::SUCCESS);
     };
     let sheet = Sheet::new(text, args.kind, &args.fields)?;
     let rows = Rows::new(&storage, path, parameters);
-    let is_paged = args.format == Format::Table && !args.no_pager;
+    let is_paged = format == Format::Table && !args.no_pager;
     let remark = match is_paged.then(Pager::start).flatten() {
         Some(mut pager) => write(rows, sheet, args, &mut |text: &str| pager.text(text)).await?,
         None => write(rows, sheet, args, &mut output::text).await?,
@@ -149,6 +169,100 @@ pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
+/// How the rows are written.
+fn format(args: &Args) -> anyhow::Result<Format> {
+    let Some(target) = &args.output else { return Ok(args.format.unwrap_or(Format::Table)) };
+    let name = target.extension().and_then(|name| name.to_str()).unwrap_or_default();
+    match args.format {
+        Some(Format::Table) => bail!("a table is for a person: name another --format for a file"),
+        Some(format) => Ok(format),
+        None => Ok(match name {
+            "csv" => Format::Csv,
+            "json" => Format::Json,
+            "jsonl" | "ndjson" => Format::Jsonl,
+            "arrow" | "arrows" => Format::Arrow,
+            _ => bail!(
+                "{} ends with none of .csv, .json, .jsonl and .arrows: say the --format",
+                target.display()
+            ),
+        }),
+    }
+}
+
+/// Writes the rows into a file, or those that it lacks; returns what is to be said of it afterwards.
+async fn save(
+    storage: &Service,
+    target: &Path,
+    path: &'static str,
+    mut parameters: Vec<(&'static str, String)>,
+    args: &Args,
+    format: Format,
+) -> anyhow::Result<String> {
+    parameters.retain(|(name, _)| *name != "end");
+    let query = named(args, format, path, &parameters)?;
+    let mut draft = Draft::open(target, query, when::nanos(Timestamp::now())?)?;
+    parameters.push(("end", draft.until().to_string()));
+    let goes_on = || format!("the same command goes on with {}.part", target.display());
+    match format.text() {
+        Some(text) => {
+            let sheet = Sheet::new(text, args.kind, &args.fields)?;
+            let rows = Rows::new(storage, path, parameters).behind(draft.cursor());
+            fill(&mut draft, rows, sheet, args.limit).await.with_context(goes_on)?;
+        }
+        None => {
+            draft.begin_anew()?;
+            export(storage, path, parameters, args.limit, &mut |data| draft.append(data)).await?;
+        }
+    }
+    let size = output::bytes(draft.bytes());
+    let rows = format.text().map(|_| format!("{} rows, ", draft.rows())).unwrap_or_default();
+    draft.finish()?;
+    Ok(format!("{}: {rows}{size}", target.display()))
+}
+
+/// What tells the file of a query from that of another.
+fn named(
+    args: &Args,
+    format: Format,
+    path: &str,
+    parameters: &[(&'static str, String)],
+) -> anyhow::Result<Query> {
+    let format = format.to_possible_value().context("a format has a name")?;
+    Ok(Query {
+        path: path.to_owned(),
+        parameters: parameters.iter().map(|(name, it)| ((*name).to_owned(), it.clone())).collect(),
+        format: format.get_name().to_owned(),
+        fields: args.fields.clone(),
+        limit: args.limit,
+        until: args.until.map(when::nanos).transpose()?,
+    })
+}
+
+/// Writes the rows that a file of text lacks.
+async fn fill(
+    draft: &mut Draft,
+    mut rows: Rows<'_>,
+    mut sheet: Sheet,
+    limit: Option<u64>,
+) -> anyhow::Result<()> {
+    if draft.is_new() {
+        draft.append(sheet.begin().as_bytes())?;
+    } else {
+        output::remark(format!("going on behind {} rows", draft.rows()))?;
+    }
+    sheet.go_on(draft.rows());
+    let (limit, mut progress) = (limit.unwrap_or(u64::MAX), Progress::new(true));
+    let is_behind = |draft: &Draft| draft.rows() > 0 && draft.cursor().is_none();
+    while draft.rows() < limit && !is_behind(draft) {
+        let Some(page) = rows.next((limit - draft.rows()).min(PAGE)).await? else { break };
+        draft.append(sheet.page(&page)?.as_bytes())?;
+        draft.keep(page.len() as u64, rows.cursor())?;
+        progress.show(&format!("{} rows, {}", draft.rows(), output::bytes(draft.bytes())))?;
+    }
+    progress.end()?;
+    draft.append(sheet.end().as_bytes())
+}
+
 /// Writes the rows as they come; returns what is to be said of them afterwards.
 async fn write(
     mut rows: Rows<'_>,
@@ -156,7 +270,7 @@ async fn write(
     args: &Args,
     print: Print<'_>,
 ) -> anyhow::Result<Option<String>> {
-    let default = if args.format == Format::Table { TABLE_ROWS } else { u64::MAX };
+    let default = if sheet.is_table() { TABLE_ROWS } else { u64::MAX };
     let limit = args.limit.unwrap_or(default);
     // On a terminal the rows themselves show how far it is.
     let mut progress = Progress::new(!output::is_terminal());
@@ -174,7 +288,7 @@ async fn write(
     }
     progress.end()?;
     print(&sheet.end())?;
-    let remark = if args.format != Format::Table {
+    let remark = if !sheet.is_table() {
         None
     } else if written == 0 {
         Some("no rows: marketprism audit says what is stored".to_owned())
@@ -211,10 +325,11 @@ async fn estimate(
     storage: &Service,
     mut parameters: Vec<(&'static str, String)>,
     args: &Args,
+    format: Format,
 ) -> anyhow::Result<Estimate> {
     parameters.retain(|(name, _)| *name != "kind");
     parameters.push(("kind", args.kind.to_string()));
-    if args.format == Format::Arrow {
+    if format == Format::Arrow {
         parameters.push(("format", "arrow".to_owned()));
     }
     parameters.extend(args.limit.map(|limit| ("limit", limit.to_string())));
@@ -244,14 +359,17 @@ async fn export(
 }
 
 /// Where the rows of a kind are, and what is asked for.
-fn question(args: &Args) -> anyhow::Result<(&'static str, Vec<(&'static str, String)>)> {
+fn question(
+    args: &Args,
+    format: Format,
+) -> anyhow::Result<(&'static str, Vec<(&'static str, String)>)> {
     let Some(path) = path(args.kind) else {
         bail!("the storage has no query for {}: see marketprism stream", args.kind);
     };
-    if args.newest && args.format == Format::Tardis {
+    if args.newest && format == Format::Tardis {
         bail!("--format tardis has the oldest rows first: leave out --newest");
     }
-    if !args.fields.is_empty() && args.format == Format::Arrow {
+    if !args.fields.is_empty() && format == Format::Arrow {
         bail!("--format arrow has every column: leave out --fields");
     }
     let mut parameters = Vec::new();

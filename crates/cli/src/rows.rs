@@ -51,6 +51,17 @@ impl<'a> Rows<'a> {
         Self { storage, path, parameters, cursor: None, ended: false }
     }
 
+    /// Begins behind the row that a cursor is of.
+    pub(crate) fn behind(mut self, cursor: Option<&str>) -> Self {
+        self.cursor = cursor.map(ToOwned::to_owned);
+        self
+    }
+
+    /// Where the rows go on behind those that were returned.
+    pub(crate) fn cursor(&self) -> Option<&str> {
+        self.cursor.as_deref()
+    }
+
     /// Returns the next rows, at most so many; `None` behind the last.
     ///
     /// # Errors

@@ -12,6 +12,9 @@ use serde_json::value::RawValue;
 
 use crate::{output, when};
 
+/// What the storage adds to an event: the block that brought it, by its place in the stream.
+const STREAM_SEQ: &str = "stream_seq";
+
 /// Fields that a table of one stream leaves out: they are the same in every row.
 const CONSTANT: &[&str] = &["v", "kind", "venue", "market", "symbol", "instrument"];
 
@@ -50,7 +53,8 @@ impl Sheet {
     ///
     /// If a field is wanted that the kind does not have, or the format does not have the kind.
     pub(super) fn new(format: Text, kind: Kind, wanted: &[String]) -> anyhow::Result<Self> {
-        let known = openapi::member_names(kind);
+        let mut known = openapi::member_names(kind);
+        known.push(STREAM_SEQ);
         if let Some(field) = wanted.iter().find(|field| !known.contains(&field.as_str())) {
             bail!("{kind} has no field `{field}`, but {}", known.join(", "));
         }
@@ -70,6 +74,16 @@ impl Sheet {
         };
         let lines = tardis::Lines::default();
         Ok(Self { format, kind, fields, header, lines, written: 0, kept: Vec::new(), chosen })
+    }
+
+    /// Whether it is for a person.
+    pub(super) fn is_table(&self) -> bool {
+        self.format == Text::Table
+    }
+
+    /// Goes on behind so many rows that are written already.
+    pub(super) const fn go_on(&mut self, rows: u64) {
+        self.written = rows;
     }
 
     /// What stands before the rows.
@@ -140,7 +154,8 @@ impl Sheet {
         let is_shown = |field: &&String| {
             let is_constant = self.kind != Kind::Gap && CONSTANT.contains(&field.as_str());
             let is_there = rows.iter().any(|row| row.contains_key(*field));
-            self.chosen || (is_there && !is_constant && *field != "v" && *field != "kind")
+            let is_for_programs = ["v", "kind", STREAM_SEQ].contains(&field.as_str());
+            self.chosen || (is_there && !is_constant && !is_for_programs)
         };
         let shown: Vec<&String> = self.fields.iter().filter(is_shown).collect();
         let header: Vec<String> = shown.iter().map(|field| field.to_uppercase()).collect();
@@ -222,7 +237,10 @@ mod tests {
         };
         let mut json = Vec::new();
         wire::encode(&event, &mut json);
-        RawValue::from_string(String::from_utf8(json).unwrap()).unwrap()
+        json.pop();
+        // As the storage has it.
+        let json = String::from_utf8(json).unwrap() + ",\"stream_seq\":9}";
+        RawValue::from_string(json).unwrap()
     }
 
     fn trade(seq: u64) -> Box<RawValue> {
@@ -259,9 +277,9 @@ mod tests {
             Text::Csv,
             &[],
             expect![[r#"
-                v,kind,venue,market,symbol,instrument,venue_time,recv_time,origin,seq,trade_id,price,qty,side,first_id,last_id,count,liquidation,block
-                1,agg_trade,binance,spot,BTC-USDT,BTCUSDT,1778284800000000000,1778284800000001000,rest,1,"a,""b""",64000.1,0.00000001,buy,1,2,3,,true
-                1,agg_trade,binance,spot,BTC-USDT,BTCUSDT,1778284800000000000,1778284800000001000,rest,2,"a,""b""",64000.1,0.00000001,buy,1,2,3,,true
+                v,kind,venue,market,symbol,instrument,venue_time,recv_time,origin,seq,trade_id,price,qty,side,first_id,last_id,count,liquidation,block,stream_seq
+                1,agg_trade,binance,spot,BTC-USDT,BTCUSDT,1778284800000000000,1778284800000001000,rest,1,"a,""b""",64000.1,0.00000001,buy,1,2,3,,true,9
+                1,agg_trade,binance,spot,BTC-USDT,BTCUSDT,1778284800000000000,1778284800000001000,rest,2,"a,""b""",64000.1,0.00000001,buy,1,2,3,,true,9
             "#]],
         );
         check(

@@ -8,8 +8,9 @@ use crate::testing::{START, Site, line, trade, try_typed};
 /// What the command prints.
 async fn printed(site: &Site, text: &str) -> String {
     let args = Args { target: site.target(), ..line(text) };
-    let sheet = Sheet::new(args.format.text().unwrap(), args.kind, &args.fields).unwrap();
-    let (path, parameters) = question(&args).unwrap();
+    let format = format(&args).unwrap();
+    let sheet = Sheet::new(format.text().unwrap(), args.kind, &args.fields).unwrap();
+    let (path, parameters) = question(&args, format).unwrap();
     let storage = args.target.storage(site.suite.storage.listen).unwrap();
     let mut printed = String::new();
     let mut print = |text: &str| {
@@ -18,6 +19,40 @@ async fn printed(site: &Site, text: &str) -> String {
     };
     write(Rows::new(&storage, path, parameters), sheet, &args, &mut print).await.unwrap();
     printed
+}
+
+/// What the storage is asked.
+fn asked(text: &str) -> anyhow::Result<(&'static str, Vec<(&'static str, String)>)> {
+    let args = line(text);
+    question(&args, format(&args)?)
+}
+
+/// What is in the file of a command that was killed within the second page and is given again.
+async fn gone_on_with(site: &Site, text: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let target = directory.path().join("rows");
+    let args = Args { target: site.target(), output: Some(target.clone()), ..line(text) };
+    let format = format(&args).unwrap();
+    let (path, parameters) = question(&args, format).unwrap();
+    let storage = args.target.storage(site.suite.storage.listen).unwrap();
+
+    let query = named(&args, format, path, &parameters).unwrap();
+    let mut draft = Draft::open(&target, query, START + 1_000_000_000_000).unwrap();
+    let mut sheet = Sheet::new(format.text().unwrap(), args.kind, &args.fields).unwrap();
+    let until = ("end", draft.until().to_string());
+    let mut rows = Rows::new(&storage, path, [&parameters[..], &[until]].concat());
+    let page = rows.next(PAGE).await.unwrap().unwrap();
+    let begun = sheet.begin().to_owned() + &sheet.page(&page).unwrap();
+    draft.append(begun.as_bytes()).unwrap();
+    draft.keep(page.len() as u64, rows.cursor()).unwrap();
+    draft.append(b"half of the n").unwrap();
+    drop(draft);
+
+    let save = || save(&storage, &target, path, parameters.clone(), &args, format);
+    let told = save().await.unwrap();
+    assert!(told.starts_with(&format!("{}: ", target.display())), "{told}");
+    assert!(save().await.unwrap_err().to_string().contains("is there already"));
+    std::fs::read_to_string(&target).unwrap()
 }
 
 const TRADES: &str = "query trade binance/spot/BTC-USDT";
@@ -47,6 +82,17 @@ async fn every_row_comes_once_over_all_pages_and_in_order() {
         .collect();
     assert_eq!(seqs, [count, count - 1]);
 
+    for written in [
+        "--format csv",
+        "--format csv --fields seq,price",
+        "--format json",
+        "--format jsonl --limit 7000",
+    ] {
+        let text = format!("{TRADES} {written}");
+        let whole = printed(&site, &text).await;
+        assert!(gone_on_with(&site, &text).await == whole, "{text}");
+    }
+
     // From the second trade on, and before the fourth.
     let (since, until) = (START + 2_000_000, START + 4_000_000);
     let range = format!("{TRADES} --format json --since {since} --until {until}");
@@ -72,7 +118,7 @@ async fn an_export_is_what_the_storage_writes_down_to_the_last_byte() {
         let mut stream = archive::ArrowStream::new(Kind::Trade).unwrap();
         let mut expected = stream.rows(trades.iter().map(|trade| (seq, trade.clone()))).unwrap();
         expected.append(&mut stream.finish().unwrap());
-        let (path, parameters) = question(&line(&format!("{TRADES} --format arrow"))).unwrap();
+        let (path, parameters) = asked(&format!("{TRADES} --format arrow")).unwrap();
         let mut written = Vec::new();
         let mut write = |data: &[u8]| {
             written.extend_from_slice(data);
@@ -88,10 +134,10 @@ async fn an_export_is_what_the_storage_writes_down_to_the_last_byte() {
         (format!("{TRADES} --estimate --format arrow"), (5, whole as u64, 0)),
         (format!("{TRADES} --estimate --limit 3"), (3, 3 * row.len() as u64 + 2, 0)),
     ] {
-        let args = line(&text);
-        let (_, parameters) = question(&args).unwrap();
+        let (args, (_, parameters)) = (line(&text), asked(&text).unwrap());
+        let format = format(&args).unwrap();
         let Estimate { rows, bytes, bytes_margin } =
-            estimate(&storage, parameters, &args).await.unwrap();
+            estimate(&storage, parameters, &args, format).await.unwrap();
         assert_eq!((rows, bytes, bytes_margin), expected, "{text}");
     }
     let unknown = vec![("venue", "nowhere".to_owned())];
@@ -113,16 +159,16 @@ fn an_estimate_is_told_with_its_margin_if_it_has_one() {
 
 #[test]
 fn a_question_that_cannot_be_asked_says_what_is_missing() {
-    let refused = |text: &str| question(&line(text)).unwrap_err().to_string();
+    let refused = |text: &str| asked(text).unwrap_err().to_string();
     assert!(refused("query trade").contains("binance/spot/BTC-USDT"));
     assert!(refused("query status binance/spot/BTC-USDT").contains("marketprism stream"));
     let newest = format!("{TRADES} --format tardis --newest");
     assert!(refused(&newest).contains("oldest rows first"));
     let fields = format!("{TRADES} --format arrow --fields price");
     assert!(refused(&fields).contains("leave out --fields"));
-    let (path, parameters) = question(&line("query gap")).unwrap();
+    let (path, parameters) = asked("query gap").unwrap();
     assert_eq!((path, parameters.len()), ("gaps", 0));
-    let (path, parameters) = question(&line("query agg_trade okx/perp/BTC-USDT --newest")).unwrap();
+    let (path, parameters) = asked("query agg_trade okx/perp/BTC-USDT --newest").unwrap();
     assert_eq!(path, "trades");
     let expected = [
         ("venue", "okx"),
@@ -134,6 +180,15 @@ fn a_question_that_cannot_be_asked_says_what_is_missing() {
     let parameters: Vec<_> =
         parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
     assert_eq!(parameters, expected);
+    let file = |name: &str| {
+        let told = format(&line(&format!("{TRADES} -o {name}")));
+        told.map_err(|error| error.to_string())
+    };
+    let known = ["a.csv", "a.json", "a.ndjson", "a.arrows"].map(|name| file(name).unwrap());
+    assert_eq!(known, [Format::Csv, Format::Json, Format::Jsonl, Format::Arrow]);
+    assert!(file("a.xls").unwrap_err().contains("say the --format"));
+    let table = format(&line(&format!("{TRADES} -o a --format table"))).unwrap_err().to_string();
+    assert!(table.contains("another --format"), "{table}");
     for wrong in ["query trades x", "query trade BTC-USDT", "query trade --limit 0"] {
         assert!(try_typed::<Args>(wrong.split(' ')).is_err(), "{wrong}");
     }
