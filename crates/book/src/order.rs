@@ -3,6 +3,7 @@
 mod ladder;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use ladder::Ladder;
 use model::Level;
@@ -48,40 +49,37 @@ impl OrderBook {
     /// Replaces the whole book by a snapshot, in whatever order its levels come.
     pub fn replace(&mut self, bids: &[Level], asks: &[Level]) {
         self.clear();
-        self.bids.extend(bids, bid_key);
-        self.asks.extend(asks, ask_key);
+        self.apply(bids, asks);
+        self.bids.settle();
+        self.asks.settle();
     }
 
     /// Applies absolute quantities: zero removes a level, and removing an absent one is normal.
     pub fn apply(&mut self, bids: &[Level], asks: &[Level]) {
-        for &(price, qty) in bids {
-            self.bids.set(bid_key(price), qty);
-        }
-        for &(price, qty) in asks {
-            self.asks.set(ask_key(price), qty);
-        }
+        self.bids.set_all(bids, bid_key);
+        self.asks.set_all(asks, ask_key);
     }
 
     /// The highest bid.
     #[must_use]
     pub fn best_bid(&self) -> Option<Level> {
-        self.bids().next()
+        self.bids.best().map(bid)
     }
 
     /// The lowest ask.
     #[must_use]
     pub fn best_ask(&self) -> Option<Level> {
-        self.asks().next()
+        self.asks.best().map(ask)
     }
 
     /// Bids, highest price first.
     pub fn bids(&self) -> impl Iterator<Item = Level> + '_ {
-        self.bids.best_first().map(|(key, qty)| (Price::from_raw(key), qty))
+        self.bids.best_first().map(bid)
     }
 
     /// Asks, lowest price first.
     pub fn asks(&self) -> impl Iterator<Item = Level> + '_ {
-        self.asks.best_first().map(|(key, qty)| (Price::from_raw(!key), qty))
+        self.asks.best_first().map(ask)
     }
 
     /// The best `depth` levels of each side, bids then asks.
@@ -106,8 +104,8 @@ impl OrderBook {
     /// updates are missing.
     #[must_use]
     pub fn is_crossed(&self) -> bool {
-        match (self.best_bid(), self.best_ask()) {
-            (Some((bid, _)), Some((ask, _))) => bid >= ask,
+        match (self.bids.best_key(), self.asks.best_key()) {
+            (Some(bid), Some(ask)) => bid >= !ask,
             (Some(_) | None, None) | (None, Some(_)) => false,
         }
     }
@@ -132,6 +130,14 @@ impl OrderBook {
 /// Keys ascend towards the better price, so that both sides are one kind of ladder.
 const fn bid_key(price: Price) -> i128 {
     price.raw()
+}
+
+const fn bid((key, qty): (i128, Qty)) -> Level {
+    (Price::from_raw(key), qty)
+}
+
+const fn ask((key, qty): (i128, Qty)) -> Level {
+    (Price::from_raw(!key), qty)
 }
 
 /// The complement rather than the negative: it reverses the order as well and cannot overflow.

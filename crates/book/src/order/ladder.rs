@@ -1,141 +1,187 @@
 //! One side of a book.
 
+use super::window::{PLACES_MAX, Window};
 use model::Level;
+use std::collections::BTreeMap;
 use units::{Price, Qty};
 
-/// Levels in a block before it is split: one kilobyte, of which an insertion moves a quarter.
+/// Levels that come where the window is wanted and is not, before it moves there; with as many as a
+/// part of all levels on top, so that moving costs each of them little.
+const STRAYS_MAX: usize = 32;
+const STRAYS_PART: usize = 32;
+
+/// The window is laid around the level that is so many places from the best, or half as many as
+/// there are: some prices far away from all others do not lead it astray.
+const ANCHOR: usize = STRAYS_MAX;
+
+/// Levels by key; the best is the greatest.
 ///
-/// Measured on a recorded stream over books of 3,000 and of 22,000 levels: 16 and 32 do equally
-/// well, 64 and 128 lose a twentieth and a tenth.
-const BLOCK_MAX: usize = 32;
-
-/// Neighbours that together have no more than this are merged.
-const MERGE_MAX: usize = BLOCK_MAX / 2;
-
-/// At least one level; keys ascend.
-type Block = Vec<(i128, Qty)>;
-
-/// Levels sorted by key, the best (greatest) last, in blocks.
-///
-/// Many updates are near the best, so the search begins at the last block; and whatever an update
-/// inserts or removes, it moves no more than one block.
+/// Nearly all updates are near the best and on the venue's tick. There each price has a place of its
+/// own, in a window that follows the market: whatever an update inserts or removes, nothing is
+/// searched or moved. The others are in a tree.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ladder {
-    /// The least key of each block.
-    firsts: Vec<i128>,
-    blocks: Vec<Block>,
-    len: usize,
+    near: Option<Box<Window>>,
+    /// The levels that have no place in the window.
+    far: BTreeMap<i128, Qty>,
+    /// How many of those are better than its worst place: one of them may be the best of all.
+    above: usize,
+    /// Levels that came where the window is wanted since it was moved.
+    strays: usize,
 }
 
 impl Ladder {
-    pub(super) const fn len(&self) -> usize {
-        self.len
+    pub(super) fn len(&self) -> usize {
+        self.far.len() + self.near.as_ref().map_or(0, |near| near.len())
     }
 
     pub(super) fn clear(&mut self) {
-        self.firsts.clear();
-        self.blocks.clear();
-        self.len = 0;
+        if let Some(near) = &mut self.near {
+            near.clear();
+        }
+        self.far.clear();
+        (self.above, self.strays) = (0, 0);
     }
 
-    pub(super) fn extend(&mut self, levels: &[Level], key: fn(Price) -> i128) {
-        // Snapshots come best first, so walking backwards appends in order.
-        for &(price, qty) in levels.iter().rev() {
+    /// Sets the quantities of levels, in whatever order; zero removes one.
+    #[inline]
+    pub(super) fn set_all(&mut self, levels: &[Level], key: impl Fn(Price) -> i128) {
+        for &(price, qty) in levels {
             self.set(key(price), qty);
         }
     }
 
-    /// Sets the quantity at a key; zero removes the level.
-    #[inline]
-    pub(super) fn set(&mut self, key: i128, qty: Qty) {
-        let Some(at) = self.block_of(key) else {
-            if !qty.is_zero() {
-                self.firsts.push(key);
-                self.blocks.push(new_block(&[(key, qty)]));
-                self.len = 1;
-            }
-            return;
-        };
-        let block = &mut self.blocks[at];
-        let place = block.partition_point(|(other, _)| *other < key);
-        match block.get_mut(place).filter(|(other, _)| *other == key) {
-            Some(_) if qty.is_zero() => self.remove(at, place),
-            Some((_, held)) => *held = qty,
-            None if qty.is_zero() => {}
-            None => self.insert(at, place, key, qty),
+    /// Moves the window if it is not where the levels are, after a snapshot.
+    pub(super) fn settle(&mut self) {
+        if self.is_wanted_lower() && !self.far.is_empty() {
+            self.move_window();
         }
     }
 
+    #[inline]
+    fn set(&mut self, key: i128, qty: Qty) {
+        if let Some(near) = &mut self.near
+            && let Some(place) = near.place(key)
+        {
+            near.set(place, qty);
+        } else {
+            self.set_far(key, qty);
+        }
+    }
+
+    #[inline(never)]
+    fn set_far(&mut self, key: i128, qty: Qty) {
+        let is_above = self.near.as_ref().is_none_or(|near| key >= near.base());
+        if qty.is_zero() {
+            let removed = self.far.remove(&key).is_some();
+            self.above -= usize::from(removed && is_above);
+            return;
+        }
+        if self.far.insert(key, qty).is_some() {
+            return;
+        }
+        self.above += usize::from(is_above);
+        self.strays += usize::from(is_above || self.is_wanted_lower());
+        if self.strays >= STRAYS_MAX + self.len() / STRAYS_PART {
+            self.move_window();
+        }
+    }
+
+    /// Whether the window should have a place for levels below it.
+    fn is_wanted_lower(&self) -> bool {
+        let Some(near) = &self.near else { return true };
+        let is_low = near.best().is_none_or(|place| place < near.places() / 4);
+        is_low || near.places() < PLACES_MAX && near.len() / 4 < self.far.len()
+    }
+
+    /// Lays the window around the best levels, on the tick that all levels are on.
+    fn move_window(&mut self) {
+        let levels: Vec<_> = self.best_first().collect();
+        let keys: Vec<_> = levels.iter().map(|(key, _)| *key).collect();
+        let anchor = keys.get(ANCHOR.min(keys.len() / 2));
+        self.near = anchor.and_then(|anchor| Window::around(*anchor, &keys));
+        let mut has_place = |&(key, qty): &(i128, Qty)| {
+            let Some(near) = &mut self.near else { return false };
+            let place = near.place(key);
+            place.inspect(|place| near.set(*place, qty)).is_some()
+        };
+        self.far = levels.into_iter().filter(|level| !has_place(level)).collect();
+        let above = self.near.as_ref().map(|near| self.far.range(near.base()..).count());
+        (self.above, self.strays) = (above.unwrap_or(self.far.len()), 0);
+    }
+
+    /// The key of the best level.
+    #[inline]
+    pub(super) fn best_key(&self) -> Option<i128> {
+        let near = self.near.as_ref().and_then(|near| near.best_key());
+        if self.above == 0 && near.is_some() {
+            return near;
+        }
+        near.max(self.far.last_key_value().map(|(key, _)| *key))
+    }
+
+    #[inline]
+    pub(super) fn best(&self) -> Option<(i128, Qty)> {
+        let near = self.near.as_ref().and_then(|near| near.best_level());
+        if self.above == 0 && near.is_some() {
+            return near;
+        }
+        near.max(self.far.last_key_value().map(|(key, qty)| (*key, *qty)))
+    }
+
     pub(super) fn best_first(&self) -> impl Iterator<Item = (i128, Qty)> + '_ {
-        self.blocks.iter().rev().flat_map(|block| block.iter().rev().copied())
+        let mut near = self.near.iter().flat_map(|near| near.best_first()).peekable();
+        let mut far = self.far.iter().rev().map(|(key, qty)| (*key, *qty)).peekable();
+        std::iter::from_fn(move || match (near.peek(), far.peek()) {
+            (Some((key, _)), Some((other, _))) if key < other => far.next(),
+            (Some(_), _) => near.next(),
+            (None, _) => far.next(),
+        })
     }
 
     /// Removes all but the best `depth` levels and returns their keys, worst first.
     pub(super) fn keep_best(&mut self, depth: usize) -> Vec<i128> {
-        let excess = self.len.saturating_sub(depth);
-        let mut removed = Vec::with_capacity(excess);
-        let mut whole = 0;
-        for block in &mut self.blocks {
-            let take = (excess - removed.len()).min(block.len());
-            removed.extend(block.drain(..take).map(|(key, _)| key));
-            if let Some((key, _)) = block.first() {
-                self.firsts[whole] = *key;
-                break;
-            }
-            whole += 1;
-        }
-        self.blocks.drain(..whole);
-        self.firsts.drain(..whole);
-        self.len -= removed.len();
+        let mut removed: Vec<_> = self.best_first().skip(depth).map(|(key, _)| key).collect();
+        removed.reverse();
+        removed.iter().for_each(|key| self.set(*key, Qty::ZERO));
         removed
-    }
-
-    /// The block that a key is in, or would be: the last one that begins at or below it.
-    #[inline]
-    fn block_of(&self, key: i128) -> Option<usize> {
-        let last = self.firsts.len().checked_sub(1)?;
-        if self.firsts[last] <= key {
-            return Some(last);
-        }
-        Some(self.firsts[..last].partition_point(|first| *first <= key).saturating_sub(1))
-    }
-
-    fn insert(&mut self, at: usize, place: usize, key: i128, qty: Qty) {
-        let block = &mut self.blocks[at];
-        block.insert(place, (key, qty));
-        self.len += 1;
-        if place == 0 {
-            self.firsts[at] = key;
-        }
-        if block.len() > BLOCK_MAX {
-            let better = new_block(&block[BLOCK_MAX / 2..]);
-            block.truncate(BLOCK_MAX / 2);
-            self.firsts.insert(at + 1, better[0].0);
-            self.blocks.insert(at + 1, better);
-        }
-    }
-
-    fn remove(&mut self, at: usize, place: usize) {
-        let block = &mut self.blocks[at];
-        block.remove(place);
-        self.len -= 1;
-        let Some((first, _)) = block.first() else {
-            self.blocks.remove(at);
-            self.firsts.remove(at);
-            return;
-        };
-        self.firsts[at] = *first;
-        let len = block.len();
-        if self.blocks.get(at + 1).is_some_and(|next| len + next.len() <= MERGE_MAX) {
-            self.firsts.remove(at + 1);
-            let mut next = self.blocks.remove(at + 1);
-            self.blocks[at].append(&mut next);
-        }
     }
 }
 
-fn new_block(levels: &[(i128, Qty)]) -> Block {
-    let mut block = Vec::with_capacity(BLOCK_MAX + 1);
-    block.extend_from_slice(levels);
-    block
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TICK: i128 = 10_i128.pow(16);
+
+    /// A side with a level at each of these ticks.
+    fn ladder(ticks: impl Iterator<Item = i128>) -> Ladder {
+        let mut ladder = Ladder::default();
+        ticks.for_each(|tick| ladder.set(tick * TICK, Qty::from_raw(1)));
+        ladder
+    }
+
+    #[test]
+    fn the_window_is_where_the_levels_are() {
+        let mut few = ladder(0..9);
+        few.settle();
+        assert_eq!((few.len(), few.far.len()), (9, 0), "after a snapshot");
+        let ladder = ladder((0..5_000).rev());
+        assert!(ladder.far.len() < 100, "{} of 5,000 are outside", ladder.far.len());
+        assert_eq!((ladder.len(), ladder.best()), (5_000, Some((4_999 * TICK, Qty::from_raw(1)))));
+    }
+
+    #[test]
+    fn the_window_follows_the_market_up_and_down() {
+        let mut ladder = ladder(0..100);
+        let (mut begin, mut far, mut all) = (0, 0, 0);
+        for step in [[10; 6_000], [-10; 6_000], [-10; 6_000]].concat() {
+            let levels = |begin: i128| (begin..begin + 100).map(|tick| tick * TICK);
+            levels(begin).for_each(|key| ladder.set(key, Qty::ZERO));
+            begin += step;
+            levels(begin).for_each(|key| ladder.set(key, Qty::from_raw(1)));
+            (far, all) = (far + ladder.far.len(), all + ladder.len());
+        }
+        assert!(far * 20 < all, "{far} of {all} are outside");
+    }
 }
