@@ -1,5 +1,6 @@
 //! The cases: which frames of which recording.
 
+use crate::answer::Task;
 use anyhow::Context as _;
 
 /// What reads the frames of a case.
@@ -23,6 +24,8 @@ pub(crate) struct Case {
     pub(crate) marks: &'static [&'static str],
     /// Whether the frames are updates of books.
     pub(crate) is_book: bool,
+    /// Levels that a book has at first: what the snapshot lacks is added, far from the market.
+    pub(crate) filled_to: Option<usize>,
     /// What ours may take to decode a frame of this many bytes.
     pub(crate) goal: Option<Goal>,
 }
@@ -58,6 +61,7 @@ pub(crate) const ALL: &[Case] = &[
         recording: SPOT,
         marks: &[r#""e":"trade""#],
         is_book: false,
+        filled_to: None,
         goal: TRADE_GOAL,
     },
     Case {
@@ -66,6 +70,7 @@ pub(crate) const ALL: &[Case] = &[
         recording: SPOT_AGGREGATES,
         marks: &[r#""e":"aggTrade""#],
         is_book: false,
+        filled_to: None,
         goal: TRADE_GOAL,
     },
     Case {
@@ -74,6 +79,7 @@ pub(crate) const ALL: &[Case] = &[
         recording: SPOT,
         marks: &[r#"@bookTicker""#],
         is_book: false,
+        filled_to: None,
         goal: None,
     },
     Case {
@@ -82,7 +88,17 @@ pub(crate) const ALL: &[Case] = &[
         recording: SPOT,
         marks: &[r#""e":"depthUpdate""#],
         is_book: true,
+        filled_to: None,
         goal: DEPTH_GOAL,
+    },
+    Case {
+        name: "binance-depth-26k",
+        dialect: Dialect::BinanceSpot,
+        recording: SPOT,
+        marks: &[r#""e":"depthUpdate""#],
+        is_book: true,
+        filled_to: Some(26_000),
+        goal: None,
     },
     Case {
         name: "binance-perp-agg-trade",
@@ -90,6 +106,7 @@ pub(crate) const ALL: &[Case] = &[
         recording: PERP_AGGREGATES,
         marks: &[r#""e":"aggTrade""#],
         is_book: false,
+        filled_to: None,
         goal: TRADE_GOAL,
     },
     Case {
@@ -98,6 +115,7 @@ pub(crate) const ALL: &[Case] = &[
         recording: PERP,
         marks: &[r#""e":"depthUpdate""#],
         is_book: true,
+        filled_to: None,
         goal: DEPTH_GOAL,
     },
     Case {
@@ -106,6 +124,7 @@ pub(crate) const ALL: &[Case] = &[
         recording: OKX,
         marks: &[r#""channel":"trades""#, r#""data":["#],
         is_book: false,
+        filled_to: None,
         goal: None,
     },
     Case {
@@ -114,6 +133,7 @@ pub(crate) const ALL: &[Case] = &[
         recording: OKX,
         marks: &[r#""channel":"books"#, r#""data":["#],
         is_book: true,
+        filled_to: None,
         goal: OKX_GOAL,
     },
     Case {
@@ -122,9 +142,19 @@ pub(crate) const ALL: &[Case] = &[
         recording: DERIBIT,
         marks: &[r#""channel":"book."#],
         is_book: true,
+        filled_to: None,
         goal: DERIBIT_GOAL,
     },
 ];
+
+impl Case {
+    /// Whether a task can be measured with it, and says something new.
+    pub(crate) fn is_of(&self, task: Task) -> bool {
+        // Its updates are those of another case.
+        let is_of_book_alone = self.filled_to.is_some();
+        (self.is_book || !task.needs_book()) && (task == Task::Apply || !is_of_book_alone)
+    }
+}
 
 /// The case of a name.
 ///

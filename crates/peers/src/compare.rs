@@ -82,7 +82,7 @@ fn rows(recordings: &Path, folder: &Path) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for task in Task::ALL {
         for (case, bytes) in &written {
-            if case.is_book || !task.needs_book() {
+            if case.is_of(task) {
                 let (name, goal) = (case.name, goal(task, case, *bytes));
                 rows.push(Row { task, case: name, bytes: *bytes, goal, cells: Vec::new() });
             }

@@ -3,14 +3,17 @@
 //! A book has two files: `<case>.first.jsonl` is applied before the time counts, and begins the
 //! books; `<case>.jsonl` is what is measured.
 //!
-//! What is recorded is changed in three places, so that every program takes it as it would be sent
+//! What is recorded is changed in four ways, so that every program takes it as it would be sent
 //! today:
 //!
 //! - Binance's snapshot is an answer to a request. It becomes a frame of the stream, which every
 //!   program can decode.
 //! - OKX's recording is older than `seqId` and `prevSeqId`, without which nobody keeps a book today.
 //!   They are added as OKX writes them, and the channel becomes `books`, which has no entry fee.
+//! - Nor has it the `count` of OKX's trades, how many matches one of them stands for: one each then.
 //! - A book that is begun a second time goes on: it was the same book.
+//!
+//! One case has more levels than its recording: [`Case::filled_to`].
 
 #[cfg(test)]
 mod tests;
@@ -87,13 +90,18 @@ pub(crate) fn select(case: &Case, text: &[u8]) -> anyhow::Result<Frames> {
         match record.source {
             Source::Get(path) if case.is_book && path.contains("/depth?") => {
                 let millis = record.recv_time.as_i64() / 1_000_000;
-                picked.first.push(books.snapshot(path, frame, millis)?);
+                picked.first.push(books.snapshot(path, frame, millis, case.filled_to)?);
             }
             Source::Ws if case.marks.iter().all(|mark| frame.contains(mark)) => {
                 if case.is_book {
                     books.place(case.dialect, frame, &mut picked)?;
                 } else {
-                    picked.measured.push(frame.to_owned());
+                    picked.measured.push(match case.dialect {
+                        Dialect::Okx => counted(frame),
+                        Dialect::BinanceSpot | Dialect::BinancePerp | Dialect::DeribitOptions => {
+                            frame.to_owned()
+                        }
+                    });
                 }
             }
             Source::Ws | Source::Get(_) | Source::Sent | Source::Connect(_) => {}
@@ -120,9 +128,9 @@ struct Snapshot<'a> {
     #[serde(rename = "lastUpdateId")]
     last: u64,
     #[serde(borrow)]
-    bids: &'a RawValue,
+    bids: Vec<&'a RawValue>,
     #[serde(borrow)]
-    asks: &'a RawValue,
+    asks: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -136,9 +144,17 @@ struct Update {
 }
 
 impl Books {
-    /// A snapshot as a frame of the stream of updates.
-    fn snapshot(&mut self, path: &str, body: &str, millis: i64) -> anyhow::Result<String> {
+    /// A snapshot as a frame of the stream of updates, with at least so many levels.
+    fn snapshot(
+        &mut self,
+        path: &str,
+        body: &str,
+        millis: i64,
+        filled_to: Option<usize>,
+    ) -> anyhow::Result<String> {
         let Snapshot { last, bids, asks } = serde_json::from_str(body).context("a snapshot")?;
+        let each = filled_to.unwrap_or_default() / 2;
+        let (bids, asks) = (side(&bids, each, -1)?, side(&asks, each, 1)?);
         let symbol = between(path, "symbol=", "&").context("a snapshot of which symbol?")?;
         self.last.insert(symbol.to_owned(), last);
         let stream = symbol.to_lowercase();
@@ -204,6 +220,25 @@ impl Books {
     }
 }
 
+/// One side of a snapshot, the best level first. It gets levels, up to so many, from a percent beyond
+/// the best one on in the direction that prices become worse, 20 ticks apart: where no update of a
+/// recording of some minutes goes, and as sparse as those are that do lie there.
+fn side(levels: &[&RawValue], count: usize, worse: i64) -> anyhow::Result<String> {
+    let mut texts: Vec<String> = levels.iter().map(|level| level.get().to_owned()).collect();
+    if texts.len() < count {
+        let best = texts.first().context("a side without a level")?;
+        let price = between(best, "\"", "\"").context("a level without a price")?;
+        let cents = price.split_once('.').map_or(price, |(whole, _)| whole).parse::<i64>()? * 100;
+        let added = (1..).map(|at| cents + worse * (cents / 100 + 20 * at));
+        texts.extend(
+            added.take(count - texts.len()).map(|cents| {
+                format!(r#"["{}.{:02}000000","1.00000000"]"#, cents / 100, cents % 100)
+            }),
+        );
+    }
+    Ok(format!("[{}]", texts.join(",")))
+}
+
 /// A frame of OKX's with the ids that it would have today, on the channel that is open to all.
 fn numbered(frame: &str, (id, before): (u64, Option<u64>)) -> String {
     let frame = frame.replacen("books-l2-tbt", "books", 1);
@@ -213,6 +248,17 @@ fn numbered(frame: &str, (id, before): (u64, Option<u64>)) -> String {
             format!(r#"{start},"seqId":{id},"prevSeqId":{before}}}]}}"#)
         }
         Some(_) | None => frame,
+    }
+}
+
+/// A frame of OKX's trades with the counts that it would have today.
+fn counted(frame: &str) -> String {
+    match frame.split_once(r#""data":["#) {
+        Some((head, trades)) if !trades.contains(r#""count":"#) => {
+            let trades = trades.replace(r#""}"#, r#"","count":"1"}"#);
+            format!(r#"{head}"data":[{trades}"#)
+        }
+        Some(_) | None => frame.to_owned(),
     }
 }
 

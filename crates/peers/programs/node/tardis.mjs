@@ -14,6 +14,7 @@ const CASES = {
   'binance-trade': [tardis.normalizeTrades, 'binance'],
   'binance-bbo': [tardis.normalizeBookTickers, 'binance'],
   'binance-depth': [tardis.normalizeBookChanges, 'binance'],
+  'binance-depth-26k': [tardis.normalizeBookChanges, 'binance'],
   'binance-perp-depth': [tardis.normalizeBookChanges, 'binance-futures'],
   'okx-trades': [tardis.normalizeTrades, 'okex'],
   'okx-books': [tardis.normalizeBookChanges, 'okex'],

@@ -57,6 +57,7 @@ def feed(case, symbols, count):
         "binance-agg-trade": (Binance, TRADES),
         "binance-bbo": (Binance, TICKER),
         "binance-depth": (Binance, L2_BOOK),
+        "binance-depth-26k": (Binance, L2_BOOK),
         "binance-perp-agg-trade": (BinanceFutures, TRADES),
         "binance-perp-depth": (BinanceFutures, L2_BOOK),
         "okx-trades": (OKX, TRADES),

@@ -26,6 +26,18 @@ fn a_snapshot_becomes_a_frame_and_updates_that_it_covers_are_left_out() {
 }
 
 #[test]
+fn a_snapshot_is_filled_with_levels_far_from_the_market() {
+    let snapshot = r#"1	GET /api/v3/depth?symbol=ABCXYZ&limit=5000	{"lastUpdateId":7,"bids":[["250.17","3"]],"asks":[["250.18","1"],["300","2"]]}"#;
+    let frames = picked("binance-depth-26k", &[snapshot]);
+    let (_, sides) = frames.first[0].split_once(r#""b":"#).unwrap();
+    let bids = r#"[["250.17","3"],["247.30000000","1.00000000"],["247.10000000","1.00000000"],"#;
+    assert!(sides.starts_with(bids), "{}", &sides[..200]);
+    let asks = r#""a":[["250.18","1"],["300","2"],["252.70000000","1.00000000"],"#;
+    assert!(sides.contains(asks), "{sides}");
+    assert_eq!(sides.matches("],[").count(), 2 * (13_000 - 1), "26,000 levels");
+}
+
+#[test]
 fn an_old_frame_of_okx_gets_the_ids_that_it_would_have_today() {
     let frames = picked(
         "okx-books",
@@ -41,6 +53,20 @@ fn an_old_frame_of_okx_gets_the_ids_that_it_would_have_today() {
     let update = r#"{"arg":{"channel":"books","instId":"ABC-XYZ"},"action":"update","data":[{"asks":[],"bids":[["1","3","0","1"]],"ts":"2","checksum":6,"seqId":2,"prevSeqId":1}]}"#;
     assert_eq!(frames.first, [first]);
     assert_eq!(frames.measured, [update]);
+}
+
+#[test]
+fn an_old_trade_of_okx_gets_the_count_that_it_would_have_today() {
+    let frames = picked(
+        "okx-trades",
+        &[
+            r#"1	ws	{"arg":{"channel":"trades","instId":"ABC-XYZ"},"data":[{"tradeId":"1","ts":"5"},{"tradeId":"2","ts":"5"}]}"#,
+            r#"2	ws	{"arg":{"channel":"trades","instId":"ABC-XYZ"},"data":[{"tradeId":"5","count":"3","ts":"6"}]}"#,
+        ],
+    );
+    let old = r#"{"arg":{"channel":"trades","instId":"ABC-XYZ"},"data":[{"tradeId":"1","ts":"5","count":"1"},{"tradeId":"2","ts":"5","count":"1"}]}"#;
+    let new = r#"{"arg":{"channel":"trades","instId":"ABC-XYZ"},"data":[{"tradeId":"5","count":"3","ts":"6"}]}"#;
+    assert_eq!(frames.measured, [old, new]);
 }
 
 #[test]

@@ -124,8 +124,8 @@ pub trait Books {
     /// How many levels it has.
     fn levels(&self, update: &Self::Update) -> u64;
 
-    /// The book that an update begins.
-    fn begin(&self, instrument: usize, first: &Self::Update) -> Self::Book;
+    /// The book that an update begins; `None` begins an empty one.
+    fn begin(&self, instrument: usize, first: Option<&Self::Update>) -> Self::Book;
 
     /// Puts an update into a book, and looks at its best levels.
     fn apply(&self, book: &mut Self::Book, update: &Self::Update);
@@ -172,9 +172,9 @@ pub fn books<P: Books>(job: &Job, peer: &P) {
 fn begin<P: Books>(job: &Job, peer: &P) -> Vec<P::Book> {
     let mut books = Vec::new();
     for frame in &job.first {
-        let first = peer.decode(frame).expect("a snapshot has levels");
+        let first = peer.decode(frame);
         assert_eq!(frame.instrument, books.len(), "one snapshot for each instrument");
-        books.push(peer.begin(frame.instrument, &first));
+        books.push(peer.begin(frame.instrument, first.as_ref()));
     }
     books
 }

@@ -39,7 +39,7 @@ fn main() {
                 (ExchangeId::Okx, frame.instrument, trades).into();
             (black_box(events).0.len() as u64, None)
         }),
-        "binance-depth" => books(&job, &Depth { read: spot }),
+        "binance-depth" | "binance-depth-26k" => books(&job, &Depth { read: spot }),
         "binance-perp-depth" => books(&job, &Depth { read: perp }),
         _ => job.unsupported(),
     }
@@ -68,8 +68,8 @@ impl Books for Depth {
         (book.bids().levels().len() + book.asks().levels().len()) as u64
     }
 
-    fn begin(&self, _: usize, first: &OrderBookEvent) -> OrderBook {
-        whole(first).clone()
+    fn begin(&self, _: usize, first: Option<&OrderBookEvent>) -> OrderBook {
+        first.map(|first| whole(first).clone()).unwrap_or_default()
     }
 
     fn apply(&self, book: &mut OrderBook, update: &OrderBookEvent) {

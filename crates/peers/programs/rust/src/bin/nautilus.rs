@@ -22,8 +22,8 @@ use nautilus_okx::websocket::parse::{parse_book_msg_vec, parse_trade_msg_vec};
 use peers_rust::{Books, Frame, Job, books, decoding, unwrap};
 use std::hint::black_box;
 
-/// Digits after the point that its numbers have in this build at most.
-const PRECISION: u8 = 8;
+/// Digits after the point: as many as prices and quantities of the frames have.
+const PRECISION: u8 = 12;
 
 fn main() {
     let mut job = Job::read();
@@ -111,9 +111,11 @@ impl Books for Peer<'_> {
         update.deltas.len() as u64
     }
 
-    fn begin(&self, instrument: usize, first: &OrderBookDeltas) -> OrderBook {
+    fn begin(&self, instrument: usize, first: Option<&OrderBookDeltas>) -> OrderBook {
         let mut book = OrderBook::new(self.instruments[instrument].id(), BookType::L2_MBP);
-        book.apply_deltas(first).expect("a snapshot");
+        if let Some(first) = first {
+            book.apply_deltas(first).expect("a snapshot");
+        }
         book
     }
 
