@@ -1,6 +1,8 @@
 //! Does a gateway return what the ledger says was sent, id by id?
 
 mod client;
+#[cfg(test)]
+mod tests;
 
 use crate::dialect::{self, Dialect, binance_spot};
 use crate::ledger::{self, Line, VOLATILITY_INDEX};
@@ -56,8 +58,10 @@ pub struct Report {
     pub sent: usize,
     /// Ids returned: a row may stand for several.
     pub returned: usize,
-    /// Ids not returned, but inside a gap record or covered by a snapshot.
+    /// Ids not returned, but inside a gap record.
     pub in_gaps: usize,
+    /// Ids not returned, but covered by a snapshot: what they changed is in it.
+    pub in_snapshots: usize,
     /// Ids neither returned nor explained.
     pub missing: Vec<u64>,
     /// Ids returned more than once.
@@ -79,8 +83,11 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sent, returned, in_gaps, .. } = self;
+        let Self { sent, returned, in_gaps, in_snapshots, .. } = self;
         write!(f, "sent {sent}, returned {returned}, in gap records {in_gaps}")?;
+        if *in_snapshots > 0 {
+            write!(f, ", in snapshots {in_snapshots}")?;
+        }
         for (what, ids) in [
             ("missing", &self.missing),
             ("doubled", &self.doubled),
@@ -125,8 +132,22 @@ impl Explained {
     }
 }
 
+/// Where an id is that did not come back.
+#[derive(Debug, Clone, Copy)]
+enum Whereabouts {
+    GapRecord,
+    Snapshot,
+    Nowhere,
+}
+
+impl Whereabouts {
+    const fn in_gap_record(is_there: bool) -> Self {
+        if is_there { Self::GapRecord } else { Self::Nowhere }
+    }
+}
+
 /// What a comparison found, of what is missing some explained.
-fn report(tally: &Tally, explained: impl Fn(u64) -> bool) -> Report {
+fn report(tally: &Tally, explained: impl Fn(u64) -> Whereabouts) -> Report {
     let [doubled, unknown, changed] = tally.wrong().map(<[u64]>::to_vec);
     let mut report = Report {
         sent: tally.sent(),
@@ -137,10 +158,10 @@ fn report(tally: &Tally, explained: impl Fn(u64) -> bool) -> Report {
         ..Report::default()
     };
     for Sent { id, .. } in tally.missing() {
-        if explained(*id) {
-            report.in_gaps += 1;
-        } else {
-            report.missing.push(*id);
+        match explained(*id) {
+            Whereabouts::GapRecord => report.in_gaps += 1,
+            Whereabouts::Snapshot => report.in_snapshots += 1,
+            Whereabouts::Nowhere => report.missing.push(*id),
         }
     }
     report
@@ -157,7 +178,7 @@ fn contiguous(tally: &Tally, gaps: &[GapRow], kind: &str) -> Report {
     // One that was healed says that its trades are here.
     let standing = latest(gaps).into_iter().filter(|gap| gap.state != "healed");
     let explained = Explained::by(standing.filter(|gap| gap.of == kind));
-    report(tally, |id| explained.has(id))
+    report(tally, |id| Whereabouts::in_gap_record(explained.has(id)))
 }
 
 /// Compares the book diffs of one instrument by their last update id.
@@ -167,14 +188,17 @@ pub fn books(tally: &Tally, snapshots: &BTreeSet<u64>, gaps: &[GapRow]) -> Repor
     // What came before the first snapshot is in it, and so is the diff it stands at.
     let covered =
         |id| snapshots.contains(&id) || snapshots.first().is_some_and(|first| id <= *first);
-    report(tally, |id| covered(id) || explained.has(id))
+    report(tally, |id| match covered(id) {
+        true => Whereabouts::Snapshot,
+        false => Whereabouts::in_gap_record(explained.has(id)),
+    })
 }
 
 /// Compares the values of a volatility index by their times. They have no ids, so no record says
 /// which are missing: after a fault some may be.
 #[must_use]
 pub fn values(tally: &Tally, faults: usize) -> Report {
-    report(tally, |_| faults > 0)
+    report(tally, |_| Whereabouts::in_gap_record(faults > 0))
 }
 
 impl GapRow {
@@ -363,122 +387,4 @@ fn push(streams: &mut BTreeMap<Arc<str>, Vec<Sent>>, instrument: &str, sent: Sen
 
 fn of_instrument(gaps: &[GapRow], instrument: &str) -> Vec<GapRow> {
     gaps.iter().filter(|gap| gap.instrument == instrument).cloned().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tally(sent: &[u64], rows: &[u64]) -> Tally {
-        let sent = sent.iter().map(|id| Sent { id: *id, content: 0, time: 0 });
-        let mut tally = Tally::new(sent.collect());
-        rows.iter().for_each(|id| tally.take(*id, 0));
-        tally
-    }
-
-    fn check(sent: &[u64], rows: &[u64], gaps: &[GapRow]) -> Report {
-        trades(&tally(sent, rows), gaps)
-    }
-
-    fn gap(after: u64, before: u64) -> GapRow {
-        GapRow {
-            gap_id: format!("{after}-{before}"),
-            version: 1,
-            of: "trade".to_owned(),
-            instrument: "BTCUSDT".to_owned(),
-            after_id: Some(after),
-            before_id: Some(before),
-            cause: "disconnect".to_owned(),
-            state: "open".to_owned(),
-        }
-    }
-
-    #[test]
-    fn what_came_back_once_and_unchanged_agrees() {
-        assert!(check(&[1, 2], &[1, 2], &[]).agrees());
-    }
-
-    #[test]
-    fn each_kind_of_difference_is_named() {
-        assert_eq!(check(&[1, 2, 3], &[1, 3], &[]).missing, [2]);
-        assert_eq!(check(&[1], &[1, 1], &[]).doubled, [1]);
-        assert_eq!(check(&[1], &[1, 9], &[]).unknown, [9]);
-        let mut tally = tally(&[1], &[]);
-        tally.take(1, content("1.4", "2", "buy", 7));
-        assert_eq!(trades(&tally, &[]).changed, [1]);
-    }
-
-    #[test]
-    fn whatever_a_trade_consists_of_is_in_its_digest() {
-        let digest = content("1.5", "2", "buy", 7);
-        assert_eq!(content("1.5", "2", "buy", 7), digest);
-        for other in [
-            content("1.4", "2", "buy", 7),
-            content("1.5", "3", "buy", 7),
-            content("1.5", "2", "sell", 7),
-            content("1.5", "2", "buy", 8),
-            content("1.52", "", "buy", 7),
-        ] {
-            assert_ne!(other, digest);
-        }
-    }
-
-    #[test]
-    fn a_gap_record_explains_its_open_interval_only() {
-        let report = check(&[1, 2, 3, 4], &[1, 4], &[gap(1, 3)]);
-        assert_eq!((report.in_gaps, report.missing), (1, vec![3]));
-    }
-
-    #[test]
-    fn many_gap_records_explain_together() {
-        let gaps = [gap(5, 9), gap(0, 3), gap(6, 8), gap(3, 5), gap(20, 22)];
-        let sent: Vec<u64> = (0..25).collect();
-        let report = check(&sent, &[], &gaps);
-        assert_eq!(
-            report.missing,
-            [0, 3, 5, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 23, 24]
-        );
-    }
-
-    #[test]
-    fn a_gap_that_was_healed_explains_nothing_whatever_its_first_version_said() {
-        let healed = GapRow { version: 2, state: "healed".to_owned(), ..gap(1, 3) };
-        let report = check(&[1, 2, 3], &[1, 3], &[healed, gap(1, 3)]);
-        assert_eq!((report.in_gaps, report.missing), (0, vec![2]));
-    }
-
-    #[test]
-    fn a_value_of_an_index_comes_back_unchanged_and_is_missing_only_after_a_fault() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ledger.jsonl");
-        let mut ledger = ledger::Ledger::create(Some(&path)).unwrap();
-        let market = "deribit/index".parse::<dialect::MarketId>().unwrap();
-        for (figure, value, time_ms) in
-            [(VOLATILITY_INDEX, "54.75", 1), (VOLATILITY_INDEX, "54.8", 2), ("mark_iv", "7", 3)]
-        {
-            let entry = crate::frame::figure_entry(&market, "btc_usd", figure, value, time_ms);
-            ledger.write(&entry).unwrap();
-        }
-        ledger.flush().unwrap();
-        let mut streams = Streams::read(&path).unwrap();
-        let tally = streams.values.get_mut("btc_usd").unwrap();
-        let take = |tally: &mut Tally, value: &str, time: i64| {
-            let Sent { id, content, .. } = value_sent(value, time);
-            tally.take(id, content);
-        };
-        take(tally, "54.75", 1_000_000);
-        assert_eq!(values(tally, 0).missing, [2_000_000]);
-        let after_a_fault = values(tally, 1);
-        assert!(after_a_fault.agrees(), "{after_a_fault}");
-        assert_eq!(after_a_fault.in_gaps, 1);
-        take(tally, "54.9", 2_000_000);
-        assert_eq!(values(tally, 1).changed, [2_000_000], "a fault changes no value");
-        assert_eq!(values(tally, 1).sent, 2, "no other figure is compared");
-    }
-
-    #[test]
-    fn diffs_before_the_first_snapshot_are_covered_by_it() {
-        let report = books(&tally(&[3, 5, 7, 9], &[7]), &[5].into(), &[]);
-        assert_eq!((report.in_gaps, report.missing), (2, vec![9]));
-    }
 }

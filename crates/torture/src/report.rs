@@ -54,8 +54,10 @@ pub struct Report {
     pub sent: usize,
     /// Ids that came back.
     pub stored: usize,
-    /// Ids inside gap records, or covered by a snapshot.
+    /// Ids inside gap records.
     pub in_gaps: usize,
+    /// Ids covered by snapshots of their books.
+    pub in_snapshots: usize,
     /// Ids that came back more than once.
     pub duplicates: usize,
     /// Ids that did not come back and are not explained.
@@ -107,6 +109,7 @@ impl Report {
             sent: sum(|report| report.sent),
             stored: sum(|report| report.returned),
             in_gaps: sum(|report| report.in_gaps),
+            in_snapshots: sum(|report| report.in_snapshots),
             duplicates: sum(|report| report.doubled.len()),
             unexplained: sum(|report| report.missing.len()),
             lag_max: samples.iter().map(|sample| sample.lag).max().unwrap_or_default(),
@@ -234,8 +237,13 @@ impl fmt::Display for Report {
         writeln!(f, "faults done: {faults}")?;
         writeln!(
             f,
-            "ids sent {}, stored {}, in gap records {}, duplicates {}, unexplained {}",
-            self.sent, self.stored, self.in_gaps, self.duplicates, self.unexplained
+            "ids sent {}, stored {}, in gap records {}, in snapshots {}, duplicates {}, unexplained {}",
+            self.sent,
+            self.stored,
+            self.in_gaps,
+            self.in_snapshots,
+            self.duplicates,
+            self.unexplained
         )?;
         self.write_streams(f)?;
         let [half, most] = self.lag_shares.map(|lag| lag.as_secs_f64());
