@@ -291,6 +291,11 @@ async fn a_connection_that_is_closed_is_made_again<A: Adapter>(adapter: A) {
     // A connection that is refused is closed, too.
     venue.strike("refuse@0s:10m").await;
     recorder.run("further losses", |recorder| recorder.lost > 3).await;
+    // Long enough that trades of every instrument are missed.
+    let missed = venue.progress().await.ledger + 500;
+    while venue.progress().await.ledger < missed {
+        recorder.turn().await;
+    }
     venue.strike("refuse@0s:0s").await;
     let kind = venue.dialect.trade_kind();
     recorder.run("gaps", |recorder| recorder.gaps(kind).len() >= COUNT).await;
