@@ -2,15 +2,18 @@
 //! in the answer it stands.
 
 use crate::layout::Layout;
-use crate::{Error, tls};
+use crate::{Damage, Error, tls};
 use bytes::Bytes;
 use clickhouse::query::Query;
 use clickhouse::{Client, Compression};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use model::Kind;
 use secrecy::{ExposeSecret as _, SecretString};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -28,6 +31,8 @@ pub(crate) struct Connection {
     client: Client,
     layout: Layout,
     limit: Duration,
+    /// What was found to be damaged and nobody has taken to mend, by table.
+    damage: Arc<Mutex<BTreeMap<String, Damage>>>,
 }
 
 impl Connection {
@@ -72,7 +77,8 @@ impl Connection {
         if let Some(password) = password {
             client = client.with_password(password.expose_secret());
         }
-        Ok(Self { client, layout: Layout::new(settings), limit: settings.request_timeout })
+        let (layout, limit) = (Layout::new(settings), settings.request_timeout);
+        Ok(Self { client, layout, limit, damage: Arc::default() })
     }
 
     /// The database, whose name needs no quotes.
@@ -178,9 +184,27 @@ impl Connection {
         work: impl Future<Output = clickhouse::error::Result<T>>,
     ) -> Result<T, Error> {
         match timeout(self.limit, work).await {
-            Ok(result) => result.map_err(Error::client(action)),
+            Ok(result) => {
+                result.map_err(Error::client(action)).inspect_err(|error| self.note(error))
+            }
             Err(_) => Err(Error::Timeout { action, after: self.limit }),
         }
+    }
+
+    /// Keeps what an error says of damage for whoever writes the table.
+    fn note(&self, error: &Error) {
+        if let Error::Damaged { damage, .. } = error
+            && let Some(table) = &damage.table
+        {
+            let mut known = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
+            known.insert(table.clone(), damage.clone());
+        }
+    }
+
+    /// What was found to be damaged of a kind's table since this was asked last.
+    pub(crate) fn take_damage(&self, kind: Kind) -> Option<Damage> {
+        let mut known = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
+        known.remove(&format!("{}.{}", self.database(), self.layout.held(kind)))
     }
 }
 

@@ -62,15 +62,16 @@ impl Warehouse {
         if !is_ours || !damage.is_of_files || connection.layout().is_cluster() {
             return Ok(false);
         }
-        let Some(sources) = sources(&self.partition(&held, part).await?, part) else {
-            return Ok(false);
-        };
         // Whoever looks at the schema meanwhile would miss the table.
         let _turn = self.shared.preparing.lock().await;
         // Where tables that were taken away cannot be listed, none is.
         if !put_back(connection).await? {
             return Ok(false);
         }
+        // Only now: the turn may have taken long to come.
+        let Some(sources) = sources(&self.partition(&held, part).await?, part) else {
+            return Ok(false);
+        };
         let before = self.rows(&held).await?;
         tracing::warn!(table, part, sources, "taking what a damaged part was merged from");
         self.reload(table).await?;
@@ -156,8 +157,10 @@ async fn attach(connection: &Connection, table: &str) -> Result<(), Error> {
 /// [`Error`] if the server does not answer or does not put one back.
 pub(crate) async fn put_back(connection: &Connection) -> Result<bool, Error> {
     let database = connection.database();
-    let sql = "SELECT table FROM system.detached_tables \
-               WHERE database = {database:String} AND NOT is_permanently";
+    // The first row says that this is an answer.
+    let sql = "SELECT table FROM (SELECT '' AS table UNION ALL \
+               SELECT table FROM system.detached_tables \
+               WHERE database = {database:String} AND NOT is_permanently) ORDER BY table";
     let query = connection.query(sql).param("database", database);
     let answer = match connection.fetch("look for tables that were taken away", query).await {
         // No right, or an older server.
@@ -168,6 +171,7 @@ pub(crate) async fn put_back(connection: &Connection) -> Result<bool, Error> {
         answer => answer?,
     };
     let mut answer = Answer::new(&answer);
+    answer.text()?;
     while !answer.is_empty() {
         let table = answer.text()?;
         if Kind::ALL.iter().any(|kind| connection.layout().held(*kind) == table) {

@@ -7,8 +7,8 @@ use crate::error::Error;
 use crate::filter::Filter;
 use crate::journal::{Entry, Journal};
 use crate::refusal::ACCESS_DENIED;
-use crate::torn::{self, Landed};
-use crate::{Damage, Reader, Warehouse};
+use crate::torn::{self, Before, Landed};
+use crate::{Reader, Warehouse};
 use bytes::Bytes;
 use catalog::{Extent, StreamKey};
 use model::{Identity, Kind};
@@ -29,19 +29,95 @@ struct Insert {
     /// How many rows it has.
     count: usize,
     rows: Vec<Bytes>,
+    /// The stream sequences of these rows, if there are no others of the day with them.
+    seqs: Option<(u64, u64)>,
+    /// Whether it was sent before, and may have arrived.
+    was_sent: bool,
+    /// What the table was like before it was sent.
+    before: Option<Before>,
     /// Parts that the server has made of it and cannot read.
     torn: Vec<String>,
 }
 
 impl Insert {
-    fn new(cut: CutId, day: u16, count: usize, rows: Vec<Bytes>) -> Self {
-        Self { token: format!("{cut}-{day}"), day, count, rows, torn: Vec::new() }
+    /// An insert of a cut, which `was_sent` by an earlier process, perhaps.
+    fn new(cut: CutId, day: u16, count: usize, rows: Vec<Bytes>, was_sent: bool) -> Self {
+        let (token, torn) = (format!("{cut}-{day}"), Vec::new());
+        Self { token, day, count, rows, seqs: None, was_sent, before: None, torn }
+    }
+
+    fn landed(&self, kind: Kind) -> Landed<'_> {
+        let before = self.before.unwrap_or_default();
+        Landed { kind, day: self.day, rows: self.count, before, torn: &self.torn }
+    }
+
+    /// Sends it, under the name that it has; whether it is to be sent again under another one.
+    async fn send(
+        &mut self,
+        connection: &Connection,
+        kind: Kind,
+        sql: &str,
+    ) -> Result<bool, Error> {
+        if self.before.is_none() {
+            let before = torn::look(connection, kind, self.day).await?;
+            self.before = Some(if self.was_sent { before.of_earlier() } else { before });
+        }
+        let is_repeated = mem::replace(&mut self.was_sent, true);
+        connection.insert(sql, &self.token, &self.rows).await?;
+        let is_there = self.settle(connection, kind, is_repeated).await?;
+        if !is_there {
+            tracing::warn!(%kind, "the server knows an insert and does not have its rows: sent again");
+            self.rename();
+        }
+        Ok(!is_there)
+    }
+
+    /// Looks whether what was answered can be read where that is doubtful. If it cannot, it is to be
+    /// sent again, under another name, for the server knows this one; and once that can be read,
+    /// what cannot is taken out. Returns whether it is there.
+    async fn settle(
+        &mut self,
+        connection: &Connection,
+        kind: Kind,
+        is_repeated: bool,
+    ) -> Result<bool, Error> {
+        let mut found = torn::torn(connection, self.landed(kind)).await?;
+        let doubtful = self.seqs.filter(|_| is_repeated && !connection.layout().is_cluster());
+        if let (None, Some(seqs)) = (&found, doubtful) {
+            match torn::is_there(connection, self.landed(kind), seqs).await {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(error) if error.is_damage() => {
+                    found = torn::unreadable(connection, self.landed(kind)).await?;
+                    if found.is_none() {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(part) = found {
+            self.tear(part.clone());
+            return Err(Error::Torn { kind, part });
+        }
+        while let Some(part) = self.torn.last() {
+            torn::take_out(connection, kind, part).await?;
+            tracing::warn!(%kind, part, "a part that could not be read was inserted anew and taken out");
+            self.torn.pop();
+        }
+        Ok(true)
+    }
+
+    /// Gives it a name that the server does not know.
+    fn rename(&mut self) {
+        self.token.push('+');
+        self.was_sent = false;
     }
 
     /// Takes it that the server cannot read the part that it has made of it.
     fn tear(&mut self, part: String) {
         self.torn.push(part);
-        self.token.push('+');
+        self.rename();
     }
 }
 
@@ -76,8 +152,6 @@ pub struct Table {
     generation: u64,
     /// Whether the last attempt failed, so that the server may still be away.
     failed: bool,
-    /// What the last attempt found to be damaged.
-    damage: Option<Damage>,
     /// Parts that nothing can be done about.
     given_up: BTreeSet<Option<String>>,
 }
@@ -104,7 +178,6 @@ impl Table {
             filter: Filter::default(),
             generation: 0,
             failed: false,
-            damage: None,
             given_up: BTreeSet::new(),
         })
     }
@@ -125,7 +198,8 @@ impl Table {
 
     /// Finishes what was begun and may not have arrived, and asks a server that failed whether it is
     /// back: to be called before a cut is made, which would be for nothing while it is away. A part
-    /// that was found to be damaged is replaced by what it was merged from, if that is still there.
+    /// that was found to be damaged, by a query or here, is replaced by what it was merged from, if
+    /// that is still there.
     ///
     /// # Errors
     ///
@@ -133,11 +207,11 @@ impl Table {
     pub async fn resume(&mut self) -> Result<(), Error> {
         if self.failed {
             self.warehouse.probe().await?;
-            self.heal().await;
             self.failed = false;
         }
+        self.heal().await;
         let resumed = self.prepare_and_finish().await;
-        self.note_end(&resumed);
+        self.failed = resumed.is_err();
         resumed
     }
 
@@ -152,21 +226,13 @@ impl Table {
     /// then, and a cut of the same blocks is to be given again.
     pub async fn append(&mut self, cut: Cut) -> Result<Appended, Error> {
         let appended = self.try_append(cut).await;
-        self.note_end(&appended);
+        self.failed = appended.is_err();
         appended
-    }
-
-    fn note_end<T>(&mut self, end: &Result<T, Error>) {
-        self.failed = end.is_err();
-        self.damage = match end {
-            Err(Error::Damaged { damage, .. }) => Some(damage.clone()),
-            _ => None,
-        };
     }
 
     /// Does what can be done about damage.
     async fn heal(&mut self) {
-        let Some(damage) = self.damage.take() else { return };
+        let Some(damage) = self.warehouse.connection().take_damage(self.kind) else { return };
         if self.given_up.contains(&damage.part) {
             return;
         }
@@ -252,19 +318,23 @@ impl Table {
         let days = days(&cut);
         let stored: usize = days.values().map(Vec::len).sum();
         self.note(&cut, stored)?;
+        // The process before may have sent it.
+        let was_sent = self.begun.is_some_and(|begun| begun.cut == id);
+        let seqs = cut.seqs();
         let Cut { rows: block, streams, .. } = cut;
-        let inserts =
+        let mut inserts: Vec<Insert> =
             if days.len() == 1 && stored == rows && days.values().all(|rows| is_in_order(rows)) {
-                let insert = |day: &u16| Insert::new(id, *day, rows, Vec::new());
+                let insert = |day: &u16| Insert::new(id, *day, rows, Vec::new(), was_sent);
                 let mut inserts: Vec<Insert> = days.keys().map(insert).collect();
                 inserts[0].rows = block.finish();
                 inserts
             } else {
                 let insert = |(day, rows): (&u16, &Vec<usize>)| {
-                    Insert::new(id, *day, rows.len(), block.select(rows))
+                    Insert::new(id, *day, rows.len(), block.select(rows), was_sent)
                 };
                 days.iter().map(insert).collect()
             };
+        inserts.iter_mut().for_each(|insert| insert.seqs = Some(seqs));
         let fresh = streams.into_iter().filter(|stream| !stream.identities.is_empty());
         let (wide, single): (Vec<Stream>, Vec<Stream>) =
             fresh.partition(|stream| !stream.wide.is_empty());
@@ -293,14 +363,15 @@ impl Table {
         let connection = self.warehouse.connection();
         let sql = insert_sql(connection, self.kind);
         while let Some(insert) = pending.inserts.last_mut() {
-            let sent = connection.insert(&sql, &insert.token, &insert.rows).await;
+            let sent = insert.send(connection, self.kind, &sql).await;
             if matches!(sent, Err(Error::Refused { .. })) {
                 // Perhaps the table is gone, or another: it is looked at before the next attempt.
                 self.warehouse.look_again();
             }
-            sent?;
-            settle(connection, self.kind, insert).await?;
-            pending.inserts.pop();
+            let is_again = sent?;
+            if !is_again {
+                pending.inserts.pop();
+            }
         }
         if let Some(pending) = self.pending.take() {
             for (stream, identities) in &pending.identities {
@@ -313,25 +384,6 @@ impl Table {
         }
         Ok(())
     }
-}
-
-/// Looks whether an insert that was answered can be read where that is doubtful. If it cannot, it is
-/// to be sent again, under another name, for the server knows this one; and once that can be read,
-/// what cannot is taken out.
-async fn settle(connection: &Connection, kind: Kind, insert: &mut Insert) -> Result<(), Error> {
-    let Insert { day, count: rows, torn, .. } = &*insert;
-    if let Some(part) =
-        torn::torn(connection, Landed { kind, day: *day, rows: *rows, torn }).await?
-    {
-        insert.tear(part.clone());
-        return Err(Error::Torn { kind, part });
-    }
-    while let Some(part) = insert.torn.last() {
-        torn::take_out(connection, kind, part).await?;
-        tracing::warn!(%kind, part, "a part that could not be read was inserted anew and taken out");
-        insert.torn.pop();
-    }
-    Ok(())
 }
 
 /// The rows of a cut that are to be sent, by day, in the order in which the table keeps them.
@@ -385,9 +437,7 @@ impl Table {
         let connection = self.warehouse.connection();
         let sql = insert_sql(connection, self.kind);
         connection.insert(&sql, &insert.token, &insert.rows).await?;
-        let Insert { day, count: rows, torn, .. } = &*insert;
-        let landed = Landed { kind: self.kind, day: *day, rows: *rows, torn };
-        let found = torn::unreadable(connection, landed).await?;
+        let found = torn::unreadable(connection, insert.landed(self.kind)).await?;
         if let Some(part) = &found {
             insert.tear(part.clone());
         }

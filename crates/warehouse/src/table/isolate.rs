@@ -99,7 +99,7 @@ impl Isolation {
         let id = CutId::of(hash);
         // The insert of a whole day is the one that the cut would have made.
         let token = if *places == (0..self.cut.rows()) { cut } else { id };
-        let insert = Insert::new(token, *day, rows.len(), self.cut.rows.select(rows));
+        let insert = Insert::new(token, *day, rows.len(), self.cut.rows.select(rows), true);
         let mut extents: Vec<(StreamKey, Vec<Extent>)> = Vec::new();
         for row in rows {
             let (stream, extent) = self.names[row];
