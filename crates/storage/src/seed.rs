@@ -27,36 +27,57 @@ const RETRY_MAX: Duration = Duration::from_mins(10);
 /// which the live lane brings a snapshot.
 const ROUNDS_BEHIND_MAX: usize = 6;
 
-/// What came of reading a kind; of several, the last one counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Outcome {
-    /// The hot store has it.
-    Done,
-    /// The store is too far behind the live lane for some books.
-    Behind,
-    /// Some of it could not be read.
-    Failed,
+/// Streams of a kind.
+#[derive(Debug)]
+enum Which {
+    /// Those that are stored.
+    All,
+    These(Vec<StreamKey>),
+}
+
+/// What the hot store does not have after a kind was read.
+#[derive(Debug)]
+struct Left {
+    /// What could not be read.
+    unread: Which,
+    /// Books for which the store is too far behind the live lane.
+    behind: Vec<StreamKey>,
+}
+
+impl Left {
+    const NOTHING: Self = Self { unread: Which::These(Vec::new()), behind: Vec::new() };
+    const ALL: Self = Self { unread: Which::All, behind: Vec::new() };
+
+    /// What is to be read again, if anything.
+    fn again(self, with_behind: bool) -> Option<Which> {
+        let Which::These(mut streams) = self.unread else { return Some(Which::All) };
+        if with_behind {
+            streams.extend(self.behind);
+        }
+        (!streams.is_empty()).then_some(Which::These(streams))
+    }
 }
 
 /// The streams that could not be read: told of once, since what keeps one of them from being read
 /// often keeps all.
 #[derive(Debug, Default)]
 struct Unread {
-    streams: usize,
-    first: Option<(StreamKey, anyhow::Error)>,
+    streams: Vec<StreamKey>,
+    first: Option<anyhow::Error>,
 }
 
 impl Unread {
     fn add(&mut self, key: StreamKey, error: anyhow::Error) {
-        self.streams += 1;
-        self.first.get_or_insert((key, error));
+        self.streams.push(key);
+        self.first.get_or_insert(error);
     }
 
-    fn outcome(self, kind: Kind) -> Outcome {
-        let Some((stream, error)) = self.first else { return Outcome::Done };
-        let (streams, error) = (self.streams, Chain(error.as_ref()));
-        tracing::warn!(%kind, streams, %stream, %error, "cannot seed the hot store yet");
-        Outcome::Failed
+    fn left(self, kind: Kind) -> Left {
+        if let (Some(error), [stream, ..]) = (&self.first, &self.streams[..]) {
+            let (streams, error) = (self.streams.len(), Chain(error.as_ref()));
+            tracing::warn!(%kind, streams, %stream, %error, "cannot seed the hot store yet");
+        }
+        Left { unread: Which::These(self.streams), ..Left::NOTHING }
     }
 }
 
@@ -81,22 +102,19 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Reads all kinds, and those again of which the hot store does not have all.
+/// Reads all kinds, and those streams again that the hot store does not have.
 pub(crate) async fn seed(
     handles: &Handles,
     seeds: &mpsc::Sender<Seed>,
     trades_max: usize,
 ) -> anyhow::Result<()> {
-    let mut wanted: Vec<Kind> = handles.keys().copied().collect();
+    let mut wanted: Vec<_> = handles.keys().map(|kind| (*kind, Which::All)).collect();
     let mut pause = RETRY_MIN;
     for round in 1.. {
         let mut again = Vec::new();
-        for kind in wanted {
-            match seed_kind(kind, &handles[&kind], seeds, trades_max).await? {
-                Outcome::Failed => again.push(kind),
-                Outcome::Behind if round < ROUNDS_BEHIND_MAX => again.push(kind),
-                Outcome::Behind | Outcome::Done => {}
-            }
+        for (kind, which) in wanted {
+            let left = seed_kind(kind, which, &handles[&kind], seeds, trades_max).await?;
+            again.extend(left.again(round < ROUNDS_BEHIND_MAX).map(|which| (kind, which)));
         }
         if again.is_empty() {
             break;
@@ -111,12 +129,13 @@ pub(crate) async fn seed(
 /// Reads what is latest of a kind.
 async fn seed_kind(
     kind: Kind,
+    which: Which,
     handle: &Handle,
     seeds: &mpsc::Sender<Seed>,
     trades_max: usize,
-) -> anyhow::Result<Outcome> {
-    match kind {
-        Kind::Trade | Kind::AggTrade => seed_rows(kind, handle, seeds, trades_max).await,
+) -> anyhow::Result<Left> {
+    let limit = match kind {
+        Kind::Trade | Kind::AggTrade => trades_max,
         Kind::Bbo
         | Kind::Ticker
         | Kind::Kline
@@ -125,23 +144,12 @@ async fn seed_kind(
         | Kind::OpenInterest
         | Kind::Liquidation
         | Kind::LongShortRatio
-        | Kind::VolatilityIndex => seed_rows(kind, handle, seeds, 1).await,
-        Kind::Book => books::seed(handle, seeds).await,
+        | Kind::VolatilityIndex => 1,
+        Kind::Book => return books::seed(which, handle, seeds).await,
         // They go by no order of time.
-        Kind::Gap | Kind::Status => Ok(Outcome::Done),
-    }
-}
-
-/// Reads the latest rows of each stream of a kind.
-async fn seed_rows(
-    kind: Kind,
-    handle: &Handle,
-    seeds: &mpsc::Sender<Seed>,
-    limit: usize,
-) -> anyhow::Result<Outcome> {
-    let Some(streams) = streams(kind, &handle.reader).await? else {
-        return Ok(Outcome::Failed);
+        Kind::Gap | Kind::Status => return Ok(Left::NOTHING),
     };
+    let Some(streams) = streams(kind, which, &handle.reader).await? else { return Ok(Left::ALL) };
     let mut unread = Unread::default();
     for key in streams {
         let (reader, stream) = (handle.reader.clone(), key.clone());
@@ -153,11 +161,18 @@ async fn seed_rows(
             Err(error) => unread.add(key, error),
         }
     }
-    Ok(unread.outcome(kind))
+    Ok(unread.left(kind))
 }
 
-/// The streams of a kind; `None` if they cannot be read.
-async fn streams(kind: Kind, reader: &Reader) -> anyhow::Result<Option<Vec<StreamKey>>> {
+/// The streams that are meant; `None` if they cannot be listed.
+async fn streams(
+    kind: Kind,
+    which: Which,
+    reader: &Reader,
+) -> anyhow::Result<Option<Vec<StreamKey>>> {
+    if let Which::These(streams) = which {
+        return Ok(Some(streams));
+    }
     let reader = reader.clone();
     let streams = spawn_blocking(move || reader.streams(&Filter::default())).await?;
     Ok(streams

@@ -10,7 +10,7 @@
 //! stored reach those that were kept. A book that does not get there in time is read again some
 //! rounds later, unless the live lane has brought a snapshot, which it does each minute.
 
-use super::{Outcome, Unread, only, streams};
+use super::{Left, Unread, Which, only, streams};
 use crate::cold::Reader;
 use crate::figures::Handle;
 use crate::hot::desk::{Seed, StoredBook};
@@ -47,11 +47,15 @@ struct Growing {
 }
 
 /// Seeds every book that the live lane has not brought by then, some at a time.
-pub(super) async fn seed(handle: &Handle, seeds: &mpsc::Sender<Seed>) -> anyhow::Result<Outcome> {
-    let Some(streams) = streams(Kind::Book, &handle.reader).await? else {
-        return Ok(Outcome::Failed);
+pub(super) async fn seed(
+    which: Which,
+    handle: &Handle,
+    seeds: &mpsc::Sender<Seed>,
+) -> anyhow::Result<Left> {
+    let Some(streams) = streams(Kind::Book, which, &handle.reader).await? else {
+        return Ok(Left::ALL);
     };
-    let mut outcome = Outcome::Done;
+    let (mut unread, mut behind) = (Unread::default(), Vec::new());
     for keys in streams.chunks(BOOKS_MAX) {
         let mut wanted = Vec::with_capacity(keys.len());
         for key in keys {
@@ -59,31 +63,33 @@ pub(super) async fn seed(handle: &Handle, seeds: &mpsc::Sender<Seed>) -> anyhow:
                 wanted.push(Growing::new(key.clone()));
             }
         }
-        outcome = outcome.max(grow(handle, seeds, wanted).await?);
+        behind.extend(grow(handle, seeds, wanted, &mut unread).await?);
         for key in keys {
             // Without a hot store the service is stopping.
             seeds.send(Seed::Settle(key.clone())).await.ok();
         }
     }
-    Ok(outcome)
+    Ok(Left { behind, ..unread.left(Kind::Book) })
 }
 
-/// Reads books until they meet what was kept of them, or the time is over.
+/// Reads books until they meet what was kept of them, or the time is over; returns which do not.
 async fn grow(
     handle: &Handle,
     seeds: &mpsc::Sender<Seed>,
     mut books: Vec<Growing>,
-) -> anyhow::Result<Outcome> {
+    unread: &mut Unread,
+) -> anyhow::Result<Vec<StreamKey>> {
     let mut figures = handle.figures.clone();
     let until = Instant::now() + SETTLE_MAX;
     let start = UnixNanos::new(daemon::clock::now().saturating_sub(AGE_MAX_NS));
-    let mut unread = Unread::default();
     loop {
         figures.mark_unchanged();
         let mut behind = Vec::with_capacity(books.len());
         for book in books {
             let (reader, key) = (handle.reader.clone(), book.key.clone());
             match spawn_blocking(move || book.read(&reader, start)).await? {
+                // Nothing of the last hour: its instrument is gone.
+                Ok(book) if book.last.is_none() => {}
                 Ok(book) => {
                     if !hand_over(seeds, &book).await {
                         behind.push(book);
@@ -94,14 +100,14 @@ async fn grow(
         }
         books = behind;
         if books.is_empty() {
-            return Ok(unread.outcome(Kind::Book));
+            return Ok(Vec::new());
         }
         sleep(PAUSE).await;
         let more = timeout_at(until, figures.changed()).await;
         let is_more = more.is_ok_and(|changed| changed.is_ok());
         if !is_more || Instant::now() >= until {
             tracing::debug!(books = books.len(), "the store is too far behind for books");
-            return Ok(unread.outcome(Kind::Book).max(Outcome::Behind));
+            return Ok(books.into_iter().map(|book| book.key).collect());
         }
     }
 }
