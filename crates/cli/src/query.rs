@@ -200,12 +200,12 @@ async fn save(
 ) -> anyhow::Result<String> {
     parameters.retain(|(name, _)| *name != "end");
     let query = named(args, format, path, &parameters)?;
+    let sheet = format.text().map(|text| Sheet::new(text, args.kind, &args.fields)).transpose()?;
     let mut draft = Draft::open(target, query, when::nanos(Timestamp::now())?)?;
     parameters.push(("end", draft.until().to_string()));
     let goes_on = || format!("the same command goes on with {}.part", target.display());
-    match format.text() {
-        Some(text) => {
-            let sheet = Sheet::new(text, args.kind, &args.fields)?;
+    match sheet {
+        Some(sheet) => {
             let rows = Rows::new(storage, path, parameters).behind(draft.cursor());
             fill(&mut draft, rows, sheet, args.limit).await.with_context(goes_on)?;
         }

@@ -76,12 +76,13 @@ impl Draft {
         }
         let length = file.metadata().with_context(|| format!("read {}", part.display()))?.len();
         let note = match read(&note_of(target))? {
-            Some(note) => note,
+            // Of a query that was refused nothing is kept, nor is it of a file that was removed.
+            Some(note) if note.bytes > 0 && length > 0 => note,
             None if length > 0 => bail!(
                 "{} is not of a query of this command: remove it, or name another file",
                 part.display()
             ),
-            None => Note {
+            Some(_) | None => Note {
                 version: VERSION,
                 query: query.clone(),
                 began: now,
@@ -305,10 +306,18 @@ mod tests {
         let mut other = query(None);
         (other.until, other.format) = (Some(3), "jsonl".to_owned());
         other.parameters.clear();
-        let error = open(directory.path(), other, 7).unwrap_err().to_string();
+        // Nothing was kept of the first.
+        open(directory.path(), other.clone(), 7).unwrap();
+        let mut draft = open(directory.path(), query(Some(4)), 7).unwrap();
+        draft.append(b"1\n").unwrap();
+        draft.keep(1, Some("behind 1")).unwrap();
+        drop(draft);
+        let error = open(directory.path(), other.clone(), 7).unwrap_err().to_string();
         let was = "(--since 2026-05-09T00:00:00Z, no --until, --format csv, --limit 4)";
         assert!(error.contains(was), "{error}");
-        open(directory.path(), query(Some(4)), 7).unwrap();
+        assert_eq!(open(directory.path(), query(Some(4)), 7).unwrap().rows(), 1);
+        fs::remove_file(directory.path().join("trades.csv.part")).unwrap();
+        assert_eq!(open(directory.path(), other, 7).unwrap().rows(), 0, "as the advice says");
     }
 
     #[test]
