@@ -17,6 +17,7 @@ use daemon::{Service as _, Tasks};
 use gateway::Gateway;
 use keyring::{Scope, Scopes};
 use settings::Suite;
+use testkit::ports::free_address;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -90,7 +91,8 @@ async fn compare() -> anyhow::Result<()> {
         let minted = ring.mint("bench".parse()?, scopes, None, jiff::Timestamp::UNIX_EPOCH)?;
         anyhow::Ok(minted.expose().to_owned())
     })?;
-    let [direct, ours, theirs] = [free_port()?, free_port()?, free_port()?];
+    let [direct, ours, theirs] =
+        [free_address()?.port(), free_address()?.port(), free_address()?.port()];
     let path = folder.path().to_str().context("the folder's name")?;
     let _backend = Process::myself(&["backend", &direct.to_string()])?;
     let _ours = Process::myself(&["gateway", path, &ours.to_string(), &direct.to_string()])?;
@@ -114,10 +116,6 @@ async fn compare() -> anyhow::Result<()> {
         println!("{name:<22}{rate:>12.0}{half:>10}{most:>10}{ratio:>12}");
     }
     Ok(())
-}
-
-fn free_port() -> anyhow::Result<u16> {
-    Ok(std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 async fn backend(port: u16) -> anyhow::Result<()> {

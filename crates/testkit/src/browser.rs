@@ -1,6 +1,7 @@
 //! A real Chromium behind a real `chromedriver` for tests.
 
-use crate::process::{Process, exchange, free_address};
+use crate::ports::free_address;
+use crate::process::{Process, exchange};
 use anyhow::Context as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -24,15 +25,12 @@ impl Driver {
         let program = find_binary("chromedriver")?;
         find_binary("chromium")?;
         let mut process = Process::new("chromedriver")?;
-        let choose = |_: &Path| free_address();
-        let command = |directory: &Path, listen: &SocketAddr| {
-            let mut command = Command::new(&program);
-            command.arg(format!("--port={}", listen.port()));
-            // What browsers leave behind goes with the directory.
-            command.env("TMPDIR", directory).stdin(Stdio::null());
-            command
-        };
-        let listen = process.start_at(choose, command, |listen| is_ready(*listen))?;
+        let listen = free_address()?;
+        let mut command = Command::new(&program);
+        command.arg(format!("--port={}", listen.port()));
+        // What browsers leave behind goes with the directory.
+        command.env("TMPDIR", process.directory()).stdin(Stdio::null());
+        process.start(command, || is_ready(listen))?;
         Ok(Self { process, listen })
     }
 

@@ -4,7 +4,8 @@
 //! `target/clickhouse`. A program of ours loads it and lets it listen: `clickhouse local` can, since
 //! 26.5 (<https://github.com/ClickHouse/ClickHouse/pull/101143>).
 
-use crate::process::{Process, answers_ok, free_address};
+use crate::ports::free_address;
+use crate::process::{Process, answers_ok};
 use anyhow::{Context as _, ensure};
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -224,13 +225,11 @@ impl ClickHouse {
 
     fn start_in(mut process: Process, native: bool) -> anyhow::Result<Self> {
         let engine = Engine::find()?;
-        let choose = |_: &Path| {
-            let native = native.then(free_address).transpose()?;
-            Ok(Listen { http: free_address()?, native })
-        };
+        let native = native.then(free_address).transpose()?;
+        let listen = Listen { http: free_address()?, native };
         // Its standard input is held by the child's handle: when we are gone, the engine ends.
-        let command = |directory: &Path, listen: &Listen| engine.command(directory, *listen);
-        let listen = process.start_at(choose, command, |listen| answers(listen.http))?;
+        let command = engine.command(process.directory(), listen);
+        process.start(command, || answers(listen.http))?;
         Ok(Self { engine, process, listen })
     }
 

@@ -4,7 +4,7 @@
 //! [`market`] feeds it and compares; [`suite`] runs it as processes of this host, and [`browser`]
 //! looks at it; [`nats`], [`clickhouse`] and [`redis`] start servers,
 //! [`python`] and [`debian`] have the tools of others.
-//! Everything here starts what it needs itself, on loopback and on ports that the kernel chooses,
+//! Everything here starts what it needs itself, on loopback and on [`ports`] that nobody else gets,
 //! waits for conditions and not for time, and removes what it started when the value is dropped.
 //! Nothing here is a mock.
 
@@ -15,6 +15,7 @@ pub mod machine;
 pub mod market;
 pub mod nats;
 pub mod packages;
+pub mod ports;
 mod process;
 pub mod python;
 pub mod redis;

@@ -2,7 +2,8 @@
 
 mod cluster;
 
-use crate::process::{Process, answers_ok, exchange, free_address};
+use crate::ports::free_address;
+use crate::process::{Process, answers_ok, exchange};
 use anyhow::Context as _;
 pub use cluster::Cluster;
 use std::fmt::Write as _;
@@ -98,14 +99,11 @@ impl NatsServer {
         is_ready: fn(&Place) -> bool,
     ) -> anyhow::Result<Self> {
         let mut process = Process::new("nats-server")?;
-        let choose = |directory: &Path| {
-            let store = directory.join("store");
-            let place = Place { listen: free_address()?, monitor: free_address()?, store };
-            fs::write(directory.join("nats.conf"), render(&place)?)?;
-            Ok(place)
-        };
-        let command = |directory: &Path, _: &Place| command(&program, directory);
-        let place = process.start_at(choose, command, is_ready)?;
+        let directory = process.directory();
+        let store = directory.join("store");
+        let place = Place { listen: free_address()?, monitor: free_address()?, store };
+        fs::write(directory.join("nats.conf"), render(&place)?)?;
+        process.start(command(&program, directory), || is_ready(&place))?;
         Ok(Self { program, process, place, is_ready })
     }
 

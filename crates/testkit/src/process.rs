@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail};
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -11,12 +11,6 @@ use tempfile::TempDir;
 
 /// How long a start may take, recovery of what is on the disk included.
 const READY_MAX: Duration = Duration::from_secs(60);
-
-/// How often a start is repeated when another process took a port between choosing and binding it.
-pub(crate) const STARTS_MAX: usize = 5;
-
-/// How a server says that a port is taken, in lower case.
-const TAKEN: &str = "address already in use";
 
 /// A server's process, killed on drop.
 ///
@@ -38,27 +32,6 @@ impl Process {
     /// Where the server keeps its configuration, its log and its data.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.as_ref().expect("taken only on drop").path()
-    }
-
-    /// Starts the process at a place that is chosen anew when another process took a port of it, and
-    /// waits until it is ready there.
-    pub(crate) fn start_at<P>(
-        &mut self,
-        mut choose: impl FnMut(&Path) -> anyhow::Result<P>,
-        command: impl Fn(&Path, &P) -> Command,
-        is_ready: impl Fn(&P) -> bool,
-    ) -> anyhow::Result<P> {
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let place = choose(self.directory())?;
-            let command = command(self.directory(), &place);
-            match self.start(command, || is_ready(&place)) {
-                Ok(()) => return Ok(place),
-                Err(error) if is_taken(&error) && attempts < STARTS_MAX => {}
-                Err(error) => return Err(error),
-            }
-        }
     }
 
     /// Starts the process in place of the one before, and waits until it is ready.
@@ -168,18 +141,6 @@ impl Drop for Process {
             drop(writeln!(std::io::stderr(), "{name}'s directory is kept: {}", kept.display()));
         }
     }
-}
-
-/// Whether a start failed because another process had taken a port.
-pub(crate) fn is_taken(error: &anyhow::Error) -> bool {
-    let text = format!("{error:#}").to_ascii_lowercase();
-    // The suite's services say it in their own words.
-    text.contains(TAKEN) || text.contains("another process does")
-}
-
-/// An address on loopback that nobody listens on at the moment.
-pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
 /// Whether an HTTP server answers this path with 200.

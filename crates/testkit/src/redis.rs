@@ -1,6 +1,7 @@
 //! A real `redis-server` or `valkey-server` for tests.
 
-use crate::process::{Process, free_address};
+use crate::ports::free_address;
+use crate::process::Process;
 use anyhow::{Context as _, bail};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -54,14 +55,10 @@ impl RedisServer {
     pub fn start_with(lines: &str) -> anyhow::Result<Self> {
         let program = find_binary()?;
         let mut process = Process::new("redis-server")?;
-        let choose = |directory: &Path| {
-            let listen = free_address()?;
-            let text = configuration(listen, directory, lines);
-            fs::write(directory.join("redis.conf"), text)?;
-            Ok(listen)
-        };
-        let command = |directory: &Path, _: &SocketAddr| command(&program, directory);
-        let listen = process.start_at(choose, command, |listen| is_ready(*listen))?;
+        let listen = free_address()?;
+        let directory = process.directory();
+        fs::write(directory.join("redis.conf"), configuration(listen, directory, lines))?;
+        process.start(command(&program, directory), || is_ready(listen))?;
         Ok(Self { program, process, listen })
     }
 

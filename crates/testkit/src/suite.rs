@@ -3,12 +3,13 @@
 //! There is no systemd here. What has to do with units is tested in a [`crate::machine`].
 
 use crate::nats::NatsServer;
-use crate::process::{Process, STARTS_MAX, answers_ok, is_taken};
+use crate::ports::free_address;
+use crate::process::{Process, answers_ok};
 use anyhow::{Context as _, ensure};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
@@ -70,24 +71,6 @@ impl Suite {
     ///
     /// As [`Suite::start`].
     pub fn start_with(
-        programs: &Path,
-        symbols: &[&str],
-        venue: &[&str],
-        drop_in: &str,
-    ) -> anyhow::Result<Self> {
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            match Self::attempt(programs, symbols, venue, drop_in) {
-                Ok(suite) => return Ok(suite),
-                // Another process took a port between choosing and binding it.
-                Err(error) if is_taken(&error) && attempts < STARTS_MAX => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    fn attempt(
         programs: &Path,
         symbols: &[&str],
         venue: &[&str],
@@ -227,14 +210,6 @@ impl Suite {
     }
 }
 
-/// Free ports of loopback. They are all held until the last is known, so that none is given twice.
 fn addresses() -> anyhow::Result<BTreeMap<&'static str, SocketAddr>> {
-    let mut held = Vec::new();
-    let mut addresses = BTreeMap::new();
-    for name in SERVICES.into_iter().chain(["venue"]) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("a free port")?;
-        addresses.insert(name, listener.local_addr()?);
-        held.push(listener);
-    }
-    Ok(addresses)
+    SERVICES.into_iter().chain(["venue"]).map(|name| Ok((name, free_address()?))).collect()
 }

@@ -6,10 +6,11 @@ use nix::sys::statvfs::statvfs;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use testkit::ports::free_address;
 
 /// The instruments of the market, as the venue calls them and as we do.
 pub const INSTRUMENTS: [(&str, &str); 2] = [("BTCUSDT", "BTC-USDT"), ("ETHUSDT", "ETH-USDT")];
@@ -94,26 +95,18 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// Free ports of loopback, of so many markets beside the first. They are all held until the
-    /// last is known, so that none is given twice.
+    /// Free ports of loopback, of so many markets beside the first.
     ///
     /// # Errors
     ///
     /// No free port.
     pub fn choose(others: usize) -> anyhow::Result<Self> {
-        let mut held = Vec::new();
-        let mut next = || -> anyhow::Result<SocketAddr> {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("a free port")?;
-            let address = listener.local_addr()?;
-            held.push(listener);
-            Ok(address)
-        };
         let mut programs = BTreeMap::new();
         for program in Program::ALL {
-            programs.insert(program, next()?);
+            programs.insert(program, free_address()?);
         }
-        let (monitor, venue) = (next()?, next()?);
-        let others = (0..others).map(|_| next()).collect::<anyhow::Result<Vec<_>>>()?;
+        let (monitor, venue) = (free_address()?, free_address()?);
+        let others = (0..others).map(|_| free_address()).collect::<anyhow::Result<Vec<_>>>()?;
         Ok(Self { programs, monitor, venue, others })
     }
 

@@ -42,17 +42,12 @@ pub(crate) fn example(name: &str) -> PathBuf {
     test.parent().unwrap().parent().unwrap().join("examples").join(name)
 }
 
-/// A port that nobody listens on.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 impl Setup {
     pub(crate) fn new(example: &'static str) -> Self {
         Self {
             example,
             directory: tempfile::tempdir().unwrap(),
-            port: free_port(),
+            port: testkit::ports::free_address().unwrap().port(),
             arguments: Vec::new(),
             variables: Vec::new(),
             handed_over: None,

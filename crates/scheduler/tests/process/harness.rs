@@ -151,7 +151,7 @@ impl Scheduler {
         others: &str,
         clock: Option<&Clock>,
     ) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = testkit::ports::free_address().unwrap().port();
         let task = format!("{{id: t, service: storage, path: /there, timeout: 1h, {keys}}}");
         let configuration = format!(
             "scheduler:\n  listen: 127.0.0.1:{port}\n  tasks:\n    - {task}\n{others}\

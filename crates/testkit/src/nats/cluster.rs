@@ -1,10 +1,10 @@
 //! Three servers that keep their streams together.
 
 use super::{NatsServer, Place, base_configuration, find_binary, greets};
-use crate::process::{STARTS_MAX, is_taken};
+use crate::ports::free_address;
 use anyhow::{Context as _, bail};
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -35,25 +35,8 @@ impl Cluster {
     ///
     /// As [`Cluster::start`].
     pub fn start_program(program: &Path) -> anyhow::Result<Self> {
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            match Self::try_start(program) {
-                Err(error) if is_taken(&error) && attempts < STARTS_MAX => {}
-                done => return done,
-            }
-        }
-    }
-
-    fn try_start(program: &Path) -> anyhow::Result<Self> {
-        // Each must know the others' before the first is started. They are held until all are
-        // chosen, so that none is chosen twice.
-        let held: Vec<TcpListener> = (0..SERVERS)
-            .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-            .collect::<Result<_, _>>()?;
-        let routes: Vec<SocketAddr> =
-            held.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
-        drop(held);
+        // Each must know the others' before the first is started.
+        let routes = (0..SERVERS).map(|_| free_address()).collect::<anyhow::Result<Vec<_>>>()?;
         let mut servers = Vec::new();
         for index in 0..SERVERS {
             let render = |place: &Place| configuration(place, index, &routes);
