@@ -14,7 +14,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderValue, Request, StatusCode, header};
+use http::{HeaderValue, Request, StatusCode, Version, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -341,7 +341,9 @@ impl Server {
         if is_too_large {
             request.extensions_mut().insert(too_large);
         }
-        let mut response = if is_too_large && !self.limits.router_answers_too_large {
+        let mut response = if let Some(fault) = host_fault(&request) {
+            closing(Problem::bad_request(fault).into_response())
+        } else if is_too_large && !self.limits.router_answers_too_large {
             Problem::too_large(too_large.to_string()).into_response()
         } else {
             let request = request.map(|body| {
@@ -390,6 +392,19 @@ async fn stop_after_first(progress: &Progress) {
     };
     // Too late is no error: the client has not asked for anything.
     tokio::time::timeout(LAST_REQUEST_WAIT, asked).await.unwrap_or_default();
+}
+
+/// What is wrong with the host that a request names: who stands in front of us may have read another
+/// one than we would. Source: <https://www.rfc-editor.org/rfc/rfc9112#section-3.2>.
+fn host_fault<B>(request: &Request<B>) -> Option<&'static str> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => Some("there is more than one Host header"),
+        (None, _) if request.version() == Version::HTTP_11 => {
+            Some("a request of HTTP/1.1 has a Host header, such as `Host: localhost`")
+        }
+        _ => None,
+    }
 }
 
 /// Has the connection closed after this answer.

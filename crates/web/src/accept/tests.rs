@@ -298,10 +298,14 @@ async fn framing_that_could_smuggle_a_request_is_refused() {
         "POST /bytes HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip\r\n\r\n0\r\n\r\n",
         "POST /bytes HTTP/1.1\r\nhost: x\r\ncontent-length : 1\r\n\r\na",
         "GET / HTTP/1.1\r\nhost: x\r\nx: a\rb\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
     ] {
         let answer = server.exchange(head).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{head:?}: {answer}");
     }
+    let old = server.exchange("GET / HTTP/1.0\r\n\r\n").await;
+    assert!(old.starts_with("HTTP/1.0 200 "), "{old}");
 }
 
 #[tokio::test]
