@@ -48,6 +48,14 @@ pub fn are_open(records: &[GapRow]) -> bool {
     latest.any(|record| record.of == "trade" && record.state == "open")
 }
 
+/// Whether a record stands that has no end yet. A connection that is renewed, for its market is silent
+/// for minutes, leaves one for seconds.
+#[must_use]
+pub fn are_endless(records: &[GapRow]) -> bool {
+    let mut latest = compare::latest(records).into_iter();
+    latest.any(|record| record.state != "healed" && record.before_id.is_none())
+}
+
 fn falsehood(record: &GapRow, ids: &Tally) -> Option<String> {
     let first = record.after_id.map_or(0, |id| id.saturating_add(1));
     // Without an end it says nothing about any id yet, and at rest there is nothing to wait for.
@@ -130,6 +138,9 @@ mod tests {
     #[test]
     fn a_record_without_an_end_explains_nothing() {
         let endless = GapRow { before_id: None, ..record(2, 6) };
-        assert_eq!(check(&[1, 2], &[endless]), 1);
+        assert_eq!(check(&[1, 2], std::slice::from_ref(&endless)), 1);
+        assert!(are_endless(std::slice::from_ref(&endless)));
+        let ended = GapRow { version: 2, state: "healed".to_owned(), ..record(2, 6) };
+        assert!(!are_endless(&[endless, ended]));
     }
 }

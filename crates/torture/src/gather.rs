@@ -9,7 +9,7 @@ use crate::verify::{self, Book, Facts, Newest};
 use crate::watch::Asker;
 use anyhow::Context as _;
 use serde_json::Value;
-use sim::compare::{Client, Compared, Report, Streams};
+use sim::compare::{Client, Compared, GapRow, Report, Streams};
 use sim::tally::Answer;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,6 +25,9 @@ const PATIENCE_PART: u32 = 3;
 
 /// How long the hot store and the books may take to be at rest.
 const REST_MAX: Duration = Duration::from_secs(15);
+
+/// How long a connection that is renewed and the books on it may take to be whole again.
+const RENEWAL_MAX: Duration = Duration::from_secs(30);
 
 /// How long between two looks.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -104,8 +107,9 @@ pub async fn gather(
     let (rows, took) = (direct.values().map(|answer| answer.rows).sum::<usize>(), began.elapsed());
     progress(format_args!("{rows} rows were read twice within {:.1} s", took.as_secs_f64()));
     facts.around = around(streams, &found.reports, strikes, opened);
-    facts.unfetched = gaps::unfetched(&found.gaps);
-    facts.untrue_gaps = gaps::untrue(&found.gaps, |of, instrument| streams.tally(of, instrument));
+    let records = ended(found.gaps, doors).await?;
+    facts.unfetched = gaps::unfetched(&records);
+    facts.untrue_gaps = gaps::untrue(&records, |of, instrument| streams.tally(of, instrument));
     let pairs = direct.into_iter().map(|(stream, theirs)| {
         let ours = found.answers.get(&stream).copied().unwrap_or_default();
         (stream, (theirs, ours))
@@ -177,6 +181,16 @@ async fn read(
         }
         sleep(PAUSE).await;
     }
+}
+
+/// The records of gaps once each has an end, or as they are after [`RENEWAL_MAX`].
+async fn ended(mut records: Vec<GapRow>, doors: &Doors) -> anyhow::Result<Vec<GapRow>> {
+    let deadline = Instant::now() + RENEWAL_MAX;
+    while gaps::are_endless(&records) && Instant::now() < deadline {
+        sleep(PAUSE).await;
+        records = doors.gateway.gaps().await.context("read from the gateway")?;
+    }
+    Ok(records)
 }
 
 /// How the answers differ: what differs is read once more, id by id.
