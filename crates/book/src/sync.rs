@@ -18,6 +18,10 @@
 //! the place of rules 5 and 6.
 //! Where the stream itself begins with a snapshot, [`Rule::Chained`] takes the place of rules 1 to
 //! 6: a snapshot replaces the book at once, and every diff names the update before it.
+//! A market may rest: of a stream that was joined nothing may come for hours, and rule 1 would have
+//! no book until then. A snapshot that is asked for [`QUIET`] after it was joined, and answered before
+//! any diff, lacks nothing that the stream could bring: it is the book. Should the first diff not
+//! continue it all the same, that is a break like any other.
 //! A venue may begin to number anew, whatever its rule: its updates then look old for ever. A book
 //! that takes nothing of updates that go on ascending is begun anew.
 
@@ -56,6 +60,10 @@ pub const STALE_AFTER: Duration = Duration::from_secs(5);
 /// The same for a book that has taken nothing since its snapshot, where that was asked for: the
 /// stream may lag behind the answer.
 pub const LAG_MAX: Duration = Duration::from_secs(30);
+
+/// How long nothing may come of a stream that was joined before its snapshot is asked for all the
+/// same. An answer may be older than what the stream has brought, yet not by that.
+pub const QUIET: Duration = Duration::from_secs(5);
 
 /// How a venue numbers its book updates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +137,8 @@ pub struct BookSync<D> {
     moved_at: UnixNanos,
     /// The update that looked old and came last, if none was taken since.
     older: Option<u64>,
+    /// The id at which the book was in step last, unless the venue numbers anew since.
+    known: Option<u64>,
     commands: VecDeque<Command<D>>,
 }
 
@@ -136,6 +146,8 @@ pub struct BookSync<D> {
 enum State<D> {
     /// Nothing was received since the start or the last disconnect.
     Idle,
+    /// Nor since the stream was joined; at that time its snapshot is asked for all the same.
+    Quiet { ask_at: UnixNanos },
     /// Rules 1 and 2: diffs are buffered until a snapshot fits.
     Buffering { diffs: VecDeque<(Update, D)>, timer: Timer },
     /// A snapshot came before any diff; the next diff shows whether it fits.
@@ -199,6 +211,7 @@ impl<D> BookSync<D> {
             synced_at: None,
             moved_at: UnixNanos::default(),
             older: None,
+            known: None,
             commands: VecDeque::new(),
         }
     }
@@ -208,7 +221,9 @@ impl<D> BookSync<D> {
     pub const fn synced(&self) -> Option<u64> {
         match self.state {
             State::Synced { last, .. } => Some(last),
-            State::Idle | State::Buffering { .. } | State::Holding { .. } => None,
+            State::Idle | State::Quiet { .. } | State::Buffering { .. } | State::Holding { .. } => {
+                None
+            }
         }
     }
 
@@ -251,11 +266,14 @@ impl<D> BookSync<D> {
                     // Rule 3.
                     State::Holding { .. }
                     | State::Idle
+                    | State::Quiet { .. }
                     | State::Buffering { .. }
                     | State::Synced { .. } => self.buffer(update, diff, now),
                 }
             }
-            State::Idle | State::Buffering { .. } => self.buffer(update, diff, now),
+            State::Idle | State::Quiet { .. } | State::Buffering { .. } => {
+                self.buffer(update, diff, now);
+            }
         }
         false
     }
@@ -267,7 +285,8 @@ impl<D> BookSync<D> {
             return self.begin_anew(last, snapshot, now);
         }
         match std::mem::replace(&mut self.state, State::Idle) {
-            synced @ State::Synced { .. } => self.state = synced,
+            // What is not asked for may be from before the stream was joined.
+            kept @ (State::Synced { .. } | State::Quiet { .. }) => self.state = kept,
             State::Idle | State::Holding { .. } => self.state = State::Holding { last, snapshot },
             State::Buffering { diffs, timer } => self.align(last, snapshot, diffs, timer, now),
         }
@@ -283,14 +302,40 @@ impl<D> BookSync<D> {
 
     /// Acts on whatever is due; call it when [`BookSync::poll_timeout`] says.
     pub fn handle_timeout(&mut self, now: UnixNanos) {
-        let State::Buffering { timer, .. } = &mut self.state else { return };
-        match *timer {
-            Timer::Answer(at) if at <= now => self.failures = self.failures.saturating_add(1),
-            Timer::Retry(at) if at <= now => {}
-            Timer::Answer(_) | Timer::Retry(_) => return,
+        let answer = Timer::Answer(now.plus(ANSWER_MAX));
+        match &mut self.state {
+            State::Buffering { timer, .. } => {
+                match *timer {
+                    Timer::Answer(at) if at <= now => {
+                        self.failures = self.failures.saturating_add(1);
+                    }
+                    Timer::Retry(at) if at <= now => {}
+                    Timer::Answer(_) | Timer::Retry(_) => return,
+                }
+                *timer = answer;
+            }
+            State::Quiet { ask_at } if *ask_at <= now => {
+                self.state = State::Buffering { diffs: VecDeque::new(), timer: answer };
+            }
+            State::Idle | State::Quiet { .. } | State::Holding { .. } | State::Synced { .. } => {
+                return;
+            }
         }
-        *timer = Timer::Answer(now.plus(ANSWER_MAX));
         self.commands.push_back(Command::FetchSnapshot);
+    }
+
+    /// Learns that the stream is joined. Nothing changes if something of it has come already, or if
+    /// it begins with a snapshot.
+    pub fn handle_joined(&mut self, now: UnixNanos) {
+        if matches!(self.state, State::Idle) && self.rule != Rule::Chained {
+            self.state = State::Quiet { ask_at: now.plus(QUIET) };
+        }
+    }
+
+    /// Whether nothing has come of the stream, and [`BookSync::handle_joined`] has not been called.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle)
     }
 
     /// Learns that the stream ended: what comes next will not continue it.
@@ -315,7 +360,8 @@ impl<D> BookSync<D> {
     #[must_use]
     pub const fn poll_timeout(&self) -> Option<UnixNanos> {
         match self.state {
-            State::Buffering { timer: Timer::Answer(at) | Timer::Retry(at), .. } => Some(at),
+            State::Buffering { timer: Timer::Answer(at) | Timer::Retry(at), .. }
+            | State::Quiet { ask_at: at } => Some(at),
             State::Idle | State::Holding { .. } | State::Synced { .. } => None,
         }
     }
@@ -379,6 +425,7 @@ impl<D> BookSync<D> {
         let settled = i64::try_from(SETTLED.as_nanos()).unwrap_or(i64::MAX);
         let calm = self.synced_at.take().is_some_and(|at| now.since(at) >= settled);
         self.breaks = if calm { 1 } else { self.breaks.saturating_add(1) };
+        self.known = (gap.cause != Cause::Reset).then_some(gap.after);
         self.state = State::Idle;
         self.commands.push_back(Command::Discontinuity(gap));
     }
@@ -394,15 +441,13 @@ impl<D> BookSync<D> {
     ) {
         // A swapped pair is no break as long as it is still in the buffer.
         diffs.make_contiguous().sort_by_key(|(update, _)| update.first);
-        let kept = diffs.iter().map(|(update, _)| self.rule.judge(*update, last, true));
-        if kept.clone().find(|fit| *fit != Fit::Old) == Some(Fit::Beyond) {
+        let mut fits = diffs.iter().map(|(update, _)| self.rule.judge(*update, last, true));
+        let is_beyond = fits.find(|fit| *fit != Fit::Old) == Some(Fit::Beyond);
+        let is_behind = diffs.is_empty() && self.known.is_some_and(|known| known > last);
+        if is_beyond || is_behind {
             // Rule 3.
             self.state = State::Buffering { diffs, timer };
             self.handle_snapshot_failure(now);
-            return;
-        }
-        if diffs.is_empty() {
-            self.state = State::Holding { last, snapshot };
             return;
         }
         self.commands.push_back(Command::Snapshot(snapshot));

@@ -111,6 +111,16 @@ impl Keeper {
         self.drain(context)
     }
 
+    /// Learns that its stream is joined, of which nothing may come for long.
+    pub(crate) fn handle_joined(&mut self, context: &Context<'_>) {
+        self.sync.handle_joined(context.now);
+    }
+
+    /// Whether its stream may be quiet, and it has not learned yet that it is joined.
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.sync.is_idle()
+    }
+
     /// Learns that a frame was refused that may have had the next update.
     pub(crate) const fn handle_reject(&mut self) {
         self.rejected = true;

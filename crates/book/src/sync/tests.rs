@@ -1,7 +1,9 @@
 //! Ring 1: the synchroniser as a protocol trace, and beside a model.
 //!
 //! A script is steps separated by `|`: `diff 5-7` (with `<4` for a link to id 4), `snapshot 4`,
-//! `wait 10s`, `fail`, `disconnect`, `corrupt`. What it answers is compared as text.
+//! `wait 10s`, `fail`, `disconnect`, `joined`, `corrupt`. What it answers is compared as text.
+
+mod quiet;
 
 use super::*;
 use expect_test::{Expect, expect};
@@ -47,6 +49,7 @@ impl Script {
             }
             "fail" => self.sync.handle_snapshot_failure(self.now),
             "disconnect" => self.sync.handle_disconnect(self.now),
+            "joined" => self.sync.handle_joined(self.now),
             "corrupt" => self.sync.handle_corruption(self.now),
             other => panic!("no step {other:?}"),
         }
@@ -337,6 +340,7 @@ enum Fate {
     Repeated,
     Swapped,
     Disconnect,
+    Joined,
     /// The snapshot asked for is answered with the venue's state so many updates ago.
     Answer(usize),
     Wait,
@@ -349,6 +353,7 @@ fn fate() -> impl Strategy<Value = Fate> {
         1 => Just(Fate::Repeated),
         1 => Just(Fate::Swapped),
         1 => Just(Fate::Disconnect),
+        1 => Just(Fate::Joined),
         6 => (0_usize..6).prop_map(Fate::Answer),
         2 => Just(Fate::Wait),
     ]
@@ -422,6 +427,10 @@ proptest! {
                     run.drain(&ranges);
                     continue;
                 }
+                Fate::Joined => {
+                    run.sync.handle_joined(run.now);
+                    continue;
+                }
                 Fate::Arrives | Fate::Lost | Fate::Repeated | Fate::Swapped => {}
             }
             ranges.insert(last, history.last().unwrap() + 1);
@@ -429,7 +438,7 @@ proptest! {
             match fate {
                 Fate::Swapped => held = Some(last),
                 Fate::Arrives | Fate::Repeated => deliver(&mut run, last, &ranges),
-                Fate::Lost | Fate::Disconnect | Fate::Answer(_) | Fate::Wait => {}
+                Fate::Lost | Fate::Disconnect | Fate::Joined | Fate::Answer(_) | Fate::Wait => {}
             }
             if matches!(fate, Fate::Repeated) {
                 deliver(&mut run, last, &ranges);

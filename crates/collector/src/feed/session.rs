@@ -143,6 +143,7 @@ impl<A: Adapter> Feed<A> {
             if self.nothing_left {
                 return Err(Lost::NothingLeft);
             }
+            self.watch_books(&session.line);
             self.tell_of_resets();
             let outbox = &mut self.parts.outbox;
             task.alive(outbox.send(&mut self.outputs, FEED_STALL_MAX)).await?;

@@ -3,14 +3,15 @@
 use super::Feed;
 use crate::board::FeedState;
 use crate::fetcher::Fetch;
-use crate::line::now;
+use crate::line::{Line, now};
 use crate::pair::Leading;
 use feed::Question;
-use model::InstrumentId;
+use model::{InstrumentId, Kind};
 use net::{Reply, RestError};
 use std::sync::Arc;
 use telemetry::Chain;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
 use venue::Adapter;
 use venue::recording::Source;
 
@@ -42,6 +43,25 @@ impl<A: Adapter> Feed<A> {
     pub(super) fn joined(&mut self) {
         let instruments = self.work.iter().flat_map(|work| &work.plan.instruments);
         self.parts.pipeline.handle_joined(instruments.map(|id| &**id), now());
+    }
+
+    /// Has the pipeline ask for the books that are joined and of which nothing comes. Done with every
+    /// tick, since streams are joined at any time, and none says that its answer was the last.
+    pub(super) fn watch_books(&mut self, line: &Line) {
+        let is_up = self.status.borrow().state == FeedState::Up;
+        let Some(work) = self.work.as_ref().filter(|_| is_up && self.tick_at <= Instant::now())
+        else {
+            return;
+        };
+        for (stream, cargo) in work.carried.iter() {
+            let is_joined = cargo.kinds.contains(&Kind::Book)
+                && !self.aside.contains_key(stream)
+                && !line.is_joining(std::slice::from_ref(stream));
+            if is_joined {
+                let (pipeline, outputs) = (&mut self.parts.pipeline, &mut self.outputs);
+                pipeline.handle_book_joined(&cargo.instrument, now(), outputs);
+            }
+        }
     }
 
     /// Asks for the next newest trade that is to be asked for. Until it is this feed's turn those of

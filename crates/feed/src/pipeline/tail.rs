@@ -6,7 +6,7 @@
 use super::Pipeline;
 use crate::keeper::Report;
 use crate::output::{Lanes, Output};
-use model::{Body, InstrumentId};
+use model::{Body, InstrumentId, Kind};
 use std::sync::Arc;
 use units::UnixNanos;
 use venue::{Adapter, ParseError, Reject, RestAnswer, RestRequest, Slot};
@@ -32,6 +32,25 @@ impl<A: Adapter> Pipeline<A> {
             if let Some(state) = slot.and_then(|slot| self.instruments.get_mut(slot.index())) {
                 state.handle_joined(now);
             }
+        }
+    }
+
+    /// Learns that the stream of an instrument's book is joined. If nothing comes of it, its snapshot
+    /// is asked for all the same, so that the book of a market that rests is there, and what its
+    /// record of a gap ends with is known.
+    ///
+    /// It may be called again and again: only the first time after a disconnect does anything.
+    pub fn handle_book_joined(&mut self, id: &InstrumentId, now: UnixNanos, out: &mut Vec<Output>) {
+        let kind_wanted = self.wanted[Kind::Book as usize];
+        // Such a name was planned, so that it is one.
+        let Ok(slot) = self.adapter.slot(&id.name) else { return };
+        if self.instruments.get(slot.index()).is_none_or(|state| state.keeper.is_idle()) {
+            self.with(slot, now, out, |state, context| {
+                if kind_wanted && state.wanted {
+                    state.keeper.handle_joined(context);
+                }
+                Report::default()
+            });
         }
     }
 

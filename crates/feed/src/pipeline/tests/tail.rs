@@ -11,6 +11,14 @@ impl Run {
         self
     }
 
+    fn book_joined(&mut self) -> &mut Self {
+        let name = "ABCXYZ";
+        let slot = self.pipeline.adapter_mut().slot(name).unwrap();
+        let id = Arc::clone(self.pipeline.adapter().instrument(slot));
+        self.pipeline.handle_book_joined(&id, self.now, &mut self.out);
+        self
+    }
+
     /// The paths that are to be asked for.
     fn questions(&mut self) -> Vec<String> {
         let next = || self.pipeline.next_question(self.now);
@@ -69,4 +77,36 @@ fn what_is_not_wanted_is_not_asked_for() {
     assert_eq!(run.questions(), [NEWEST], "it is wanted again");
     run.pipeline.want_kinds(&[Kind::Book], run.now, &mut run.out);
     run.newest(8).wait(1).check(expect![""]);
+}
+
+#[test]
+fn the_book_of_a_market_that_rests_is_whole_again_and_so_is_its_record() {
+    let mut run = Run::new(Options::default());
+    run.diff(1, 4, "9", "1").snapshot(4).disconnect().wait(60);
+    assert_eq!(run.fetches(), 1);
+    run.book_joined().wait(3).book_joined().wait(2);
+    assert_eq!(run.fetches(), 1, "however often it hears that it is joined");
+    run.snapshot(4).diff(5, 5, "9", "2").check(expect![[r#"
+        book snapshot 4 bids 2 asks 1 (rest) Both
+        gap of book 4..? disconnect v1 open Both
+        book snapshot 4 bids 2 asks 1 (rest) Both
+        gap of book 4..4 disconnect v2 healed Both
+        book diff 5 bids 1 asks 0 Both"#]]);
+}
+
+#[test]
+fn a_book_of_which_nothing_ever_came_is_there_all_the_same() {
+    let mut run = Run::new(Options::default());
+    run.book_joined().wait(5);
+    assert_eq!(run.fetches(), 1);
+    run.snapshot(7).check(expect!["book snapshot 7 bids 2 asks 1 (rest) Both"]);
+    let view = run.pipeline.book(&run.instrument(), 1, run.now).unwrap();
+    assert_eq!((view.synced, view.last_id), (true, Some(7)));
+}
+
+#[test]
+fn a_resting_book_that_is_not_wanted_is_not_asked_for() {
+    let mut run = Run::new(Options { kinds: vec![Kind::Trade], ..Options::default() });
+    run.book_joined().wait(60);
+    assert_eq!(run.fetches(), 0);
 }
