@@ -26,6 +26,7 @@ struct Wanted {
     /// Not before this time.
     start: Option<openapi::TimeText>,
     /// Before this time.
+    #[param(example = "2026-05-10T00:00:00Z")]
     end: Option<openapi::TimeText>,
     /// Whether a limit leaves the lowest identities, `asc`, or the highest, `desc`.
     #[param(pattern = "^(asc|desc)$")]

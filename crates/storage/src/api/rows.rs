@@ -51,6 +51,7 @@ struct Part {
     /// Not before this time.
     start: Option<openapi::TimeText>,
     /// Before this time.
+    #[param(example = "2026-05-10T00:00:00Z")]
     end: Option<openapi::TimeText>,
     /// From the lowest identity up, `asc`, or from the highest down, `desc`.
     #[param(pattern = "^(asc|desc)$")]
