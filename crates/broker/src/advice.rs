@@ -8,7 +8,7 @@ use telemetry::Chain;
 /// moment heals by itself.
 const SILENT_CHECKS: u32 = 3;
 
-/// How often in a row something was left unanswered although the connection stands.
+/// How often in a row something was left unanswered although the server was there.
 #[derive(Debug, Default)]
 pub(crate) struct Silence {
     checks: BTreeMap<String, u32>,
@@ -35,10 +35,10 @@ impl Silence {
     /// loses nothing; a mute 2.9.10 does not stop by itself and is killed. 2.10.26 goes on by itself.
     pub(crate) fn advise(&mut self, name: &str, error: &RequestError) -> String {
         let text = Chain(error).to_string();
-        if matches!(error, RequestError::TimedOut(_)) {
+        if is_no_answer(error) {
             let checks = self.checks.entry(name.to_owned()).or_default();
-            *checks = checks.saturating_add(1);
-            if *checks < SILENT_CHECKS {
+            *checks = checks.saturating_add(u32::from(matches!(error, RequestError::TimedOut(_))));
+            if *checks < SILENT_CHECKS || matches!(error, RequestError::NotConnected(_)) {
                 return text;
             }
             if self.replicas > 1 {
@@ -68,6 +68,15 @@ impl Silence {
         }
         text
     }
+}
+
+/// Whether this is no answer of any kind. A server that is mute loses its connections, too, for it
+/// answers no ping, and takes new ones: that ends no silence.
+const fn is_no_answer(error: &RequestError) -> bool {
+    matches!(
+        error,
+        RequestError::TimedOut(_) | RequestError::Disconnected | RequestError::NotConnected(_)
+    )
 }
 
 /// What a cluster needs that does not answer.
@@ -143,8 +152,26 @@ mod tests {
         for _ in 0..5 {
             silence.advise("MP_BOOK", &TIMED_OUT);
         }
-        silence.advise("MP_BOOK", &RequestError::Disconnected);
+        let refusal = RequestError::NoResponders { subject: "any".to_owned() };
+        silence.advise("MP_BOOK", &refusal);
         assert!(!silence.advise("MP_BOOK", &TIMED_OUT).contains("restart"));
+    }
+
+    #[test]
+    fn a_lost_connection_is_no_answer_and_no_silence() {
+        let mut silence = Silence::default();
+        let away = RequestError::NotConnected(bus::State::Disconnected { reason: "lost".into() });
+        for error in [&away, &RequestError::Disconnected, &away, &RequestError::Disconnected] {
+            assert!(!silence.advise("MP_BOOK", error).contains("restart"));
+        }
+        silence.advise("MP_BOOK", &TIMED_OUT);
+        silence.advise("MP_BOOK", &RequestError::Disconnected);
+        silence.advise("MP_BOOK", &TIMED_OUT);
+        silence.advise("MP_BOOK", &away);
+        assert!(silence.advise("MP_BOOK", &TIMED_OUT).contains("restart"));
+        assert!(!silence.advise("MP_BOOK", &away).contains("restart"), "it may be starting");
+        assert!(silence.advise("MP_BOOK", &RequestError::Disconnected).contains("restart"));
+        assert!(silence.advise("MP_BOOK", &TIMED_OUT).contains("4 times in a row"));
     }
 
     #[test]
