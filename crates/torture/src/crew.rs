@@ -260,6 +260,13 @@ impl Crew {
         Ok(())
     }
 
+    /// Whether everybody is up who is not down on purpose: nobody stops, or waits for being started.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let mut states = self.members.values();
+        states.all(|state| matches!(state, State::Up(_) | State::Down))
+    }
+
     /// Stops everybody, in the reverse order of their start.
     ///
     /// # Errors

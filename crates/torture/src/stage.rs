@@ -56,6 +56,10 @@ const SAMPLES: usize = 64;
 /// How long the venue may take to be over after the end of its time.
 const OVER_MAX: Duration = Duration::from_secs(30);
 
+/// How long the processes are looked after at most once the market is over, until all of them are
+/// up and the message server answers: one whose disk was full may be mute until it is killed.
+const TENDED_MAX: Duration = Duration::from_secs(90);
+
 /// The longest run in which ClickHouse merges nothing, so that a row that was inserted twice can be
 /// seen; beyond, it works as it does for users.
 const UNMERGED_MAX: Duration = Duration::from_mins(5);
@@ -347,12 +351,31 @@ impl Stage {
                     if finished && striker.due().is_none() {
                         self.end = self.scrape().await;
                         self.cpu = self.crew.cpu();
-                        return Ok(());
+                        return self.tend(striker, samples).await;
                     }
                 }
                 _ = lines.tick() => self.line(striker),
             }
         }
+    }
+
+    /// Looks after the processes as before, until all is up that shall be. What is seen meanwhile is
+    /// no measure any more: without a market the newest trade only grows older.
+    async fn tend(
+        &mut self,
+        striker: &mut Striker,
+        mut samples: mpsc::Receiver<Sample>,
+    ) -> anyhow::Result<()> {
+        let until = Instant::now() + TENDED_MAX;
+        while Instant::now() < until {
+            let sample = samples.recv().await.context("nobody watches any more")?;
+            striker.heed(&sample, self).await;
+            self.crew.look(&self.site).await?;
+            if sample.bus_answers && self.crew.is_whole() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     async fn scrape(&self) -> Scrape {

@@ -36,6 +36,8 @@ pub struct Sample {
     pub spool_bytes: Option<u64>,
     /// Whether the broker says that the message server wants a restart.
     pub restart_advised: bool,
+    /// Whether the broker has answers from the message server.
+    pub bus_answers: bool,
     /// Messages that all markets have sent, and whether there are no more.
     pub venue: Option<(u64, bool)>,
     /// Malformed messages among them.
@@ -251,7 +253,9 @@ pub async fn watch(asker: Asker, opened: Instant, samples: mpsc::Sender<Sample>)
             stored: of(&storage, "marketprism_storage_events_total"),
             spool_bytes: of(&collector, "marketprism_collector_spool_bytes"),
             restart_advised: broker
+                .as_ref()
                 .is_ok_and(|text| text.contains("systemctl restart marketprism-nats.service")),
+            bus_answers: broker.is_ok_and(|text| bus_answers(&text)),
             malformed: markets.as_ref().ok().and_then(|markets| total(markets, "malformed")),
             venue: markets.ok().and_then(|markets| {
                 let finished = markets.iter().map(|progress| progress["finished"].as_bool());
@@ -273,6 +277,13 @@ pub async fn watch(asker: Asker, opened: Instant, samples: mpsc::Sender<Sample>)
             return;
         }
     }
+}
+
+/// Whether a broker's health document has the message server up.
+fn bus_answers(health: &str) -> bool {
+    let health: Value = serde_json::from_str(health).unwrap_or_default();
+    let dependencies = health["dependencies"].as_array().map_or(&[][..], Vec::as_slice);
+    dependencies.iter().any(|line| line["name"] == "nats" && line["state"] == "up")
 }
 
 /// Ends every market at a time: all at once, whenever they began.
@@ -334,7 +345,7 @@ pub(crate) fn wall() -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Stored, by_label, stored, sum, total};
+    use super::{Stored, bus_answers, by_label, stored, sum, total};
     use serde_json::json;
 
     #[test]
@@ -366,5 +377,17 @@ mod tests {
                     rejects{connection=\"0\",reason=\"b\"} 4\nrejects_old{reason=\"a\"} 9\n";
         let sums = by_label(text, "rejects", "reason");
         assert_eq!(sums, [("a".to_owned(), 5), ("b".to_owned(), 4)].into());
+    }
+
+    #[test]
+    fn the_message_server_answers_if_the_broker_says_so() {
+        let health = |state: &str| {
+            format!(
+                r#"{{"status":"degraded","dependencies":[{{"name":"space","state":"up"}},{{"name":"nats","state":"{state}"}}]}}"#
+            )
+        };
+        assert!(bus_answers(&health("up")));
+        assert!(!bus_answers(&health("down")));
+        assert!(!bus_answers("") && !bus_answers("{}"));
     }
 }
