@@ -170,6 +170,12 @@ impl Crew {
         self.pid(program).is_some()
     }
 
+    /// Whether a program has a process that nobody has asked to end.
+    #[must_use]
+    pub fn is_at_work(&self, program: Program) -> bool {
+        matches!(self.members.get(&program), Some(State::Up(_)))
+    }
+
     /// Kills a program; it stays down until it is started.
     pub async fn kill(&mut self, program: Program) {
         self.note_usage(program);
@@ -185,8 +191,11 @@ impl Crew {
     ///
     /// # Errors
     ///
-    /// It is not running, or cannot be sent a signal.
+    /// It is not running, ends already, or cannot be sent a signal.
     pub async fn restart(&mut self, program: Program) -> anyhow::Result<()> {
+        if !self.is_at_work(program) {
+            bail!("{program} is down, or stops already");
+        }
         self.note_usage(program);
         self.signal(program, stop_signal(program)).await?;
         if let Some(State::Up(child)) = self.members.remove(&program) {

@@ -275,6 +275,10 @@ impl Striker {
 
     /// Does what an operator would do who reads what the broker advises.
     pub async fn heed(&mut self, sample: &Sample, stage: &mut Stage) {
+        if !stage.crew.is_at_work(Program::Nats) {
+            // It is being stopped or started: the advice is of before.
+            self.nats_touched = self.nats_touched.max(sample.at);
+        }
         let quiet = sample.at > self.nats_touched + BELIEVE_AFTER;
         if !sample.restart_advised || !quiet {
             return;
@@ -282,7 +286,7 @@ impl Striker {
         progress(format_args!("the broker advises to restart the message server"));
         self.nats_touched = sample.at;
         self.remedies += 1;
-        // One that is down already is being started.
+        // One that has just ended by itself is started anyway.
         drop(stage.crew.restart(Program::Nats).await);
     }
 
