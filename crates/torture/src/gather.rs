@@ -107,8 +107,8 @@ pub async fn gather(
     let (rows, took) = (direct.values().map(|answer| answer.rows).sum::<usize>(), began.elapsed());
     progress(format_args!("{rows} rows were read twice within {:.1} s", took.as_secs_f64()));
     facts.around = around(streams, &found.reports, strikes, opened);
+    facts.unfetched = gaps::unfetched(&found.gaps);
     let records = ended(found.gaps, doors).await?;
-    facts.unfetched = gaps::unfetched(&records);
     facts.untrue_gaps = gaps::untrue(&records, |of, instrument| streams.tally(of, instrument));
     let pairs = direct.into_iter().map(|(stream, theirs)| {
         let ours = found.answers.get(&stream).copied().unwrap_or_default();
