@@ -18,6 +18,6 @@ mod sync;
 pub use follow::{Effect, Follower, PRODUCER_SILENCE_MAX_NS};
 pub use order::{OrderBook, Pruned};
 pub use sync::{
-    ANSWER_MAX, BUFFER_MAX, BookSync, Break, Command, LAG_MAX, QUIET, RETRY_MAX, RETRY_MIN, Rule,
-    SETTLED, STALE_AFTER, Update,
+    ANSWER_MAX, BUFFER_MAX, BookSync, Break, Command, LAG_MAX, QUIET, RETRY_MAX, RETRY_MIN,
+    Resting, Rule, SETTLED, STALE_AFTER, Update,
 };

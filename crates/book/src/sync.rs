@@ -21,14 +21,18 @@
 //! A market may rest: of a stream that was joined nothing may come for hours, and rule 1 would have
 //! no book until then. A snapshot that is asked for [`QUIET`] after it was joined, and answered before
 //! any diff, lacks nothing that the stream could bring: it is the book. Should the first diff not
-//! continue it all the same, that is a break like any other.
+//! continue it all the same, that is a break like any other. Whoever owns the machine asks, as what
+//! can wait ([`BookSync::resting`]).
 //! A venue may begin to number anew, whatever its rule: its updates then look old for ever. A book
 //! that takes nothing of updates that go on ascending is begun anew.
+
+mod resting;
 
 #[cfg(test)]
 mod tests;
 
 use model::Cause;
+pub use resting::{QUIET, Resting};
 use std::collections::VecDeque;
 use std::time::Duration;
 use units::UnixNanos;
@@ -60,10 +64,6 @@ pub const STALE_AFTER: Duration = Duration::from_secs(5);
 /// The same for a book that has taken nothing since its snapshot, where that was asked for: the
 /// stream may lag behind the answer.
 pub const LAG_MAX: Duration = Duration::from_secs(30);
-
-/// How long nothing may come of a stream that was joined before its snapshot is asked for all the
-/// same. An answer may be older than what the stream has brought, yet not by that.
-pub const QUIET: Duration = Duration::from_secs(5);
 
 /// How a venue numbers its book updates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,8 +146,8 @@ pub struct BookSync<D> {
 enum State<D> {
     /// Nothing was received since the start or the last disconnect.
     Idle,
-    /// Nor since the stream was joined; at that time its snapshot is asked for all the same.
-    Quiet { ask_at: UnixNanos },
+    /// Nor since the stream was joined; its snapshot is `asked` for all the same, or will be.
+    Quiet { resting: Resting, asked: bool },
     /// Rules 1 and 2: diffs are buffered until a snapshot fits.
     Buffering { diffs: VecDeque<(Update, D)>, timer: Timer },
     /// A snapshot came before any diff; the next diff shows whether it fits.
@@ -286,7 +286,12 @@ impl<D> BookSync<D> {
         }
         match std::mem::replace(&mut self.state, State::Idle) {
             // What is not asked for may be from before the stream was joined.
-            kept @ (State::Synced { .. } | State::Quiet { .. }) => self.state = kept,
+            kept @ (State::Synced { .. } | State::Quiet { asked: false, .. }) => self.state = kept,
+            quiet @ State::Quiet { .. } if self.is_behind(last) => {
+                self.state = quiet;
+                self.handle_snapshot_failure(now);
+            }
+            State::Quiet { .. } => self.begin(last, snapshot, VecDeque::new(), now),
             State::Idle | State::Holding { .. } => self.state = State::Holding { last, snapshot },
             State::Buffering { diffs, timer } => self.align(last, snapshot, diffs, timer, now),
         }
@@ -294,48 +299,33 @@ impl<D> BookSync<D> {
 
     /// Learns that the snapshot asked for will not come.
     pub fn handle_snapshot_failure(&mut self, now: UnixNanos) {
-        if let State::Buffering { timer: timer @ Timer::Answer(_), .. } = &mut self.state {
-            *timer = Timer::Retry(now.plus(wait_after(self.failures)));
-            self.failures = self.failures.saturating_add(1);
+        let again_at = now.plus(wait_after(self.failures));
+        match &mut self.state {
+            State::Buffering { timer: timer @ Timer::Answer(_), .. } => {
+                *timer = Timer::Retry(again_at);
+            }
+            State::Quiet { resting, asked: asked @ true } => {
+                (*asked, resting.ask_at) = (false, again_at);
+            }
+            State::Idle
+            | State::Quiet { .. }
+            | State::Buffering { .. }
+            | State::Holding { .. }
+            | State::Synced { .. } => return,
         }
+        self.failures = self.failures.saturating_add(1);
     }
 
     /// Acts on whatever is due; call it when [`BookSync::poll_timeout`] says.
     pub fn handle_timeout(&mut self, now: UnixNanos) {
-        let answer = Timer::Answer(now.plus(ANSWER_MAX));
-        match &mut self.state {
-            State::Buffering { timer, .. } => {
-                match *timer {
-                    Timer::Answer(at) if at <= now => {
-                        self.failures = self.failures.saturating_add(1);
-                    }
-                    Timer::Retry(at) if at <= now => {}
-                    Timer::Answer(_) | Timer::Retry(_) => return,
-                }
-                *timer = answer;
-            }
-            State::Quiet { ask_at } if *ask_at <= now => {
-                self.state = State::Buffering { diffs: VecDeque::new(), timer: answer };
-            }
-            State::Idle | State::Quiet { .. } | State::Holding { .. } | State::Synced { .. } => {
-                return;
-            }
+        let State::Buffering { timer, .. } = &mut self.state else { return };
+        match *timer {
+            Timer::Answer(at) if at <= now => self.failures = self.failures.saturating_add(1),
+            Timer::Retry(at) if at <= now => {}
+            Timer::Answer(_) | Timer::Retry(_) => return,
         }
+        *timer = Timer::Answer(now.plus(ANSWER_MAX));
         self.commands.push_back(Command::FetchSnapshot);
-    }
-
-    /// Learns that the stream is joined. Nothing changes if something of it has come already, or if
-    /// it begins with a snapshot.
-    pub fn handle_joined(&mut self, now: UnixNanos) {
-        if matches!(self.state, State::Idle) && self.rule != Rule::Chained {
-            self.state = State::Quiet { ask_at: now.plus(QUIET) };
-        }
-    }
-
-    /// Whether nothing has come of the stream, and [`BookSync::handle_joined`] has not been called.
-    #[must_use]
-    pub const fn is_idle(&self) -> bool {
-        matches!(self.state, State::Idle)
     }
 
     /// Learns that the stream ended: what comes next will not continue it.
@@ -360,9 +350,10 @@ impl<D> BookSync<D> {
     #[must_use]
     pub const fn poll_timeout(&self) -> Option<UnixNanos> {
         match self.state {
-            State::Buffering { timer: Timer::Answer(at) | Timer::Retry(at), .. }
-            | State::Quiet { ask_at: at } => Some(at),
-            State::Idle | State::Holding { .. } | State::Synced { .. } => None,
+            State::Buffering { timer: Timer::Answer(at) | Timer::Retry(at), .. } => Some(at),
+            State::Idle | State::Quiet { .. } | State::Holding { .. } | State::Synced { .. } => {
+                None
+            }
         }
     }
 
@@ -430,7 +421,7 @@ impl<D> BookSync<D> {
         self.commands.push_back(Command::Discontinuity(gap));
     }
 
-    /// Rules 3 to 6 over the buffer.
+    /// Rule 3 over the buffer, and the others if it holds.
     fn align(
         &mut self,
         last: u64,
@@ -443,20 +434,24 @@ impl<D> BookSync<D> {
         diffs.make_contiguous().sort_by_key(|(update, _)| update.first);
         let mut fits = diffs.iter().map(|(update, _)| self.rule.judge(*update, last, true));
         let is_beyond = fits.find(|fit| *fit != Fit::Old) == Some(Fit::Beyond);
-        let is_behind = diffs.is_empty() && self.known.is_some_and(|known| known > last);
-        if is_beyond || is_behind {
+        if is_beyond || (diffs.is_empty() && self.is_behind(last)) {
             // Rule 3.
             self.state = State::Buffering { diffs, timer };
             self.handle_snapshot_failure(now);
             return;
         }
+        self.begin(last, snapshot, diffs, now);
+    }
+
+    /// Rules 4 to 6: takes a snapshot for the book, and what belongs on it.
+    fn begin(&mut self, last: u64, snapshot: D, diffs: VecDeque<(Update, D)>, now: UnixNanos) {
         self.commands.push_back(Command::Snapshot(snapshot));
         self.state = State::Synced { last, fresh: true };
-        (self.moved_at, self.older) = (now, None);
+        (self.moved_at, self.older, self.known) = (now, None, None);
         self.synced_at = Some(now);
         self.failures = 0;
         for (update, diff) in diffs {
-            // Rules 4 and 5; rule 6 may end it again, and then the rest is buffered anew.
+            // Rule 6 may end it again, and then the rest is buffered anew.
             self.handle_diff(update, diff, now);
         }
         if let Some(last) = self.synced() {

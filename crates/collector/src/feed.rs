@@ -72,8 +72,8 @@ pub(crate) struct Parts<A> {
     pub(crate) pipeline: Pipeline<A>,
     pub(crate) dial: Dial,
     pub(crate) fetches: mpsc::Sender<Fetch>,
-    /// How to ask for the newest trades, if what is missed is fetched.
-    pub(crate) questions: Option<Questions>,
+    /// How to ask for what can wait.
+    pub(crate) questions: Questions,
     pub(crate) outbox: Outbox,
     /// Whom to tell that the venue's list has changed.
     pub(crate) relisted: Arc<Notify>,
@@ -108,7 +108,7 @@ pub(crate) struct Feed<A> {
     answers: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
     /// Snapshots asked for and not answered.
     fetching: BTreeSet<Arc<InstrumentId>>,
-    /// Whose newest trade is asked for.
+    /// Whose newest trade, or book that rests, is asked for.
     asking: Option<Asking>,
     next_id: u64,
     tick_at: Instant,
@@ -233,6 +233,9 @@ impl<A: Adapter> Feed<A> {
     async fn leave(&mut self, task: &Task, lost: Option<&Lost>) {
         // What the stalled publisher has not taken yet comes before what follows from the loss.
         task.alive(self.parts.outbox.flush()).await;
+        // What was asked for belongs to the connection that is gone.
+        self.answers = mpsc::channel(FETCHES_CAPACITY);
+        (self.fetching, self.asking) = (BTreeSet::new(), None);
         let Parts { name, pipeline, metrics, .. } = &mut self.parts;
         metrics.connected(name, false);
         metrics.streams.silent(name, 0, 0);
@@ -273,13 +276,6 @@ impl<A: Adapter> Feed<A> {
                         }
                     }
                     Some(query) = self.queries.recv() => self.reply(query),
-                    // It belongs to the connection that is gone.
-                    Some(Answer { instrument, .. }) = self.answers.1.recv() => match instrument {
-                        Some(instrument) => {
-                            self.fetching.remove(&instrument);
-                        }
-                        None => self.asking = None,
-                    },
                     // The market is gone, and the process about to be.
                     else => std::future::pending().await,
                 }
@@ -361,6 +357,7 @@ impl<A: Adapter> Feed<A> {
             return;
         };
         self.fetching.remove(&instrument);
+        self.asking.take_if(|asking| asking.is_book_of(&instrument));
         let (Parts { name, pipeline, tap, .. }, outputs) = (&mut self.parts, &mut self.outputs);
         let failure = match result {
             Ok(reply) => {
@@ -389,7 +386,7 @@ impl<A: Adapter> Feed<A> {
         if let Some(tap) = &mut self.parts.tap {
             tap.pass_on_if_due();
         }
-        self.ask_newest();
+        self.ask();
         let Parts { name, pipeline, metrics, .. } = &self.parts;
         let counts = pipeline.counts();
         let synced =

@@ -141,6 +141,10 @@ impl Desk {
     ///
     /// When one of those on the desk may go, if there is any.
     fn take(&mut self, only_urgent: bool, now: UnixNanos) -> Result<Fetch, Option<UnixNanos>> {
+        for place in [&mut self.urgent, &mut self.backfill, &mut self.polls] {
+            // Who asked has lost the connection that it was for.
+            place.take_if(|fetch| fetch.answers.is_closed());
+        }
         if let Some(fetch) = self.urgent.take() {
             return match self.budget.spend(fetch.request.weight, now) {
                 Ok(()) => Ok(fetch),
@@ -311,7 +315,9 @@ mod tests {
 
     fn fetch(weight: u32) -> Fetch {
         let request = RestRequest { path: weight.to_string(), weight };
-        Fetch { instrument: None, request, answers: mpsc::channel(1).0 }
+        let (answers, waiting) = mpsc::channel(1);
+        std::mem::forget(waiting);
+        Fetch { instrument: None, request, answers }
     }
 
     const fn at(seconds: i64) -> UnixNanos {
@@ -351,5 +357,17 @@ mod tests {
         assert_eq!(desk.take(false, at(0)).unwrap_err(), None);
         desk.backfill = Some(fetch(20));
         assert_eq!(desk.take(true, at(0)).unwrap_err(), None, "it waits for what is on its way");
+    }
+
+    #[test]
+    fn what_nobody_waits_for_any_more_is_not_asked_for() {
+        let mut desk = Desk::new(Budget::new(100));
+        let mut gone = fetch(100);
+        gone.answers = mpsc::channel(1).0;
+        desk.urgent = Some(gone);
+        assert_eq!(desk.take(false, at(0)).unwrap_err(), None);
+        assert!(desk.urgent.is_none(), "there is room for the next");
+        desk.urgent = Some(fetch(100));
+        assert_eq!(desk.take(false, at(0)).unwrap().request.weight, 100, "it weighed nothing");
     }
 }

@@ -13,6 +13,7 @@
 
 mod breaks;
 mod open;
+mod record;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -20,11 +21,10 @@ mod tests;
 use crate::block::{Run, is_trade};
 use breaks::{Breaks, BreaksText};
 use feed::IdRanges;
-use model::{
-    Body, Cause, Event, Gap, GapState, InstrumentId, Kind, Market, NameError, Symbol, Venue,
-};
+use model::{Body, Cause, Event, Gap, InstrumentId, Kind, Market, NameError, Symbol, Venue};
 use open::OpenText;
 pub(crate) use open::{OPEN_MAX, Open};
+pub(crate) use record::gap_event;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -264,7 +264,8 @@ impl Handover {
 
     /// Forgets the streams of instruments that have ended, as contracts do every day. It takes two
     /// looks between which nothing came, and nothing may be missing or wait in the spool: what a
-    /// feed or a block still had to say of a stream has been said by then.
+    /// feed or a block still had to say of a stream has been said by then. Nor does a book that broke
+    /// when its contract ended become whole again.
     pub(crate) fn forget(&mut self, has_ended: impl Fn(&InstrumentId) -> bool) {
         self.keys.retain(|key, known| {
             let settled =
@@ -275,6 +276,11 @@ impl Handover {
             }
             known.ended_at.replace(known.last) != Some(known.last)
         });
+        let keys = &self.keys;
+        let is_known = |id: &Arc<InstrumentId>| {
+            keys.contains_key(&Key { kind: Kind::Book, instrument: Arc::clone(id) })
+        };
+        self.breaks.retain(|id| is_known(id) || !has_ended(id));
     }
 
     /// The last ids handed over: where the next run begins.
@@ -419,40 +425,6 @@ fn begins_anew(run: &Run) -> bool {
 fn is_settled(run: &Run) -> bool {
     let stands = |cause| matches!(cause, Cause::Skipped | Cause::Restart | Cause::Disconnect);
     is_trade(run.kind) && run.gap.as_ref().is_some_and(|gap| stands(gap.cause))
-}
-
-/// The record of a run that is missing.
-///
-/// It is named by where it begins, as the feed names it. What the spool had no room for may lie in a
-/// gap that is on record already, and be lost again: such a record is named by its time as well, so
-/// that it never passes for an earlier version of another.
-pub(crate) fn gap_event(run: &Run, cause: Cause, now: UnixNanos) -> Event {
-    let InstrumentId { venue, market, symbol, name: _ } = &*run.instrument;
-    let after = run.ids.map(|(first, _)| first.saturating_sub(1));
-    let mut begin = after.map_or_else(|| format!("t{}", run.times.0), |after| after.to_string());
-    if cause == Cause::Overflow {
-        begin = format!("{begin}.{now}");
-    }
-    // A book is whole again from the snapshot that followed, and its missing updates cannot be
-    // had; the same gap may be on record as open, so this is its second version.
-    let (version, state) = match (run.kind, cause) {
-        (Kind::Book, Cause::Restart) => (2, GapState::Healed),
-        (Kind::Trade | Kind::AggTrade, _) => (1, GapState::Open),
-        _ => (1, GapState::Lost),
-    };
-    let gap = Gap {
-        gap_id: format!("{venue}.{market}.{symbol}.{}.{begin}", run.kind).into(),
-        version,
-        of: run.kind,
-        after_id: after,
-        before_id: run.ids.map(|(_, last)| last.saturating_add(1)),
-        since: Some(run.times.0),
-        until: Some(run.times.1),
-        cause,
-        state,
-    };
-    let instrument = Arc::clone(&run.instrument);
-    Event { instrument, venue_time: None, recv_time: now, origin: None, body: Body::Gap(gap) }
 }
 
 /// Whether a hole in the ids of a kind is a loss. (Binance numbers book updates so, too.)

@@ -206,10 +206,10 @@ impl Market {
         Outbox::new(&self.ways, self.of())
     }
 
-    /// How its feeds ask for the newest trades; `None` where nothing is fetched.
-    fn questions(&self) -> Option<Questions> {
-        let fetches = self.fetching.then(|| self.door.backfill.clone())?;
-        Some(Questions::new(fetches, self.ways.leading.clone()))
+    /// How its feeds ask for what can wait.
+    fn questions(&self) -> Questions {
+        let asks_newest = self.fetching.then(|| self.ways.leading.clone());
+        Questions::new(self.door.backfill.clone(), asks_newest)
     }
 
     /// Takes down what is said beside the feeds, if that is wanted.

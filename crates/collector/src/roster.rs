@@ -94,26 +94,6 @@ pub(crate) const fn silence_max(kind: Kind) -> Option<Duration> {
     }
 }
 
-/// The kinds of which an event implies one of this kind, of the same instrument: a trade changes
-/// the best offer, and both change the book. A trade outside the book, which some venues tell of as
-/// well, is an exception.
-pub(crate) const fn implied_by(kind: Kind) -> &'static [Kind] {
-    match kind {
-        Kind::Book => &[Kind::Bbo, Kind::Trade, Kind::AggTrade],
-        Kind::Bbo | Kind::Ticker | Kind::Kline => &[Kind::Trade, Kind::AggTrade],
-        Kind::Trade => &[Kind::AggTrade],
-        Kind::AggTrade => &[Kind::Trade],
-        Kind::Mark
-        | Kind::Funding
-        | Kind::OpenInterest
-        | Kind::Liquidation
-        | Kind::LongShortRatio
-        | Kind::VolatilityIndex
-        | Kind::Gap
-        | Kind::Status => &[],
-    }
-}
-
 /// Whether a kind comes by the clock, however quiet the market is.
 pub(crate) const fn is_by_clock(kind: Kind) -> bool {
     matches!(kind, Kind::Mark | Kind::Funding | Kind::OpenInterest | Kind::VolatilityIndex)

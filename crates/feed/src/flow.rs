@@ -64,6 +64,27 @@ impl Flow {
     }
 }
 
+/// The kinds of which an event implies one of this kind, of the same instrument: a trade changes
+/// the best offer, and both change the book. A trade outside the book, which some venues tell of as
+/// well, is an exception.
+#[must_use]
+pub const fn implied_by(kind: Kind) -> &'static [Kind] {
+    match kind {
+        Kind::Book => &[Kind::Bbo, Kind::Trade, Kind::AggTrade],
+        Kind::Bbo | Kind::Ticker | Kind::Kline => &[Kind::Trade, Kind::AggTrade],
+        Kind::Trade => &[Kind::AggTrade],
+        Kind::AggTrade => &[Kind::Trade],
+        Kind::Mark
+        | Kind::Funding
+        | Kind::OpenInterest
+        | Kind::Liquidation
+        | Kind::LongShortRatio
+        | Kind::VolatilityIndex
+        | Kind::Gap
+        | Kind::Status => &[],
+    }
+}
+
 /// The flows of one instrument. Most instruments that a pipeline knows never have any.
 #[derive(Debug, Default)]
 pub(crate) struct Flows(Option<Box<[Flow; Kind::ALL.len()]>>);

@@ -2,7 +2,7 @@
 
 use crate::continuity::{Seen, gap_id};
 use crate::{Lanes, Options, Output};
-use book::{BookSync, Break, Command, OrderBook, Rule, Update};
+use book::{BookSync, Break, Command, OrderBook, Resting, Rule, Update};
 use model::{Body, Book, BookType, Cause, Event, Gap, GapState, InstrumentId, Kind, Level, Origin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +49,8 @@ pub(crate) struct Keeper {
     book: OrderBook,
     /// The gap that the next snapshot heals.
     open: Option<Gap>,
+    /// The version of its record that was written last.
+    version: u32,
     /// When the last update was received.
     updated_at: Option<UnixNanos>,
     /// When the maintained book is next emitted, on the live and on the durable lane.
@@ -66,6 +68,7 @@ impl Keeper {
             sync: BookSync::new(rule),
             book: OrderBook::new(),
             open: None,
+            version: 0,
             updated_at: None,
             emit_live_at: UnixNanos::default(),
             emit_durable_at: UnixNanos::default(),
@@ -77,6 +80,7 @@ impl Keeper {
     /// Records that an earlier run ended at `last_id`, so that what lies between it and the first
     /// snapshot is a gap.
     pub(crate) fn resume(&mut self, last_id: u64, context: &mut Context<'_>) {
+        self.sync.resume(last_id);
         let gap = Break { after: last_id, before: None, cause: Cause::Restart };
         self.open_gap(gap, context);
     }
@@ -97,6 +101,10 @@ impl Keeper {
         last_id: u64,
         context: &mut Context<'_>,
     ) -> Report {
+        // Nothing waits that would mend it: in an auction, bids and asks may meet for minutes.
+        if self.sync.wants_all() && is_crossed(&event) {
+            return self.handle_snapshot_failure(context);
+        }
         self.sync.handle_snapshot(last_id, event, context.now);
         self.drain(context)
     }
@@ -119,6 +127,16 @@ impl Keeper {
     /// Whether its stream may be quiet, and it has not learned yet that it is joined.
     pub(crate) const fn is_idle(&self) -> bool {
         self.sync.is_idle()
+    }
+
+    /// Whether its stream is quiet since it was joined, and the snapshot still to be asked for.
+    pub(crate) const fn resting(&self) -> Option<Resting> {
+        self.sync.resting()
+    }
+
+    /// Learns that the snapshot of a quiet stream is asked for.
+    pub(crate) const fn handle_asked(&mut self) {
+        self.sync.handle_asked();
     }
 
     /// Learns that a frame was refused that may have had the next update.
@@ -228,9 +246,10 @@ impl Keeper {
     }
 
     fn open_gap(&mut self, gap: Break, context: &mut Context<'_>) {
+        self.version = Gap::version_at(self.version, context.now);
         let gap = Gap {
             gap_id: gap_id(context.instrument, Kind::Book, gap.after),
-            version: 1,
+            version: self.version,
             of: Kind::Book,
             after_id: Some(gap.after),
             before_id: gap.before,
@@ -247,7 +266,8 @@ impl Keeper {
     /// A snapshot makes the book whole: what is missing ends where it begins.
     fn heal(&mut self, last_id: u64, context: &mut Context<'_>) {
         if let Some(mut gap) = self.open.take() {
-            gap.version += 1;
+            self.version = Gap::version_at(self.version, context.now);
+            gap.version = self.version;
             gap.before_id = Some(last_id);
             gap.until = Some(context.now);
             gap.state = GapState::Healed;
@@ -285,6 +305,14 @@ impl Keeper {
         context.push(Body::Book(book), Some(Origin::Prune), Lanes::Both);
         u64::try_from(levels).unwrap_or(u64::MAX)
     }
+}
+
+/// Whether a book bids no less than it asks.
+fn is_crossed(event: &Event) -> bool {
+    let Body::Book(book) = &event.body else { return false };
+    let bid = book.bids.iter().map(|(price, _)| price).max();
+    let ask = book.asks.iter().map(|(price, _)| price).min();
+    bid.zip(ask).is_some_and(|(bid, ask)| bid >= ask)
 }
 
 impl Context<'_> {

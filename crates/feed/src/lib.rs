@@ -29,7 +29,7 @@ mod recent;
 mod replay;
 
 pub use counts::Counts;
-pub use flow::Flow;
+pub use flow::{Flow, implied_by};
 pub use keeper::BookView;
 pub use options::Options;
 pub use output::{Command, Lanes, Output, REJECTS_KEPT, Rejected};

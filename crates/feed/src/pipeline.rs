@@ -109,10 +109,8 @@ impl<A: Adapter> Pipeline<A> {
         for slot in self.slots() {
             let wanted = self.options.wants(self.adapter.instrument(slot));
             let state = &mut self.instruments[slot.index()];
-            match (std::mem::replace(&mut state.wanted, wanted), wanted) {
-                (true, false) => self.with(slot, now, out, State::disconnect),
-                (false, true) => state.handle_joined(now),
-                (true, true) | (false, false) => {}
+            if std::mem::replace(&mut state.wanted, wanted) && !wanted {
+                self.with(slot, now, out, State::disconnect);
             }
         }
     }

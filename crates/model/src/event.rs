@@ -4,6 +4,7 @@ use crate::InstrumentId;
 use crate::derivative::{
     Funding, Greeks, Liquidated, Liquidation, LongShortRatio, Mark, OpenInterest, VolatilityIndex,
 };
+use crate::gap::Gap;
 use crate::name::names;
 use std::sync::Arc;
 use units::{Price, Qty, UnixNanos};
@@ -301,29 +302,6 @@ pub struct Kline {
     pub trades: Option<u64>,
     /// Whether it is final; only closed candles are stored.
     pub closed: bool,
-}
-
-/// A range of ids that is missing: the open interval between `after_id` and `before_id`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gap {
-    /// Names this gap; later versions of the same gap carry the same id.
-    pub gap_id: Arc<str>,
-    /// 1 when opened, one more each time its state changes.
-    pub version: u32,
-    /// The kind of the missing events.
-    pub of: Kind,
-    /// The last id before the hole; `None` if nothing was seen before.
-    pub after_id: Option<u64>,
-    /// The first id after the hole; `None` while nothing came after it.
-    pub before_id: Option<u64>,
-    /// When the last event before it was received.
-    pub since: Option<UnixNanos>,
-    /// When the first event after it was received.
-    pub until: Option<UnixNanos>,
-    /// Why.
-    pub cause: Cause,
-    /// What became of it.
-    pub state: GapState,
 }
 
 /// A change of state that consumers may want to see.

@@ -5,6 +5,7 @@
 
 mod derivative;
 mod event;
+mod gap;
 mod instrument;
 mod name;
 
@@ -13,8 +14,9 @@ pub use derivative::{
     VolatilityIndex,
 };
 pub use event::{
-    Bbo, Body, Book, BookType, Cause, Connection, Event, Gap, GapState, Identity, Kind, Kline,
-    Level, Origin, Side, Status, Ticker, Trade,
+    Bbo, Body, Book, BookType, Cause, Connection, Event, GapState, Identity, Kind, Kline, Level,
+    Origin, Side, Status, Ticker, Trade,
 };
+pub use gap::Gap;
 pub use instrument::{Instrument, InstrumentId, Listing, OptionSide, QtyUnit};
 pub use name::{Market, NameError, Symbol, Venue};

@@ -40,8 +40,9 @@ impl Script {
             "wait" => {
                 let seconds = rest.strip_suffix('s').unwrap().parse().unwrap();
                 let end = self.now.plus(Duration::from_secs(seconds));
-                while let Some(due) = self.sync.poll_timeout().filter(|due| *due <= end) {
-                    self.now = due;
+                while let Some(due) = self.next_due().filter(|due| *due <= end) {
+                    self.now = self.now.max(due);
+                    self.ask_if_due();
                     self.sync.handle_timeout(due);
                     self.listen();
                 }
@@ -54,6 +55,19 @@ impl Script {
             other => panic!("no step {other:?}"),
         }
         self.listen();
+    }
+
+    fn next_due(&self) -> Option<UnixNanos> {
+        let resting = self.sync.resting().map(|resting| resting.ask_at);
+        resting.into_iter().chain(self.sync.poll_timeout()).min()
+    }
+
+    /// Asks for the snapshot of a stream that is quiet.
+    fn ask_if_due(&mut self) {
+        if self.sync.resting().is_some_and(|resting| resting.ask_at <= self.now) {
+            self.sync.handle_asked();
+            self.said.push("ask".to_owned());
+        }
     }
 
     fn listen(&mut self) {
@@ -368,6 +382,13 @@ struct Follower {
 }
 
 impl Follower {
+    /// Asks for the snapshot of a stream that is quiet.
+    fn ask_if_due(&mut self) {
+        if self.sync.resting().is_some_and(|resting| resting.ask_at <= self.now) {
+            self.sync.handle_asked();
+        }
+    }
+
     /// Carries out what the machine says, checking the invariants.
     fn drain(&mut self, ranges: &BTreeMap<u64, u64>) {
         while let Some(command) = self.sync.next_command() {
@@ -397,6 +418,7 @@ proptest! {
     #[test]
     fn whatever_happens_to_the_stream_every_state_is_one_the_venue_had(
         fates in proptest::collection::vec((fate(), 1_u64..4), 0..300),
+        rests in any::<bool>(),
     ) {
         let sync = BookSync::new(Rule::Contiguous);
         let mut run = Follower { sync, state: None, fetches: 0, now: UnixNanos::new(0) };
@@ -419,6 +441,7 @@ proptest! {
                 Fate::Wait => {
                     run.now = run.now.plus(Duration::from_secs(11));
                     run.sync.handle_timeout(run.now);
+                    run.ask_if_due();
                     run.drain(&ranges);
                     continue;
                 }
@@ -446,6 +469,20 @@ proptest! {
             if let Some(late) = held.take_if(|late| *late != last) {
                 deliver(&mut run, late, &ranges);
             }
+        }
+        if rests {
+            // Of a market that rests from here on, fresh answers are enough.
+            let last = *history.last().unwrap();
+            run.sync.handle_joined(run.now);
+            for _ in 0..2 {
+                run.now = run.now.plus(RETRY_MAX);
+                run.sync.handle_timeout(run.now);
+                run.ask_if_due();
+                run.drain(&ranges);
+                run.sync.handle_snapshot(last, last, run.now);
+                run.drain(&ranges);
+            }
+            prop_assert!(run.state.is_some());
         }
         // A whole stream and a fresh answer always bring it back into step.
         for _ in 0..2 {

@@ -97,7 +97,12 @@ impl<A: Adapter> Feed<A> {
             let sign = Sign::of(cargo, |kind| pipeline.flow(&cargo.instrument, kind).heard);
             sign.filter(|_| !is_joining)
         };
-        let again = self.liveness.judge(sign, now());
+        let found = self.liveness.judge(sign, now());
+        let books = found.iter().filter(|(_, is_implied)| *is_implied);
+        let books = books.filter_map(|(stream, _)| work.carried.get(stream));
+        let books = books.filter(|cargo| cargo.kinds.contains(&Kind::Book));
+        let books: Vec<_> = books.map(|cargo| Arc::clone(&cargo.instrument)).collect();
+        let again: Vec<String> = found.into_iter().map(|(stream, _)| stream).collect();
         let silent: Arc<[String]> = self.liveness.silent().cloned().collect();
         let (connection, metrics) = (&self.parts.name, &self.parts.metrics.streams);
         metrics.silent(connection, silent.len(), again.len());
@@ -107,6 +112,9 @@ impl<A: Adapter> Feed<A> {
         }
         let streams = again.join(" ");
         tracing::warn!(connection = &**connection, streams, "silent streams are joined again");
+        for book in books {
+            self.parts.pipeline.handle_book_lost(&book, now(), &mut self.outputs);
+        }
         let adapter = self.parts.pipeline.adapter();
         line.say(adapter.unsubscribe(&again, &mut self.next_id));
         line.say(adapter.subscribe(&again, &mut self.next_id));
@@ -139,7 +147,9 @@ impl<A: Adapter> Feed<A> {
             let (old, new) = (&old.plan.instruments, &work.plan.instruments);
             let reason = Arc::from("not recorded any more");
             self.announce(&without(old, new), Connection::Disconnected, Some(&reason));
-            self.announce(&without(new, old), Connection::Connected, None);
+            let joined = without(new, old);
+            self.parts.pipeline.handle_joined(joined.iter().map(|id| &**id), now());
+            self.announce(&joined, Connection::Connected, None);
         }
     }
 

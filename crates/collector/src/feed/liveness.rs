@@ -12,7 +12,8 @@
 #[cfg(test)]
 mod tests;
 
-use crate::roster::{Cargo, implied_by, is_by_clock, silence_max};
+use crate::roster::{Cargo, is_by_clock, silence_max};
+use feed::implied_by;
 use model::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -111,13 +112,13 @@ impl Liveness {
         now.since(self.looked).unsigned_abs() >= nanos(LOOK)
     }
 
-    /// Returns the streams that are to be left and joined again; one of which `sign` says nothing
-    /// is left alone.
+    /// Returns the streams that are to be left and joined again, and whether others imply that
+    /// something of them is missing; one of which `sign` says nothing is left alone.
     pub(super) fn judge(
         &mut self,
         sign: impl Fn(&String) -> Option<Sign>,
         now: UnixNanos,
-    ) -> Vec<String> {
+    ) -> Vec<(String, bool)> {
         let looked = std::mem::replace(&mut self.looked, now);
         let mut silent = Vec::new();
         for (stream, watched) in &mut self.watched {
@@ -125,9 +126,10 @@ impl Liveness {
                 && watched.is_silent(&sign, looked, now)
             {
                 let found = watched.found.saturating_add(1);
-                let proven = watched.proven || !sign.may_rest || watched.implied >= IMPLIED_MIN;
+                let is_implied = watched.implied >= IMPLIED_MIN;
+                let proven = watched.proven || !sign.may_rest || is_implied;
                 *watched = Watched { found, proven, ..Watched::joined(now) };
-                silent.push(stream.clone());
+                silent.push((stream.clone(), is_implied));
             }
         }
         silent

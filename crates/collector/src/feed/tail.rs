@@ -1,6 +1,7 @@
-//! What the venue sent last before the streams were joined, where they are quiet since.
+//! What is asked for where the streams are quiet since they were joined: what the venue sent last
+//! before, and the books.
 
-use super::Feed;
+use super::{Feed, Parts};
 use crate::board::FeedState;
 use crate::fetcher::Fetch;
 use crate::line::{Line, now};
@@ -15,27 +16,35 @@ use tokio::time::Instant;
 use venue::Adapter;
 use venue::recording::Source;
 
-/// How the feeds of a market ask for the newest trades: one of them at a time, as requests that can
-/// wait.
+/// How the feeds of a market ask for the newest trades and for the books that rest: one of them at a
+/// time, as requests that can wait.
 #[derive(Debug, Clone)]
 pub(crate) struct Questions {
     fetches: mpsc::Sender<Fetch>,
     /// Whoever holds it asks.
     turn: Arc<Semaphore>,
-    /// Of a pair one asks, for both.
-    leading: Leading,
+    /// Of a pair one asks for the newest trades, for both; `None` where nothing is fetched.
+    asks_newest: Option<Leading>,
 }
 
 impl Questions {
-    pub(crate) fn new(fetches: mpsc::Sender<Fetch>, leading: Leading) -> Self {
-        Self { fetches, turn: Arc::new(Semaphore::new(1)), leading }
+    pub(crate) fn new(fetches: mpsc::Sender<Fetch>, asks_newest: Option<Leading>) -> Self {
+        Self { fetches, turn: Arc::new(Semaphore::new(1)), asks_newest }
     }
 }
 
 /// A question that is not answered yet.
 pub(super) struct Asking {
     instrument: Arc<InstrumentId>,
+    of: Kind,
     _turn: OwnedSemaphorePermit,
+}
+
+impl Asking {
+    /// Whether it is for the book of this instrument.
+    pub(super) fn is_book_of(&self, instrument: &InstrumentId) -> bool {
+        self.of == Kind::Book && *self.instrument == *instrument
+    }
 }
 
 impl<A: Adapter> Feed<A> {
@@ -45,7 +54,7 @@ impl<A: Adapter> Feed<A> {
         self.parts.pipeline.handle_joined(instruments.map(|id| &**id), now());
     }
 
-    /// Has the pipeline ask for the books that are joined and of which nothing comes. Done with every
+    /// Tells the pipeline which books are joined, since nothing may come of them. Done with every
     /// tick, since streams are joined at any time, and none says that its answer was the last.
     pub(super) fn watch_books(&mut self, line: &Line) {
         let is_up = self.status.borrow().state == FeedState::Up;
@@ -64,27 +73,34 @@ impl<A: Adapter> Feed<A> {
         }
     }
 
-    /// Asks for the next newest trade that is to be asked for. Until it is this feed's turn those of
-    /// which a trade comes fall out of the row.
-    pub(super) fn ask_newest(&mut self) {
-        let is_up = self.status.borrow().state == FeedState::Up && self.asking.is_none();
-        let Some(questions) = self.parts.questions.as_ref().filter(|_| is_up) else { return };
-        if !*questions.leading.borrow() {
+    /// Asks for the next newest trade that is to be asked for, or the next book. Until it is this
+    /// feed's turn those of which something comes fall out of the row.
+    pub(super) fn ask(&mut self) {
+        if self.status.borrow().state != FeedState::Up || self.asking.is_some() {
             return;
         }
+        let Parts { questions, pipeline, .. } = &mut self.parts;
         let Ok(turn) = Arc::clone(&questions.turn).try_acquire_owned() else { return };
-        let question = self.parts.pipeline.next_question(now());
+        let asks_newest = questions.asks_newest.as_ref().is_some_and(|leading| *leading.borrow());
+        let newest = if asks_newest { pipeline.next_question(now()) } else { None };
+        let of = if newest.is_some() { Kind::Trade } else { Kind::Book };
+        let question = newest.or_else(|| pipeline.next_resting(now()));
         let Some(Question { instrument, request }) = question else { return };
-        let fetch = Fetch { instrument: None, request, answers: self.answers.0.clone() };
+        let book = (of == Kind::Book).then(|| Arc::clone(&instrument));
+        let fetch = Fetch { instrument: book, request, answers: self.answers.0.clone() };
         if questions.fetches.try_send(fetch).is_ok() {
-            self.asking = Some(Asking { instrument, _turn: turn });
+            self.asking = Some(Asking { instrument, of, _turn: turn });
+        } else if of == Kind::Book {
+            pipeline.handle_snapshot_failure(&instrument, now(), &mut self.outputs);
+        } else {
+            // It is asked for again when there is room.
+            pipeline.handle_joined([&*instrument], now());
         }
-        // Else the fetcher is gone, and the process about to be.
     }
 
     /// Takes what came of the question, and asks the next one.
     pub(super) fn newest_answered(&mut self, path: &str, result: Result<Reply, RestError>) {
-        let Some(Asking { instrument, _turn: turn }) = self.asking.take() else { return };
+        let Some(Asking { instrument, _turn: turn, .. }) = self.asking.take() else { return };
         drop(turn);
         let connection = &*self.parts.name;
         let (pipeline, outputs) = (&mut self.parts.pipeline, &mut self.outputs);
@@ -109,6 +125,6 @@ impl<A: Adapter> Feed<A> {
                 }
             }
         }
-        self.ask_newest();
+        self.ask();
     }
 }

@@ -43,6 +43,11 @@ impl Breaks {
         }
     }
 
+    /// Keeps those of these books.
+    pub(super) fn retain(&mut self, is_kept: impl Fn(&Arc<InstrumentId>) -> bool) {
+        self.0.retain(|book, _| is_kept(book));
+    }
+
     /// Whether a book broke between two ids that it has, or right behind the first.
     pub(super) fn within(&self, book: &InstrumentId, after: u64, before: u64) -> bool {
         self.0.get(book).is_some_and(|breaks| breaks.range(after..before).next().is_some())

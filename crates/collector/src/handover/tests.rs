@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::block::tests::{gap, instrument, run};
+use model::GapState;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -158,6 +159,18 @@ fn a_stream_is_forgotten_once_its_instrument_has_ended_and_nothing_came_for_a_wh
     assert_eq!(last(&handover), Some(11), "it was listed in between");
     handover.forget(|_| true);
     assert_eq!(last(&handover), None);
+}
+
+#[test]
+fn a_book_that_broke_when_its_contract_ended_is_forgotten_with_it() {
+    let mut handover = Handover::default();
+    books(&mut handover, 5, 9);
+    handover.broken(&break_record(9, None, 1, GapState::Open));
+    handover.forget(|_| true);
+    assert!(!handover.breaks.texts().is_empty(), "something may come yet");
+    handover.forget(|_| false);
+    (0..2).for_each(|_| handover.forget(|_| true));
+    assert!(handover.breaks.texts().is_empty());
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub(super) struct Crew<A> {
     doubted: bool,
     last_ids: LastIds,
     /// How the feeds ask for the newest trades.
-    questions: Option<Questions>,
+    questions: Questions,
     changes: Changes,
     plans: Vec<ConnectionPlan>,
     /// By the names of the connections.

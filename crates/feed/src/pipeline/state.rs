@@ -2,7 +2,7 @@
 
 use crate::Lanes;
 use crate::continuity::Continuity;
-use crate::flow::Flows;
+use crate::flow::{Flows, implied_by};
 use crate::keeper::{Context, Keeper, Report};
 use crate::recent::RecentIds;
 use model::{Body, Kind};
@@ -35,6 +35,16 @@ impl State {
         self.trades.handle_disconnect();
         self.agg_trades.handle_disconnect();
         self.keeper.handle_disconnect(context)
+    }
+
+    /// Whether the snapshot of a book is to be asked for of which nothing has come, nor of what would
+    /// imply that it should.
+    pub(super) fn rests(&self, now: UnixNanos) -> bool {
+        let heard = |kind: &Kind| self.flows.get(*kind).heard;
+        self.keeper.resting().is_some_and(|resting| {
+            let last = implied_by(Kind::Book).iter().filter_map(heard).max();
+            resting.ask_at <= now && last.is_none_or(|at| at <= resting.since)
+        })
     }
 
     /// Takes it that the streams of trades were joined.

@@ -9,9 +9,9 @@ use crate::output::{Lanes, Output};
 use model::{Body, InstrumentId, Kind};
 use std::sync::Arc;
 use units::UnixNanos;
-use venue::{Adapter, ParseError, Reject, RestAnswer, RestRequest, Slot};
+use venue::{Adapter, ParseError, Reject, RestAnswer, RestRequest, Slot, Snapshots};
 
-/// A request for the newest trade of an instrument.
+/// A request that can wait, for the newest trade or the book of an instrument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
     /// Of which instrument.
@@ -36,8 +36,8 @@ impl<A: Adapter> Pipeline<A> {
     }
 
     /// Learns that the stream of an instrument's book is joined. If nothing comes of it, its snapshot
-    /// is asked for all the same, so that the book of a market that rests is there, and what its
-    /// record of a gap ends with is known.
+    /// is to be asked for all the same ([`Pipeline::next_resting`]), so that the book of a market that
+    /// rests is there, and what its record of a gap ends with is known.
     ///
     /// It may be called again and again: only the first time after a disconnect does anything.
     pub fn handle_book_joined(&mut self, id: &InstrumentId, now: UnixNanos, out: &mut Vec<Output>) {
@@ -52,6 +52,32 @@ impl<A: Adapter> Pipeline<A> {
                 Report::default()
             });
         }
+    }
+
+    /// Of which book to ask for a snapshot although nothing has come of it since its stream was joined.
+    /// Send the request when there is room for it, and hand the answer to [`Pipeline::handle_rest`], or
+    /// [`Pipeline::handle_snapshot_failure`] if there is none.
+    ///
+    /// While other streams bring what implies an update of the book, its market does not rest: it is
+    /// the stream that brings nothing, and a snapshot would soon be a lie.
+    pub fn next_resting(&mut self, now: UnixNanos) -> Option<Question> {
+        let is_asked_for = matches!(A::SNAPSHOTS, Snapshots::Rest);
+        if !is_asked_for || !self.wanted[Kind::Book as usize] {
+            return None;
+        }
+        let slots = Slot::first(self.instruments.len());
+        let mut wanted = slots.zip(&mut self.instruments).filter(|(_, state)| state.wanted);
+        let (slot, state) = wanted.find(|(_, state)| state.rests(now))?;
+        state.keeper.handle_asked();
+        let instrument = Arc::clone(self.adapter.instrument(slot));
+        let request = self.adapter.snapshot_request(&instrument, self.options.depth);
+        Some(Question { instrument, request })
+    }
+
+    /// Learns that nothing comes of the stream of an instrument's book although others show that it
+    /// should: what is known of the book is not true any more.
+    pub fn handle_book_lost(&mut self, id: &InstrumentId, now: UnixNanos, out: &mut Vec<Output>) {
+        self.each(std::iter::once(id), now, out, |state, context| state.leave(Kind::Book, context));
     }
 
     /// Whom to ask for the newest trade: a stream of which the last id before it was joined is known,

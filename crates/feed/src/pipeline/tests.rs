@@ -207,9 +207,9 @@ fn a_break_in_the_book_is_a_gap_until_the_next_snapshot() {
     assert!(!view.synced && view.bids.is_empty() && view.age.is_none());
     run.snapshot(6).check(expect![[r#"
         book snapshot 3 bids 2 asks 1 (rest) Both
-        gap of book 3..6 sequence v1 open Both
+        gap of book 3..6 sequence v1000 open Both
         book snapshot 6 bids 2 asks 1 (rest) Both
-        gap of book 3..6 sequence v2 healed Both
+        gap of book 3..6 sequence v1001 healed Both
         book diff 7 bids 1 asks 0 Both"#]]);
     assert_eq!((run.pipeline.counts().syncs, run.pipeline.counts().breaks), (2, 1));
 }
@@ -221,10 +221,10 @@ fn a_disconnect_is_the_cause_of_what_it_cost() {
     run.diff(9, 9, "10", "2").snapshot(9).wait(1).check(expect![[r#"
         trade 1 Both
         book snapshot 3 bids 2 asks 1 (rest) Both
-        gap of book 3..? disconnect v1 open Both
+        gap of book 3..? disconnect v1000 open Both
         trade 4 Both
         book snapshot 9 bids 2 asks 1 (rest) Both
-        gap of book 3..9 disconnect v2 healed Both
+        gap of book 3..9 disconnect v1001 healed Both
         gap of trade 1..4 disconnect v1 open Both"#]]);
 }
 
@@ -238,10 +238,10 @@ fn what_an_earlier_run_left_open_is_a_gap_of_the_restart() {
         run.pipeline.resume(&id, kind, last, run.now, &mut run.out).unwrap();
     }
     run.trade(103).diff(50, 51, "10", "1").snapshot(50).wait(1).check(expect![[r#"
-        gap of book 40..? restart v1 open Both
+        gap of book 40..? restart v1000 open Both
         trade 103 Both
         book snapshot 50 bids 2 asks 1 (rest) Both
-        gap of book 40..50 restart v2 healed Both
+        gap of book 40..50 restart v1001 healed Both
         book diff 51 bids 1 asks 0 Both
         gap of trade 100..103 restart v1 open Both"#]]);
 }
@@ -252,9 +252,9 @@ fn a_crossed_book_is_fetched_anew() {
     run.diff(1, 3, "10", "1").snapshot(3).diff(4, 4, "11", "1").snapshot(5).check(expect![[r#"
         book snapshot 3 bids 2 asks 1 (rest) Both
         book diff 4 bids 1 asks 0 Both
-        gap of book 4..? sequence v1 open Both
+        gap of book 4..? sequence v1000 open Both
         book snapshot 5 bids 2 asks 1 (rest) Both
-        gap of book 4..5 sequence v2 healed Both"#]]);
+        gap of book 4..5 sequence v1001 healed Both"#]]);
     run.diff(6, 6, "10", "1").check(expect!["book diff 6 bids 1 asks 0 Both"]);
 }
 
@@ -302,7 +302,7 @@ fn a_book_that_is_out_of_step_at_a_takeover_is_shown_once_it_is_whole() {
     run.out.clear();
     run.diff(9, 9, "10", "2").snapshot(9).wait(1).check(expect![[r#"
         book snapshot 9 bids 2 asks 1 (rest) Both
-        gap of book 3..9 disconnect v2 healed Both
+        gap of book 3..9 disconnect v1001 healed Both
         book snapshot 9 bids 1 asks 1 (takeover) Live"#]]);
 }
 
@@ -444,7 +444,7 @@ fn an_instrument_that_is_wanted_no_more_is_left_and_what_it_misses_is_on_record_
     let id = run.instrument();
     let none = Arc::new(BTreeSet::new());
     run.pipeline.want(Arc::clone(&none), run.now, &mut run.out);
-    run.check(expect!["gap of book 12..? disconnect v1 open Both"]);
+    run.check(expect!["gap of book 12..? disconnect v1000 open Both"]);
     // What is still on its way is nobody's, and a second time it is no news.
     run.trade(6).diff(13, 13, "9", "3").bbo(7).snapshot(20);
     run.pipeline.want(none, run.now, &mut run.out);
@@ -457,7 +457,7 @@ fn an_instrument_that_is_wanted_no_more_is_left_and_what_it_misses_is_on_record_
         gap of trade 5..9 disconnect v1 open Both"#]]);
     run.diff(30, 30, "9", "4").snapshot(30).check(expect![[r#"
         book snapshot 30 bids 2 asks 1 (rest) Both
-        gap of book 12..30 disconnect v2 healed Both"#]]);
+        gap of book 12..30 disconnect v1102 healed Both"#]]);
     let flow = |kind| run.pipeline.flow(&id, kind);
     let (trades, books) = (flow(Kind::Trade), flow(Kind::Book));
     assert_eq!((trades.events, trades.gaps, trades.resyncs), (2, 1, 0));
@@ -473,14 +473,14 @@ fn a_kind_that_is_wanted_no_more_is_left_and_the_others_go_on() {
         book snapshot 10 bids 2 asks 1 (rest) Both
         book diff 12 bids 1 asks 0 Both"#]]);
     run.pipeline.want_kinds(&[Kind::Trade, Kind::Bbo], run.now, &mut run.out);
-    run.check(expect!["gap of book 12..? disconnect v1 open Both"]);
+    run.check(expect!["gap of book 12..? disconnect v1000 open Both"]);
     run.trade(6).diff(13, 13, "9", "3").snapshot(20).bbo(7).wait(100).check(expect![[r#"
         trade 6 Both
         bbo 7 Both"#]]);
     run.pipeline.want_kinds(&[Kind::Book], run.now, &mut run.out);
     run.trade(7).diff(30, 30, "9", "4").snapshot(30).check(expect![[r#"
         book snapshot 30 bids 2 asks 1 (rest) Both
-        gap of book 12..30 disconnect v2 healed Both"#]]);
+        gap of book 12..30 disconnect v1100 healed Both"#]]);
     run.pipeline.want_kinds(&[Kind::Trade, Kind::Book], run.now, &mut run.out);
     run.trade(9).wait(2).check(expect![[r#"
         trade 9 Both

@@ -19,6 +19,11 @@ impl Run {
         self
     }
 
+    /// Asks for the books that rest; how many they are.
+    fn resting(&mut self) -> usize {
+        std::iter::from_fn(|| self.pipeline.next_resting(self.now)).count()
+    }
+
     /// The paths that are to be asked for.
     fn questions(&mut self) -> Vec<String> {
         let next = || self.pipeline.next_question(self.now);
@@ -74,6 +79,8 @@ fn what_is_not_wanted_is_not_asked_for() {
     run.newest(8).wait(1).check(expect!["trade 5 Both"]);
     run.pipeline.want(Arc::new(BTreeSet::from([id])), run.now, &mut run.out);
     run.wait(5);
+    assert_eq!(run.questions(), [""; 0], "another connection may carry it now");
+    run.joined().wait(5);
     assert_eq!(run.questions(), [NEWEST], "it is wanted again");
     run.pipeline.want_kinds(&[Kind::Book], run.now, &mut run.out);
     run.newest(8).wait(1).check(expect![""]);
@@ -83,30 +90,94 @@ fn what_is_not_wanted_is_not_asked_for() {
 fn the_book_of_a_market_that_rests_is_whole_again_and_so_is_its_record() {
     let mut run = Run::new(Options::default());
     run.diff(1, 4, "9", "1").snapshot(4).disconnect().wait(60);
-    assert_eq!(run.fetches(), 1);
-    run.book_joined().wait(3).book_joined().wait(2);
-    assert_eq!(run.fetches(), 1, "however often it hears that it is joined");
+    assert_eq!((run.fetches(), run.resting()), (1, 0));
+    run.book_joined().wait(3).book_joined().wait(1);
+    assert_eq!(run.resting(), 0);
+    run.wait(1);
+    assert_eq!(run.resting(), 1, "however often it hears that it is joined");
+    assert_eq!(run.resting(), 0, "once");
     run.snapshot(4).diff(5, 5, "9", "2").check(expect![[r#"
         book snapshot 4 bids 2 asks 1 (rest) Both
-        gap of book 4..? disconnect v1 open Both
+        gap of book 4..? disconnect v1000 open Both
         book snapshot 4 bids 2 asks 1 (rest) Both
-        gap of book 4..4 disconnect v2 healed Both
+        gap of book 4..4 disconnect v1065 healed Both
         book diff 5 bids 1 asks 0 Both"#]]);
+    assert_eq!(run.fetches(), 0);
+}
+
+#[test]
+fn a_book_that_breaks_behind_the_same_id_again_has_another_version() {
+    let mut run = Run::new(Options::default());
+    run.diff(1, 4, "9", "1").snapshot(4).disconnect().book_joined().wait(5);
+    assert_eq!(run.resting(), 1);
+    // This time something is missed.
+    run.snapshot(4).disconnect().diff(10, 10, "9", "1").snapshot(9);
+    let gaps = run.out.iter().filter_map(|output| {
+        let Body::Gap(gap) = &output.event.body else { return None };
+        Some((Arc::clone(&gap.gap_id), gap.version, gap.before_id))
+    });
+    let gaps: Vec<_> = gaps.collect();
+    assert!(gaps.iter().all(|(id, ..)| *id == gaps[0].0), "{gaps:?}");
+    assert!(gaps.is_sorted_by(|one, next| one.1 < next.1), "{gaps:?}");
+    assert_eq!(gaps.iter().map(|gap| gap.2).collect::<Vec<_>>(), [None, Some(4), None, Some(9)]);
+}
+
+#[test]
+fn a_later_run_says_something_new_of_the_same_gap() {
+    let versions = |minute: u64| {
+        let mut run = Run::new(Options::default());
+        run.wait(60 * minute).pipeline.adapter_mut().slot("ABCXYZ").unwrap();
+        let id = run.instrument();
+        run.pipeline.resume(&id, Kind::Book, 4, run.now, &mut run.out).unwrap();
+        run.book_joined().wait(5);
+        assert_eq!(run.resting(), 1);
+        run.snapshot(4 + minute);
+        let gaps = run.out.iter().filter_map(|output| {
+            let Body::Gap(gap) = &output.event.body else { return None };
+            Some(gap.version)
+        });
+        gaps.collect::<Vec<_>>()
+    };
+    assert!(versions(1).last() < versions(2).first(), "{:?}", versions(2));
 }
 
 #[test]
 fn a_book_of_which_nothing_ever_came_is_there_all_the_same() {
     let mut run = Run::new(Options::default());
     run.book_joined().wait(5);
-    assert_eq!(run.fetches(), 1);
+    assert_eq!((run.resting(), run.fetches()), (1, 0));
     run.snapshot(7).check(expect!["book snapshot 7 bids 2 asks 1 (rest) Both"]);
     let view = run.pipeline.book(&run.instrument(), 1, run.now).unwrap();
     assert_eq!((view.synced, view.last_id), (true, Some(7)));
 }
 
 #[test]
+fn a_stream_that_brings_nothing_of_a_market_that_trades_has_no_book() {
+    let mut run = Run::new(Options::default());
+    run.trade(1).wait(1).book_joined().wait(60);
+    assert_eq!(run.resting(), 1, "it was before");
+    let mut run = Run::new(Options::default());
+    run.book_joined().wait(1).trade(1).wait(60);
+    assert_eq!(run.resting(), 0);
+    run.diff(8, 9, "9", "1");
+    assert_eq!(run.fetches(), 1, "it brings something");
+}
+
+#[test]
+fn a_book_whose_stream_brings_nothing_any_more_is_not_true() {
+    let mut run = Run::new(Options::default());
+    run.diff(1, 4, "9", "1").snapshot(4);
+    let id = run.instrument();
+    run.pipeline.handle_book_lost(&id, run.now, &mut run.out);
+    run.check(expect![[r#"
+        book snapshot 4 bids 2 asks 1 (rest) Both
+        gap of book 4..? disconnect v1000 open Both"#]]);
+    assert!(!run.pipeline.book(&id, 1, run.now).unwrap().synced);
+}
+
+#[test]
 fn a_resting_book_that_is_not_wanted_is_not_asked_for() {
     let mut run = Run::new(Options { kinds: vec![Kind::Trade], ..Options::default() });
     run.book_joined().wait(60);
-    assert_eq!(run.fetches(), 0);
+    assert_eq!((run.resting(), run.fetches()), (0, 0));
 }
