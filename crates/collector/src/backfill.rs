@@ -185,7 +185,7 @@ impl<A: Adapter> Backfiller<A> {
         let Some(request) = self.parts.adapter.trades_request(instrument, *kind, *from, *limit)
         else {
             tracing::warn!(gap_id = &**gap_id, "the venue has no call for what is missing");
-            self.machine.handle_failure(Failure::Request, now(), &mut rand::rng());
+            self.machine.handle_failure(Failure::NoCall, now(), &mut rand::rng());
             return;
         };
         let instrument = Some(Arc::clone(instrument));

@@ -17,7 +17,7 @@
 //! 4. An id is lost when a number of passes over the gap, each after a longer wait, brought nothing
 //!    new: a venue's database may lag behind its stream (see [`Patience`]). Each run of lost ids has
 //!    a record of its own; the one that closes the gap comes last, so that a crash in between opens
-//!    it again.
+//!    it again. A pass in which a request was refused says nothing of what there is.
 //! 5. While the bus is away or behind, nothing is fetched: the spool's room belongs to what cannot
 //!    be fetched again.
 //! 6. When the venue does not answer, everything waits, longer each time. When it refuses one
@@ -119,6 +119,8 @@ pub enum Failure {
     Venue,
     /// It refuses this request, or its answer cannot be read.
     Request,
+    /// It has no call for what is missing.
+    NoCall,
 }
 
 /// Works through the open gaps of one market.
@@ -145,7 +147,9 @@ struct Job {
     absent: IdRanges,
     /// Whether this pass got any.
     fruitful: bool,
-    /// Passes in a row that got none.
+    /// Whether a request of this pass was refused.
+    refused: bool,
+    /// Passes in a row that got none, and in which none was refused.
     fruitless: u32,
     /// Ids published and not acknowledged.
     sent: IdRanges,
@@ -249,10 +253,15 @@ impl Backfill {
                 Failure::Request => {
                     self.retry.reset();
                     if let Some(job) = self.jobs.get_mut(&page.gap_id) {
-                        // The ids behind may fare better, and what is refused in every pass is
-                        // given up as what is not there (rule 4).
+                        // The ids behind may fare better (rule 4).
                         job.absent.insert(page.span());
+                        job.refused = true;
                         job.not_before = Some(now.plus(job.retry.next(rng)));
+                    }
+                }
+                Failure::NoCall => {
+                    if let Some(job) = self.jobs.get_mut(&page.gap_id) {
+                        job.absent.insert(page.span());
                     }
                 }
             }
@@ -311,6 +320,7 @@ impl Job {
             open,
             absent: IdRanges::new(),
             fruitful: false,
+            refused: false,
             fruitless: 0,
             sent: IdRanges::new(),
             sent_until: UnixNanos::new(i64::MIN),
@@ -353,8 +363,12 @@ impl Job {
         }
         // Rule 4: the pass is over.
         self.absent = IdRanges::new();
-        self.fruitless = if self.fruitful { 0 } else { self.fruitless + 1 };
-        self.fruitful = false;
+        self.fruitless = match (self.fruitful, self.refused) {
+            (true, _) => 0,
+            (false, true) => self.fruitless,
+            (false, false) => self.fruitless + 1,
+        };
+        (self.fruitful, self.refused) = (false, false);
         if self.fruitless >= patience.passes {
             return Next::Close(GapState::Lost);
         }

@@ -324,6 +324,36 @@ fn a_request_that_is_refused_holds_up_no_other_gap() {
 }
 
 #[test]
+fn what_is_refused_stays_open_and_what_cannot_be_asked_for_is_lost() {
+    for (failure, is_lost) in [(Failure::Request, false), (Failure::NoCall, true)] {
+        let mut world = World::new(1..=40);
+        world.opens(gap(10, 12, 2));
+        let (mut asked, mut states) = (0, Vec::new());
+        for _ in 0..8 * PASSES {
+            match world.machine.next_command() {
+                Some(Command::Fetch(_)) => {
+                    asked += 1;
+                    world.machine.handle_failure(failure, world.now, &mut world.rng);
+                }
+                Some(Command::Publish(events)) => {
+                    states.extend(events.iter().filter_map(|event| {
+                        let Body::Gap(gap) = &event.body else { return None };
+                        Some(gap.state)
+                    }));
+                    world.ack(&events);
+                }
+                None => {}
+            }
+            let Some(due) = world.machine.poll_timeout() else { continue };
+            world.now = due.max(world.now);
+            world.machine.handle_timeout(world.now);
+        }
+        assert_eq!(states, if is_lost { vec![GapState::Lost] } else { vec![] }, "{failure:?}");
+        assert!(asked > PASSES, "{asked}");
+    }
+}
+
+#[test]
 fn a_gap_that_a_late_trade_closed_is_forgotten() {
     let mut world = World::new(1..=10);
     world.opens(gap(5, 7, 1));
@@ -388,16 +418,11 @@ proptest! {
             world.opens(gap.clone());
         }
         let (mut fates, mut connected, mut records) = (fates.into_iter(), true, Vec::new());
-        let mut refusals = 0;
         for _ in 0..10_000 {
             if world.open.is_empty() {
                 break;
             }
-            let mut fate = fates.next().unwrap_or(Fate::Well);
-            // What is refused in every pass is given up (rule 4), and no matter of this test.
-            if matches!(fate, Fate::Refused) && refusals + 1 >= PASSES {
-                fate = Fate::Well;
-            }
+            let fate = fates.next().unwrap_or(Fate::Well);
             let away = matches!(fate, Fate::BusAway);
             if away == connected {
                 connected = !away;
@@ -412,7 +437,6 @@ proptest! {
                         Fate::Well | Fate::Lost | Fate::BusAway => world.answer(&page),
                         Fate::Unanswered | Fate::Refused => {
                             let refused = matches!(fate, Fate::Refused);
-                            refusals += u32::from(refused);
                             let failure = if refused { Failure::Request } else { Failure::Venue };
                             world.machine.handle_failure(failure, world.now, &mut world.rng);
                         }
