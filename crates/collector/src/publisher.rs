@@ -49,6 +49,9 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the end of the process waits for acknowledgements before the rest goes to the spool.
 const DRAIN_MAX: Duration = Duration::from_secs(3);
 
+/// Pause before streams that did not answer are asked again what the run before had stored.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+
 type Answer = (Arc<Block>, Result<Ack, PublishError>);
 
 /// How the durable lane stands, for those who only look.
@@ -93,6 +96,8 @@ pub(crate) struct Publisher {
     bus_state: watch::Receiver<bus::State>,
     /// Where the run before ended, until its unrecorded gaps are on record.
     unrecorded: Option<LastIds>,
+    /// When the streams were last asked about that.
+    asked_at: Instant,
     checkpoint_at: Instant,
     syncing: Option<Syncing>,
     /// Whether the last feed has ended.
@@ -135,6 +140,7 @@ impl Publisher {
             flights,
             bus_state,
             unrecorded: None,
+            asked_at: now,
             checkpoint_at: now,
             syncing: None,
             closed: false,
@@ -166,6 +172,9 @@ impl Publisher {
                     runs.iter().for_each(|run| forgotten(handover.overheard(run)));
                 }
                 Wake::Synced(synced) => self.synced(synced?)?,
+                Wake::Due if self.unrecorded.is_some() && self.asked_at.elapsed() >= ASK_AGAIN => {
+                    self.bus_changed(&task).await;
+                }
                 Wake::Due => {}
             }
             self.parts.lane.handle_timeout(now());
@@ -211,6 +220,7 @@ impl Publisher {
             } else {
                 self.unrecorded = Some(last_ids);
             }
+            self.asked_at = Instant::now();
         }
         self.parts.lane.handle_bus(connected, now());
     }
