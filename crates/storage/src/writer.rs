@@ -27,7 +27,7 @@ use std::time::Duration;
 use telemetry::Chain;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, spawn_blocking};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 mod ahead;
 mod rolls;
@@ -122,24 +122,37 @@ impl Writer {
         self.finish_running(&task).await
     }
 
-    /// Waits for something to do; a finished roll first, because it frees a segment.
+    /// Waits for something to do.
     async fn next(&mut self) -> Event {
         let limits = self.batch_limits();
-        let done = async {
-            match &mut self.rolls.running {
-                Some(running) => running.await,
-                None => pending().await,
-            }
-        };
+        let Self { rolls, commands, ahead, blocks, .. } = self;
         tokio::select! {
             biased;
-            done = done => {
-                self.rolls.running = None;
-                Event::Done(done)
-            }
-            Some(command) = self.commands.recv() => Event::Command(command),
-            batch = self.ahead.next(&mut self.blocks, &limits) => Event::Batch(batch),
+            event = chore(rolls, commands) => event,
+            batch = ahead.next(blocks, &limits) => Event::Batch(batch),
             () = sleep(TICK) => Event::Tick,
+        }
+    }
+
+    /// Waits before a store that refused is tried again, and does meanwhile what it is told and what
+    /// was rolled: a disk that is full gets emptier by nothing else. Whether to go on.
+    async fn bide(&mut self, task: &Task) -> anyhow::Result<bool> {
+        let until = Instant::now() + RETRY;
+        loop {
+            let Self { rolls, commands, .. } = self;
+            let event = task.until_stopped(async {
+                tokio::select! {
+                    biased;
+                    () = sleep_until(until) => Event::Tick,
+                    event = chore(rolls, commands) => event,
+                }
+            });
+            match event.await {
+                None => return Ok(false),
+                Some(Event::Done(done)) => self.done(task, done?).await?,
+                Some(Event::Command(command)) => self.command(task, command).await?,
+                Some(Event::Batch(_) | Event::Tick) => return Ok(true),
+            }
         }
     }
 
@@ -262,7 +275,7 @@ impl Writer {
                 }
                 Err(error) => {
                     self.failed(&error);
-                    if !task.sleep(RETRY).await {
+                    if !self.bide(task).await? {
                         // Not acknowledged: the blocks come again after the next start.
                         return Ok(());
                     }
@@ -366,6 +379,26 @@ impl Writer {
             }
         }
         Ok(())
+    }
+}
+
+/// Waits for what is done beside storing; a finished roll first, because it frees a segment.
+async fn chore(rolls: &mut Rolls, commands: &mut mpsc::Receiver<Command>) -> Event {
+    let done = async {
+        match &mut rolls.running {
+            Some(running) => running.await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        done = done => {
+            rolls.running = None;
+            Event::Done(done)
+        }
+        Some(command) = commands.recv() => Event::Command(command),
+        // The interface has gone, and the service is about to.
+        else => pending().await,
     }
 }
 

@@ -286,7 +286,7 @@ pub(crate) async fn cleanup(
 ) -> web::Result<Json<CleanupAnswer>> {
     let dry_run = params.dry_run.unwrap_or(true);
     let retention = access.suite.borrow().storage.retention.clone();
-    let (mut files, mut configured) = (Vec::new(), false);
+    let (mut files, mut configured, mut failed) = (Vec::new(), false, None::<Problem>);
     for kind in Kind::ALL {
         let keep = kept(&retention, *kind);
         if keep.is_zero() {
@@ -294,10 +294,20 @@ pub(crate) async fn cleanup(
         }
         configured = true;
         let day = day_before(daemon::clock::now(), keep);
-        let expired = ask(&access, *kind, |reply| Command::Expire { day, dry_run, reply }).await?;
-        files.extend(expired.into_iter().map(|file| expired_file(*kind, file)));
+        match ask(&access, *kind, |reply| Command::Expire { day, dry_run, reply }).await {
+            Ok(expired) => {
+                files.extend(expired.into_iter().map(|file| expired_file(*kind, file)));
+            }
+            // What is left of the others makes room all the same.
+            Err(problem) => failed = failed.or(Some(problem)),
+        }
     }
     let count = files.len();
+    if let Some(mut problem) = failed {
+        let done = if dry_run { "would be removed" } else { "were removed" };
+        problem.detail = format!("{}; {count} files of other kinds {done}", problem.detail);
+        return Err(problem);
+    }
     let summary = match (configured, dry_run) {
         (false, _) => "no retention is configured: everything is kept".to_owned(),
         (true, true) => format!("{count} files would be removed; repeat with dry_run=false"),

@@ -11,7 +11,7 @@ pub(super) async fn start(venue: &Rig, directory: &Path, server: &ClickHouse) ->
     Running::start_with(venue, directory, |suite| point(suite, &url)).await
 }
 
-fn point(suite: &mut settings::Suite, url: &str) {
+pub(super) fn point(suite: &mut settings::Suite, url: &str) {
     suite.storage.clickhouse.url = Some(url.parse().unwrap());
     suite.storage.clickhouse.connect_timeout = Duration::from_secs(2);
     suite.storage.clickhouse.request_timeout = Duration::from_secs(10);

@@ -1,6 +1,6 @@
 //! A part that ClickHouse has on disk and cannot read.
 
-use super::clickhouse::{run, start};
+use super::clickhouse::{point, run, start};
 use super::*;
 use crate::sink::Condition;
 use std::path::Path;
@@ -52,5 +52,31 @@ async fn a_damaged_part_is_named_with_the_statement_that_helps_and_nothing_is_lo
     assert_eq!(storage.seqs(70).await, (50..=150).collect::<Vec<u64>>());
     assert_eq!(storage.get("status").await["damage"], Value::Null);
     storage.healthy().await;
+    storage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_that_waits_does_what_it_is_told_all_the_same() {
+    let (mut venue, dir) = (Rig::start().await, tempfile::tempdir().unwrap());
+    let server = ClickHouse::start().unwrap();
+    let storage = start(&venue, dir.path(), &server).await;
+    let last = venue.trades(1..=100).await;
+    storage.acknowledged(Kind::Trade, last).await;
+    storage.stop().await;
+    empty_the_marks(&server).await;
+    let url = server.url();
+    let storage = Running::start_with(&venue, dir.path(), |suite| {
+        point(suite, &url);
+        suite.storage.retention.trade = Duration::from_hours(24);
+    });
+    let storage = storage.await;
+    let last = venue.trades(50..=150).await;
+    storage.until("status", |_, body| body["damage"].is_string()).await;
+    // The only thing that makes room on a disk that is full.
+    let cleanup = "/api/v1/storage/lifecycle/cleanup?dry_run=false";
+    let answer = timeout(PATIENCE, storage.call("POST", cleanup)).await.expect("an answer");
+    assert_eq!((answer.0, &answer.1["rows"]), (StatusCode::OK, &100.into()), "{answer:?}");
+    storage.acknowledged(Kind::Trade, last).await;
+    assert_eq!(storage.seqs(70).await, (50..=150).collect::<Vec<u64>>());
     storage.stop().await;
 }
