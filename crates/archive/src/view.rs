@@ -15,7 +15,6 @@ use std::fs::File;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
-use units::UnixNanos;
 
 /// A segment as readers see it.
 #[derive(Debug, Clone)]
@@ -133,16 +132,6 @@ impl Reader {
             Some(number) => filter::stored(view, &self.store, number, extents),
             None => Ok(vec![false; extents.len()]),
         })
-    }
-
-    /// The latest day of a row, counted from the epoch, UTC; `None` if there are no rows.
-    #[must_use]
-    pub fn last_day(&self) -> Option<i64> {
-        let view = self.view.load();
-        let shelved = view.shelf.files.iter().map(|file| file.place.day);
-        let runs = view.segments.iter().flat_map(|segment| &segment.runs);
-        let times = runs.flat_map(|run| run.entries()).map(|entry| UnixNanos::new(entry.time));
-        shelved.chain(times.map(UnixNanos::day)).max()
     }
 
     /// How much there is.

@@ -253,7 +253,9 @@ pub(crate) fn ids(gap: &Gap) -> (u64, u64) {
 /// Matches holes with gap records.
 pub(crate) fn explain(kind: Kind, holes: &[(u64, u64)], gaps: &[(Event, Gap)]) -> Vec<Hole> {
     let known = |states: &[GapState]| {
-        let of = gaps.iter().filter(|(_, gap)| gap.of == kind && states.contains(&gap.state));
+        // One without an end says where something began to be missing, and explains no hole.
+        let ended = gaps.iter().filter(|(_, gap)| gap.of == kind && gap.before_id.is_some());
+        let of = ended.filter(|(_, gap)| states.contains(&gap.state));
         let mut known: Vec<(u64, u64)> = of.map(|(_, gap)| ids(gap)).collect();
         known.sort_unstable();
         known

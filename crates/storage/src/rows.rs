@@ -3,8 +3,9 @@
 use crate::cold::{Reader, texts};
 use anyhow::Context as _;
 use catalog::{Page, Query};
-use model::{Event, Gap};
+use model::{Event, Gap, GapState};
 use serde_json::value::RawValue;
+use units::UnixNanos;
 
 /// Calls `each` with the events of a page and their JSON as it was on the bus.
 pub(crate) fn each(
@@ -50,8 +51,12 @@ pub(crate) fn gaps(reader: &Reader, mut query: Query) -> anyhow::Result<Vec<(Eve
             let gap = gap.clone();
             // Versions of one gap are neighbours: they share the identity's major.
             match gaps.last_mut().filter(|(_, known)| known.gap_id == gap.gap_id) {
-                Some(known) if known.1.version < gap.version => *known = (event, gap),
-                Some(_) => {}
+                Some(known) if known.1.version < gap.version => {
+                    let since = began(&known.1);
+                    *known = (event, gap);
+                    known.1.since = known.1.since.or(since);
+                }
+                Some(known) => known.1.since = known.1.since.or(began(&gap)),
                 None => gaps.push((event, gap)),
             }
         })?;
@@ -60,4 +65,10 @@ pub(crate) fn gaps(reader: &Reader, mut query: Query) -> anyhow::Result<Vec<(Eve
         }
         query.after = page.next;
     }
+}
+
+/// Since when something is missing, as an earlier version of a record says: a later run that does not
+/// know it says only where. One that was closed is of something else.
+fn began(earlier: &Gap) -> Option<UnixNanos> {
+    earlier.since.filter(|_| earlier.state == GapState::Open)
 }

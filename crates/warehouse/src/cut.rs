@@ -175,12 +175,6 @@ impl Cut {
         self.streams.iter_mut().for_each(Stream::sort);
     }
 
-    /// The earliest day of a row, counted from the epoch, UTC; `None` if there are no rows.
-    #[must_use]
-    pub fn first_day(&self) -> Option<i64> {
-        self.days.iter().min().map(|day| i64::from(*day))
-    }
-
     /// Where a run of rows is divided in two: between blocks if it has rows of several, else in the
     /// middle.
     pub(crate) fn middle(&self, rows: &Range<usize>) -> usize {

@@ -26,6 +26,10 @@ impl Table {
     /// [`Error`] if the server refuses; days that were taken out before stay out.
     pub async fn expire(&mut self, day: i64) -> Result<Vec<ExpiredDay>, Error> {
         let expired = self.reader().days_before(day).await?;
+        if !expired.is_empty() {
+            // What it knows to be stored may be gone, whatever the answers say.
+            self.forget();
+        }
         let connection = self.warehouse().connection();
         let table = connection.layout().everywhere(&connection.layout().held(self.kind()));
         for ExpiredDay { date, .. } in &expired {

@@ -285,6 +285,11 @@ impl Table {
     /// may be given next. What of it is stored all the same is asked of the server.
     pub(crate) fn give_up(&mut self) {
         (self.pending, self.done) = (None, None);
+        self.forget();
+    }
+
+    /// Has it ask again what is stored.
+    pub(crate) fn forget(&mut self) {
         self.filter = Filter::default();
     }
 

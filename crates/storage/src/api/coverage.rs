@@ -231,10 +231,11 @@ pub(crate) async fn condition(
     Ok(Json(List { data: access.read(read).await? }))
 }
 
-/// The day up to which a stream is stored, if there are rows that wait.
+/// The day up to which a stream is stored, if there are rows that wait, or may be.
 fn behind(handle: &Handle, coverage: &Coverage) -> Option<i64> {
     let figures = handle.figures.borrow();
-    let waits = figures.lag_blocks > 0 || figures.problem.is_some();
+    let is_away = *handle.condition.borrow() != bus::Condition::Flowing;
+    let waits = is_away || figures.lag_blocks > 0 || figures.problem.is_some();
     waits.then(|| coverage.total.time_last.day())
 }
 

@@ -97,7 +97,6 @@ async fn a_cut_without_known_rows_keeps_the_others_and_its_name() {
         let both = [trade("BTC-USDT", 2), trade("ETH-USDT", 1), trade("BTC-USDT", 1)];
         cut(Kind::Trade, 1, both)
     };
-    assert_eq!(both().first_day(), Some(day_of(START)));
     let mut less = both();
     let asked = |key: &StreamKey, extents: &[catalog::Extent]| {
         let is = |row: &catalog::Extent| (key.symbol.as_str(), row.first) == ("BTC-USDT", 1);
