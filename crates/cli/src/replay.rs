@@ -114,8 +114,9 @@ pub(crate) struct Args {
     /// How long the stream of this root keeps a block.
     #[arg(long, value_name = "TIME", default_value = "1d", value_parser = parse_keep)]
     keep: Duration,
-    /// The room of that stream; a replay that needs more fails.
-    #[arg(long, value_name = "SIZE", default_value = "1GiB")]
+    /// The room of that stream; a replay that needs more fails. The server reserves it: beside the
+    /// streams of the default settings it has 512 MiB left.
+    #[arg(long, value_name = "SIZE", default_value = "400MiB")]
     disk_max: Size,
     /// Publishes to where the collector publishes, for storage to keep.
     #[arg(long)]

@@ -258,6 +258,14 @@ async fn a_stream_without_room_ends_a_replay_which_says_where_to_go_on() {
 }
 
 #[test]
+fn the_streams_of_the_default_settings_leave_room_for_a_replay() {
+    let broker = settings::Suite::default().broker;
+    let reserved: u64 = broker.streams.all().iter().map(|(_, size)| size.bytes()).sum();
+    let needed = reserved + arguments(&["DIR"]).unwrap().disk_max.bytes();
+    assert!(needed <= broker.nats.max_file_store.bytes());
+}
+
+#[test]
 fn arguments_are_checked_before_anything_is_connected() {
     let args = arguments(&["DIR"]).unwrap();
     assert_eq!((args.target(), args.keep), {
