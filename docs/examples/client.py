@@ -3,7 +3,7 @@
 
     python3 -m venv venv
     venv/bin/pip install httpx websockets nats-py clickhouse-connect
-    export MARKETPRISM_KEY=mpk_...            # marketprism keys create --read --label research
+    export MARKETPRISM_KEY=mpk_...            # marketprism keys create --label research
 
     venv/bin/python client.py history BTC-USDT --count 5
     venv/bin/python client.py live BTC-USDT --count 5

@@ -28,7 +28,8 @@ Examples:
   marketprism-nats wanted && echo 'the bus is on this host'
   marketprism-nats render --config ./services.yaml --state-directory /tmp/nats --out /tmp/nats.conf
 
-Exit codes: 0 done, 1 failed or not wanted, 64 wrong usage, 78 wrong configuration";
+Exit codes: 0 done, 1 failed or not wanted, 64 wrong usage, 78 wrong configuration,
+255 not known whether it is wanted";
 
 /// Prepares the NATS server of MarketPrism
 #[derive(Debug, Parser)]
