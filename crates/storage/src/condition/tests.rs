@@ -154,6 +154,14 @@ fn holes_are_explained_by_gap_records_alone_or_together() {
 }
 
 #[test]
+fn a_record_without_an_end_explains_no_hole_above_it() {
+    let (event, reset) = gap(Kind::Trade, (10, 21), (1, 1), GapState::Lost);
+    let reset = Gap { before_id: None, cause: Cause::Reset, ..reset };
+    let holes = explain(Kind::Trade, &[(15, 16)], &[(event, reset)]);
+    assert_eq!(holes[0].verdict, Verdict::Unexplained);
+}
+
+#[test]
 fn a_record_that_says_fetched_explains_no_missing_id() {
     let gaps = [
         gap(Kind::Trade, (10, 21), (1, 1), GapState::Lost),

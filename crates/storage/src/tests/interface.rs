@@ -3,6 +3,8 @@
 use super::*;
 use bus::LiveId;
 
+const DAY: i64 = 86_400_000_000_000;
+
 /// Says something on the live lane.
 pub(super) async fn live(venue: &Rig, producer: &str, seq: u64, event: &Event) {
     let subject = wire::live_subject(event.kind(), &event.instrument);
@@ -205,6 +207,44 @@ async fn coverage_and_condition_say_what_is_missing() {
     let gaps = storage.get("gaps").await;
     assert_eq!(gaps["data"][0]["gap_id"], "g1");
     assert_eq!(storage.get("symbols").await["data"][0]["symbol"], "BTC-USDT");
+    storage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_version_of_a_gap_keeps_the_beginning_that_is_known() {
+    let (mut venue, dir) = (Rig::start().await, tempfile::tempdir().unwrap());
+    let storage = Running::start(&venue, dir.path()).await;
+    let at = |day: i64, seq| json(&event(START + day * DAY, trade(seq).body));
+    let rows: Vec<_> = (0..3).map(|day| at(day, 1 + day.unsigned_abs())).collect();
+    storage.acknowledged(Kind::Trade, venue.publish(Kind::Trade, &rows).await).await;
+    let record = |version, since: Option<i64>, state| {
+        let gap = model::Gap {
+            gap_id: Arc::from("g1"),
+            version,
+            of: Kind::Trade,
+            after_id: Some(1),
+            before_id: Some(2),
+            since: since.map(UnixNanos::new),
+            until: None,
+            cause: model::Cause::Restart,
+            state,
+        };
+        json(&event(START + 2 * DAY + i64::from(version), Content::Gap(gap)))
+    };
+    let gaps = async || {
+        let condition = storage.get("condition?kind=trade").await;
+        let days = condition["data"][0]["days"].as_array().unwrap().clone();
+        days.iter().map(|day| day["gaps"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    let (open, healed) = (model::GapState::Open, model::GapState::Healed);
+    // A run was killed, and the next one knows where it ended but not when.
+    let rows = [record(1, Some(START), open), record(2, None, open)];
+    storage.acknowledged(Kind::Gap, venue.publish(Kind::Gap, &rows).await).await;
+    assert_eq!(gaps().await, [1, 1, 1]);
+    // What begins at the same place once that is closed is something else.
+    let rows = [record(3, None, healed), record(4, None, open)];
+    storage.acknowledged(Kind::Gap, venue.publish(Kind::Gap, &rows).await).await;
+    assert_eq!(gaps().await, [0, 0, 1]);
     storage.stop().await;
 }
 

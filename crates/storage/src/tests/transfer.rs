@@ -128,6 +128,9 @@ async fn old_days_move_and_are_read_as_before() {
     site.trades(&storage, 0, 30..=50).await;
     assert_eq!(storage.duplicates(Kind::Trade), 20);
     assert_eq!(site.in_clickhouse().await, 101);
+    // However much later: a book that rests has the same snapshot for weeks.
+    site.trades(&storage, 9, 60..=69).await;
+    assert_eq!((storage.duplicates(Kind::Trade), site.in_clickhouse().await), (30, 101));
     assert_eq!(storage.seqs(70).await, all(300));
     assert_eq!(estimated(&storage).await, 300, "a day has rows in both");
     assert_eq!(rows_by_day(&storage).await, days([100, 100, 100]));

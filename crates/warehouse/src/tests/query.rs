@@ -187,4 +187,8 @@ async fn whole_days_go_when_they_are_old() {
     assert_eq!(reader.days_before(day).await.unwrap(), []);
     let left: Vec<u64> = (1..=30).filter(|seq| seq % 3 == 2).collect();
     assert_eq!(all_seqs(&reader, all_of("BTC-USDT")).await, left);
+    // What is gone is not stored any more.
+    let again = [trade_at("BTC-USDT", 3, START), trade_at("BTC-USDT", 5, START + 2 * DAY)];
+    let appended = table.append(cut(Kind::Trade, 2, again)).await.unwrap();
+    assert_eq!(appended, Appended { stored: 1, duplicates: 1 });
 }
