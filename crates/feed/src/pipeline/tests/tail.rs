@@ -152,6 +152,21 @@ fn a_book_of_which_nothing_ever_came_is_there_all_the_same() {
 }
 
 #[test]
+fn a_snapshot_that_bids_what_it_asks_is_no_book_of_a_market_that_rests() {
+    let mut run = Run::new(Options::default());
+    run.book_joined().wait(5);
+    assert_eq!(run.resting(), 1);
+    let (path, crossed) = (
+        "/api/v3/depth?symbol=ABCXYZ&limit=5000",
+        r#"{"lastUpdateId":7,"bids":[["9","1"],["11","1"]],"asks":[["11","1"]]}"#,
+    );
+    run.pipeline.handle_rest(run.now, path, crossed.as_bytes(), &mut run.out).unwrap();
+    run.check(expect![""]).wait(1);
+    assert_eq!(run.resting(), 1, "it is asked for again");
+    run.snapshot(8).check(expect!["book snapshot 8 bids 2 asks 1 (rest) Both"]);
+}
+
+#[test]
 fn a_stream_that_brings_nothing_of_a_market_that_trades_has_no_book() {
     let mut run = Run::new(Options::default());
     run.trade(1).wait(1).book_joined().wait(60);
