@@ -1,7 +1,7 @@
 //! Task: the REST calls of one host, within its request weight.
 //!
-//! There are three queues. What a feed needs to go on comes first; backfills and polls can wait, in
-//! this order, and each has a share of the weight that it cannot exceed: neither starves the other.
+//! There are three queues. What a feed needs to go on comes first; backfills, with what else is asked
+//! for of quiet streams, and polls can wait, in this order, and each has a share of the weight that it cannot exceed: neither starves the other.
 
 use crate::metrics::Metrics;
 use crate::ration::Ration;
@@ -61,7 +61,7 @@ pub(crate) struct Answer {
 pub(crate) struct Queues {
     /// What a feed or a market waits for.
     pub(crate) urgent: mpsc::Receiver<Fetch>,
-    /// What was missed.
+    /// What was missed, and what a stream that is quiet does not say.
     pub(crate) backfill: mpsc::Receiver<Fetch>,
     /// What is asked for again and again.
     pub(crate) polls: mpsc::Receiver<Fetch>,

@@ -100,7 +100,7 @@ pub struct Backfill {
     /// Whether missing trades are fetched by their ids.
     pub enabled: bool,
     /// How much of the request weight that the collector uses of a venue is for it at most, 1 to 50
-    /// percent.
+    /// percent. Books of markets that rest are read with it, too.
     pub weight_percent: u32,
 }
 

@@ -9,8 +9,7 @@ use units::UnixNanos;
 pub const QUIET: Duration = Duration::from_secs(5);
 
 /// Snapshots in a row that may be older than what is known, of a market that rests, before one is
-/// taken all the same: half a minute, about as long as
-/// a stream may lag. The venue numbers anew since.
+/// taken all the same: half a minute, about as long as a stream may lag. The venue numbers anew since.
 const BEHIND_MAX: u32 = 5;
 
 /// A stream of which nothing has come.
