@@ -91,7 +91,7 @@ pub struct ClickHouse {
     /// Not set: the systemd credential `marketprism.clickhouse-storage`, and without that no
     /// password.
     pub password_file: Option<PathBuf>,
-    /// How long a connection may take.
+    /// How long a connection may take, and a TLS handshake after it.
     #[serde(with = "crate::duration")]
     pub connect_timeout: Duration,
     /// How long an insert or a query may take.

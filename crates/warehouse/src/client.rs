@@ -16,6 +16,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
+use tower::ServiceExt as _;
 
 /// How long an idle connection is kept; the server closes its end after 3 s.
 ///
@@ -62,7 +63,12 @@ impl Connection {
                 .https_only()
                 .enable_http1()
                 .wrap_connector(connector);
-            Client::with_http_client(transport.build::<_, _>(https))
+            // The handshake as well, with a port that accepts and says nothing.
+            let limit = settings.connect_timeout * 2;
+            let limited = https.map_future(move |connecting| {
+                Box::pin(async move { timeout(limit, connecting).await? })
+            });
+            Client::with_http_client(transport.build::<_, _>(limited))
         } else {
             Client::with_http_client(transport.build::<_, _>(connector))
         };

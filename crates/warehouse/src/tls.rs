@@ -9,6 +9,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use tokio::time::error::Elapsed;
 
 /// The certification authorities of the host, where Debian's `ca-certificates` keeps them.
 const HOST_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -66,9 +67,14 @@ pub(crate) fn remedy(error: &(dyn StdError + 'static)) -> Option<&'static str> {
 
 fn of_tls(error: &(dyn StdError + 'static)) -> Option<&'static str> {
     use rustls::CertificateError as Certificate;
+    if error.is::<Elapsed>() {
+        return Some(
+            "nothing there answers TLS in time: HTTPS has a port of its own, by default 8443",
+        );
+    }
     let error = error.downcast_ref::<rustls::Error>()?;
     if matches!(error, rustls::Error::InvalidMessage(_)) {
-        return Some("that port speaks no TLS: HTTPS has one of its own, by default 8443");
+        return Some("that port speaks no TLS: HTTPS has a port of its own, by default 8443");
     }
     let rustls::Error::InvalidCertificate(certificate) = error else { return None };
     let is_name = matches!(

@@ -6,7 +6,7 @@ use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::NamedTempFile;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -111,9 +111,30 @@ async fn a_server_that_is_not_trusted_is_sent_nothing_and_told_with_what_helps()
     let name = format!("https://localhost:{}", front.port);
     let text = trouble(&front.settings(), &name).await;
     assert!(text.contains("must have the name that its certificate is for"), "{text}");
-    let plain = rig.server.url().replace("http://", "https://");
-    let text = trouble(&front.settings(), &plain).await;
-    assert!(text.contains("that port speaks no TLS"), "{text}");
+}
+
+/// ClickHouse does either, by what random bytes the handshake has: where there is white space among
+/// them, it waits for the rest of a request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_speaks_no_tls_is_told_whether_it_answers_or_not() {
+    for answer in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b""] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(answer).await.unwrap();
+            stream.read_to_end(&mut Vec::new()).await.unwrap_or_default();
+        });
+        let authority = rcgen::generate_simple_self_signed([]).unwrap();
+        let file = NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), authority.cert.pem()).unwrap();
+        let connect_timeout = Duration::from_millis(100);
+        let settings = settings::ClickHouse { connect_timeout, ..trusting(file.path()) };
+        let text = trouble(&settings, &url).await;
+        let found = if answer.is_empty() { "answers TLS in time" } else { "speaks no TLS" };
+        assert!(text.contains(found), "{text}");
+    }
 }
 
 #[test]
