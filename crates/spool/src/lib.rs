@@ -13,13 +13,14 @@
 //! alone: for records that say what was dropped of the others.
 //!
 //! What it promises: records come out whole, in the order they went in, each at least once;
-//! whatever happens to the bytes on disk, a damaged record is skipped, counted and never handed
-//! out, and its neighbours survive. What it does not: it neither knows what is stored nor starts a
+//! whatever happens to the bytes on disk, a record that is damaged or cannot be read is skipped,
+//! counted and never handed out, and its neighbours survive. What it does not: it neither knows what is stored nor starts a
 //! thread; every call blocks on the disk.
 
 mod format;
 pub mod fuzzing;
 mod queue;
+mod salvage;
 mod spool;
 
 pub use spool::{Damage, Dropped, Error, Options, Position, Record, Reserve, Spool, Unsynced};

@@ -1,6 +1,7 @@
 //! One queue: its segments, the one being written and the one being read.
 
 use crate::format::{self, Found};
+use crate::salvage;
 use crate::spool::{Damage, Error, Position, Record};
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -9,6 +10,10 @@ use std::path::{Path, PathBuf};
 
 /// The ending of a segment's file name.
 const EXTENSION: &str = "segment";
+
+/// How often a segment that the disk cannot read is tried before it is passed over: as a disk may be
+/// away for a while. Who asks makes a pause after each.
+const TRIES_MAX: u32 = 60;
 
 #[derive(Debug)]
 struct Segment {
@@ -34,6 +39,8 @@ pub(crate) struct Queue {
     reading: Option<Reading>,
     /// The newest segment that was read to its end; older ones are read, too.
     read_through: u64,
+    /// How often the next segment could not be read.
+    tries: u32,
     /// Closed segments that were written to since the last sync.
     unsynced: Vec<(u64, File)>,
     dirty: bool,
@@ -83,6 +90,7 @@ impl Queue {
             writer: None,
             reading: None,
             read_through: 0,
+            tries: 0,
             unsynced: Vec::new(),
             dirty: false,
         })
@@ -110,7 +118,7 @@ impl Queue {
     pub(crate) fn inspect(&self, mut visit: impl FnMut(&[u8])) -> Result<Damage, Error> {
         let mut damage = Damage::default();
         for segment in &self.segments {
-            let bytes = self.load(segment.number)?;
+            let bytes = self.salvage(segment.number)?;
             damage.add(scan(segment.number, &bytes, 0, &mut visit));
         }
         Ok(damage)
@@ -211,7 +219,7 @@ impl Queue {
     }
 
     /// Removes the oldest segment and returns the notes of its records that were not handed out.
-    pub(crate) fn drop_oldest(&mut self) -> Result<Vec<Vec<u8>>, Error> {
+    pub(crate) fn drop_oldest(&mut self, damage: &mut Damage) -> Result<Vec<Vec<u8>>, Error> {
         let Some(number) = self.oldest() else { return Ok(Vec::new()) };
         let mut notes = Vec::new();
         let mut keep = |note: &[u8]| notes.push(note.to_vec());
@@ -226,7 +234,7 @@ impl Queue {
             other => {
                 self.reading = other;
                 if number > self.read_through {
-                    scan(number, &self.load(number)?, 0, &mut keep);
+                    damage.add(scan(number, &self.salvage(number)?, 0, &mut keep));
                 }
             }
         }
@@ -280,9 +288,29 @@ impl Queue {
         Ok(())
     }
 
-    fn load(&self, number: u64) -> Result<Vec<u8>, Error> {
+    /// Reads the next segment, or after many tries what can be read of it.
+    fn load(&mut self, number: u64) -> Result<Vec<u8>, Error> {
+        if self.tries < TRIES_MAX {
+            self.tries += 1;
+            let path = self.path(number);
+            let bytes = fs::read(&path).map_err(|source| Error::Io { path, source })?;
+            self.tries = 0;
+            return Ok(bytes);
+        }
+        let bytes = self.salvage(number)?;
+        self.tries = 0;
+        Ok(bytes)
+    }
+
+    /// Reads what can be read of a segment.
+    fn salvage(&self, number: u64) -> Result<Vec<u8>, Error> {
         let path = self.path(number);
-        fs::read(&path).map_err(|source| Error::Io { path, source })
+        let bytes = match salvage::whole(&path) {
+            Ok(None) => salvage::rest(&path),
+            Ok(Some(bytes)) => Ok(bytes),
+            Err(error) => Err(error),
+        };
+        bytes.map_err(|source| Error::Io { path, source })
     }
 
     fn path(&self, number: u64) -> PathBuf {

@@ -371,7 +371,7 @@ impl Spool {
             .min_by_key(|(key, ..)| *key)
             .filter(|((rank, _), ..)| *rank <= limit);
         let Some((_, name, queue)) = victim else { return Ok(false) };
-        let notes = queue.drop_oldest()?;
+        let notes = queue.drop_oldest(&mut self.damage)?;
         dropped.extend(notes.into_iter().map(|note| Dropped { queue: name.clone(), note }));
         Ok(true)
     }

@@ -4,6 +4,7 @@ use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::VecDeque;
+use std::os::unix::fs::symlink;
 use tempfile::TempDir;
 
 const ROOMY: Options = options(1 << 20, 256);
@@ -214,6 +215,37 @@ fn a_segment_of_rubbish_does_not_block_the_queue() {
     put(&mut spool, "trade", "0");
     assert_eq!(drain(&mut spool, "trade"), ["0"]);
     assert_eq!(spool.bytes(), 0);
+}
+
+#[test]
+fn a_segment_that_the_disk_cannot_read_is_tried_for_a_while_and_passed_over() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(&root, ROOMY);
+    put(&mut spool, "trade", "0");
+    drop(spool);
+    let path = root.path().join("trade/00000000000000000001.segment");
+    let away = root.path().join("away");
+    fs::rename(&path, &away).unwrap();
+    // Reads of it fail with EIO, for nothing is mapped at address 0.
+    symlink("/proc/self/mem", &path).unwrap();
+    let (mut spool, left) = open(&root, ROOMY);
+    assert_eq!(left, [], "that is no reason not to start");
+    put(&mut spool, "trade", "1");
+    for _ in 0..10 {
+        let Err(Error::Io { source, .. }) = spool.next("trade") else { panic!("it was read") };
+        assert_eq!(source.raw_os_error(), Some(5));
+    }
+    // It is back in time.
+    fs::rename(&away, &path).unwrap();
+    assert_eq!(drain(&mut spool, "trade"), ["0", "1"]);
+    // It never comes back.
+    symlink("/proc/self/mem", &path).unwrap();
+    let (mut spool, _) = open(&root, ROOMY);
+    put(&mut spool, "trade", "2");
+    let tries = std::iter::from_fn(|| spool.next("trade").err()).count();
+    assert!((10..1_000).contains(&tries), "{tries}");
+    assert!(!path.is_symlink());
+    assert_eq!(drain(&mut spool, "trade"), numbered(0..0), "the one behind it was handed out");
 }
 
 #[test]
