@@ -131,8 +131,8 @@ pub struct Socket {
     clock: fn() -> UnixNanos,
     /// When anything last arrived.
     heard: Instant,
-    /// Whether our ping waits for an answer.
-    pinged: bool,
+    /// When the ping was sent that waits for an answer.
+    pinged: Option<Instant>,
     /// Whether an answer to a ping may not have left yet.
     owes_pong: bool,
 }
@@ -179,7 +179,7 @@ impl Socket {
         });
         let connected = timeout(options.connect_timeout, connect).await;
         let stream = Box::new(connected.map_err(|_| SocketError::ConnectTimeout(host.clone()))??);
-        Ok(Self { stream, options, clock, heard: Instant::now(), pinged: false, owes_pong: false })
+        Ok(Self { stream, options, clock, heard: Instant::now(), pinged: None, owes_pong: false })
     }
 
     /// Sends one text message.
@@ -238,13 +238,19 @@ impl Socket {
     /// Awaits the next message, pinging after some silence and giving up after more of it.
     async fn first(&mut self) -> Result<Message, SocketError> {
         loop {
-            let limit =
-                if self.pinged { self.options.silence_max } else { self.options.ping_after };
-            match timeout_at(self.heard + limit, self.stream.next()).await {
+            let SocketOptions { ping_after, silence_max, .. } = self.options;
+            // A ping that is late, since nobody had time to read, has its answer waited for as long.
+            let until = match self.pinged {
+                Some(at) => {
+                    (at + silence_max.saturating_sub(ping_after)).max(self.heard + silence_max)
+                }
+                None => self.heard + ping_after,
+            };
+            match timeout_at(until, self.stream.next()).await {
                 Ok(message) => return self.checked(message),
-                Err(_) if self.pinged => return Err(SocketError::Silent(limit)),
+                Err(_) if self.pinged.is_some() => return Err(SocketError::Silent(silence_max)),
                 Err(_) => {
-                    self.pinged = true;
+                    self.pinged = Some(Instant::now());
                     self.write(Message::Ping(Bytes::new())).await?;
                 }
             }
@@ -254,7 +260,7 @@ impl Socket {
     fn take(&mut self, message: Message, frames: &mut Vec<Frame>) -> Result<(), SocketError> {
         let recv_time = (self.clock)();
         self.heard = Instant::now();
-        self.pinged = false;
+        self.pinged = None;
         match message {
             Message::Text(text) => frames.push(Frame { recv_time, data: text.into() }),
             Message::Binary(data) => frames.push(Frame { recv_time, data }),

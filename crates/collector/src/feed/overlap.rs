@@ -22,6 +22,9 @@ pub(super) const PROOF_MAX: Duration = Duration::from_secs(10);
 pub(super) struct Overlap {
     /// Since when the successor is subscribed to what both are to bring.
     began: Option<Instant>,
+    /// When it was found to be over. Not the clock alone says so: what has arrived while the feed was
+    /// held up counts as well.
+    over: Option<Instant>,
     /// What the old connection has brought in the overlap, and the successor not yet.
     owed: BTreeSet<(Slot, Kind)>,
     brought: BTreeSet<(Slot, Kind)>,
@@ -47,6 +50,7 @@ impl Overlap {
     /// Learns that both are to bring something else from now on.
     pub(super) fn change(&mut self, now: Instant) {
         self.owed.clear();
+        self.over = None;
         if let Some(began) = &mut self.began {
             *began = now;
         }
@@ -54,14 +58,8 @@ impl Overlap {
 
     /// Takes what one of the two has brought. A book that is `chained` begins with a snapshot:
     /// without one, its updates are of no use.
-    pub(super) fn hear(
-        &mut self,
-        heard: &[Heard],
-        from_successor: bool,
-        chained: bool,
-        now: Instant,
-    ) {
-        let overlaps = self.began.is_some_and(|began| now < began + OVERLAP);
+    pub(super) fn hear(&mut self, heard: &[Heard], from_successor: bool, chained: bool) {
+        let overlaps = self.began.is_some() && self.over.is_none();
         for Heard { slot, kind, is_snapshot } in heard {
             let stream = (*slot, *kind);
             if !from_successor {
@@ -83,11 +81,12 @@ impl Overlap {
         books: impl IntoIterator<Item = Slot>,
         now: Instant,
     ) -> Standing {
-        let Some(began) = self.began.filter(|began| *began + OVERLAP <= now) else {
+        if self.began.is_none_or(|began| now < began + OVERLAP) {
             return Standing::Unproven;
-        };
+        }
+        let over = *self.over.get_or_insert(now);
         self.owed.retain(|stream| !is_aside(stream));
-        let late = began + PROOF_MAX <= now;
+        let late = over + (PROOF_MAX - OVERLAP) <= now;
         // The books need not be looked at while anything else is missing.
         if !self.owed.is_empty() && !late {
             return Standing::Unproven;
@@ -108,9 +107,8 @@ impl Overlap {
     }
 
     /// When [`Overlap::judge`] must next be asked at the latest; `None` before the beginning.
-    pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let began = self.began?;
-        let next = if now < began + OVERLAP { OVERLAP } else { PROOF_MAX };
-        Some(began + next)
+        Some(self.over.map_or(began + OVERLAP, |over| over + (PROOF_MAX - OVERLAP)))
     }
 }

@@ -91,7 +91,9 @@ impl<A: Adapter> Feed<A> {
     async fn hold(&mut self, task: &Task, session: &mut Session) -> Result<(), Lost> {
         let mut frames = Vec::new();
         loop {
-            let from_successor = match self.wake(task, session, &mut frames).await {
+            let wake = self.wake(task, session, &mut frames).await;
+            let may_judge = !matches!(wake, Wake::Answer(_));
+            let from_successor = match wake {
                 Wake::Stop => return Ok(()),
                 Wake::Opened(opened) => {
                     if opened.is_ok() {
@@ -100,7 +102,7 @@ impl<A: Adapter> Feed<A> {
                     session.opened(*opened, &self.parts.name);
                     false
                 }
-                Wake::Frames(Ok(())) => false,
+                Wake::Frames(Ok(())) | Wake::Due => false,
                 Wake::SuccessorFrames(Ok(())) => true,
                 Wake::Frames(Err(error)) => {
                     self.take(session, &mut frames, false)?;
@@ -136,10 +138,9 @@ impl<A: Adapter> Feed<A> {
                     self.parts.pipeline.take_over(now(), SHOW_PAUSE);
                     false
                 }
-                Wake::Due => false,
             };
             self.take(session, &mut frames, from_successor)?;
-            self.due(session).await?;
+            self.due(session, may_judge).await?;
             if self.nothing_left {
                 return Err(Lost::NothingLeft);
             }
@@ -262,7 +263,7 @@ impl<A: Adapter> Feed<A> {
     }
 
     /// Acts on every deadline that has passed.
-    async fn due(&mut self, session: &mut Session) -> Result<(), Lost> {
+    async fn due(&mut self, session: &mut Session, may_judge: bool) -> Result<(), Lost> {
         let now_at = Instant::now();
         if self.parts.pipeline.poll_timeout().is_some_and(|at| at <= now()) {
             self.parts.pipeline.handle_timeout(now(), &mut self.outputs);
@@ -286,7 +287,10 @@ impl<A: Adapter> Feed<A> {
                 return Err(Lost::NoData(PROOF_MAX));
             }
         }
-        self.due_successor(session, now_at).await;
+        // It is judged by frames, and those may have waited as long as an answer.
+        if may_judge {
+            self.due_successor(session, now_at).await;
+        }
         // A successor joins everything anew.
         if matches!(session.successor, Successor::None) {
             self.join_silent_again(&mut session.line);
@@ -348,7 +352,7 @@ impl<A: Adapter> Feed<A> {
                 .into_iter()
                 .chain(line.judge_at())
                 .min()
-                .or_else(|| session.overlap.poll_timeout(Instant::now()))
+                .or_else(|| session.overlap.poll_timeout())
                 .or(Some(line.asked_at + 2 * CONFIRM_MAX)),
         };
         [
@@ -454,7 +458,7 @@ impl Session {
         let now_at = Instant::now();
         self.line_of(from_successor).data_at = Some(now_at);
         if matches!(self.successor, Successor::Open(_)) {
-            self.overlap.hear(heard, from_successor, chained, now_at);
+            self.overlap.hear(heard, from_successor, chained);
         }
     }
 

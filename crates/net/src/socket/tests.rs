@@ -84,10 +84,11 @@ async fn a_ping_is_answered_with_its_payload_while_frames_flow() {
 
 #[tokio::test]
 async fn an_idle_connection_is_kept_by_our_pings() {
-    let (mut client, mut server) = pair(quick()).await;
+    let options = SocketOptions { silence_max: Duration::from_secs(1), ..quick() };
+    let (mut client, mut server) = pair(options).await;
     let serve = async {
         // Reading answers the client's pings; the text comes long after `silence_max`.
-        let text = tokio::time::sleep(Duration::from_millis(500));
+        let text = tokio::time::sleep(Duration::from_millis(2_500));
         tokio::pin!(text);
         loop {
             tokio::select! {
@@ -100,6 +101,23 @@ async fn an_idle_connection_is_kept_by_our_pings() {
     let (received, ()) = tokio::join!(client.receive(&mut frames), serve);
     received.unwrap();
     assert_eq!(texts(&frames), ["at last"]);
+}
+
+#[tokio::test]
+async fn the_answer_to_a_late_ping_is_waited_for() {
+    let options = SocketOptions { silence_max: Duration::from_secs(1), ..quick() };
+    let (mut client, mut server) = pair(options).await;
+    // Nobody had time to read for longer than a silence may last.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let serve = async {
+        assert!(matches!(server.next().await, Some(Ok(Message::Ping(_)))));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        server.send(Message::from("here")).await.unwrap();
+    };
+    let mut frames = Vec::new();
+    let (received, ()) = tokio::join!(client.receive(&mut frames), serve);
+    received.unwrap();
+    assert_eq!(texts(&frames), ["here"]);
 }
 
 #[tokio::test]
@@ -139,7 +157,8 @@ async fn the_reason_of_a_close_is_reported_after_the_frames_before_it() {
 
 #[tokio::test]
 async fn a_message_beyond_the_limit_is_refused() {
-    let (mut client, mut server) = pair(quick()).await;
+    let patient = SocketOptions { silence_max: Duration::from_secs(20), ..quick() };
+    let (mut client, mut server) = pair(patient).await;
     let (error, _) = tokio::join!(
         async { client.receive(&mut Vec::new()).await.unwrap_err() },
         server.send(Message::from("x".repeat((1 << 20) + 1)))

@@ -1,13 +1,18 @@
 //! Ring 1: what both bring, and when, as a script.
 //!
 //! Steps: `subscribed`, `change`, `wait 2s`; `old` and `new` bring `trade 0` (of the first
-//! instrument), `book 1` or `snapshot 1`. After each wait it says how the successor stands.
+//! instrument), `book 1` or `snapshot 1`. After each wait it says how the successor stands; in a
+//! `stall` it is not asked.
 
 use super::*;
 use expect_test::{Expect, expect};
 
 fn slot(number: usize) -> Slot {
     Slot::first(number + 1).last().unwrap()
+}
+
+fn seconds(text: &str) -> Duration {
+    Duration::from_secs(text.strip_suffix('s').unwrap().parse().unwrap())
 }
 
 /// `books` are those of the first instruments.
@@ -17,9 +22,9 @@ fn check(books: usize, script: &str, expected: Expect) {
         match step.split(' ').collect::<Vec<_>>()[..] {
             ["subscribed"] => overlap.begin(now),
             ["change"] => overlap.change(now),
-            ["wait", seconds] => {
-                let seconds = seconds.strip_suffix('s').unwrap().parse().unwrap();
-                now += Duration::from_secs(seconds);
+            ["stall", length] => now += seconds(length),
+            ["wait", length] => {
+                now += seconds(length);
                 said.push(match overlap.judge(|_| false, Slot::first(books), now) {
                     Standing::Unproven => "unproven".to_owned(),
                     Standing::Serves => "serves".to_owned(),
@@ -30,7 +35,7 @@ fn check(books: usize, script: &str, expected: Expect) {
                 let kind = if what == "trade" { Kind::Trade } else { Kind::Book };
                 let is_snapshot = what == "snapshot";
                 let heard = Heard { slot: slot(of.parse().unwrap()), kind, is_snapshot };
-                overlap.hear(&[heard], who == "new", books > 0, now);
+                overlap.hear(&[heard], who == "new", books > 0);
             }
             _ => panic!("no step {step:?}"),
         }
@@ -75,6 +80,15 @@ fn what_the_successor_brought_first_is_not_owed_and_neither_is_what_comes_after_
 }
 
 #[test]
+fn what_waited_while_the_feed_was_held_up_is_of_the_overlap() {
+    check(
+        0,
+        "subscribed | stall 3s | old trade 0 | wait 0s | old trade 1 | wait 7s | wait 1s",
+        expect!["unproven, unproven, owes 1"],
+    );
+}
+
+#[test]
 fn where_nothing_comes_nothing_is_owed() {
     check(0, "old trade 0 | subscribed | wait 2s", expect!["serves"]);
 }
@@ -86,7 +100,11 @@ fn a_chained_book_is_owed_until_its_snapshot() {
         "subscribed | new snapshot 0 | new book 1 | wait 2s | new snapshot 1 | wait 0s",
         expect!["unproven, serves"],
     );
-    check(2, "subscribed | new snapshot 0 | old book 1 | new book 1 | wait 10s", expect!["owes 1"]);
+    check(
+        2,
+        "subscribed | new snapshot 0 | old book 1 | new book 1 | wait 2s | wait 8s",
+        expect!["unproven, owes 1"],
+    );
 }
 
 #[test]
