@@ -48,6 +48,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(publish::handle))
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::redrive))
+        .routes(routes!(dead_letters::discard))
 }
 
 /// The routes.

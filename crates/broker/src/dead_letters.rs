@@ -1,4 +1,4 @@
-//! Dead letters: what could not be stored, listed, and put before the store again.
+//! Dead letters: what could not be stored, listed, and put before the store again or removed.
 //!
 //! A letter is redriven in two steps: its row is published as a block of its own, and once that is
 //! acknowledged the letter is removed. Whoever is interrupted between the two begins anew: the block
@@ -50,7 +50,7 @@ pub(crate) struct Params {
     /// Letters of this page at most; 100 if nothing is said.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
-    /// Of a redrive: only say what would be done.
+    /// Of a redrive or a removal: only say what would be done.
     #[serde(default)]
     dry_run: bool,
 }
@@ -108,6 +108,16 @@ pub(crate) struct Redriven {
     next_after: Option<u64>,
 }
 
+/// What was removed for good, or would be.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Discarded {
+    dry_run: bool,
+    /// The letters, which nobody has any more.
+    data: Vec<Letter>,
+    /// Where to go on; `null` if all was looked at.
+    next_after: Option<u64>,
+}
+
 /// Rows that could not be stored, with the reasons.
 #[utoipa::path(
     get,
@@ -126,20 +136,26 @@ pub(crate) async fn list(
 ) -> web::Result<Json<Page>> {
     let wanted = Wanted::new(&params)?;
     let (found, next_after) = wanted.page(&api.bus).await?;
-    let letter = |(message, letter): (StoredMessage, DeadLetter)| Letter {
-        seq: message.seq,
-        time: letter.time,
-        kind: letter.kind.as_str(),
-        reason: letter.reason.as_str(),
-        stream: wire::stream(letter.kind).name,
-        detail: letter.detail,
-        stream_seq: letter.stream_seq,
-        subject: letter.subject,
-        block: letter.block,
-        row: letter.row,
-        json: String::from_utf8_lossy(&message.payload).into_owned(),
-    };
+    let letter = |(message, letter): (StoredMessage, DeadLetter)| Letter::new(&message, letter);
     Ok(Json(Page { data: found.into_iter().map(letter).collect(), next_after }))
+}
+
+impl Letter {
+    fn new(message: &StoredMessage, letter: DeadLetter) -> Self {
+        Self {
+            seq: message.seq,
+            time: letter.time,
+            kind: letter.kind.as_str(),
+            reason: letter.reason.as_str(),
+            stream: wire::stream(letter.kind).name,
+            detail: letter.detail,
+            stream_seq: letter.stream_seq,
+            subject: letter.subject,
+            block: letter.block,
+            row: letter.row,
+            json: String::from_utf8_lossy(&message.payload).into_owned(),
+        }
+    }
 }
 
 /// Puts a page of dead letters before the store again.
@@ -173,6 +189,7 @@ pub(crate) async fn redrive(
             Ok((id, payload)) => {
                 if !dry_run {
                     publish(&api.bus, &id, payload).await?;
+                    // One that is gone was removed by another redrive.
                     remove(&api.bus, seq).await?;
                     api.metrics.redriven();
                 }
@@ -180,6 +197,51 @@ pub(crate) async fn redrive(
             }
             Err(problem) => answer.failed.push(Failed { seq, problem }),
         }
+    }
+    Ok(Json(answer))
+}
+
+/// Removes a page of dead letters for good, up to `through`, and returns them.
+#[utoipa::path(
+    post,
+    path = "/api/v1/broker/dead-letters/discard",
+    operation_id = "broker_discard",
+    params(Params),
+    responses(
+        (status = 200, description = "What was removed, or would be.", body = Discarded),
+        (status = 400, description = "As always, and for want of `through`."),
+        (status = 503, description = "NATS is away."),
+    ),
+)]
+pub(crate) async fn discard(
+    State(api): State<Api>,
+    Query(params): Query<Params>,
+) -> web::Result<Json<Discarded>> {
+    let wanted = Wanted::new(&params)?;
+    if wanted.through.is_none() {
+        let missing = "say `through`, the last letter to go: others may come meanwhile";
+        return Err(Problem::bad_request(missing));
+    }
+    let (found, next_after) = wanted.page(&api.bus).await?;
+    let mut answer = Discarded { dry_run: params.dry_run, data: Vec::new(), next_after };
+    for (message, letter) in found {
+        if !answer.dry_run {
+            let (seq, block, row) = (message.seq, &letter.block, letter.row);
+            // Before it is gone: an answer that comes late would leave no trace.
+            tracing::warn!(seq, block, row, reason = %letter.reason, "removing a dead letter for good");
+            match remove(&api.bus, seq).await {
+                Ok(true) => api.metrics.discarded(),
+                // Redriven, or removed by another.
+                Ok(false) => continue,
+                // Those that are gone are told first.
+                Err(_) if !answer.data.is_empty() => {
+                    answer.next_after = Some(seq - 1);
+                    break;
+                }
+                Err(problem) => return Err(problem),
+            }
+        }
+        answer.data.push(Letter::new(&message, letter));
     }
     Ok(Json(answer))
 }
@@ -271,9 +333,9 @@ async fn publish(bus: &Bus, id: &BlockId, payload: Bytes) -> web::Result<()> {
     }
 }
 
-async fn remove(bus: &Bus, seq: u64) -> web::Result<()> {
-    // One that is gone was removed by another redrive.
-    bus.delete_stored(DEAD_LETTERS, seq).await.map(drop).map_err(|error| unavailable(&error))
+/// Whether it was still there.
+async fn remove(bus: &Bus, seq: u64) -> web::Result<bool> {
+    bus.delete_stored(DEAD_LETTERS, seq).await.map_err(|error| unavailable(&error))
 }
 
 async fn last(bus: &Bus) -> web::Result<u64> {

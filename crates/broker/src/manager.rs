@@ -186,7 +186,7 @@ impl Manager {
     }
 
     /// Makes everything as declared and notes what is there. Whether all is as declared.
-    async fn look(&mut self) -> bool {
+    pub(crate) async fn look(&mut self) -> bool {
         let view = self.observe().await;
         let is_ok = view.is_ok();
         self.log(&view);
@@ -300,7 +300,7 @@ impl Manager {
     }
 
     /// Makes the stream of the dead letters as declared, and looks at it. Nothing is removed from it
-    /// but by a redrive.
+    /// but by a redrive, or by hand.
     async fn keep_dead_letters(&self, suite: &Suite) -> Result<DeadLettersView, RequestError> {
         let replicas = suite.broker.replicas;
         let bytes_max = suite.broker.streams.dead_letter.bytes();

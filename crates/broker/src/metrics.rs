@@ -53,6 +53,7 @@ pub(crate) struct Metrics {
     dead_letters: Gauge,
     dead_letters_full: Gauge,
     redriven: Counter,
+    discarded: Counter,
     exporter: JetStream,
 }
 
@@ -96,6 +97,11 @@ impl Metrics {
             "dead_letters_redriven",
             "Dead letters put before the store again",
             self.redriven.clone(),
+        );
+        registry.register(
+            "dead_letters_discarded",
+            "Dead letters removed for good",
+            self.discarded.clone(),
         );
     }
 
@@ -264,6 +270,11 @@ impl Metrics {
     /// Counts a dead letter put before the store again.
     pub(crate) fn redriven(&self) {
         self.redriven.inc();
+    }
+
+    /// Counts a dead letter removed for good.
+    pub(crate) fn discarded(&self) {
+        self.discarded.inc();
     }
 
     /// Counts a message published over HTTP.

@@ -27,15 +27,18 @@ const ROW_SHOWN: usize = 60;
 
 const EXAMPLES: &str = "\
 Rows that storage cannot read, or that the store refuses, are set aside as dead letters with the
-reason. Put right what was wrong, then redrive them: they are stored once, however often.
+reason. Put right what was wrong, then redrive them: they are stored once, however often. Discard
+prints those that can never be stored and removes them: nobody else has them then.
 
 Examples:
   sudo marketprism dead-letter list
   sudo marketprism dead-letter list --kind trade --json | jq '.dead_letters[].detail'
   sudo marketprism dead-letter redrive --dry-run
   sudo marketprism dead-letter redrive --reason refused
+  sudo marketprism dead-letter discard 7 --json >letter-7.json
+  sudo marketprism dead-letter discard --through 40 --reason unreadable --dry-run
 
-Exit codes: 0 done, 1 failed or some cannot be redriven, 2 wrong usage, 78 wrong configuration";
+Exit codes: 0 done, 1 failed, or one cannot be redriven or is not there, 2 wrong usage, 78 wrong configuration";
 
 /// Arguments of `marketprism dead-letter`.
 #[derive(Debug, clap::Args)]
@@ -70,6 +73,21 @@ enum Action {
         #[command(flatten)]
         filter: Filter,
         /// Only says what would be done.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Removes dead letters for good, without their rows being stored.
+    Discard {
+        /// This one letter, by its SEQ in the list.
+        #[arg(required_unless_present = "through", conflicts_with = "through")]
+        #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+        seq: Option<u64>,
+        /// All up to this letter that the filter lets through.
+        #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(u64).range(1..))]
+        through: Option<u64>,
+        #[command(flatten)]
+        filter: Filter,
+        /// Only says what would be removed.
         #[arg(long)]
         dry_run: bool,
     },
@@ -138,7 +156,80 @@ pub(crate) async fn run(args: &Args, suite: &Suite) -> anyhow::Result<ExitCode> 
             show(&summary, args.json)?;
             Ok(if summary.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
+        Action::Discard { seq, through, filter, dry_run } => {
+            let range = match (seq, through) {
+                (Some(seq), _) => (seq - 1, *seq),
+                (None, through) => (0, through.unwrap_or(0)),
+            };
+            discard(&broker, filter, range, *dry_run, args.json).await
+        }
     }
+}
+
+/// Prints letters, then removes them: nobody else has them afterwards.
+async fn discard(
+    broker: &Service,
+    filter: &Filter,
+    (after, through): (u64, u64),
+    dry_run: bool,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let found = remove(broker, filter, (after, through), true).await.letters()?;
+    // What comes meanwhile was not seen.
+    let Some(last) = found.last().map(|letter| letter.seq) else {
+        output::remark("there is no such dead letter; `marketprism dead-letter list` has all")?;
+        let one = after + 1 == through;
+        return Ok(if one { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+    };
+    if json {
+        output::json(&serde_json::json!({ "dead_letters": found }))?;
+    } else {
+        output::table(table(&found))?;
+    }
+    if dry_run {
+        output::remark(format!("{} would be removed for good", letters(found.len())))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Removed { removed, ended } = remove(broker, filter, (after, last), false).await;
+    output::remark(format!("{} removed for good", letters(removed.len())))?;
+    ended.map(|()| ExitCode::SUCCESS)
+}
+
+fn letters(count: usize) -> String {
+    format!("{count} dead letter{}", if count == 1 { "" } else { "s" })
+}
+
+/// What was removed, and whether all was.
+struct Removed {
+    removed: Vec<Letter>,
+    ended: anyhow::Result<()>,
+}
+
+impl Removed {
+    fn letters(self) -> anyhow::Result<Vec<Letter>> {
+        self.ended.map(|()| self.removed)
+    }
+}
+
+/// Removes page by page what is there behind a letter and up to another, or only reads it.
+async fn remove(
+    broker: &Service,
+    filter: &Filter,
+    (after, through): (u64, u64),
+    dry_run: bool,
+) -> Removed {
+    let (mut removed, mut after) = (Vec::new(), Some(after));
+    while let Some(seq) = after {
+        let own = format!("dry_run={dry_run}&after={seq}&through={through}&limit={PAGE}");
+        let path = format!("/api/v1/broker/dead-letters/discard?{}", filter.query(&own));
+        let page: Page = match broker.ask(Method::POST, &path, None, TIMEOUT).await {
+            Ok(page) => page,
+            Err(error) => return Removed { removed, ended: Err(error) },
+        };
+        removed.extend(page.data);
+        after = page.next_after;
+    }
+    Removed { removed, ended: Ok(()) }
 }
 
 async fn list(broker: &Service, filter: &Filter, json: bool) -> anyhow::Result<ExitCode> {

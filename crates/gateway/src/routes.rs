@@ -300,6 +300,7 @@ mod tests {
             ("/_gateway/stats", Admin, Admin, Admin),
             ("/api/v1/broker/publish", Read, Admin, Admin),
             ("/api/v1/broker/dead-letters/redrive", Read, Admin, Admin),
+            ("/api/v1/broker/dead-letters/discard", Read, Admin, Admin),
             ("/api/v1/storage/lifecycle/cleanup", Read, Admin, Admin),
             ("/api/v1/storage/cold/archive", Read, Write, Write),
             ("/api/v1/storage/sql", Read, Read, Write),

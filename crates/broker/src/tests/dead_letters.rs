@@ -131,6 +131,34 @@ async fn a_redrive_publishes_each_row_and_removes_its_letter() {
 }
 
 #[tokio::test]
+async fn letters_are_removed_up_to_the_one_that_was_named_and_returned() {
+    let (_server, router, bus) = Box::pin(start()).await;
+    for seq in 1..=5 {
+        let reason = if seq == 2 { Reason::Value } else { Reason::Refused };
+        set_aside(&bus, &letter(reason, seq, 0), &trade(seq)).await;
+    }
+    let discard = async |query: &str| {
+        let path = format!("/api/v1/broker/dead-letters/discard{query}");
+        ask(&router, Method::POST, &path, Value::Null).await
+    };
+    let (code, problem) = discard("").await;
+    assert_eq!(code, StatusCode::BAD_REQUEST);
+    assert!(problem["detail"].as_str().unwrap().contains("`through`"), "{problem}");
+    let (_, dry) = discard("?through=4&reason=refused&dry_run=true").await;
+    assert_eq!((seqs(&dry), seqs(&list(&router, "").await)), (vec![1, 3, 4], vec![1, 2, 3, 4, 5]));
+    let (code, first) = discard("?through=4&reason=refused&limit=2").await;
+    assert_eq!((code, seqs(&first), &first["next_after"]), (StatusCode::OK, vec![1, 3], &json!(3)));
+    assert_eq!(first["data"][0]["json"], trade(1).to_string(), "the caller has it now");
+    let (_, second) = discard("?through=4&reason=refused&after=3").await;
+    assert_eq!((seqs(&second), &second["next_after"]), (vec![4], &Value::Null));
+    assert_eq!(seqs(&list(&router, "").await), [2, 5]);
+    let (_, none) = discard("?through=4&reason=refused").await;
+    assert_eq!(seqs(&none), [] as [u64; 0]);
+    let messages = bus.stream_info("MP_TRADE").await.unwrap().state.messages;
+    assert_eq!(messages, 0, "none was put before the store");
+}
+
+#[tokio::test]
 async fn what_is_interrupted_between_publishing_and_removing_is_published_once() {
     let (_server, router, bus) = Box::pin(start()).await;
     for seq in 1..=2 {

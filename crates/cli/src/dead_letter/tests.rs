@@ -172,6 +172,32 @@ async fn rows_that_the_table_refused_are_stored_once_by_a_redrive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rows_that_can_never_be_stored_are_removed_by_number_or_by_reason() {
+    let mut site = Site::start().await;
+    let subject = "mdb.trade.binance.spot".parse().unwrap();
+    for seq in 1..=3 {
+        let id = BlockId { producer: Arc::from("collector"), epoch: 1, subject, seq };
+        site.bus.publish_block(&id, Bytes::from_static(b"{\"v\":1\n")).await.unwrap();
+    }
+    site.letters(3).await;
+    assert_eq!(site.run(&["discard", "2", "--dry-run"]).await, ExitCode::SUCCESS);
+    site.letters(3).await;
+    assert_eq!(site.run(&["discard", "2", "--json"]).await, ExitCode::SUCCESS);
+    site.letters(2).await;
+    assert_eq!(site.run(&["discard", "2"]).await, ExitCode::FAILURE, "it is gone");
+    let through = ["discard", "--through", "9", "--reason"];
+    assert_eq!(site.run(&[&through[..], &["refused"]].concat()).await, ExitCode::SUCCESS);
+    site.letters(2).await;
+    assert_eq!(site.run(&[&through[..], &["unreadable"]].concat()).await, ExitCode::SUCCESS);
+    site.letters(0).await;
+    // The kind goes on as if they had never been.
+    site.sent = 3;
+    site.trades(1..=1).await;
+    site.becomes(ROWS, "(1,1)").await;
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_has_no_token_or_no_broker_is_told_what_helps() {
     let nats = NatsServer::start().unwrap();
     let mut suite = Suite::default();
