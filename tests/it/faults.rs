@@ -11,12 +11,14 @@ use crate::fixture::Suite;
 /// Kills of each unit in one run.
 const KILLS: usize = 10;
 
+/// Frames that the venue sends after the last, some ten seconds of them.
+const TAIL: u64 = 50_000;
+
 /// Kills one unit again and again under load, then compares.
 fn killed(unit: &str, seed: u64) -> String {
     let suite = Suite::install(&format!("kill-{unit}"), Release::Bookworm);
     let mut rng = SmallRng::seed_from_u64(seed);
-    // Each kill takes its pause and the unit's way back to READY; the tail must outlast the last.
-    suite.open_venue(&["--rate", "5000", "--seconds", "75"]);
+    suite.open_venue(&["--rate", "5000"]);
     suite.start();
     testkit::progress(format_args!("killing {unit} {KILLS} times, seed {seed}"));
     let service = format!("marketprism-{unit}.service");
@@ -29,7 +31,13 @@ fn killed(unit: &str, seed: u64) -> String {
             Ok(pid.trim() != "0" && state.trim() == "active")
         });
     }
-    suite.market_is_over(120);
+    // What comes after the last kill shows what it cost.
+    let tail = suite.frames_sent() + TAIL;
+    suite.eventually("the market has gone on", 60, |machine| {
+        Ok(testkit::market::progress(machine)?.frames >= tail)
+    });
+    testkit::market::end(&suite.machine).unwrap();
+    suite.market_is_over(30);
     let report = suite.agrees();
     suite.machine.shutdown().unwrap();
     report

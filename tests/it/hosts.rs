@@ -114,7 +114,7 @@ fn four_hosts_work_as_one_and_recover_from_a_reboot() {
     let lan = Lan::new(HOSTS.len()).unwrap();
     let mut machines = boot(&lan);
     market::configure(&machines[1], &["BTC-USDT"]).unwrap();
-    market::open(&machines[1], &["--rate", "1000", "--seconds", "40"]).unwrap();
+    market::open(&machines[1], &["--rate", "1000"]).unwrap();
     // In the order in which hosts happen to start, not that of the services.
     for machine in &machines {
         machine.succeed(&["systemctl", "start", "marketprism.target"]).unwrap();
@@ -124,10 +124,10 @@ fn four_hosts_work_as_one_and_recover_from_a_reboot() {
     let nats = |machine: &Machine| machine.property("marketprism-nats.service", "ActiveState");
     assert_eq!(nats(&machines[3]).unwrap(), "active");
 
-    let before = market::progress(&machines[1]).unwrap();
-    assert!(!before.finished, "the bus goes while the market is open");
+    // The bus goes while the market is open.
     machines[3].reboot().unwrap();
     all_are_seen(&machines);
+    market::end(&machines[1]).unwrap();
     machines[1]
         .eventually("the market is over", Duration::from_secs(90), |machine| {
             Ok(market::progress(machine)?.finished)

@@ -235,7 +235,8 @@ async fn serve(shared: &Shared, mut socket: WebSocket) {
                 Some(Err(_)) | None => break,
             },
             said = frames.recv() => match said.unwrap() {
-                Say::Text(_) if silent => continue,
+                // A venue brings nothing that was not asked for.
+                Say::Text(_) if silent || !subscribed => continue,
                 said @ (Say::Text(_) | Say::Close) => said,
             },
         };

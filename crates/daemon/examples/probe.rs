@@ -102,7 +102,7 @@ async fn worker(task: Task, wishes: Arc<Wishes>) -> anyhow::Result<()> {
 async fn block() {
     let mut busy = tokio::task::JoinSet::new();
     for _ in 0..8 {
-        busy.spawn(async { std::thread::sleep(Duration::from_secs(4)) });
+        busy.spawn(async { std::thread::sleep(Duration::from_secs(3)) });
     }
     busy.join_all().await;
 }

@@ -58,7 +58,7 @@ fn subscribe() -> Message {
     Message::text(json!({"method": "SUBSCRIBE", "params": streams, "id": 1}).to_string())
 }
 
-/// Every frame until nothing came for half a second or the venue closed.
+/// Every frame until nothing came for two seconds or the venue closed.
 async fn frames<S>(socket: &mut S) -> Vec<Value>
 where
     S: futures_util::Stream<Item = Result<Message, tokio_tungstenite::tungstenite::Error>> + Unpin,
@@ -69,7 +69,7 @@ where
         if let Message::Text(text) = message {
             let frame: Value = serde_json::from_str(&text).unwrap();
             if frame.get("stream").is_some() {
-                patience = Duration::from_millis(500);
+                patience = Duration::from_secs(2);
             }
             frames.push(frame);
         }
@@ -169,7 +169,7 @@ async fn malformed_frames_come_beside_the_good_ones_and_not_instead() {
     socket.send(subscribe()).await.unwrap();
     let (mut large, mut binary, mut ids) = (0, 0, Vec::new());
     while let Ok(Some(Ok(message))) =
-        tokio::time::timeout(Duration::from_secs(1), socket.next()).await
+        tokio::time::timeout(Duration::from_secs(3), socket.next()).await
     {
         binary += usize::from(message.is_binary());
         large += usize::from(message.len() > 10 << 20);

@@ -86,6 +86,22 @@ impl Rig {
         let rows: Vec<Vec<u8>> = seqs.into_iter().map(|seq| json(&trade(seq))).collect();
         self.publish(Kind::Trade, &rows).await
     }
+
+    /// Waits until everything of a kind up to this stream sequence is acknowledged, by whichever
+    /// process.
+    async fn acknowledged(&self, kind: Kind, stream_seq: u64) {
+        let stream = wire::stream(kind);
+        let asking = async {
+            loop {
+                let consumer = self.bus.consumer_info(stream.name, stream.consumer).await.unwrap();
+                if consumer.ack_floor.stream_seq >= stream_seq {
+                    return;
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(PATIENCE, asking).await.expect("acknowledged in time");
+    }
 }
 
 async fn connect(server: &NatsServer, service: &'static str) -> Bus {
@@ -131,6 +147,13 @@ impl Running {
         let mut figures = self.handles[&kind].figures.clone();
         let done = figures.wait_for(|figures| figures.acknowledged >= stream_seq);
         timeout(PATIENCE, done).await.expect("acknowledged in time").unwrap();
+    }
+
+    /// Waits until the cold store is there, with its tables.
+    async fn sink_is_up(&self) {
+        let mut sink = self.sink.clone();
+        let up = sink.wait_for(|condition| *condition == crate::sink::Condition::Up);
+        timeout(PATIENCE, up).await.expect("tables in time").unwrap();
     }
 
     fn duplicates(&self, kind: Kind) -> u64 {

@@ -417,35 +417,36 @@ impl Stage {
             storage: Client::new(&base(Program::Storage), Some(self.site.token.clone()))?,
             gateway: Client::new(&base(Program::Gateway), Some(key))?,
         };
+        let asker = self.asker.patient();
         let strikes = &schedule.strikes;
         let struck = |fault| strikes.iter().any(|strike| strike.fault == fault);
         let poison =
-            if struck(Fault::Poison) { Some(poison::redrive(&self.asker).await?) } else { None };
+            if struck(Fault::Poison) { Some(poison::redrive(&asker).await?) } else { None };
         let length = schedule.length;
         let mut facts =
-            gather::gather(&mut streams, &doors, &self.asker, strikes, opened, length).await?;
+            gather::gather(&mut streams, &doors, &asker, strikes, opened, length).await?;
         let mut recoveries: Vec<_> =
             strikes.iter().map(|strike| recovery(strike, &self.samples, strikes)).collect();
         for (i, reason) in striker.not_done(&self.samples, streams.faults) {
             recoveries[i].not_done = Some(reason);
         }
         if size.many {
-            load::compare(&mut facts, &ledgers, &doors.storage, &self.asker).await?;
+            load::compare(&mut facts, &ledgers, &doors.storage, &asker).await?;
         }
         facts.recoveries = recoveries;
         facts.malformed = malformed(strikes, &self.samples);
         facts.poison = poison;
         if schedule.store == Store::ClickHouse {
-            facts.tables = Some(tables::tables(&self.asker).await?);
-            facts.copies = Some(tables::copies(&self.asker, &self.site.addresses).await?);
-            facts.candles = tables::candles(&self.asker).await?;
+            facts.tables = Some(tables::tables(&asker).await?);
+            facts.copies = Some(tables::copies(&asker, &self.site.addresses).await?);
+            facts.candles = tables::candles(&asker).await?;
             progress(format_args!(
                 "{} candles were held against the trades",
                 facts.candles.compared
             ));
         }
         if let Some(witness) = &self.witness {
-            witness.testify(&mut facts, &self.asker, &schedule).await?;
+            witness.testify(&mut facts, &asker, &schedule).await?;
         }
         self.crew.look(&self.site).await?;
         self.crew.dismiss().await?;

@@ -69,6 +69,8 @@ pub struct Asker {
     http: reqwest::Client,
     addresses: Addresses,
     token: String,
+    /// How long a service may take to answer.
+    answer_max: Duration,
 }
 
 impl Asker {
@@ -79,7 +81,13 @@ impl Asker {
     /// A client that cannot be set up.
     pub fn new(addresses: Addresses, token: String) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().timeout(PAGE_MAX).build()?;
-        Ok(Self { http, addresses, token })
+        Ok(Self { http, addresses, token, answer_max: ANSWER_MAX })
+    }
+
+    /// One that waits longer, for when the market is over and an answer is needed.
+    #[must_use]
+    pub fn patient(&self) -> Self {
+        Self { answer_max: PAGE_MAX, ..self.clone() }
     }
 
     /// The text of an answer of 200.
@@ -203,7 +211,7 @@ impl Asker {
     }
 
     async fn get(&self, url: &str) -> anyhow::Result<String> {
-        let request = self.http.get(url).bearer_auth(&self.token).timeout(ANSWER_MAX);
+        let request = self.http.get(url).bearer_auth(&self.token).timeout(self.answer_max);
         let answer = request.send().await?;
         let status = answer.status();
         let text = answer.text().await?;

@@ -46,7 +46,7 @@ fn the_watchdog_is_fed_more_often_than_it_barks() {
     let mut last = Instant::now();
     for _ in 0..4 {
         process.notified("WATCHDOG=1");
-        assert!(last.elapsed() < Duration::from_secs(2), "{:?}", last.elapsed());
+        assert!(last.elapsed() < Duration::from_secs(4), "{:?}", last.elapsed());
         last = Instant::now();
     }
 }

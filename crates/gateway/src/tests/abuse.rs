@@ -21,6 +21,10 @@ const DESCRIPTORS: u64 = 3_000;
 /// them, and two cores do other things as well.
 const FACTOR_MAX: u32 = 10;
 
+/// What may always be taken: where an idle machine answers within a fraction of a millisecond, one
+/// that has become busy otherwise takes many times that.
+const FLOOR: Duration = Duration::from_millis(20);
+
 /// A head that smuggles, with both framings in either order (RFC 9112 §6.3).
 const SMUGGLERS: [&str; 2] = [
     "Content-Length: 4\r\nTransfer-Encoding: chunked",
@@ -153,7 +157,8 @@ async fn connections_that_rest_or_dawdle_slow_nobody_down() {
     }
     eventually(async || begun.load(Ordering::Relaxed) >= SLOW).await;
     let during = median(&mut stream, &request).await;
-    assert!(during <= before * FACTOR_MAX, "{before:?} before, and {during:?} beside them");
+    let most = (before * FACTOR_MAX).max(FLOOR);
+    assert!(during <= most, "{before:?} before, and {during:?} beside them");
     assert!(dawdlers.try_join_next().is_none(), "they were at it all the time");
     dawdlers.shutdown().await;
     for stream in &mut resting {

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 fn options() -> RestOptions {
     RestOptions {
-        timeout: Duration::from_millis(500),
+        timeout: Duration::from_secs(10),
         body_max: 1024,
         weight_header: Some(HeaderName::from_static("x-mbx-used-weight-1m")),
         ..RestOptions::default()
@@ -84,7 +84,8 @@ async fn a_redirect_is_not_followed() {
 async fn a_server_that_does_not_answer_is_given_up() {
     let (listener, port) = listen().await;
     let base = Url::parse(&format!("http://127.0.0.1:{port}")).unwrap();
-    let rest = Rest::new(base, &Authority::new().trusted(), options(), noon).unwrap();
+    let options = RestOptions { timeout: Duration::from_millis(500), ..options() };
+    let rest = Rest::new(base, &Authority::new().trusted(), options, noon).unwrap();
     let error = rest.get("/").await.unwrap_err();
     assert!(matches!(error, RestError::Timeout(_)), "{error}");
     drop(listener);

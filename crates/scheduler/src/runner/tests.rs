@@ -280,8 +280,9 @@ async fn one_run_at_a_time_and_it_can_be_cancelled() {
 #[tokio::test]
 async fn a_tick_during_a_run_is_skipped_and_written_down() {
     let (_directory, _peer, running) = start(|| vec![every_second("/hang")]).await;
-    let view = running.eventually("tasks/t", |view| view.get("last_skip").is_some()).await;
-    assert_eq!(view["last_skip"]["skipped"]["reason"], "overlap");
+    // The first may be late for other reasons.
+    let overlaps = |view: &Value| view["last_skip"]["skipped"]["reason"] == "overlap";
+    let view = running.eventually("tasks/t", overlaps).await;
     assert_eq!(view["running"]["state"], "running");
     running.stop().await;
 }

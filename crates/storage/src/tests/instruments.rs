@@ -32,12 +32,14 @@ impl Collector {
 
     /// A storage that asks it.
     async fn storage(&self, venue: &Rig, dir: &Path, server: &ClickHouse) -> Running {
-        Running::start_with(venue, dir, |suite| {
+        let storage = Running::start_with(venue, dir, |suite| {
             suite.storage.clickhouse.url = Some(server.url().parse().unwrap());
             let services = &mut suite.monitoring.services;
             services.insert("collector".to_owned(), self.address.parse().unwrap());
         })
-        .await
+        .await;
+        storage.sink_is_up().await;
+        storage
     }
 }
 

@@ -135,7 +135,7 @@ async fn a_server_that_does_not_answer_is_an_error_in_time_and_nothing_is_lost()
     };
     let warehouse = Warehouse::new(&settings, &rig.server.url(), None).unwrap();
     let mut table = warehouse.table(Kind::Trade, rig.dir.path()).unwrap();
-    table.append(trades(1, 1..=10)).await.unwrap();
+    append_until_stored(&mut table, || trades(1, 1..=10)).await;
     rig.server.freeze().unwrap();
     let error = table.append(trades(2, 11..=20)).await.unwrap_err();
     assert!(matches!(error, Error::Timeout { .. }), "{error}");

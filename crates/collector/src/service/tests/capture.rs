@@ -52,6 +52,8 @@ async fn a_recording_leads_to_the_events_that_were_published() {
     world.venue.say(diff(12, 12));
     let mut trades = world.bus.blocks(Kind::Trade);
     let published = events(&mut trades, 200).await;
+    let book = "/api/v1/orderbook/binance/spot/BTC-USDT?depth=1";
+    collector.until(book, |_, book| book["last_id"] == 12).await;
     collector.stop().await;
 
     let texts = recordings(world.directory.path());

@@ -187,12 +187,11 @@ async fn a_subscription_that_is_confirmed_and_never_served_is_noticed_and_made_a
         .await;
     let is_up = |_: &StatusCode, status: &Value| connection(status, "okx-perp-0")["state"] == "up";
     collector.until(STATUS, is_up).await;
-    let is_left = |_: &StatusCode, status: &Value| {
-        let connection = connection(status, "okx-perp-0");
-        let reason = connection["reason"].as_str().unwrap_or_default();
-        connection["state"] == "down" && reason.contains("no data for 120s")
+    let is_left = |_: &StatusCode, exchanges: &Value| {
+        let reason = &exchange(exchanges, "okx", "perp")["disconnect_reason"];
+        reason.as_str().is_some_and(|reason| reason.contains("no data for 120s"))
     };
-    collector.until_within(STATUS, SILENCE_PATIENCE, is_left).await;
+    collector.until_within(EXCHANGES, SILENCE_PATIENCE, is_left).await;
     venue.strike("silent@0s:0s").await;
     collector.until(STATUS, |_, status| is_well(status, "okx-perp-0")).await;
     collector.stop().await;
