@@ -174,7 +174,8 @@ async fn discard(
     dry_run: bool,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
-    let found = remove(broker, filter, (after, through), true).await.letters()?;
+    let mut found = Vec::new();
+    remove(broker, filter, (after, through), true, &mut found).await?;
     // What comes meanwhile was not seen.
     let Some(last) = found.last().map(|letter| letter.seq) else {
         output::remark("there is no such dead letter; `marketprism dead-letter list` has all")?;
@@ -190,7 +191,8 @@ async fn discard(
         output::remark(format!("{} would be removed for good", letters(found.len())))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let Removed { removed, ended } = remove(broker, filter, (after, last), false).await;
+    let mut removed = Vec::new();
+    let ended = remove(broker, filter, (after, last), false, &mut removed).await;
     output::remark(format!("{} removed for good", letters(removed.len())))?;
     ended.map(|()| ExitCode::SUCCESS)
 }
@@ -199,37 +201,24 @@ fn letters(count: usize) -> String {
     format!("{count} dead letter{}", if count == 1 { "" } else { "s" })
 }
 
-/// What was removed, and whether all was.
-struct Removed {
-    removed: Vec<Letter>,
-    ended: anyhow::Result<()>,
-}
-
-impl Removed {
-    fn letters(self) -> anyhow::Result<Vec<Letter>> {
-        self.ended.map(|()| self.removed)
-    }
-}
-
-/// Removes page by page what is there behind a letter and up to another, or only reads it.
+/// Removes page by page what is there behind a letter and up to another, or only reads it. What is
+/// gone is in `removed` also if the rest fails.
 async fn remove(
     broker: &Service,
     filter: &Filter,
     (after, through): (u64, u64),
     dry_run: bool,
-) -> Removed {
-    let (mut removed, mut after) = (Vec::new(), Some(after));
+    removed: &mut Vec<Letter>,
+) -> anyhow::Result<()> {
+    let mut after = Some(after);
     while let Some(seq) = after {
         let own = format!("dry_run={dry_run}&after={seq}&through={through}&limit={PAGE}");
         let path = format!("/api/v1/broker/dead-letters/discard?{}", filter.query(&own));
-        let page: Page = match broker.ask(Method::POST, &path, None, TIMEOUT).await {
-            Ok(page) => page,
-            Err(error) => return Removed { removed, ended: Err(error) },
-        };
+        let page: Page = broker.ask(Method::POST, &path, None, TIMEOUT).await?;
         removed.extend(page.data);
         after = page.next_after;
     }
-    Removed { removed, ended: Ok(()) }
+    Ok(())
 }
 
 async fn list(broker: &Service, filter: &Filter, json: bool) -> anyhow::Result<ExitCode> {

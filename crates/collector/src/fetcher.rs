@@ -1,7 +1,8 @@
 //! Task: the REST calls of one host, within its request weight.
 //!
 //! There are three queues. What a feed needs to go on comes first; backfills, with what else is asked
-//! for of quiet streams, and polls can wait, in this order, and each has a share of the weight that it cannot exceed: neither starves the other.
+//! for of quiet streams, and polls can wait, in this order, and each has a share of the weight that
+//! it cannot exceed: neither starves the other.
 
 use crate::metrics::Metrics;
 use crate::ration::Ration;

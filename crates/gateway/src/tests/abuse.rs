@@ -21,10 +21,6 @@ const DESCRIPTORS: u64 = 3_000;
 /// them, and two cores do other things as well.
 const FACTOR_MAX: u32 = 10;
 
-/// What may always be taken: where an idle machine answers within a fraction of a millisecond, one
-/// that has become busy otherwise takes many times that.
-const FLOOR: Duration = Duration::from_millis(20);
-
 /// A head that smuggles, with both framings in either order (RFC 9112 §6.3).
 const SMUGGLERS: [&str; 2] = [
     "Content-Length: 4\r\nTransfer-Encoding: chunked",
@@ -157,10 +153,14 @@ async fn connections_that_rest_or_dawdle_slow_nobody_down() {
     }
     eventually(async || begun.load(Ordering::Relaxed) >= SLOW).await;
     let during = median(&mut stream, &request).await;
-    let most = (before * FACTOR_MAX).max(FLOOR);
-    assert!(during <= most, "{before:?} before, and {during:?} beside them");
     assert!(dawdlers.try_join_next().is_none(), "they were at it all the time");
     dawdlers.shutdown().await;
+    // The machine may have become busy otherwise meanwhile: then it still is.
+    let after = median(&mut stream, &request).await;
+    assert!(
+        during <= before.max(after) * FACTOR_MAX,
+        "{before:?} before, {during:?} beside them, {after:?} after"
+    );
     for stream in &mut resting {
         ask(stream, &request).await;
     }
